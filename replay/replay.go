@@ -1,0 +1,246 @@
+// Package replay lets every number through once. A window over the highest
+// number remembers which of those below it are taken, exactly, as IPsec's
+// anti-replay window does (RFC 4303 section 3.4.3, RFC 6479); but a number that
+// was taken for a request that then was not sent is given back. With a state file
+// the window survives a restart, a SIGKILL included.
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Errors of this package. Those of Open name the file.
+var (
+	// ErrReplayed: the number is spent or being served.
+	ErrReplayed = errors.New("number was used already")
+	// ErrStale: the number is below the window.
+	ErrStale = errors.New("number is below the window")
+	// ErrUnknownKey: the key has no window; it was rotated away.
+	ErrUnknownKey = errors.New("key has no window")
+	// ErrDamaged: the state file is not one, or was changed by somebody else.
+	ErrDamaged = errors.New("state file is damaged")
+	// ErrForeign: the state file is another worker's.
+	ErrForeign = errors.New("state file was made for another worker")
+	// ErrLocked: another process uses the state file.
+	ErrLocked = errors.New("state file is in use")
+)
+
+// MaxWindow is the largest window.
+const MaxWindow = 1 << 24
+
+// A Fingerprint identifies a key; it is the SHA-256 of something.
+type Fingerprint = [32]byte
+
+// An Identity says whose numbers they are: a state file is good for one.
+type Identity struct {
+	Endpoints  []string
+	WorkerURLs []string // none: any
+}
+
+// A Config shapes a Ledger.
+type Config struct {
+	Window     int    // numbers, 1 … MaxWindow
+	ResetAfter int    // see Reserve; 0: never
+	Path       string // of the state file; "": memory only
+	Identity   Identity
+}
+
+// A Ledger holds a window for each of two keys: the current one, and the one
+// before it, whose tickets are still good for a while. Make it with Open; it is
+// safe for concurrent use.
+type Ledger struct {
+	mu      sync.Mutex
+	cfg     Config
+	file    *file // nil: memory only
+	windows [2]*window
+	current int // which of them is the current key's
+	resets  uint64
+}
+
+// Open makes a ledger, from its state file if there is one. Errors: ErrDamaged,
+// ErrForeign, ErrLocked, or the system's.
+func Open(cfg Config) (*Ledger, error) {
+	if cfg.Window < 1 || cfg.Window > MaxWindow || cfg.ResetAfter < 0 {
+		return nil, fmt.Errorf("replay: a window of %d numbers, reset after %d", cfg.Window, cfg.ResetAfter)
+	}
+	l := &Ledger{cfg: cfg}
+	blocks := ringBlocks(cfg.Window)
+	if cfg.Path == "" {
+		for i := range l.windows {
+			l.windows[i] = newWindow(cfg, make([]uint64, slotWords+blocks))
+		}
+		return l, nil
+	}
+	f, err := openFile(cfg, blocks)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
+	}
+	l.file, l.current = f, f.current()
+	for i := range l.windows {
+		l.windows[i] = mapWindow(cfg, f.slot(i, blocks))
+		if err := l.windows[i].load(); err != nil {
+			_ = f.close()
+			return nil, fmt.Errorf("%s: %w", cfg.Path, err)
+		}
+	}
+	return l, nil
+}
+
+// Close writes the state file out and gives it up. The ledger must not be used
+// any more.
+func (l *Ledger) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.close()
+	l.file = nil
+	for i := range l.windows {
+		// What is still under way must not touch the memory that is gone.
+		l.windows[i] = newWindow(l.cfg, make([]uint64, slotWords+ringBlocks(l.cfg.Window)))
+	}
+	return err
+}
+
+// Rotate makes key the current one. Its window is the one it had, if that is
+// still kept, or a new one in the place of the key before last.
+func (l *Ledger) Rotate(key Fingerprint) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.windows[l.current].is(key) {
+		return
+	}
+	other := 1 - l.current
+	if !l.windows[other].is(key) {
+		l.windows[other] = l.windows[other].renew(key)
+	}
+	l.current = other
+	if l.file != nil {
+		l.file.setCurrent(other)
+	}
+}
+
+// find returns the window of a key, or nil.
+func (l *Ledger) find(key Fingerprint) *window {
+	for _, i := range [2]int{l.current, 1 - l.current} {
+		if l.windows[i].is(key) {
+			return l.windows[i]
+		}
+	}
+	return nil
+}
+
+// Check tells, without a change, whether n is refused under every one of the
+// keys; it is for the time before the signature has told which key it is. A
+// window that may be reset (Config.ResetAfter) finds no number stale here, since
+// whether it is genuine has to be known first. Errors: ErrReplayed, ErrStale.
+func (l *Ledger) Check(n int64, keys ...Fingerprint) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var verdict error
+	for _, key := range keys {
+		w := l.find(key)
+		if w == nil {
+			return nil
+		}
+		err := w.check(uint64(n))
+		if err == nil || errors.Is(err, ErrStale) && l.cfg.ResetAfter > 0 {
+			return nil
+		}
+		if verdict == nil || errors.Is(err, ErrReplayed) {
+			verdict = err
+		}
+	}
+	return verdict
+}
+
+// Reserve takes n, which has been verified with key: from here on its twin is
+// refused. It moves the window up to n. The reservation is committed when the
+// number is spent, or released. With Config.ResetAfter k, a run of k distinct
+// numbers below the window, each above the one before and none above the window
+// between them, is taken for numbers that start again: the k-th starts a new
+// window. Errors: ErrReplayed, ErrStale, ErrUnknownKey.
+func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.find(key)
+	if w == nil {
+		return Reservation{}, ErrUnknownKey
+	}
+	err := w.check(uint64(n))
+	fresh := w.empty()
+	if errors.Is(err, ErrStale) && w.restarts(uint64(n), l.cfg.ResetAfter) {
+		w = w.renew(key)
+		l.windows[l.indexOf(key)] = w
+		l.resets++
+		err, fresh = nil, true
+	}
+	if err != nil {
+		return Reservation{}, err
+	}
+	w.run = 0
+	w.advance(uint64(n))
+	w.reserve(uint64(n))
+	return Reservation{ledger: l, window: w, number: uint64(n), fresh: fresh}, nil
+}
+
+func (l *Ledger) indexOf(key Fingerprint) int {
+	if l.windows[l.current].is(key) {
+		return l.current
+	}
+	return 1 - l.current
+}
+
+// A Reservation is a number that is taken and not spent yet. The first of
+// Commit and Release counts, the other does nothing. It is for one goroutine at
+// a time; the zero value does nothing.
+type Reservation struct {
+	ledger *Ledger
+	window *window
+	number uint64
+	fresh  bool
+	done   bool
+}
+
+// Fresh tells whether the reservation is the first of a new window.
+func (r *Reservation) Fresh() bool { return r.fresh }
+
+// Commit spends the number. When it returns, the state file has it.
+func (r *Reservation) Commit() { r.settle((*window).spend) }
+
+// Release gives the number back.
+func (r *Reservation) Release() { r.settle((*window).release) }
+
+func (r *Reservation) settle(how func(*window, uint64)) {
+	if r.done || r.ledger == nil {
+		return
+	}
+	r.done = true
+	r.ledger.mu.Lock()
+	defer r.ledger.mu.Unlock()
+	// A window that was renewed meanwhile is not in the ledger any more, and
+	// its memory may be its successor's.
+	if w := r.window; w == r.ledger.windows[0] || w == r.ledger.windows[1] {
+		how(w, r.number)
+	}
+}
+
+// Stats is what a ledger holds.
+type Stats struct {
+	Highest int64  // of the current key's window; -1: none yet
+	Resets  uint64 // windows started by Config.ResetAfter
+}
+
+// Stats describes the ledger.
+func (l *Ledger) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Stats{Highest: -1, Resets: l.resets}
+	if w := l.windows[l.current]; w.valid() && !w.empty() {
+		s.Highest = int64(w.highest())
+	}
+	return s
+}

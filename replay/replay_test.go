@@ -1,0 +1,180 @@
+package replay
+
+import (
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func open(t testing.TB, cfg Config) *Ledger {
+	t.Helper()
+	l, err := Open(cfg)
+	require.NoError(t, err)
+	l.Rotate(key(1))
+	return l
+}
+
+// The boundaries of the window, step by step.
+func TestWindow(t *testing.T) {
+	l := open(t, Config{Window: 100})
+	for i, step := range []struct {
+		n   int64
+		err error
+	}{
+		{0, nil}, {0, ErrReplayed}, {1, nil}, {1, ErrReplayed}, {9, nil}, {8, nil}, {7, nil}, {7, ErrReplayed},
+		{100, nil}, {0, ErrStale}, {1, ErrReplayed}, {2, nil}, {101, nil}, {1, ErrStale}, {2, ErrReplayed},
+		{200, nil}, {100, ErrStale}, {101, ErrReplayed}, {102, nil}, {199, nil}, {199, ErrReplayed},
+		{1 << 40, nil}, {1<<40 - 99, nil}, {1<<40 - 100, ErrStale}, {1<<40 - 99, ErrReplayed},
+		{1<<63 - 1, nil}, {1<<63 - 1, ErrReplayed}, {1<<63 - 100, nil}, {1<<63 - 101, ErrStale},
+	} {
+		require.Equal(t, step.err, l.Check(step.n, key(1)), "step %d: %d", i, step.n)
+		r, err := l.Reserve(key(1), step.n)
+		require.Equal(t, step.err, err, "step %d: %d", i, step.n)
+		r.Commit()
+	}
+}
+
+func TestReleaseGivesBack(t *testing.T) {
+	l := open(t, Config{Window: 8})
+	r, err := l.Reserve(key(1), 5)
+	require.NoError(t, err)
+	require.True(t, r.Fresh())
+	require.ErrorIs(t, l.Check(5, key(1)), ErrReplayed)
+	r.Release()
+	r, err = l.Reserve(key(1), 5)
+	require.NoError(t, err)
+	require.False(t, r.Fresh(), "the window is not new any more")
+	r.Commit()
+	r.Release()
+	require.ErrorIs(t, l.Check(5, key(1)), ErrReplayed)
+}
+
+// A reservation that the window leaves behind harms nobody.
+func TestReservationLeftBehind(t *testing.T) {
+	l := open(t, Config{Window: 10})
+	old, err := l.Reserve(key(1), 1)
+	require.NoError(t, err)
+	for n := int64(2); n < 500; n++ {
+		r, err := l.Reserve(key(1), n)
+		require.NoError(t, err)
+		r.Release()
+	}
+	old.Commit()
+	require.ErrorIs(t, l.Check(1, key(1)), ErrStale)
+	for n := int64(490); n < 500; n++ {
+		require.NoError(t, l.Check(n, key(1)), n)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	l := open(t, Config{Window: 10})
+	spend := func(k byte, n int64) error {
+		r, err := l.Reserve(key(k), n)
+		r.Commit()
+		return err
+	}
+	require.NoError(t, spend(1, 5))
+	require.ErrorIs(t, spend(2, 5), ErrUnknownKey)
+	l.Rotate(key(2))
+	require.NoError(t, spend(2, 5), "a change of key starts a new window")
+	require.ErrorIs(t, spend(1, 5), ErrReplayed, "the previous key's window is kept")
+	require.NoError(t, l.Check(6, key(1), key(2)))
+	require.NoError(t, l.Check(5, key(1), key(9)), "a key without a window would take it")
+	require.ErrorIs(t, l.Check(5, key(2), key(1)), ErrReplayed)
+	l.Rotate(key(1))
+	require.ErrorIs(t, spend(1, 5), ErrReplayed, "a key that comes back finds its window")
+	l.Rotate(key(3))
+	require.ErrorIs(t, spend(2, 9), ErrUnknownKey)
+}
+
+func TestResetAfter(t *testing.T) {
+	l := open(t, Config{Window: 10, ResetAfter: 3})
+	try := func(n int64) (bool, error) {
+		require.NotErrorIs(t, l.Check(n, key(1)), ErrStale, "stale has to be verified first")
+		r, err := l.Reserve(key(1), n)
+		r.Commit()
+		return r.Fresh(), err
+	}
+	_, err := try(1000)
+	require.NoError(t, err)
+	for _, n := range []int64{1, 2} {
+		_, err = try(n)
+		require.ErrorIs(t, err, ErrStale)
+	}
+	_, err = try(1001) // one above ends the run
+	require.NoError(t, err)
+	for _, n := range []int64{1, 2, 2, 5} { // 2 again begins a new run
+		_, err = try(n)
+		require.ErrorIs(t, err, ErrStale)
+	}
+	fresh, err := try(6)
+	require.NoError(t, err)
+	require.True(t, fresh)
+	require.EqualValues(t, 1, l.Stats().Resets)
+	require.EqualValues(t, 6, l.Stats().Highest)
+	_, err = try(5)
+	require.NoError(t, err, "refused as stale before, usable in the new window")
+	_, err = try(6)
+	require.ErrorIs(t, err, ErrReplayed)
+}
+
+// However many race for a number, one gets it.
+func TestRace(t *testing.T) {
+	l := open(t, Config{Window: 1000, Path: filepath.Join(t.TempDir(), "window")})
+	defer func() { require.NoError(t, l.Close()) }()
+	var won [400]atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for n := range int64(len(won)) {
+				if r, err := l.Reserve(key(1), n); err == nil {
+					if n%3 == 0 {
+						r.Release()
+						continue
+					}
+					won[n].Add(1)
+					r.Commit()
+				}
+			}
+		})
+	}
+	group.Wait()
+	for n := range won {
+		if n%3 != 0 {
+			require.EqualValues(t, 1, won[n].Load(), n)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	l := open(b, Config{Window: 8192})
+	r, _ := l.Reserve(key(1), 100)
+	r.Commit()
+	k := key(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = l.Check(100, k)
+	}
+}
+
+func BenchmarkReserveCommit(b *testing.B) {
+	for name, path := range map[string]string{"memory": "", "file": filepath.Join(b.TempDir(), "window")} {
+		b.Run(name, func(b *testing.B) {
+			l := open(b, Config{Window: 8192, Path: path})
+			defer func() { _ = l.Close() }()
+			b.ReportAllocs()
+			n := max(l.Stats().Highest, 0)
+			for b.Loop() {
+				n++
+				r, err := l.Reserve(key(1), n)
+				if err != nil {
+					b.Fatal(err)
+				}
+				r.Commit()
+			}
+		})
+	}
+}

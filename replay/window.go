@@ -1,0 +1,306 @@
+package replay
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+)
+
+// A window keeps its lasting part in words, which are ordinary memory or the
+// mapping of the state file: a header of slotWords and a ring of words, each
+// with 32 numbers' bits, set when they are spent, and a check of those bits.
+// Every change is a sequence of aligned 64-bit stores, ordered so that after any
+// of them a reader of the words finds no spent number free, no free number
+// spent, and nothing that looks damaged. A SIGKILL can stop the stores, but not
+// undo or reorder them.
+//
+// The header's words: the state twice, each time the value and its check; the
+// key, and its check. The state is 0 for no window, 1 for an empty one, h+2 for
+// the highest number h. It changes by four stores, the first pair before the
+// second; readState says what may be found on the way.
+//
+// The ring has at least one word more than the window needs. Moving the window
+// up to n goes word by word: the word after the highest number's lies outside
+// the window before and after the step, so it can be cleared while nobody looks
+// at it; then the state moves into it. Only then may a bit of it be set. A jump
+// further than the ring is long clears each word once that way, and then sets
+// the state.
+type window struct {
+	words []uint64
+	size  uint64 // of the window, numbers
+	ring  []uint64
+	now   uint64 // the state
+
+	reserved map[uint64]struct{} // taken, not spent; in memory alone
+
+	run     int    // of increasing numbers below the window
+	runLast uint64 // the last of them
+
+	trace func(i int) // for tests: called before each store
+}
+
+// Words of a window's header.
+const (
+	wordState    = 0
+	wordKey      = 4
+	wordKeyCheck = 8
+	slotWords    = 16
+)
+
+const (
+	stateNone  = 0
+	stateEmpty = 1
+	stateBase  = 2
+)
+
+const blockBits = 32
+
+// ringBlocks is how many words a window's ring has: a power of two, so that a
+// number's place is a mask away, with one to spare beyond a window that begins
+// and ends inside a word.
+func ringBlocks(size int) int {
+	need := (uint64(size)+blockBits-1)/blockBits + 2
+	return 1 << bits.Len64(need-1)
+}
+
+// blank fills words with no window at all.
+func blank(words []uint64) {
+	clear(words[:slotWords])
+	words[wordState+1], words[wordState+3] = check(stateNone), check(stateNone)
+	for i := range words[slotWords:] {
+		words[slotWords+i] = sealed(i, 0)
+	}
+}
+
+// check guards against accident, not malice: it is the finaliser of splitmix64.
+func check(v uint64) uint64 {
+	v += 0x9e3779b97f4a7c15
+	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
+	v = (v ^ v>>27) * 0x94d049bb133111eb
+	return v ^ v>>31
+}
+
+// sealed is a word of the ring: its place's bits, and above them their check.
+func sealed(place int, bits uint32) uint64 {
+	return check(uint64(place)<<32|uint64(bits))&^0xffffffff | uint64(bits)
+}
+
+// newWindow makes no window yet in fresh memory.
+func newWindow(cfg Config, words []uint64) *window {
+	blank(words)
+	return mapWindow(cfg, words)
+}
+
+// mapWindow takes words as they are.
+func mapWindow(cfg Config, words []uint64) *window {
+	return &window{words: words, size: uint64(cfg.Window), ring: words[slotWords:], reserved: make(map[uint64]struct{})}
+}
+
+// store is the only way in which words are changed.
+func (w *window) store(i int, v uint64) {
+	if w.trace != nil {
+		w.trace(i)
+	}
+	atomic.StoreUint64(&w.words[i], v)
+}
+
+// setState changes the state.
+func (w *window) setState(v uint64) {
+	w.now = v
+	w.store(wordState, v)
+	w.store(wordState+1, check(v))
+	w.store(wordState+2, v)
+	w.store(wordState+3, check(v))
+}
+
+// readState reads the state as setState may have left it after any of its
+// stores. One damaged word of the four is either found or outvoted.
+func readState(words []uint64) (uint64, error) {
+	first, second := words[wordState], words[wordState+2]
+	firstGood, secondGood := words[wordState+1] == check(first), words[wordState+3] == check(second)
+	switch {
+	case firstGood && secondGood:
+		return first, nil // or the change stopped half-way, with the first pair new
+	case secondGood && words[wordState+1] == check(second):
+		return second, nil // it stopped after its first store
+	case firstGood && first == second:
+		return first, nil // it stopped before its last store
+	}
+	return 0, fmt.Errorf("%w: its highest number fails its check", ErrDamaged)
+}
+
+func (w *window) valid() bool     { return w.now != stateNone }
+func (w *window) empty() bool     { return w.now == stateEmpty }
+func (w *window) highest() uint64 { return w.now - stateBase }
+
+// is tells whether the window is this key's.
+func (w *window) is(key Fingerprint) bool {
+	if !w.valid() {
+		return false
+	}
+	for i := range 4 {
+		if w.words[wordKey+i] != keyWord(key, i) {
+			return false
+		}
+	}
+	return true
+}
+
+func keyWord(key Fingerprint, i int) uint64 { return binary.BigEndian.Uint64(key[8*i:]) }
+
+// keyCheck is the check of the key that stands in the words.
+func keyCheck(words []uint64) uint64 {
+	var sum uint64
+	for _, v := range words[wordKey : wordKey+4] {
+		sum = check(sum ^ v)
+	}
+	return sum
+}
+
+// renew makes the words an empty window of key. While they are changed they are
+// no window at all. Reservations of the old window find it gone.
+func (w *window) renew(key Fingerprint) *window {
+	w.setState(stateNone)
+	for i := range w.ring {
+		w.store(slotWords+i, sealed(i, 0))
+	}
+	for i := range 4 {
+		w.store(wordKey+i, keyWord(key, i))
+	}
+	w.store(wordKeyCheck, keyCheck(w.words))
+	w.setState(stateEmpty)
+	return &window{words: w.words, size: w.size, ring: w.ring, now: stateEmpty, reserved: make(map[uint64]struct{})}
+}
+
+// stale tells whether n is below the window.
+func (w *window) stale(n uint64) bool {
+	return !w.empty() && n+w.size <= w.highest()
+}
+
+func (w *window) check(n uint64) error {
+	switch {
+	case w.stale(n):
+		return ErrStale
+	case w.spent(n):
+		return ErrReplayed
+	}
+	if _, taken := w.reserved[n]; taken {
+		return ErrReplayed
+	}
+	return nil
+}
+
+// place is where a number's bit is.
+func (w *window) place(n uint64) (place int, bit uint32) {
+	return int(n / blockBits & uint64(len(w.ring)-1)), 1 << (n % blockBits)
+}
+
+// set replaces a place's bits.
+func (w *window) set(place int, bits uint32) { w.store(slotWords+place, sealed(place, bits)) }
+
+// spent looks a number up that is not stale.
+func (w *window) spent(n uint64) bool {
+	if w.empty() || n > w.highest() {
+		return false
+	}
+	place, bit := w.place(n)
+	return uint32(w.ring[place])&bit != 0
+}
+
+// advance moves the window up to n, if n is above it.
+func (w *window) advance(n uint64) {
+	if w.empty() {
+		w.setState(n + stateBase) // the ring is clear
+		return
+	}
+	if n <= w.highest() {
+		return
+	}
+	last := n / blockBits
+	for steps := 0; w.highest()/blockBits < last && steps < len(w.ring); steps++ {
+		next := (w.highest()/blockBits + 1) * blockBits
+		place, _ := w.place(next)
+		w.set(place, 0)
+		w.setState(min(n, next) + stateBase)
+	}
+	if w.highest() < n {
+		w.setState(n + stateBase)
+	}
+	if uint64(len(w.reserved)) > w.size {
+		w.forgetStale()
+	}
+}
+
+// forgetStale drops reservations that the window has left behind: what is stale
+// is refused without them.
+func (w *window) forgetStale() {
+	for n := range w.reserved {
+		if w.stale(n) {
+			delete(w.reserved, n)
+		}
+	}
+}
+
+func (w *window) reserve(n uint64) { w.reserved[n] = struct{}{} }
+
+// spend sets the number's bit. One that the window has left behind meanwhile is
+// stale, and its bit another number's.
+func (w *window) spend(n uint64) {
+	if !w.stale(n) {
+		place, bit := w.place(n)
+		w.set(place, uint32(w.ring[place])|bit)
+	}
+	delete(w.reserved, n)
+}
+
+func (w *window) release(n uint64) { delete(w.reserved, n) }
+
+// restarts counts a verified number below the window and tells whether it ends
+// a run of k.
+func (w *window) restarts(n uint64, k int) bool {
+	if k == 0 {
+		return false
+	}
+	if w.run == 0 || n <= w.runLast {
+		w.run = 0
+	}
+	w.run++
+	w.runLast = n
+	return w.run >= k
+}
+
+// load takes the state from words that come from a file, and checks them all:
+// those that are not used are clear, each place fits its check, and nothing
+// above the highest number is spent.
+func (w *window) load() (err error) {
+	if w.now, err = readState(w.words); err != nil {
+		return err
+	}
+	if w.now > stateBase+1<<63-1 {
+		return fmt.Errorf("%w: its highest number is out of range", ErrDamaged)
+	}
+	if w.valid() && w.words[wordKeyCheck] != keyCheck(w.words) {
+		return fmt.Errorf("%w: its key fails its check", ErrDamaged)
+	}
+	for i, word := range w.ring {
+		if word != sealed(i, uint32(word)) {
+			return fmt.Errorf("%w: spent numbers fail their check", ErrDamaged)
+		}
+		if w.empty() && uint32(word) != 0 {
+			return fmt.Errorf("%w: an empty window has spent numbers", ErrDamaged)
+		}
+	}
+	for _, word := range w.words[wordKeyCheck+1 : slotWords] {
+		if word != 0 {
+			return fmt.Errorf("%w: bytes where none belong", ErrDamaged)
+		}
+	}
+	if w.valid() && !w.empty() {
+		place, _ := w.place(w.highest())
+		if uint32(w.ring[place])>>(w.highest()%blockBits)>>1 != 0 {
+			return fmt.Errorf("%w: numbers above the highest are spent", ErrDamaged)
+		}
+	}
+	return nil
+}
