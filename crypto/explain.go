@@ -1,0 +1,131 @@
+package crypto
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// maxEd25519Tries bounds the work of Explain where each try is a public-key
+// operation.
+const maxEd25519Tries = 20_000
+
+// layouts are the ways in which json.dumps is commonly called.
+var layouts = []layout{
+	indented,
+	{"{", ", ", ": ", "}", "default separators"},
+	{"{", ",", ":", "}", "compact separators"},
+	{"{\n  ", ",\n  ", ": ", "\n}", "indent=2"},
+}
+
+// An Explanation is what a key turns out to have signed.
+type Explanation struct {
+	Fields []Field
+	Cost   string // as it was spelled; "" where it was not signed
+	URL    string // where it was signed in another spelling than the ticket's
+	Layout string // how json.dumps was called
+}
+
+// String says it in a sentence.
+func (e Explanation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, printed with %s", FieldList(e.Fields), e.Layout)
+	if e.Cost != "" {
+		fmt.Fprintf(&b, ", cost as %s", e.Cost)
+	}
+	if e.URL != "" {
+		fmt.Fprintf(&b, ", url as %q", e.URL)
+	}
+	return b.String()
+}
+
+// Explain looks for what the keys in force did sign: every ordered choice of the
+// fields that the ticket carries, every spelling of its cost, its url with and
+// without the slash at its end, printed in every common way. It is for people
+// who look for the cause of a bad signature, and not quick.
+func (s *KeySet) Explain(m *Message, signature []byte, now time.Time) []Explanation {
+	var found []Explanation
+	list, n := s.current.Load().accepted(now)
+	for _, k := range list[:n] {
+		check, ok := k.prepare(signature)
+		if !ok {
+			continue
+		}
+		tries := 0
+		forEachOrder(m, func(fields []Field) bool {
+			for _, e := range explanations(m, fields) {
+				if tries++; k.rsa == nil && tries > maxEd25519Tries {
+					return false
+				}
+				if check.fits(e.message) {
+					found = append(found, e.Explanation)
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+type candidate struct {
+	Explanation
+	message []byte
+}
+
+// explanations are the ways to print the fields in this order.
+func explanations(m *Message, fields []Field) []candidate {
+	var signed [fieldCount]bool
+	for _, f := range fields {
+		signed[f] = true
+	}
+	var buf [maxSpellings]string
+	costs, urls := []string{""}, []string{m.URL}
+	if signed[FieldCost] {
+		costs = m.Cost.spellings(&buf)
+	}
+	if signed[FieldURL] {
+		urls = append(urls, strings.TrimSuffix(m.URL, "/"))
+		if urls[1] == m.URL {
+			urls[1] += "/"
+		}
+	}
+	var list []candidate
+	for i := range layouts {
+		for _, cost := range costs {
+			for j, url := range urls {
+				other := *m
+				other.URL = url
+				e := Explanation{Fields: append([]Field(nil), fields...), Cost: cost, Layout: layouts[i].name}
+				if j > 0 {
+					e.URL = url
+				}
+				list = append(list, candidate{e, appendMessage(nil, &layouts[i], fields, &other, cost)})
+			}
+		}
+	}
+	return list
+}
+
+// forEachOrder calls try with every ordered choice of one field or more that the
+// ticket carries, until try says to stop.
+func forEachOrder(m *Message, try func([]Field) bool) {
+	var chosen []Field
+	var used [fieldCount]bool
+	var extend func() bool
+	extend = func() bool {
+		for f := range fieldCount {
+			if used[f] || !m.has(f) {
+				continue
+			}
+			used[f] = true
+			chosen = append(chosen, f)
+			if !try(chosen) || !extend() {
+				return false
+			}
+			chosen = chosen[:len(chosen)-1]
+			used[f] = false
+		}
+		return true
+	}
+	extend()
+}

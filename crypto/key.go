@@ -1,0 +1,144 @@
+package crypto
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Errors of ParsePublicKey.
+var (
+	ErrKeyFormat = errors.New("not a public key in PEM or OpenSSH form")
+	ErrWeakKey   = errors.New("key is too weak")
+)
+
+// Bounds of RSA keys: below, factoring is within reach; above, one verification
+// costs too much of a core.
+const (
+	minRSABits = 2048
+	maxRSABits = 8192
+)
+
+// A Fingerprint is the SHA-256 of a key's DER SubjectPublicKeyInfo, as in the
+// pins of RFC 7469.
+type Fingerprint [sha256.Size]byte
+
+// String is the fingerprint in hex.
+func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+// ParseFingerprint reads 64 hex digits, in any case, colons ignored.
+func ParseFingerprint(text string) (Fingerprint, error) {
+	var f Fingerprint
+	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), ":", ""))
+	if err != nil || len(b) != len(f) {
+		return f, fmt.Errorf("crypto: %q is not a SHA-256 in hex", text)
+	}
+	return Fingerprint(b), nil
+}
+
+// A Key is a public key that can verify. It is immutable and safe for
+// concurrent use; make it with ParsePublicKey.
+type Key struct {
+	fingerprint Fingerprint
+	algorithm   string
+	rsa         *rsaVerifier
+	ed25519     ed25519.PublicKey
+}
+
+// Fingerprint identifies the key, in whatever form it was given.
+func (k *Key) Fingerprint() Fingerprint { return k.fingerprint }
+
+// Algorithm is "RSA-2048" and the like, or "Ed25519".
+func (k *Key) Algorithm() string { return k.algorithm }
+
+// ParsePublicKey reads exactly one key: PEM SubjectPublicKeyInfo (RFC 7468), PEM
+// PKCS#1 (RFC 8017 appendix A.1.1), or an OpenSSH line of ssh-rsa or
+// ssh-ed25519 (RFC 4253, RFC 8709). RSA has 2048 to 8192 bits. Errors:
+// ErrKeyFormat, ErrWeakKey.
+func ParsePublicKey(text []byte) (*Key, error) {
+	public, err := parsePublic(bytes.TrimSpace(text))
+	if err != nil {
+		return nil, err
+	}
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		return newRSAKey(public)
+	case ed25519.PublicKey:
+		return newKey(public, &Key{algorithm: "Ed25519", ed25519: public})
+	}
+	return nil, fmt.Errorf("%w: neither RSA nor Ed25519", ErrKeyFormat)
+}
+
+func parsePublic(text []byte) (any, error) {
+	if bytes.HasPrefix(text, []byte("ssh-")) {
+		key, _, _, rest, err := ssh.ParseAuthorizedKey(text)
+		if err != nil || len(bytes.TrimSpace(rest)) > 0 {
+			return nil, fmt.Errorf("%w: malformed OpenSSH line", ErrKeyFormat)
+		}
+		if c, ok := key.(ssh.CryptoPublicKey); ok {
+			return c.CryptoPublicKey(), nil
+		}
+		return nil, fmt.Errorf("%w: %s", ErrKeyFormat, key.Type())
+	}
+	block, rest := pem.Decode(text)
+	if block == nil || !bytes.HasPrefix(text, []byte("-----BEGIN ")) {
+		return nil, ErrKeyFormat
+	}
+	if len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("%w: more than one key, or bytes after it", ErrKeyFormat)
+	}
+	var public any
+	var err error
+	switch block.Type {
+	case "PUBLIC KEY":
+		public, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	default:
+		if strings.Contains(block.Type, "PRIVATE KEY") {
+			return nil, fmt.Errorf("%w: this is a private key; it belongs to the autoscaler alone", ErrKeyFormat)
+		}
+		return nil, fmt.Errorf("%w: PEM of type %q", ErrKeyFormat, block.Type)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeyFormat, err)
+	}
+	return public, nil
+}
+
+func newRSAKey(public *rsa.PublicKey) (*Key, error) {
+	bits := public.N.BitLen()
+	switch {
+	case bits < minRSABits:
+		return nil, fmt.Errorf("%w: RSA of %d bits, at least %d are needed", ErrWeakKey, bits, minRSABits)
+	case bits > maxRSABits:
+		return nil, fmt.Errorf("%w: RSA of %d bits, at most %d are verified", ErrKeyFormat, bits, maxRSABits)
+	case public.N.Bit(0) == 0:
+		return nil, fmt.Errorf("%w: its RSA modulus is even", ErrWeakKey)
+	case public.E < 3 || public.E&1 == 0 || public.E > 1<<31-1:
+		return nil, fmt.Errorf("%w: its RSA exponent is %d", ErrWeakKey, public.E)
+	}
+	v, err := newRSAVerifier(public)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeyFormat, err)
+	}
+	return newKey(public, &Key{algorithm: fmt.Sprintf("RSA-%d", bits), rsa: v})
+}
+
+func newKey(public any, k *Key) (*Key, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeyFormat, err)
+	}
+	k.fingerprint = sha256.Sum256(der)
+	return k, nil
+}

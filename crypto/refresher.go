@@ -1,0 +1,125 @@
+package crypto
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Backoff of failed fetches: exponential with jitter (half to one and a half),
+// for ever.
+const (
+	firstBackoff = 500 * time.Millisecond
+	maxBackoff   = 30 * time.Second
+)
+
+// ErrPinMismatch is returned for a key that is not the pinned one.
+var ErrPinMismatch = errors.New("key is not the pinned one")
+
+// RefresherConfig shapes a Refresher.
+type RefresherConfig struct {
+	Source   Source
+	Pin      *Fingerprint  // nil: none
+	Interval time.Duration // of URLs, above 0
+	Install  func(*Key)    // called with every good key that was read
+	Report   func(error)   // called after every try that counts: nil, or what went wrong
+}
+
+// A Refresher reads the key at its source, again and again. What is not a good
+// key changes nothing: the last good one stays in force. Make it with
+// NewRefresher; Load and Run are for one goroutine at a time, Poke for any.
+type Refresher struct {
+	cfg  RefresherConfig
+	pace pace
+	poke chan struct{}
+
+	mu   sync.Mutex
+	last error // what came of the last try
+}
+
+// NewRefresher checks the configuration. It reads nothing yet.
+func NewRefresher(cfg RefresherConfig) (*Refresher, error) {
+	if cfg.Source == nil || cfg.Install == nil || cfg.Report == nil || cfg.Interval <= 0 {
+		return nil, errors.New("crypto: a refresher needs source, interval, install and report")
+	}
+	return &Refresher{cfg: cfg, pace: cfg.Source.pace(cfg.Interval), poke: make(chan struct{}, 1)}, nil
+}
+
+// Load reads the key once, now.
+func (r *Refresher) Load(ctx context.Context) error {
+	text, err := r.cfg.Source.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := ParsePublicKey(text)
+	if err != nil {
+		return err
+	}
+	if r.cfg.Pin != nil && k.Fingerprint() != *r.cfg.Pin {
+		return fmt.Errorf("%w: its SHA-256 is %s", ErrPinMismatch, k.Fingerprint())
+	}
+	r.cfg.Install(k)
+	return nil
+}
+
+// Poke has Run read the key at once.
+func (r *Refresher) Poke() {
+	select {
+	case r.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run reads the key until ctx ends, and returns its error.
+func (r *Refresher) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	backoff := firstBackoff
+	for {
+		poked := false
+		select {
+		case <-timer.C:
+		case <-r.poke:
+			poked = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err := r.Load(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.report(err, poked)
+		pause := r.pace.every
+		if err != nil && r.pace.backoff {
+			pause = jitter(backoff)
+			backoff = min(2*backoff, maxBackoff)
+		} else {
+			backoff = firstBackoff
+		}
+		timer.Stop()
+		if pause > 0 {
+			timer.Reset(pause)
+		}
+	}
+}
+
+// report tells of a try. A file is read every second, so a fault that stays is
+// told once.
+func (r *Refresher) report(err error, poked bool) {
+	r.mu.Lock()
+	same := err != nil && r.last != nil && err.Error() == r.last.Error()
+	r.last = err
+	r.mu.Unlock()
+	if same && !r.pace.backoff && !poked {
+		return
+	}
+	r.cfg.Report(err)
+}
+
+// jitter spreads the tries of many workers.
+func jitter(d time.Duration) time.Duration {
+	return min(d/2+rand.N(d), maxBackoff)
+}

@@ -1,0 +1,71 @@
+package crypto
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ErrSchema is wrapped by what ParseSchema finds wrong.
+var ErrSchema = errors.New("not a list of signed fields")
+
+// A Schema says which fields are signed: alternatives, one of which has to
+// verify. The zero value accepts nothing; make it with ParseSchema.
+type Schema struct {
+	alternatives [][]Field
+	text         string
+}
+
+// autoFields is what autoscalers have signed over the years.
+const autoFields = "cost,endpoint,reqnum,url|cost,endpoint,reqnum,request_idx,url|cost,endpoint,reqnum,url,request_idx"
+
+// ParseSchema reads alternatives separated by "|", each a comma list of fields
+// in the order in which they stand in the message; "auto" stands for those that
+// autoscalers are known to sign. Spaces are ignored. Error: ErrSchema.
+func ParseSchema(text string) (Schema, error) {
+	s := Schema{text: text}
+	if strings.TrimSpace(text) == "auto" {
+		text = autoFields
+	}
+	for alternative := range strings.SplitSeq(text, "|") {
+		var fields []Field
+		for name := range strings.SplitSeq(alternative, ",") {
+			i := slices.Index(fieldNames[:], strings.TrimSpace(name))
+			if i < 0 {
+				return Schema{}, fmt.Errorf("%w: %q is not one of %s", ErrSchema, strings.TrimSpace(name), strings.Join(fieldNames[:], ", "))
+			}
+			if slices.Contains(fields, Field(i)) {
+				return Schema{}, fmt.Errorf("%w: %s stands twice in one alternative", ErrSchema, Field(i))
+			}
+			fields = append(fields, Field(i))
+		}
+		s.alternatives = append(s.alternatives, fields)
+	}
+	return s, nil
+}
+
+// String is the text that the schema was read from.
+func (s Schema) String() string { return s.text }
+
+// Alternatives lists the alternatives, in their order.
+func (s Schema) Alternatives() [][]Field { return s.alternatives }
+
+// AlwaysSigns tells whether every alternative signs f.
+func (s Schema) AlwaysSigns(f Field) bool {
+	for _, fields := range s.alternatives {
+		if !slices.Contains(fields, f) {
+			return false
+		}
+	}
+	return len(s.alternatives) > 0
+}
+
+// FieldList prints fields as a setting has them.
+func FieldList(fields []Field) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.String()
+	}
+	return strings.Join(names, ",")
+}

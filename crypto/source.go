@@ -1,0 +1,152 @@
+package crypto
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// maxKeyBytes bounds what is read of a key.
+const maxKeyBytes = 64 << 10
+
+// fetchTimeout bounds one try of one address.
+const fetchTimeout = 5 * time.Second
+
+// ErrSource is wrapped by what a Source finds wrong.
+var ErrSource = errors.New("key source")
+
+// A Source is where the text of the key comes from.
+type Source interface {
+	// fetch reads the text once.
+	fetch(ctx context.Context) ([]byte, error)
+	// pace is how the Refresher goes about it.
+	pace(refresh time.Duration) pace
+}
+
+// A pace says how often a source is read.
+type pace struct {
+	every   time.Duration // after success; 0: never again
+	backoff bool          // after failure sooner, and later and later
+}
+
+// Inline is a key that stands in the settings.
+func Inline(text []byte) Source { return inline(text) }
+
+type inline []byte
+
+func (s inline) fetch(context.Context) ([]byte, error) { return s, nil }
+func (s inline) pace(time.Duration) pace               { return pace{} }
+
+// File is a key in a file, which is looked at once a second: that notices a
+// rename and a symbolic link that is switched, as Kubernetes does, alike.
+func File(path string) Source { return file(path) }
+
+type file string
+
+// filePoll is how often a file is read; it holds a few hundred bytes.
+const filePoll = time.Second
+
+func (s file) fetch(context.Context) ([]byte, error) {
+	f, err := os.Open(string(s))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyBytes))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrSource, s, err)
+	}
+	return text, nil
+}
+
+func (s file) pace(time.Duration) pace { return pace{every: filePoll} }
+
+// URLs are addresses that serve the key, tried in turn. A redirect is followed
+// to where the key could be fetched from in the first place.
+func URLs(addresses []string, pinned bool, transport http.RoundTripper) Source {
+	if transport == nil {
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.DisableKeepAlives = true // one fetch in minutes
+		transport = own
+	}
+	return &urls{addresses: addresses, client: http.Client{
+		Timeout: fetchTimeout, Transport: transport,
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) > 5 {
+				return errors.New("too many redirects")
+			}
+			return AllowedKeyURL(req.URL.String(), pinned)
+		},
+	}}
+}
+
+type urls struct {
+	addresses []string
+	client    http.Client
+}
+
+func (s *urls) pace(refresh time.Duration) pace { return pace{every: refresh, backoff: true} }
+
+func (s *urls) fetch(ctx context.Context) ([]byte, error) {
+	var all error
+	for _, address := range s.addresses {
+		text, err := s.fetchOne(ctx, address)
+		if err == nil {
+			// Rubbish from one address must not hide a good key at the next.
+			if _, err = ParsePublicKey(text); err == nil {
+				return text, nil
+			}
+		}
+		all = errors.Join(all, fmt.Errorf("%w: %s: %w", ErrSource, address, err))
+	}
+	return nil, all
+}
+
+func (s *urls) fetchOne(ctx context.Context, address string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err // the address is named by the caller
+		}
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("answered %s", resp.Status)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, maxKeyBytes))
+}
+
+// AllowedKeyURL tells whether a key may be fetched from an address: by https, or
+// by http from loopback, or by http from anywhere if a pin vouches for the key.
+func AllowedKeyURL(address string, pinned bool) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%w: %q is not an address like https://autoscaler.example.com/pubkey/", ErrSource, address)
+	}
+	if u.Scheme == "http" && !pinned && !isLoopback(u.Hostname()) {
+		return fmt.Errorf("%w: %s: plain http is accepted from loopback only, or with the key pinned by USHER_PUBLIC_KEY_SHA256", ErrSource, address)
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback() && net.ParseIP(host) != nil
+}
