@@ -1,0 +1,115 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/usher-sidecar/usher/crypto"
+)
+
+// maxIntegerDigits is how long an integer Python reads, and so signs.
+const maxIntegerDigits = 4300
+
+// A decoder turns the members of a ticket into values, and gathers the faults.
+type decoder struct {
+	body   []byte
+	opt    Options
+	faults []string
+	err    error // not a fault of the ticket but of the JSON
+}
+
+func (d *decoder) fault(member int, what string) {
+	d.faults = append(d.faults, ticketNames[member]+" "+what)
+}
+
+// ticket reads all members. Its strings do not alias the body.
+func (d *decoder) ticket(m *[memberCount]value) Ticket {
+	var t Ticket
+	t.Cost = d.cost(m[memberCost])
+	t.Endpoint = d.text(memberEndpoint, m[memberEndpoint])
+	t.Reqnum = d.reqnum(m[memberReqnum])
+	t.RequestIdx = d.requestIdx(m[memberRequestIdx])
+	t.Signature = d.signature(m[memberSignature])
+	t.URL = d.text(memberURL, m[memberURL])
+	return t
+}
+
+func (d *decoder) raw(v value) []byte { return d.body[v.from:v.to] }
+
+func (d *decoder) cost(v value) crypto.Cost {
+	if !v.present() {
+		d.fault(memberCost, "is missing")
+		return crypto.Cost{}
+	}
+	c, err := crypto.ParseCost(d.raw(v))
+	if err != nil {
+		d.fault(memberCost, "is not a finite number of at least 0")
+	}
+	return c
+}
+
+func (d *decoder) reqnum(v value) int64 {
+	if !v.present() || v.kind == 'n' && d.opt.ReqnumOptional {
+		if !d.opt.ReqnumOptional {
+			d.fault(memberReqnum, "is missing")
+		}
+		return -1
+	}
+	n, err := strconv.ParseInt(string(d.raw(v)), 10, 64)
+	if err != nil || v.kind != '0' || d.raw(v)[0] == '-' {
+		d.fault(memberReqnum, "is not an integer from 0 to 9223372036854775807")
+		return -1
+	}
+	return n
+}
+
+func (d *decoder) requestIdx(v value) string {
+	if !v.present() || v.kind == 'n' {
+		return ""
+	}
+	raw := d.raw(v)
+	if v.kind != '0' || bytes.ContainsAny(raw, ".eE") || string(raw) == "-0" || len(raw) > maxIntegerDigits {
+		d.fault(memberRequestIdx, "is not an integer")
+		return ""
+	}
+	return string(raw)
+}
+
+// text decodes a string. A lone surrogate in one is no text that could have
+// been signed.
+func (d *decoder) text(member int, v value) string {
+	switch {
+	case !v.present():
+		d.fault(member, "is missing")
+		return ""
+	case v.kind != '"':
+		d.fault(member, "is not a string")
+		return ""
+	}
+	raw := d.raw(v)
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
+	text, err := jsontext.AppendUnquote(nil, raw)
+	if err != nil && d.err == nil {
+		d.err = invalid("a lone surrogate in "+ticketNames[member], v.from)
+	}
+	return string(text)
+}
+
+// signature decodes standard base64: padded, canonical, and nothing else in it.
+// What is not leaves nil, which no key verifies.
+func (d *decoder) signature(v value) []byte {
+	text := d.text(memberSignature, v)
+	if text == "" || bytes.ContainsAny([]byte(text), "\r\n") {
+		return nil
+	}
+	signature, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	return signature
+}

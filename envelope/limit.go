@@ -1,0 +1,100 @@
+package envelope
+
+import (
+	"bytes"
+	"math"
+	"math/big"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/usher-sidecar/usher/crypto"
+)
+
+// WithLimit returns the payload with the limit stated that the request left out:
+// the largest whole one that keeps limit × multiplier ≤ cost, at most
+// math.MaxInt64. All other bytes stay as they are. It is false where even 1
+// would exceed the cost. For an API whose limit has no known name the payload
+// stays as it is. It is for a request whose Work is not Stated.
+func (e *Envelope) WithLimit(api API, cost crypto.Cost) (payload []byte, ok bool) {
+	name := ""
+	switch api {
+	case APIGenerate:
+		name = limitNames[limitMaxNewTokens]
+	case APICompletions:
+		name = limitNames[limitMaxTokens]
+	case APIChat:
+		name = limitNames[limitMaxCompletionTokens]
+	default:
+		return e.Payload, true
+	}
+	work, err := e.Work(api)
+	if err != nil {
+		return nil, false
+	}
+	largest := new(big.Rat).Quo(exact(cost), new(big.Rat).SetInt(work.multiplier))
+	n := new(big.Int).Quo(largest.Num(), largest.Denom())
+	if n.Sign() <= 0 {
+		return nil, false
+	}
+	if !n.IsInt64() {
+		n.SetInt64(math.MaxInt64)
+	}
+	number := strconv.AppendInt(nil, n.Int64(), 10)
+	if api == APIGenerate {
+		return e.inParameters(name, number), true
+	}
+	return state(e.Payload, 0, name, number), true
+}
+
+// inParameters states a limit in the parameters object, and makes that where
+// there is none.
+func (e *Envelope) inParameters(name string, number []byte) []byte {
+	if e.limits.parameters.kind == '{' {
+		if v, ok := find(e.Payload, 0, "parameters"); ok {
+			return state(e.Payload, v.from, name, number)
+		}
+	}
+	object := append([]byte(`{"`+name+`":`), number...)
+	return state(e.Payload, 0, "parameters", append(object, '}'))
+}
+
+// state sets a member of the object that begins at offset at: where it is null,
+// in its place, else as the first member.
+func state(body []byte, at int, name string, literal []byte) []byte {
+	if v, ok := find(body, at, name); ok {
+		return splice(body, v.from, v.to, literal)
+	}
+	insert := append([]byte(`"`+name+`":`), literal...)
+	open := at + bytes.IndexByte(body[at:], '{') + 1
+	if rest := bytes.TrimLeft(body[open:], " \t\r\n"); rest[0] != '}' {
+		insert = append(insert, ',')
+	}
+	return splice(body, open, open, insert)
+}
+
+func splice(body []byte, from, to int, literal []byte) []byte {
+	out := make([]byte, 0, len(body)-(to-from)+len(literal))
+	out = append(out, body[:from]...)
+	out = append(out, literal...)
+	return append(out, body[to:]...)
+}
+
+// find looks a member up in the object that begins at offset at of a body that
+// is known to be valid.
+func find(body []byte, at int, name string) (value, bool) {
+	s := scanners.Get().(*scanner)
+	defer s.release()
+	s.body = body[at:]
+	s.buf = *bytes.NewBuffer(s.body)
+	s.dec.Reset(&s.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	var found value
+	_ = s.object(nil, func(got []byte, _ int) error {
+		v, err := s.value()
+		if err == nil && string(got) == name {
+			found = value{at + v.from, at + v.to, v.kind}
+		}
+		return err
+	})
+	return found, found.present()
+}
