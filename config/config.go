@@ -1,0 +1,168 @@
+// Package config turns the environment into the settings of one usher. It names
+// every fault at once, and warns of what weakens the protection.
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/usher-sidecar/usher/crypto"
+)
+
+// CostPolicy says what becomes of a request that asks for more work than the
+// cost in its ticket.
+type CostPolicy string
+
+// The cost policies.
+const (
+	CostOff     CostPolicy = "off"     // not looked at
+	CostObserve CostPolicy = "observe" // counted and logged
+	CostEnforce CostPolicy = "enforce" // refused
+)
+
+// Log formats.
+const (
+	LogJSON    = "json"
+	LogConsole = "console"
+)
+
+// An Upstream is where the model server listens.
+type Upstream struct {
+	Network    string // "tcp" or "unix"
+	Address    string // host:port, or a path
+	Host       string // the Host header
+	PathPrefix string // before every route; "" or "/x", no slash at its end
+}
+
+// A Config holds the settings in force. Make it with Load; it is not changed
+// afterwards. Durations and counts are within the ranges of their variables.
+type Config struct {
+	Endpoints  []string
+	WorkerURLs []string // empty: any
+
+	// One of the three sources of the key is set.
+	PublicKey        string
+	PublicKeyFile    string
+	PublicKeyURLs    []string
+	PublicKeyRefresh time.Duration
+	PublicKeyGrace   time.Duration
+	PublicKeyPin     *crypto.Fingerprint // nil: none
+	SignedFields     crypto.Schema
+
+	Upstream              Upstream
+	UpstreamAuthorization string // "": none
+	Routes                []string
+
+	ListenAddr, AdminAddr   string
+	TLSCertFile, TLSKeyFile string // both or neither
+
+	CostPolicy       CostPolicy
+	ReplayWindow     int
+	ReqnumResetAfter int    // 0: never
+	StateFile        string // "": memory only
+
+	MaxConcurrency int // 0: no limit
+	QueueCapacity  int
+	QueueBytes     int64
+	QueueTimeout   time.Duration
+	ReorderAuto    bool
+	ReorderHold    time.Duration // where not Auto; 0: no holding
+	ReorderTarget  float64
+	ReorderMaxHold time.Duration
+
+	MaxBodyBytes        int
+	ReadTimeout         time.Duration
+	IdleTimeout         time.Duration
+	MaxConnections      int
+	MaxConnectionsPerIP int // 0: no limit
+
+	ConnectTimeout    time.Duration
+	UpstreamTimeout   time.Duration
+	StreamIdleTimeout time.Duration
+	WriteTimeout      time.Duration
+
+	HealthPath     string
+	HealthInterval time.Duration
+	HealthFailures int
+
+	CORSOrigins  []string
+	DrainDelay   time.Duration
+	DrainTimeout time.Duration
+	LogLevel     string // debug, info, warn or error
+	LogFormat    string
+
+	inForce  []Value
+	warnings []string
+}
+
+// A Fault is one wrong or missing setting.
+type Fault struct {
+	Variable string
+	Problem  string // what it wants, in a sentence without its full stop
+}
+
+// Faults are all that is wrong with an environment.
+type Faults []Fault
+
+// Error lists the faults, one a line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = "  " + fault.Variable + ": " + fault.Problem
+	}
+	return fmt.Sprintf("%d wrong or missing setting(s):\n%s", len(f), strings.Join(lines, "\n"))
+}
+
+// Load reads the settings from the form of os.Environ. Its error is of type
+// Faults and names everything that is wrong.
+func Load(environ []string) (*Config, error) {
+	vars := variables(environ)
+	text, err := read(vars)
+	if err != nil {
+		return nil, Faults{{"USHER_*", err.Error()}}
+	}
+	l := &loader{vars: vars, text: text, cfg: &Config{}}
+	l.identity()
+	l.key()
+	l.listeners()
+	l.upstream()
+	l.limits()
+	l.order()
+	l.timing()
+	l.logging()
+	if len(l.faults) > 0 {
+		return nil, l.faults
+	}
+	l.cfg.inForce = l.valuesInForce()
+	l.cfg.warnings = l.warnings()
+	return l.cfg, nil
+}
+
+// AdminAddr reads the admin listener's address alone.
+func AdminAddr(environ []string) (string, error) {
+	text, err := read(variables(environ))
+	if err != nil {
+		return "", Faults{{"USHER_ADMIN_ADDR", err.Error()}}
+	}
+	l := &loader{cfg: &Config{}}
+	address := l.address("USHER_ADMIN_ADDR", text.AdminAddr)
+	if len(l.faults) > 0 {
+		return "", l.faults
+	}
+	return address, nil
+}
+
+// A Value is one setting as it is in force.
+type Value struct {
+	Name  string
+	Value string
+}
+
+// InForce lists the settings in force in the README's order; secrets are masked
+// and an inline key is shown by its fingerprint.
+func (c *Config) InForce() []Value { return c.inForce }
+
+// Warnings names, a sentence each, what weakens the protection, and variables
+// that look misspelt.
+func (c *Config) Warnings() []string { return c.warnings }

@@ -1,0 +1,314 @@
+package config
+
+import (
+	"crypto/tls"
+	"math"
+	"net"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/usher-sidecar/usher/crypto"
+)
+
+// Bounds that keep memory within reason whatever is set.
+const (
+	mostWindow      = 1 << 24
+	mostBody        = 1 << 30
+	mostQueue       = 1 << 20
+	mostConnections = 1 << 20
+)
+
+// identity reads who this worker is: endpoints and addresses.
+func (l *loader) identity() {
+	if l.cfg.Endpoints = escapedList(l.text.Endpoint); len(l.cfg.Endpoints) == 0 {
+		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
+	}
+	ssl := l.useSSL()
+	listen := l.text.ListenAddr
+	if listen == "" {
+		port := "3000"
+		if p := l.vars["WORKER_PORT"]; p != "" {
+			port = p
+			l.integer("WORKER_PORT", p, 1, math.MaxUint16)
+		}
+		listen = ":" + port
+	}
+	l.cfg.ListenAddr = l.address("USHER_LISTEN_ADDR", listen)
+
+	text := l.text.WorkerURL
+	if strings.EqualFold(text, "any") {
+		return
+	}
+	if text == "" {
+		text = l.workerURL(ssl)
+	}
+	urls := list(text)
+	if len(urls) == 0 {
+		l.fault("USHER_WORKER_URL", "is required: this worker's public address as the autoscaler signs it, or any (PUBLIC_IPADDR and VAST_TCP_PORT_<port> would do, too)")
+	}
+	for _, u := range urls {
+		if _, err := webURL(u); err != nil {
+			l.fault("USHER_WORKER_URL", "%s", err)
+		}
+	}
+	l.cfg.WorkerURLs = urls
+}
+
+// workerURL makes this worker's address from what a Vast instance is told.
+func (l *loader) workerURL(ssl bool) string {
+	_, port, err := net.SplitHostPort(l.cfg.ListenAddr)
+	host := l.vars["PUBLIC_IPADDR"]
+	mapped := l.vars["VAST_TCP_PORT_"+port]
+	if err != nil || host == "" || mapped == "" {
+		return ""
+	}
+	scheme := "http"
+	if ssl {
+		scheme = "https"
+	}
+	return (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, mapped)}).String()
+}
+
+// key reads where the public key comes from, and looks at it where it is here.
+func (l *loader) key() {
+	c, t := l.cfg, &l.text
+	c.PublicKeyRefresh = l.duration("USHER_PUBLIC_KEY_REFRESH", t.PublicKeyRefresh, time.Second)
+	c.PublicKeyGrace = l.duration("USHER_PUBLIC_KEY_GRACE", t.PublicKeyGrace, 0)
+	if t.PublicKeySHA256 != "" {
+		pin, err := crypto.ParseFingerprint(t.PublicKeySHA256)
+		if err != nil {
+			l.fault("USHER_PUBLIC_KEY_SHA256", "wants the 64 hex digits of a SHA-256")
+		}
+		c.PublicKeyPin = &pin
+	}
+	schema, err := crypto.ParseSchema(t.SignedFields)
+	if err != nil {
+		l.fault("USHER_SIGNED_FIELDS", "%s", err)
+	}
+	c.SignedFields = schema
+
+	named := 0
+	for _, source := range []string{t.PublicKey, t.PublicKeyFile, t.PublicKeyURL} {
+		if source != "" {
+			named++
+		}
+	}
+	switch {
+	case named > 1:
+		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "name exactly one source of the key")
+	case t.PublicKey != "":
+		c.PublicKey = strings.ReplaceAll(t.PublicKey, `\n`, "\n")
+		l.inspectKey("USHER_PUBLIC_KEY", []byte(c.PublicKey))
+	case t.PublicKeyFile != "":
+		c.PublicKeyFile = t.PublicKeyFile
+		text, err := os.ReadFile(t.PublicKeyFile)
+		if err != nil {
+			l.fault("USHER_PUBLIC_KEY_FILE", "cannot be read: %s", err)
+			return
+		}
+		l.inspectKey("USHER_PUBLIC_KEY_FILE", text)
+	default:
+		l.keyURLs()
+	}
+}
+
+func (l *loader) inspectKey(variable string, text []byte) {
+	key, err := crypto.ParsePublicKey(text)
+	switch {
+	case err != nil:
+		l.fault(variable, "%s", err)
+	case l.cfg.PublicKeyPin != nil && key.Fingerprint() != *l.cfg.PublicKeyPin:
+		l.fault(variable, "its SHA-256 is %s, not that of USHER_PUBLIC_KEY_SHA256", key.Fingerprint())
+	}
+}
+
+func (l *loader) keyURLs() {
+	variable, urls := "USHER_PUBLIC_KEY_URL", list(l.text.PublicKeyURL)
+	if len(urls) == 0 {
+		variable = "REPORT_ADDR"
+		for _, address := range list(l.vars["REPORT_ADDR"]) {
+			urls = append(urls, strings.TrimSuffix(address, "/")+"/pubkey/")
+		}
+	}
+	if len(urls) == 0 {
+		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "name exactly one source of the key (REPORT_ADDR would do, too)")
+	}
+	for _, u := range urls {
+		if err := crypto.AllowedKeyURL(u, l.cfg.PublicKeyPin != nil); err != nil {
+			l.fault(variable, "%s", err)
+		}
+	}
+	l.cfg.PublicKeyURLs = urls
+}
+
+// listeners reads addresses and certificate.
+func (l *loader) listeners() {
+	c, t := l.cfg, &l.text
+	c.AdminAddr = l.address("USHER_ADMIN_ADDR", t.AdminAddr)
+	if c.AdminAddr == c.ListenAddr && !strings.HasSuffix(c.AdminAddr, ":0") {
+		l.fault("USHER_ADMIN_ADDR", "is the address of USHER_LISTEN_ADDR; it needs one of its own")
+	}
+	cert, key := t.TLSCertFile, t.TLSKeyFile
+	if cert == "" && key == "" && l.useSSL() {
+		cert, key = "/etc/instance.crt", "/etc/instance.key"
+	}
+	switch {
+	case cert == "" && key == "":
+	case cert == "":
+		l.fault("USHER_TLS_CERT_FILE", "is required with USHER_TLS_KEY_FILE")
+	case key == "":
+		l.fault("USHER_TLS_KEY_FILE", "is required with USHER_TLS_CERT_FILE")
+	default:
+		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+			l.fault("USHER_TLS_CERT_FILE, USHER_TLS_KEY_FILE", "%s", err)
+		}
+		c.TLSCertFile, c.TLSKeyFile = cert, key
+	}
+	c.CORSOrigins = list(t.CORSOrigins)
+	for _, origin := range c.CORSOrigins {
+		u, err := url.Parse(origin)
+		if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
+			l.fault("USHER_CORS_ORIGINS", "%q is not an origin like https://app.example.com", origin)
+		}
+	}
+}
+
+// upstream reads where the model server is and what is served of it.
+func (l *loader) upstream() {
+	c, t := l.cfg, &l.text
+	if socket, ok := strings.CutPrefix(t.UpstreamURL, "unix:"); ok {
+		socket = strings.TrimPrefix(socket, "//")
+		if !strings.HasPrefix(socket, "/") {
+			l.fault("USHER_UPSTREAM_URL", "%q has no absolute path after unix:", t.UpstreamURL)
+		}
+		c.Upstream = Upstream{Network: "unix", Address: socket, Host: "localhost"}
+	} else if u, err := webURL(t.UpstreamURL); err != nil || u.Scheme != "http" {
+		l.fault("USHER_UPSTREAM_URL", "wants http://host:port or unix:/path")
+	} else {
+		port := u.Port()
+		if port == "" {
+			port = "80"
+		}
+		c.Upstream = Upstream{
+			Network: "tcp", Address: net.JoinHostPort(u.Hostname(), port), Host: u.Host,
+			PathPrefix: strings.TrimSuffix(u.EscapedPath(), "/"),
+		}
+	}
+	if !httpguts.ValidHeaderFieldValue(t.UpstreamAuthorization) {
+		l.fault("USHER_UPSTREAM_AUTHORIZATION", "holds a byte that a header cannot carry")
+	}
+	c.UpstreamAuthorization = t.UpstreamAuthorization
+	c.Routes = list(t.Routes)
+	if len(c.Routes) == 0 {
+		l.fault("USHER_ROUTES", "names no path")
+	}
+	for i, route := range c.Routes {
+		if !plainPath(route) {
+			l.fault("USHER_ROUTES", "%q is not a plain path like /generate", route)
+		} else if slices.Contains(c.Routes[:i], route) {
+			l.fault("USHER_ROUTES", "%q stands twice", route)
+		}
+	}
+	c.HealthPath = l.healthPath()
+}
+
+// healthPath reads the model server's health path. The field's workers name it
+// by MODEL_HEALTH_ENDPOINT, as a path or as a whole address.
+func (l *loader) healthPath() string {
+	variable, text := "USHER_HEALTH_PATH", l.text.HealthPath
+	if text == "" {
+		variable, text = "MODEL_HEALTH_ENDPOINT", l.vars["MODEL_HEALTH_ENDPOINT"]
+		if u, err := url.Parse(text); err == nil && u.Host != "" {
+			text = u.RequestURI()
+		}
+	}
+	if text == "" {
+		return "/health"
+	}
+	if u, err := url.ParseRequestURI(text); err != nil || !strings.HasPrefix(text, "/") || u.Fragment != "" || strings.ContainsAny(text, " #") {
+		l.fault(variable, "%q is not a path like /health", text)
+	}
+	return text
+}
+
+// plainPath tells whether a path can be matched byte by byte without a second
+// way to write it.
+func plainPath(p string) bool {
+	if !strings.HasPrefix(p, "/") || path.Clean(p) != p && path.Clean(p)+"/" != p {
+		return false
+	}
+	for _, r := range p {
+		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`%?#"\<>^{|}`+"`", r) {
+			return false
+		}
+	}
+	return true
+}
+
+// limits reads counts and sizes.
+func (l *loader) limits() {
+	c, t := l.cfg, &l.text
+	c.CostPolicy = CostPolicy(l.choice("USHER_COST_POLICY", t.CostPolicy, string(CostOff), string(CostObserve), string(CostEnforce)))
+	c.ReplayWindow = int(l.integer("USHER_REPLAY_WINDOW", t.ReplayWindow, 1, mostWindow))
+	c.ReqnumResetAfter = int(l.integer("USHER_REQNUM_RESET_AFTER", t.ReqnumResetAfter, 0, mostWindow))
+	if c.ReqnumResetAfter == 1 {
+		l.fault("USHER_REQNUM_RESET_AFTER", "1 would let a single old ticket start a new window; use 0 or at least 2")
+	}
+	c.StateFile = t.StateFile
+	c.MaxConcurrency = int(l.integer("USHER_MAX_CONCURRENCY", t.MaxConcurrency, 0, mostQueue))
+	c.QueueCapacity = int(l.integer("USHER_QUEUE_CAPACITY", t.QueueCapacity, 0, mostQueue))
+	c.QueueBytes = l.integer("USHER_QUEUE_BYTES", t.QueueBytes, 0, math.MaxInt64)
+	c.MaxBodyBytes = int(l.integer("USHER_MAX_BODY_BYTES", t.MaxBodyBytes, 1, mostBody))
+	c.MaxConnections = int(l.integer("USHER_MAX_CONNECTIONS", t.MaxConnections, 1, mostConnections))
+	c.MaxConnectionsPerIP = int(l.integer("USHER_MAX_CONNECTIONS_PER_IP", t.MaxConnectionsPerIP, 0, mostConnections))
+	c.HealthFailures = int(l.integer("USHER_HEALTH_FAILURES", t.HealthFailures, 1, 1000))
+}
+
+// order reads how requests are held.
+func (l *loader) order() {
+	c, t := l.cfg, &l.text
+	c.ReorderMaxHold = l.duration("USHER_REORDER_MAX_HOLD", t.ReorderMaxHold, 0)
+	if strings.EqualFold(t.ReorderHold, "auto") {
+		c.ReorderAuto = true
+	} else if d, err := time.ParseDuration(t.ReorderHold); err != nil || d < 0 {
+		l.fault("USHER_REORDER_HOLD", "%q is not auto, 0 or a duration like 50ms", t.ReorderHold)
+	} else {
+		c.ReorderHold = d
+		if d > c.ReorderMaxHold {
+			l.fault("USHER_REORDER_HOLD", "%s is above USHER_REORDER_MAX_HOLD, %s", d, c.ReorderMaxHold)
+		}
+	}
+	target, err := strconv.ParseFloat(t.ReorderTarget, 64)
+	if err != nil || !(target > 0 && target < 1) {
+		l.fault("USHER_REORDER_TARGET", "%q is not a share above 0 and below 1, like 0.01", t.ReorderTarget)
+	}
+	c.ReorderTarget = target
+}
+
+// timing reads the other durations.
+func (l *loader) timing() {
+	c, t := l.cfg, &l.text
+	const least = time.Millisecond
+	c.QueueTimeout = l.duration("USHER_QUEUE_TIMEOUT", t.QueueTimeout, least)
+	c.ReadTimeout = l.duration("USHER_READ_TIMEOUT", t.ReadTimeout, least)
+	c.IdleTimeout = l.duration("USHER_IDLE_TIMEOUT", t.IdleTimeout, least)
+	c.ConnectTimeout = l.duration("USHER_CONNECT_TIMEOUT", t.ConnectTimeout, least)
+	c.UpstreamTimeout = l.duration("USHER_UPSTREAM_TIMEOUT", t.UpstreamTimeout, least)
+	c.StreamIdleTimeout = l.duration("USHER_STREAM_IDLE_TIMEOUT", t.StreamIdleTimeout, least)
+	c.WriteTimeout = l.duration("USHER_WRITE_TIMEOUT", t.WriteTimeout, least)
+	c.HealthInterval = l.duration("USHER_HEALTH_INTERVAL", t.HealthInterval, least)
+	c.DrainDelay = l.duration("USHER_DRAIN_DELAY", t.DrainDelay, 0)
+	c.DrainTimeout = l.duration("USHER_DRAIN_TIMEOUT", t.DrainTimeout, 0)
+}
+
+func (l *loader) logging() {
+	l.cfg.LogLevel = l.choice("USHER_LOG_LEVEL", l.text.LogLevel, "info", "debug", "warn", "error")
+	l.cfg.LogFormat = l.choice("USHER_LOG_FORMAT", l.text.LogFormat, LogJSON, LogConsole)
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A loader turns text into settings and gathers the faults.
+type loader struct {
+	vars   map[string]string
+	text   settings
+	cfg    *Config
+	faults Faults
+}
+
+func (l *loader) fault(variable, format string, args ...any) {
+	l.faults = append(l.faults, Fault{variable, fmt.Sprintf(format, args...)})
+}
+
+// duration reads a duration of at least least.
+func (l *loader) duration(variable, text string, least time.Duration) time.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		l.fault(variable, "%q is not a duration; write it like 250ms or 5m", text)
+		return least
+	}
+	if d < least {
+		l.fault(variable, "%s is too short; it must be at least %s", text, least)
+		return least
+	}
+	return d
+}
+
+// integer reads plain decimal digits within a range.
+func (l *loader) integer(variable, text string, least, most int64) int64 {
+	digits := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }) < 0
+	n, err := strconv.ParseInt(text, 10, 64)
+	if !digits || err != nil || n < least || n > most {
+		l.fault(variable, "%q is not a whole number from %d to %d", text, least, most)
+		return least
+	}
+	return n
+}
+
+// choice reads one of a few words, in any case.
+func (l *loader) choice(variable, text string, words ...string) string {
+	word := strings.ToLower(text)
+	if !slices.Contains(words, word) {
+		l.fault(variable, "%q is not one of %s", text, strings.Join(words, ", "))
+		return words[0]
+	}
+	return word
+}
+
+// list cuts a comma list; items are trimmed and empty ones left out.
+func list(text string) []string {
+	var items []string
+	for _, item := range strings.Split(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// escapedList is list with \, for a comma inside an item.
+func escapedList(text string) []string {
+	const held = "\x00"
+	items := list(strings.ReplaceAll(text, `\,`, held))
+	for i := range items {
+		items[i] = strings.ReplaceAll(items[i], held, ",")
+	}
+	return items
+}
+
+// address reads host:port; the port may be 0.
+func (l *loader) address(variable, text string) string {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		l.fault(variable, "%q is not an address like :3000 or 127.0.0.1:3000", text)
+		return ":0"
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
+		l.fault(variable, "%q has no port from 0 to 65535", text)
+		return ":0"
+	}
+	return text
+}
+
+// webURL reads an absolute http or https address without user, query, fragment.
+func webURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return nil, fmt.Errorf("%q is not an address like http://203.0.113.7:3000", text)
+	case u.User != nil, u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return nil, fmt.Errorf("%q must not have a user, query or fragment", text)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("%q has no port from 1 to 65535", text)
+		}
+	}
+	return u, nil
+}
+
+// useSSL reads USE_SSL, which the field's workers set.
+func (l *loader) useSSL() bool {
+	switch strings.ToLower(l.vars["USE_SSL"]) {
+	case "true", "1", "yes", "on":
+		return true
+	case "", "false", "0", "no", "off":
+		return false
+	}
+	l.fault("USE_SSL", "%q is not true or false", l.vars["USE_SSL"])
+	return false
+}

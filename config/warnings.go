@@ -1,0 +1,115 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/usher-sidecar/usher/crypto"
+)
+
+// masked stands for a secret.
+const masked = "(set)"
+
+// valuesInForce shows the settings as they are, defaults included.
+func (l *loader) valuesInForce() []Value {
+	c := l.cfg
+	v := reflect.ValueOf(l.text)
+	shown := make([]Value, v.NumField())
+	for i := range shown {
+		shown[i] = Value{v.Type().Field(i).Tag.Get("env"), v.Field(i).String()}
+	}
+	set := func(name, value string) {
+		i := slices.IndexFunc(shown, func(v Value) bool { return v.Name == name })
+		shown[i].Value = value
+	}
+	set("USHER_LISTEN_ADDR", c.ListenAddr)
+	set("USHER_WORKER_URL", strings.Join(c.WorkerURLs, ","))
+	if len(c.WorkerURLs) == 0 {
+		set("USHER_WORKER_URL", "any")
+	}
+	set("USHER_HEALTH_PATH", c.HealthPath)
+	set("USHER_TLS_CERT_FILE", c.TLSCertFile)
+	set("USHER_TLS_KEY_FILE", c.TLSKeyFile)
+	set("USHER_PUBLIC_KEY_URL", strings.Join(c.PublicKeyURLs, ","))
+	if key, err := crypto.ParsePublicKey([]byte(c.PublicKey)); c.PublicKey != "" && err == nil {
+		set("USHER_PUBLIC_KEY", key.Algorithm()+" "+key.Fingerprint().String())
+	}
+	if c.UpstreamAuthorization != "" {
+		set("USHER_UPSTREAM_AUTHORIZATION", masked)
+	}
+	return shown
+}
+
+// warnings names what weakens the protection.
+func (l *loader) warnings() []string {
+	c := l.cfg
+	var list []string
+	for _, weak := range []struct {
+		field crypto.Field
+		what  string
+	}{
+		{crypto.FieldReqnum, "an accepted alternative does not sign reqnum: tickets verified by it can be replayed and come in no trusted order"},
+		{crypto.FieldCost, "an accepted alternative does not sign cost: a client can understate it"},
+		{crypto.FieldEndpoint, "an accepted alternative does not sign endpoint: a ticket is good for every endpoint of this key"},
+		{crypto.FieldURL, "an accepted alternative does not sign url: a ticket is good at every worker"},
+	} {
+		if !c.SignedFields.AlwaysSigns(weak.field) {
+			list = append(list, "USHER_SIGNED_FIELDS: "+weak.what)
+		}
+	}
+	if len(c.WorkerURLs) == 0 {
+		list = append(list, "USHER_WORKER_URL is any: a ticket for another worker passes here, too")
+	}
+	for _, u := range c.PublicKeyURLs {
+		if crypto.AllowedKeyURL(u, false) != nil {
+			list = append(list, "USHER_PUBLIC_KEY_URL: "+u+" is fetched without TLS; only the pin vouches for the key")
+		}
+	}
+	return append(list, l.misspelt()...)
+}
+
+// misspelt finds variables that begin like ours and are none. Kubernetes sets
+// some itself for a Service named usher.
+func (l *loader) misspelt() []string {
+	known := make([]string, 0, 64)
+	for _, s := range Settings() {
+		known = append(known, s.Name)
+	}
+	var list []string
+	for name := range l.vars {
+		if !strings.HasPrefix(name, "USHER_") || slices.Contains(known, name) || name == "USHER_PORT" ||
+			strings.HasPrefix(name, "USHER_PORT_") || strings.HasPrefix(name, "USHER_SERVICE_") {
+			continue
+		}
+		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+		hint := ""
+		if distance(name, nearest) <= 3 {
+			hint = "; did you mean " + nearest + "?"
+		}
+		list = append(list, fmt.Sprintf("%s is no setting of usher%s", name, hint))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// distance is the Levenshtein distance of two short names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
