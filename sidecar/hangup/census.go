@@ -1,0 +1,60 @@
+package hangup
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// A census counts the open connections of each origin.
+type census struct {
+	limit int
+
+	mu    sync.Mutex
+	count map[netip.Addr]int
+}
+
+func newCensus(limit int) *census {
+	return &census{limit: limit, count: make(map[netip.Addr]int)}
+}
+
+// add counts one more connection of origin, unless it is at the limit.
+func (s *census) add(origin netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.count[origin]
+	if n >= s.limit {
+		return false
+	}
+	s.count[origin] = n + 1
+	return true
+}
+
+// remove takes one connection of origin off the count.
+func (s *census) remove(origin netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.count[origin]; n > 1 {
+		s.count[origin] = n - 1
+	} else {
+		delete(s.count, origin)
+	}
+}
+
+// originOf returns what connections from addr are counted under: IPv4 and
+// link-local addresses one by one, other IPv6 addresses by their /64.
+func originOf(addr net.Addr) netip.Addr {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	if ip.Is4() || ip.IsLinkLocalUnicast() {
+		return ip
+	}
+	network, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return ip
+	}
+	return network.Addr()
+}

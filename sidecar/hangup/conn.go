@@ -1,0 +1,180 @@
+package hangup
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What Linger allows a client that was answered before it had said everything.
+const (
+	lingerTotal   = 10 * time.Second // in all
+	lingerSilence = 2 * time.Second  // between two pieces
+	lingerBytes   = 32 << 20
+)
+
+// A Call is what a client waits for: told when the client has left.
+type Call interface {
+	// ClientGone is called at most once for each Watch, as a rule from the one
+	// goroutine that watches all connections, so it must not block.
+	ClientGone()
+}
+
+// A Conn is a client's connection. Being a *net.TCPConn underneath, it keeps
+// splice, sendfile and writev (net.Buffers). Watch and Unwatch are for one
+// goroutine at a time, the one that serves the connection; the other methods
+// are safe for concurrent use.
+type Conn struct {
+	*net.TCPConn
+	listener *Listener
+	token    uint64
+	origin   netip.Addr // what MaxPerIP counts
+	lingers  atomic.Bool
+	released atomic.Bool
+
+	// How Watch, Unwatch and hangUp meet. state has two bits. Only the serving
+	// goroutine changes watched and call, the latter while watched is unset;
+	// only the watcher sets gone, once, holding firing until ClientGone has
+	// returned.
+	//
+	//   Watch before hangUp: hangUp finds watched, and call, and calls it.
+	//   hangUp before Watch: Watch's swap finds gone, and calls it itself.
+	//   Unwatch before hangUp: its swap takes watched away; nobody is called.
+	//   hangUp before Unwatch: the swap finds gone; firing was taken before gone
+	//   was set, so waiting for firing is waiting for ClientGone to end.
+	//
+	// Every step is decided by one atomic operation on state, so there is no
+	// fifth case: no call is told twice, after its Unwatch, or not at all.
+	state  atomic.Uint32
+	call   Call
+	firing sync.Mutex
+}
+
+const (
+	watched uint32 = 1 << iota
+	gone
+)
+
+// From finds the Conn in a connection as servers hand it out: itself, or beneath
+// any number of layers that have NetConn, as *tls.Conn does. It returns nil if
+// there is none.
+func From(c net.Conn) *Conn {
+	for c != nil {
+		if found, ok := c.(*Conn); ok {
+			return found
+		}
+		layer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = layer.NetConn()
+	}
+	return nil
+}
+
+// Watch has call told when the client leaves. If it has left already, ClientGone
+// is called before Watch returns. One call is watched at a time: another that
+// still is, is let go as by Unwatch. It costs nanoseconds and allocates nothing.
+func (c *Conn) Watch(call Call) {
+	if c.state.Load()&watched != 0 {
+		c.Unwatch()
+	}
+	c.call = call
+	if !c.state.CompareAndSwap(0, watched) {
+		c.call = nil
+		c.listener.hangUps.Add(1)
+		call.ClientGone()
+	}
+}
+
+// Unwatch lets the watched call go, if there is one: after it has returned, that
+// call's ClientGone is neither called nor still running. It must not be called
+// from ClientGone, nor with a lock held that ClientGone takes.
+func (c *Conn) Unwatch() {
+	if !c.state.CompareAndSwap(watched, 0) {
+		if c.state.Load() == 0 {
+			return
+		}
+		c.firing.Lock()
+		c.state.Store(gone)
+		c.firing.Unlock()
+	}
+	c.call = nil
+}
+
+// hangUp notes that the client has left and tells the call that is watched; a
+// reset after a FIN makes it come twice. firing is no guard of data but what
+// Unwatch waits for; Unwatch is the only other one to take it.
+func (c *Conn) hangUp() {
+	c.firing.Lock()
+	defer c.firing.Unlock()
+	if c.state.Or(gone) == watched {
+		c.listener.hangUps.Add(1)
+		c.call.ClientGone()
+	}
+}
+
+// Gone tells whether the client has been seen leaving.
+func (c *Conn) Gone() bool { return c.state.Load()&gone != 0 }
+
+// Linger makes Close let a client that is still sending read the answer: Close
+// then ends the sending half and throws away what comes, for a while and up to
+// a bound. A plain close would make the kernel reset the connection, and the
+// client lose the answer it has not read yet (RFC 9112 section 9.6).
+func (c *Conn) Linger() { c.lingers.Store(true) }
+
+// Close closes the connection; after Linger it may take seconds, which another
+// Close or Reset cuts short.
+func (c *Conn) Close() error {
+	if c.lingers.CompareAndSwap(true, false) {
+		c.drain()
+	}
+	return c.cut()
+}
+
+// Reset closes the connection with a reset, so that the client cannot take what
+// it got for the whole of an answer that ends with the connection.
+func (c *Conn) Reset() {
+	_ = c.SetLinger(0)
+	_ = c.cut()
+}
+
+// cut closes the connection at once and, the first time, gives its place back.
+// The descriptor goes first: the limits count descriptors.
+func (c *Conn) cut() error {
+	err := c.TCPConn.Close()
+	if c.released.CompareAndSwap(false, true) {
+		c.listener.forget(c)
+		c.listener.leave()
+	}
+	return err
+}
+
+// scratch is what drain reads into.
+var scratch = sync.Pool{New: func() any { return new([16 << 10]byte) }}
+
+// drain reads what the client still sends, within the bounds of Linger.
+func (c *Conn) drain() {
+	if c.CloseWrite() != nil {
+		return
+	}
+	end := time.Now().Add(lingerTotal)
+	buf := scratch.Get().(*[16 << 10]byte)
+	defer scratch.Put(buf)
+	for total := 0; total < lingerBytes; {
+		until := time.Now().Add(lingerSilence)
+		if until.After(end) {
+			until = end
+		}
+		if c.SetReadDeadline(until) != nil {
+			return
+		}
+		n, err := c.TCPConn.Read(buf[:])
+		if err != nil {
+			return
+		}
+		total += n
+	}
+}

@@ -1,0 +1,71 @@
+package hangup
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// layer is a connection on top of another, as *tls.Conn is.
+type layer struct{ net.Conn }
+
+func (l layer) NetConn() net.Conn { return l.Conn }
+
+// opaque does not show what is beneath it.
+type opaque struct{ net.Conn }
+
+func TestFrom(t *testing.T) {
+	server, client := pair(t, listen(t, Options{}))
+	require.Same(t, server, From(server))
+	require.Same(t, server, From(layer{layer{server}}))
+	require.Nil(t, From(opaque{server}))
+	require.Nil(t, From(client))
+	require.Nil(t, From(layer{nil}))
+	require.Nil(t, From(nil))
+}
+
+func TestResetIsNoEnd(t *testing.T) {
+	server, client := pair(t, listen(t, Options{}))
+	server.Reset()
+	_, err := io.ReadAll(client)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, server.Close(), net.ErrClosed)
+	require.Zero(t, server.listener.Stats().Open)
+}
+
+// TestLingeringCloseDeliversTheAnswer: without it the rest of the body, arriving
+// at a closed socket, makes the kernel reset the connection.
+func TestLingeringCloseDeliversTheAnswer(t *testing.T) {
+	server, client := pair(t, listen(t, Options{}))
+	answered := make(chan error, 1)
+	go func() {
+		_, _ = io.WriteString(server, "413 too large")
+		server.Linger()
+		answered <- server.Close()
+	}()
+	// All of the body, more than the socket buffers hold, before a look at the
+	// answer.
+	_, err := client.Write(bytes.Repeat([]byte("x"), 8<<20))
+	require.NoError(t, err)
+	answer, err := io.ReadAll(client)
+	require.NoError(t, err)
+	require.Equal(t, "413 too large", string(answer))
+	_ = client.Close()
+	require.NoError(t, <-answered)
+	require.Zero(t, server.listener.Stats().Open)
+}
+
+func TestAnotherCloseCutsALingeringOne(t *testing.T) {
+	server, client := pair(t, listen(t, Options{}))
+	server.Linger()
+	closed := make(chan error)
+	go func() { closed <- server.Close() }()
+	_, err := client.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "it lingers")
+	server.listener.CloseConns()
+	require.ErrorIs(t, <-closed, net.ErrClosed, "the other one closed it")
+}

@@ -1,0 +1,85 @@
+// Package hangup is a TCP listener whose connections notice that the client has
+// left while a handler is busy with something else than reading, which
+// fasthttp never does, and that bounds how many connections there are.
+//
+// A client has left when the kernel has seen its FIN or a reset. A client that
+// closes only its sending half has left too, as for nginx and net/http: nobody
+// can tell the two apart. A TLS close_notify alone is no leaving; clients close
+// the socket after it.
+//
+// What stays hidden: the kernel takes no FIN that lies behind bytes for which
+// the receive window has no room. A client that pipelines more than the window
+// (tens to hundreds of KB) behind the request being served, and then closes
+// without a reset, is noticed only when something is written to it: its kernel
+// answers that with a reset. A peer that vanished without a word is noticed by
+// keep-alive probes while nothing is in flight, and by Options.UserTimeout
+// while something is.
+//
+// Only Linux tells of hang-ups; elsewhere everything works but Watch, which
+// never calls.
+package hangup
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// keepAliveProbes is how many probes go unanswered before a peer is given up.
+const keepAliveProbes = 3
+
+// ErrListener is returned by Listen for a listener that is not TCP.
+var ErrListener = errors.New("hangup: not a TCP listener")
+
+// ErrOptions is wrapped by what Listen returns for options out of range.
+var ErrOptions = errors.New("hangup: bad options")
+
+// Options bound the connections of a Listener. The zero value sets no limits
+// and probes silent peers after 15 s.
+type Options struct {
+	// MaxConnections is how many connections may be open at once. At the limit
+	// Accept waits until one closes, and further clients wait in the kernel's
+	// backlog. 0: no limit.
+	MaxConnections int
+
+	// MaxPerIP is how many connections one address may have open; one more is
+	// reset at once. IPv4-mapped addresses count as IPv4. IPv6 is counted by
+	// /64, the least that one host is given, except link-local addresses, which
+	// share theirs. 0: no limit.
+	MaxPerIP int
+
+	// KeepAlive is the silence after which a peer is probed, at most three times
+	// at a third of it; whole seconds, rounded up. 0: 15 s; negative: never.
+	KeepAlive time.Duration
+
+	// UserTimeout bounds how long sent bytes, keep-alive probes included, may
+	// stay unacknowledged or a full receiver may take nothing (TCP_USER_TIMEOUT,
+	// RFC 5482; Linux). Where it is set, it and not the count of probes decides
+	// when a silent peer is given up. 0: the kernel's default, many minutes.
+	UserTimeout time.Duration
+}
+
+// Stats is what a Listener has seen.
+type Stats struct {
+	Open         int    // connections open now
+	Accepted     uint64 // connections handed out by Accept
+	Refused      uint64 // connections reset because of MaxPerIP
+	AcceptErrors uint64 // failures that Accept survived: no descriptors left, …
+	HangUps      uint64 // calls told that their client has left
+}
+
+// validated returns the options with their defaults, or ErrOptions.
+func (o Options) validated() (Options, error) {
+	switch {
+	case o.MaxConnections < 0:
+		return o, fmt.Errorf("%w: MaxConnections %d", ErrOptions, o.MaxConnections)
+	case o.MaxPerIP < 0:
+		return o, fmt.Errorf("%w: MaxPerIP %d", ErrOptions, o.MaxPerIP)
+	case o.UserTimeout < 0:
+		return o, fmt.Errorf("%w: UserTimeout %v", ErrOptions, o.UserTimeout)
+	}
+	if o.KeepAlive == 0 {
+		o.KeepAlive = 15 * time.Second
+	}
+	return o, nil
+}

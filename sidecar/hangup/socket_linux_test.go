@@ -1,0 +1,76 @@
+package hangup
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// writeNow writes without waiting.
+func writeNow(fd int, p []byte) (int, error) { return unix.Write(fd, p) }
+
+// option reads a socket option of c.
+func option(t *testing.T, c *Conn, level, name int) (value int) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { value, err = unix.GetsockoptInt(int(fd), level, name) }))
+	require.NoError(t, err)
+	return value
+}
+
+func TestSocketOptions(t *testing.T) {
+	for name, test := range map[string]struct {
+		options                              Options
+		alive, idle, interval, count, expiry int
+	}{
+		"default": {Options{}, 1, 15, 5, 3, 0},
+		"set": {Options{KeepAlive: 10500 * time.Millisecond, UserTimeout: time.Minute + 1},
+			1, 11, 4, 3, 60_001},
+		"short": {Options{KeepAlive: 1, UserTimeout: 1}, 1, 1, 1, 3, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, _ := pair(t, listen(t, test.options))
+			require.NotZero(t, option(t, server, unix.IPPROTO_TCP, unix.TCP_NODELAY))
+			require.Equal(t, test.alive, option(t, server, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
+			require.Equal(t, test.idle, option(t, server, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE))
+			require.Equal(t, test.interval, option(t, server, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL))
+			require.Equal(t, test.count, option(t, server, unix.IPPROTO_TCP, unix.TCP_KEEPCNT))
+			require.Equal(t, test.expiry, option(t, server, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT))
+		})
+	}
+	server, _ := pair(t, listen(t, Options{KeepAlive: -1}))
+	require.Zero(t, option(t, server, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
+}
+
+// TestGatheredWritesReachTheSocketAsOne: net.Buffers uses writev for what is a
+// *net.TCPConn underneath. Written one by one, with TCP_NODELAY, each piece would
+// be a segment of its own.
+func TestGatheredWritesReachTheSocketAsOne(t *testing.T) {
+	server, _ := pair(t, listen(t, Options{}))
+	pieces := net.Buffers{[]byte("a"), []byte("b"), []byte("c"), []byte("d")}
+	_, err := pieces.WriteTo(server)
+	require.NoError(t, err)
+	raw, err := server.SyscallConn()
+	require.NoError(t, err)
+	var info *unix.TCPInfo
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	}))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, info.Data_segs_out)
+}
+
+// TestTemporaryErrors: what accept(2) passes on of connections that failed.
+func TestTemporaryErrors(t *testing.T) {
+	for _, number := range []unix.Errno{unix.EPERM, unix.EPROTO, unix.ENETUNREACH, unix.ETIMEDOUT, unix.ENOSPC} {
+		require.True(t, isTemporary(&net.OpError{Op: "accept", Err: number}), number)
+	}
+	for _, number := range []unix.Errno{unix.EBADF, unix.EINVAL, unix.ENOTSOCK} {
+		require.False(t, isTemporary(&net.OpError{Op: "accept", Err: number}), number)
+	}
+	require.False(t, isTemporary(net.ErrClosed))
+}
