@@ -1,0 +1,207 @@
+// Package autoscaler is a toy autoscaler: it does what the documentation of
+// signed routing says an autoscaler does, for tests and for the playground.
+//
+//	POST /route/   {"endpoint", "api_key", "cost"} → a ticket for a ready worker
+//	GET  /pubkey/  the public key, PEM
+//
+// Its canonical message is made independently of Usher's, so that the two check
+// each other.
+package autoscaler
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Options shape an Autoscaler. Workers and Endpoint are required.
+type Options struct {
+	Address  string // default 127.0.0.1:0
+	Endpoint string
+	APIKey   string   // of the account; default "toy-key"
+	Workers  []string // public addresses of the group's workers, as signed
+	// Health says where a worker is asked whether it is ready; nil: at its public
+	// address, followed by /health.
+	Health func(worker string) string
+
+	Key         *Key     // default: a new RSA key
+	Fields      []string // signed fields, see Claims
+	RequestIdx  bool     // answer and sign request_idx, as newer autoscalers do
+	IntCost     bool     // spell and sign a whole cost as an integer
+	FirstReqnum int64    // of each worker
+
+	HealthTimeout time.Duration // default 500ms
+	HealthCache   time.Duration // how long an answer of a worker is good; default 200ms
+	Client        *http.Client  // asks the workers; default: one of its own
+}
+
+// An Autoscaler routes requests to workers. Make it with Start or New; its
+// methods are safe for concurrent use.
+type Autoscaler struct {
+	options Options
+	client  *http.Client
+	server  *http.Server
+	addr    net.Addr
+	serving sync.WaitGroup
+
+	mu         sync.Mutex
+	key        *Key
+	workers    []*worker
+	turn       int // of the round robin
+	requestIdx int64
+}
+
+// A worker is one worker of the group and what is known of it.
+type worker struct {
+	url, health string // never change
+
+	// Under Autoscaler.mu.
+	next  int64 // reqnum
+	state string
+	asked time.Time
+}
+
+// Start makes an autoscaler that serves in the background until Close.
+func Start(o Options) (*Autoscaler, error) {
+	a, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.serve(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// New makes an autoscaler that makes tickets and keys, but serves nobody.
+func New(o Options) (*Autoscaler, error) {
+	if o.Endpoint == "" || len(o.Workers) == 0 {
+		return nil, errors.New("autoscaler: an endpoint and a worker are needed")
+	}
+	if o.Address == "" {
+		o.Address = "127.0.0.1:0"
+	}
+	if o.APIKey == "" {
+		o.APIKey = "toy-key"
+	}
+	if o.HealthTimeout == 0 {
+		o.HealthTimeout = 500 * time.Millisecond
+	}
+	if o.HealthCache == 0 {
+		o.HealthCache = 200 * time.Millisecond
+	}
+	a := &Autoscaler{options: o, client: o.Client, key: o.Key}
+	if a.client == nil {
+		a.client = &http.Client{Transport: &http.Transport{}}
+	}
+	if a.key == nil {
+		key, err := NewRSAKey()
+		if err != nil {
+			return nil, err
+		}
+		a.key = key
+	}
+	for _, url := range o.Workers {
+		w := &worker{url: url, health: url + "/health", next: o.FirstReqnum}
+		if o.Health != nil {
+			w.health = o.Health(url)
+		}
+		a.workers = append(a.workers, w)
+	}
+	return a, nil
+}
+
+func (a *Autoscaler) serve() error {
+	ln, err := net.Listen("tcp", a.options.Address)
+	if err != nil {
+		return fmt.Errorf("autoscaler: %w", err)
+	}
+	a.addr = ln.Addr()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /route/{$}", a.route)
+	mux.HandleFunc("GET /pubkey/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = io.WriteString(w, a.Key().PEM())
+	})
+	a.server = &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
+	a.serving.Go(func() { _ = a.server.Serve(ln) })
+	return nil
+}
+
+// URL is where the autoscaler is reached, without a slash at its end; only
+// of one that was made with Start.
+func (a *Autoscaler) URL() string { return "http://" + a.addr.String() }
+
+// Close ends the server.
+func (a *Autoscaler) Close() {
+	if a.server != nil {
+		_ = a.server.Close()
+		a.serving.Wait()
+	}
+	a.client.CloseIdleConnections()
+}
+
+// Key returns the key in force.
+func (a *Autoscaler) Key() *Key {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.key
+}
+
+// Rotate puts another key into force; nil: a new RSA key.
+func (a *Autoscaler) Rotate(key *Key) error {
+	if key == nil {
+		var err error
+		if key, err = NewRSAKey(); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.key = key
+	return nil
+}
+
+// Sign makes a ticket that says just these claims, with the key in force.
+func (a *Autoscaler) Sign(c Claims) Ticket { return a.Key().Sign(c) }
+
+// Ticket makes the next ticket of a worker, by its place in Options.Workers,
+// whether it is ready or not.
+func (a *Autoscaler) Ticket(worker int, cost float64) Ticket {
+	return a.issue(a.workers[worker], cost, "")
+}
+
+// issue numbers and signs. A request_idx that is empty is made where one is
+// wanted.
+func (a *Autoscaler) issue(w *worker, cost float64, requestIdx string) Ticket {
+	spelled := Float(cost)
+	if a.options.IntCost && cost == float64(int64(cost)) {
+		spelled = Int(int64(cost))
+	}
+	a.mu.Lock()
+	key := a.key
+	claims := Claims{
+		Cost: spelled, Endpoint: a.options.Endpoint, Reqnum: w.next, URL: w.url, Fields: a.options.Fields,
+	}
+	w.next++
+	if a.options.RequestIdx {
+		claims.RequestIdx = a.indexed(requestIdx)
+	}
+	a.mu.Unlock()
+	return key.Sign(claims) // slow, hence not under the lock
+}
+
+// indexed returns the request_idx, a new one if it is empty; mu is held.
+func (a *Autoscaler) indexed(requestIdx string) string {
+	if requestIdx == "" {
+		a.requestIdx++
+		requestIdx = strconv.FormatInt(a.requestIdx, 10)
+	}
+	return requestIdx
+}

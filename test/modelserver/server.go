@@ -1,0 +1,279 @@
+// Package modelserver is a toy model server: it speaks enough of Text
+// Generation Inference and of OpenAI's API to stand behind Usher in tests and in
+// the playground, produces believable tokens at a believable pace, keeps exact
+// records of what it was sent, and misbehaves on demand.
+//
+//	POST /generate, /generate_stream            Text Generation Inference
+//	POST /v1/completions, /v1/chat/completions  OpenAI, streamed or not
+//	GET  /health                                200 or 503, see SetHealthy
+//
+// The text is a function of the prompt alone, see Text. Exactly as many tokens
+// are made as were asked for.
+package modelserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxBody bounds a request body, in bytes.
+const maxBody = 64 << 20
+
+// Options shape a Server. The zero value is a server on a free port of loopback
+// that answers without delay.
+type Options struct {
+	Network string // "tcp" (default) or "unix"
+	Address string // default 127.0.0.1:0; a path for unix
+
+	TimeToFirstToken time.Duration // from the request to the first token
+	PerToken         time.Duration // between two tokens
+	Jitter           float64       // each delay varies by up to this share of itself, 0 … 1
+	Seed             uint64        // of the jitter
+
+	DefaultMaxTokens int // where the request states none; 0: 20
+
+	// Keep is how many requests are remembered, the oldest being forgotten
+	// first. 0: all; negative: none.
+	Keep int
+
+	// Tap keeps every byte that comes in on each connection, see Received.
+	Tap bool
+
+	// Early is called before the body of a request is read, Handler after, both
+	// for every path but /health. See Hook. Both may be nil.
+	Early, Handler Hook
+
+	// Health answers /health instead, where it is not nil and returns true.
+	Health Hook
+}
+
+// A Hook answers a request in place of the server, or returns false to leave it
+// to the server. It may hijack the connection. The context of the request ends
+// when the client leaves, unless it was hijacked. Status, Script and Stall make
+// common ones.
+type Hook func(w http.ResponseWriter, r *http.Request) bool
+
+// A Server is one toy model server. Make it with New; its methods are safe for
+// concurrent use, but Start, Close and Kill are for one goroutine.
+type Server struct {
+	options   Options
+	handler   atomic.Pointer[Hook]
+	unhealthy atomic.Bool
+	records   records
+
+	addr     net.Addr
+	listener net.Listener
+	http     *http.Server
+	serving  sync.WaitGroup
+	handling sync.WaitGroup
+	ending   context.Context // ends when the server is closed
+	end      context.CancelFunc
+
+	mu       sync.Mutex
+	stopping bool // no more handlers are begun
+	random   *rand.Rand
+	conns    map[*conn]struct{} // those that are open
+	total    int                // connections there were
+	tapped   []*conn            // all of them, with Options.Tap
+}
+
+// New makes a server that has not been started.
+func New(o Options) *Server {
+	if o.Network == "" {
+		o.Network = "tcp"
+	}
+	if o.Address == "" && o.Network == "tcp" {
+		o.Address = "127.0.0.1:0"
+	}
+	if o.DefaultMaxTokens == 0 {
+		o.DefaultMaxTokens = 20
+	}
+	s := &Server{options: o, random: rand.New(rand.NewPCG(o.Seed, 1)), conns: make(map[*conn]struct{})}
+	s.records.init(o.Keep)
+	s.SetHandler(o.Handler)
+	return s
+}
+
+// Start listens and serves in the background. After Close or Kill it may be
+// called again: the same address is taken.
+func (s *Server) Start() error {
+	address := s.options.Address
+	if s.addr != nil {
+		address = s.addr.String()
+	}
+	inner, err := net.Listen(s.options.Network, address)
+	if err != nil {
+		return fmt.Errorf("model server: %w", err)
+	}
+	s.addr, s.listener = inner.Addr(), &listener{inner, s}
+	s.ending, s.end = context.WithCancel(context.Background())
+	s.http = &http.Server{
+		Handler:     http.HandlerFunc(s.serve),
+		ErrorLog:    log.New(io.Discard, "", 0),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		BaseContext: func(net.Listener) context.Context { return s.ending },
+	}
+	s.mu.Lock()
+	s.stopping = false
+	s.mu.Unlock()
+	s.serving.Go(func() { _ = s.http.Serve(s.listener) })
+	return nil
+}
+
+// Addr is where the server listens; valid after Start.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+// URL is where the server is reached: http://127.0.0.1:port or unix:/path.
+func (s *Server) URL() string {
+	if s.options.Network == "unix" {
+		return "unix:" + s.addr.String()
+	}
+	return "http://" + s.addr.String()
+}
+
+// Close ends the server and every connection, and waits for the handlers.
+func (s *Server) Close() { s.stop(func(c *conn) { _ = c.Close() }) }
+
+// Kill ends the server as a crash does: every connection is reset.
+func (s *Server) Kill() { s.stop((*conn).reset) }
+
+func (s *Server) stop(cut func(*conn)) {
+	if s.http == nil {
+		return
+	}
+	// The listener first, so that nobody new comes; the connections before
+	// http.Server closes them in its own way.
+	_ = s.listener.Close()
+	s.serving.Wait()
+	s.mu.Lock()
+	s.stopping = true
+	open := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range open {
+		cut(c)
+	}
+	s.end() // after the cut: what handlers still write must not get out
+	_ = s.http.Close()
+	s.handling.Wait()
+	s.http = nil
+}
+
+// SetHealthy says what /health answers from now on.
+func (s *Server) SetHealthy(healthy bool) { s.unhealthy.Store(!healthy) }
+
+// SetHandler puts another hook in the place of Options.Handler; nil: none.
+func (s *Server) SetHandler(h Hook) { s.handler.Store(&h) }
+
+// serve takes one request: into the records, to the hooks, to the model.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
+	s.handling.Add(1)
+	s.mu.Unlock()
+	defer s.handling.Done()
+	if r.URL.Path == "/health" {
+		s.health(w, r)
+		return
+	}
+	c := r.Context().Value(connKey{}).(*conn)
+	record := s.records.begin(r, c.number)
+	defer record.finish()
+	r = r.WithContext(context.WithValue(r.Context(), recordKey{}, record))
+
+	if s.options.Early != nil && s.options.Early(w, r) {
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	record.received(body)
+	if err != nil {
+		var large *http.MaxBytesError
+		if !errors.As(err, &large) {
+			record.cancelled() // the client broke off
+		}
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	defer s.watch(r.Context(), record)()
+
+	if h := *s.handler.Load(); h != nil && h(w, r) {
+		return
+	}
+	s.answer(w, r, body)
+}
+
+// watch records when ctx, the request's, ends: net/http ends it when the client
+// leaves, once the body has been read. The function it returns ends the watching;
+// a hang-up that is under way by then is in the record when it returns.
+func (s *Server) watch(ctx context.Context, record *record) (end func()) {
+	note := func() {
+		s.mu.Lock()
+		stopping := s.stopping
+		s.mu.Unlock()
+		if !stopping { // else the server left, not the client
+			record.cancelled()
+		}
+	}
+	noted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(noted)
+		note()
+	})
+	return func() {
+		if !stop() {
+			<-noted
+		} else if ctx.Err() != nil {
+			note()
+		}
+	}
+}
+
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	s.records.probes.Add(1)
+	switch {
+	case s.options.Health != nil && s.options.Health(w, r):
+	case s.unhealthy.Load():
+		writeError(w, http.StatusServiceUnavailable, "unhealthy", "healthcheck")
+	default:
+		w.WriteHeader(http.StatusOK)
+	}
+}
+
+// answer is the model.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
+	var serve func(http.ResponseWriter, *http.Request, []byte)
+	switch r.URL.Path {
+	case "/generate":
+		serve = s.generate
+	case "/generate_stream":
+		serve = s.generateStream
+	case "/v1/completions":
+		serve = s.completions
+	case "/v1/chat/completions":
+		serve = s.chat
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	serve(w, r, body)
+}
