@@ -1,0 +1,128 @@
+package crypto
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+)
+
+func block(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+func pkix(t testing.TB, public any) string {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	return block("PUBLIC KEY", der)
+}
+
+func openSSH(t testing.TB, public any) string {
+	t.Helper()
+	key, err := ssh.NewPublicKey(public)
+	require.NoError(t, err)
+	return string(ssh.MarshalAuthorizedKey(key))
+}
+
+// One key has one fingerprint, in whatever form it comes.
+func TestKeyForms(t *testing.T) {
+	r, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	e, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	for algorithm, forms := range map[string][]string{
+		"RSA-2048": {
+			pkix(t, &r.PublicKey), block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&r.PublicKey)), openSSH(t, &r.PublicKey),
+			"\n\n  " + pkix(t, &r.PublicKey) + " \n", strings.ReplaceAll(pkix(t, &r.PublicKey), "\n", "\r\n"),
+		},
+		"Ed25519": {pkix(t, e), openSSH(t, e), strings.TrimSpace(openSSH(t, e)) + " comment of somebody"},
+	} {
+		first, err := ParsePublicKey([]byte(forms[0]))
+		require.NoError(t, err)
+		require.Equal(t, algorithm, first.Algorithm())
+		for _, form := range forms {
+			k, err := ParsePublicKey([]byte(form))
+			require.NoError(t, err, form)
+			require.Equal(t, first.Fingerprint(), k.Fingerprint())
+		}
+		parsed, err := ParseFingerprint(strings.ToUpper(first.Fingerprint().String()))
+		require.NoError(t, err)
+		require.Equal(t, first.Fingerprint(), parsed)
+	}
+}
+
+func TestKeysThatAreRefused(t *testing.T) {
+	r, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	good := pkix(t, &r.PublicKey)
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(r)
+	require.NoError(t, err)
+	weak := func(n *big.Int, e int) string { return pkix(t, &rsa.PublicKey{N: n, E: e}) }
+	short := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 1024), big.NewInt(105))
+	long := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 9000), big.NewInt(1))
+	for name, tt := range map[string]struct {
+		text string
+		err  error
+	}{
+		"empty":         {"", ErrKeyFormat},
+		"text":          {"hello", ErrKeyFormat},
+		"HTML":          {"<html>" + good, ErrKeyFormat},
+		"two keys":      {good + good, ErrKeyFormat},
+		"bytes after":   {good + "x", ErrKeyFormat},
+		"cut":           {good[:len(good)/2], ErrKeyFormat},
+		"ECDSA":         {pkix(t, curve.Public()), ErrKeyFormat},
+		"ECDSA OpenSSH": {openSSH(t, curve.Public()), ErrKeyFormat},
+		"private":       {block("PRIVATE KEY", private), ErrKeyFormat},
+		"private RSA":   {block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(r)), ErrKeyFormat},
+		"certificate":   {block("CERTIFICATE", []byte{0x30, 0}), ErrKeyFormat},
+		"not DER":       {block("PUBLIC KEY", []byte("x")), ErrKeyFormat},
+		"OpenSSH cut":   {"ssh-rsa AAAA", ErrKeyFormat},
+		"1024 bits":     {weak(short, 65537), ErrWeakKey},
+		"exponent 1":    {weak(r.N, 1), ErrWeakKey},
+		"even modulus":  {weak(new(big.Int).Lsh(r.N, 1), 65537), ErrWeakKey},
+		"9001 bits":     {weak(long, 65537), ErrKeyFormat},
+	} {
+		_, err := ParsePublicKey([]byte(tt.text))
+		require.Error(t, err, name)
+		if tt.err == ErrWeakKey && strings.Contains(err.Error(), ErrKeyFormat.Error()) {
+			continue // the standard library refused it already
+		}
+		require.ErrorIs(t, err, tt.err, name)
+	}
+	_, err = ParsePublicKey([]byte(block("PRIVATE KEY", private)))
+	require.ErrorContains(t, err, "private key")
+	for _, wrong := range []string{"", "00", strings.Repeat("g", 64), strings.Repeat("0", 66)} {
+		_, err := ParseFingerprint(wrong)
+		require.Error(t, err)
+	}
+}
+
+func FuzzParsePublicKey(f *testing.F) {
+	r, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(f, err)
+	e, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(f, err)
+	for _, seed := range []string{pkix(f, &r.PublicKey), pkix(f, e), openSSH(f, &r.PublicKey), openSSH(f, e), ""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k, err := ParsePublicKey(text)
+		if err == nil {
+			require.NotEmpty(t, k.Algorithm())
+			_, ok := k.prepare(make([]byte, 256))
+			_ = ok // whatever it says, it does not panic
+		}
+	})
+}

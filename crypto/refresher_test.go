@@ -1,0 +1,285 @@
+package crypto
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A recorder is told what a Refresher finds.
+type recorder struct {
+	mu    sync.Mutex
+	keys  []Fingerprint
+	tries []error
+	times []time.Time
+}
+
+func (r *recorder) install(k *Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keys = append(r.keys, k.Fingerprint())
+}
+
+func (r *recorder) report(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tries = append(r.tries, err)
+	r.times = append(r.times, time.Now())
+}
+
+func (r *recorder) last() Fingerprint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keys[len(r.keys)-1]
+}
+
+// seen returns what was reported, and when.
+func (r *recorder) seen() ([]error, []time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.tries), slices.Clone(r.times)
+}
+
+// count returns how many tries were reported.
+func (r *recorder) count() int {
+	tries, _ := r.seen()
+	return len(tries)
+}
+
+// fault returns the i-th report, from the end where i is negative.
+func (r *recorder) fault(i int) error {
+	tries, _ := r.seen()
+	if i < 0 {
+		i += len(tries)
+	}
+	return tries[i]
+}
+
+// transport answers without a network.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+func respond(status int, body string) (*http.Response, error) {
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}}, nil
+}
+
+func start(t *testing.T, source Source, pin *Fingerprint) (*recorder, *Refresher) {
+	t.Helper()
+	rec := &recorder{}
+	r, err := NewRefresher(RefresherConfig{Source: source, Pin: pin, Interval: 5 * time.Minute, Install: rec.install, Report: rec.report})
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		require.ErrorIs(t, <-done, context.Canceled)
+	})
+	return rec, r
+}
+
+// A failed fetch is tried again for ever, later and later: half a second at
+// first, thirty seconds at most, each with jitter.
+func TestBackoff(t *testing.T) {
+	private, _ := testKey(t)
+	text := pkix(t, &private.PublicKey)
+	synctest.Test(t, func(t *testing.T) {
+		var works atomic.Bool
+		source := URLs([]string{"https://a/", "https://b/"}, false, transport(func(r *http.Request) (*http.Response, error) {
+			switch {
+			case !works.Load() && r.URL.Host == "a":
+				return nil, errors.New("no route")
+			case !works.Load():
+				return respond(500, "")
+			case r.URL.Host == "a":
+				return respond(200, "<html>rubbish")
+			}
+			return respond(200, text)
+		}))
+		rec, _ := start(t, source, nil)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		_, times := rec.seen()
+		require.Greater(t, len(times), 15)
+		for i := 1; i < len(times); i++ {
+			pause := times[i].Sub(times[i-1])
+			base := min(firstBackoff<<(min(i, 20)-1), maxBackoff)
+			require.GreaterOrEqual(t, pause, base/2)
+			require.LessOrEqual(t, pause, min(base+base/2, maxBackoff))
+		}
+		require.ErrorContains(t, rec.fault(0), "no route")
+		require.ErrorContains(t, rec.fault(0), "https://b/")
+
+		works.Store(true)
+		time.Sleep(maxBackoff)
+		synctest.Wait()
+		require.NoError(t, rec.fault(-1), "the good key at the second address is found behind the rubbish at the first")
+		fetched := rec.count()
+		time.Sleep(12 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, fetched+2, rec.count(), "then every five minutes")
+
+		works.Store(false)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		_, times = rec.seen()
+		pause := times[len(times)-1].Sub(times[len(times)-2])
+		require.Less(t, pause, maxBackoff+time.Second)
+	})
+}
+
+func TestPoke(t *testing.T) {
+	private, _ := testKey(t)
+	text := pkix(t, &private.PublicKey)
+	synctest.Test(t, func(t *testing.T) {
+		rec, r := start(t, URLs([]string{"https://a/"}, false, transport(func(*http.Request) (*http.Response, error) { return respond(200, text) })), nil)
+		synctest.Wait()
+		require.Equal(t, 1, rec.count())
+		r.Poke()
+		synctest.Wait()
+		require.Equal(t, 2, rec.count())
+	})
+}
+
+func TestPin(t *testing.T) {
+	private, key := testKey(t)
+	other, _ := testKey(t)
+	pin := key.Fingerprint()
+	for text, want := range map[string]error{pkix(t, &private.PublicKey): nil, pkix(t, &other.PublicKey): ErrPinMismatch} {
+		rec := &recorder{}
+		r, err := NewRefresher(RefresherConfig{Source: Inline([]byte(text)), Pin: &pin, Interval: time.Second, Install: rec.install, Report: rec.report})
+		require.NoError(t, err)
+		require.ErrorIs(t, r.Load(t.Context()), want)
+		require.Equal(t, want == nil, len(rec.keys) == 1)
+	}
+}
+
+// A file is followed: replaced, switched as a symbolic link, cut short, removed.
+// What is not a key changes nothing.
+func TestFileIsFollowed(t *testing.T) {
+	first, a := testKey(t)
+	second, b := testKey(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "key.pem")
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	write("key.pem", pkix(t, &first.PublicKey))
+	synctest.Test(t, func(t *testing.T) {
+		rec, _ := start(t, File(path), nil)
+		look := func() {
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+		}
+		look()
+		require.Equal(t, a.Fingerprint(), rec.last())
+		write("key.pem", pkix(t, &second.PublicKey))
+		look()
+		require.Equal(t, b.Fingerprint(), rec.last())
+
+		write("key.pem", pkix(t, &first.PublicKey)[:100])
+		told := rec.count()
+		look()
+		require.Equal(t, b.Fingerprint(), rec.last(), "half a key is none")
+		require.Equal(t, told+1, rec.count(), "and told once")
+		require.ErrorIs(t, rec.fault(told), ErrKeyFormat)
+
+		require.NoError(t, os.Remove(path))
+		look()
+		require.ErrorIs(t, rec.fault(-1), os.ErrNotExist)
+		require.Equal(t, b.Fingerprint(), rec.last())
+
+		write("one", pkix(t, &first.PublicKey))
+		require.NoError(t, os.Symlink("one", path))
+		look()
+		require.Equal(t, a.Fingerprint(), rec.last())
+		write("two", pkix(t, &second.PublicKey))
+		require.NoError(t, os.Symlink("two", path+".new"))
+		require.NoError(t, os.Rename(path+".new", path))
+		look()
+		require.Equal(t, b.Fingerprint(), rec.last())
+	})
+}
+
+func TestMissingFileIsAFaultAtLoad(t *testing.T) {
+	rec := &recorder{}
+	r, err := NewRefresher(RefresherConfig{Source: File(filepath.Join(t.TempDir(), "none")), Interval: time.Second, Install: rec.install, Report: rec.report})
+	require.NoError(t, err)
+	require.ErrorIs(t, r.Load(t.Context()), os.ErrNotExist)
+}
+
+// Over a real socket: a redirect is followed only to where a key may come from,
+// and no more is read than a key needs.
+func TestFetch(t *testing.T) {
+	private, _ := testKey(t)
+	text := pkix(t, &private.PublicKey)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/good":
+			_, _ = io.WriteString(w, text)
+		case "/moved":
+			http.Redirect(w, r, "/good", http.StatusFound)
+		case "/away":
+			http.Redirect(w, r, "http://203.0.113.9/key", http.StatusFound)
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		case "/endless":
+			for r.Context().Err() == nil {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					return
+				}
+			}
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	for path, good := range map[string]bool{"/good": true, "/moved": true, "/away": false, "/loop": false, "/endless": false, "/none": false} {
+		got, err := URLs([]string{server.URL + path}, false, nil).fetch(t.Context())
+		require.Equal(t, good, err == nil, "%s: %v", path, err)
+		if good {
+			require.Equal(t, text, string(got))
+		} else {
+			require.ErrorIs(t, err, ErrSource)
+			require.ErrorContains(t, err, path)
+		}
+	}
+}
+
+func TestAllowedKeyURL(t *testing.T) {
+	for address, want := range map[string][2]bool{ // without a pin, with one
+		"https://autoscaler.example.com/pubkey/": {true, true},
+		"http://autoscaler.example.com/pubkey/":  {false, true},
+		"http://localhost:8080/pubkey/":          {true, true},
+		"http://LOCALHOST/":                      {true, true},
+		"http://127.9.9.9/":                      {true, true},
+		"http://[::1]:1/":                        {true, true},
+		"http://[::ffff:127.0.0.1]/":             {true, true},
+		"http://localhost.example.com/":          {false, true},
+		"http://127.0.0.1.example.com/":          {false, true},
+		"http://0.0.0.0/":                        {false, true},
+		"http://localhost@example.com/":          {false, true},
+		"ftp://localhost/":                       {false, false},
+		"/pubkey/":                               {false, false},
+		"":                                       {false, false},
+		"http://":                                {false, false},
+		"http://local host/":                     {false, false},
+	} {
+		require.Equal(t, want[0], AllowedKeyURL(address, false) == nil, address)
+		require.Equal(t, want[1], AllowedKeyURL(address, true) == nil, address)
+	}
+}

@@ -1,0 +1,354 @@
+package crypto
+
+import (
+	"bytes"
+	gocrypto "crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io/fs"
+	"math/big"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/c2sp/wycheproof"
+	"github.com/stretchr/testify/require"
+)
+
+// wycheproofGroup is the part of a Wycheproof file that is used.
+type wycheproofGroup struct {
+	PublicKeyPem string
+	PublicKey    struct{ PK string }
+	Tests        []struct {
+		TcID             int
+		Comment          string
+		Msg, Sig, Result string
+		Flags            []string
+	}
+}
+
+func wycheproofGroups(t *testing.T, file string) []wycheproofGroup {
+	t.Helper()
+	raw, err := fs.ReadFile(wycheproof.TestVectors, file)
+	require.NoError(t, err)
+	var content struct{ TestGroups []wycheproofGroup }
+	require.NoError(t, json.Unmarshal(raw, &content))
+	require.NotEmpty(t, content.TestGroups)
+	return content.TestGroups
+}
+
+// Wycheproof's cases. "Acceptable" are encodings without the NULL parameters:
+// RFC 8017 section 9.2 wants them there, so here they are refused.
+func TestWycheproof(t *testing.T) {
+	for _, file := range []string{
+		"rsa_signature_2048_sha256_test.json", "rsa_signature_3072_sha256_test.json", "rsa_signature_4096_sha256_test.json", "ed25519_test.json",
+	} {
+		cases := 0
+		for _, g := range wycheproofGroups(t, file) {
+			var key *Key
+			var err error
+			if g.PublicKeyPem != "" {
+				key, err = ParsePublicKey([]byte(g.PublicKeyPem))
+			} else {
+				raw, derr := hex.DecodeString(g.PublicKey.PK)
+				require.NoError(t, derr)
+				key, err = newKey(ed25519.PublicKey(raw), &Key{ed25519: raw})
+			}
+			require.NoError(t, err)
+			for _, tt := range g.Tests {
+				message, err := hex.DecodeString(tt.Msg)
+				require.NoError(t, err)
+				signature, err := hex.DecodeString(tt.Sig)
+				require.NoError(t, err)
+				check, ok := key.prepare(signature)
+				got := ok && check.fits(message)
+				require.Equal(t, tt.Result == "valid", got, "%s %d: %s", file, tt.TcID, tt.Comment)
+				cases++
+			}
+		}
+		require.Greater(t, cases, 50, file)
+	}
+}
+
+func fits(k *Key, message, signature []byte) bool {
+	check, ok := k.prepare(signature)
+	return ok && check.fits(message)
+}
+
+// The classic forgeries, on keys for which they would work if padding were
+// parsed.
+func TestForgeries(t *testing.T) {
+	message := []byte("message")
+	digest := sha256.Sum256(message)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	key, err := newRSAKey(&private.PublicKey)
+	require.NoError(t, err)
+	// raw makes the signature that stands for any encoded message: what a
+	// forger would have to find, we compute with the private key.
+	raw := func(encoded []byte) []byte {
+		m := new(big.Int).SetBytes(encoded)
+		return m.Exp(m, private.D, private.N).FillBytes(make([]byte, 256))
+	}
+	encode := func(info []byte) []byte {
+		return append(append(append([]byte{0, 1}, bytes.Repeat([]byte{0xff}, 256-3-len(info))...), 0), info...)
+	}
+	info := append(append([]byte(nil), sha256Prefix...), digest[:]...)
+	require.True(t, fits(key, message, raw(encode(info))), "the honest one")
+
+	noNull := append([]byte{0x30, 0x2f, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x04, 0x20}, digest[:]...)
+	longLength := append([]byte{0x30, 0x81, 0x31}, info[2:]...)
+	wrongOID := bytes.Clone(info)
+	wrongOID[14] = 2
+	old := sha1.Sum(message)
+	sha1Info := append([]byte{0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14}, old[:]...)
+	shortPadding := append(append([]byte{0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}, info...), make([]byte, 256-11-len(info))...)
+	typeTwo := encode(info)
+	typeTwo[1] = 2
+	leading := encode(info)
+	leading[0] = 1
+	hole := encode(info)
+	hole[20] = 0xfe
+	number := func(n int64) []byte { return big.NewInt(n).FillBytes(make([]byte, 256)) }
+	minusOne := new(big.Int).Sub(private.N, big.NewInt(1)).FillBytes(make([]byte, 256))
+	good := raw(encode(info))
+	beyond := new(big.Int).Add(new(big.Int).SetBytes(good), private.N)
+	for name, signature := range map[string][]byte{
+		"no NULL": raw(encode(noNull)), "BER length": raw(encode(longLength)), "wrong OID": raw(encode(wrongOID)),
+		"SHA-1": raw(encode(sha1Info)), "garbage after the hash": raw(shortPadding), "block type 2": raw(typeTwo),
+		"leading byte": raw(leading), "a hole in the padding": raw(hole), "digest alone": raw(encode(digest[:])),
+		"s = 0": number(0), "s = 1": number(1), "s = n-1": minusOne, "s = n": private.N.Bytes(), "s + n": beyond.Bytes(),
+		"short": good[1:], "long": append(bytes.Clone(good), 0), "zero in front": append([]byte{0}, good...), "empty": {},
+	} {
+		require.False(t, fits(key, message, signature), name)
+	}
+	require.False(t, fits(key, []byte("another"), good))
+}
+
+// Bleichenbacher's low-exponent forgery: a cube root whose cube begins as a
+// signature should, and ends in garbage.
+func TestCubeRootForgery(t *testing.T) {
+	message := []byte("message")
+	digest := sha256.Sum256(message)
+	n := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 2048), big.NewInt(1)) // odd; never factored here
+	key, err := newRSAKey(&rsa.PublicKey{N: n, E: 3})
+	require.NoError(t, err)
+	prefix := append(append([]byte{0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}, sha256Prefix...), digest[:]...)
+	target := new(big.Int).SetBytes(append(prefix, bytes.Repeat([]byte{0xff}, 256-len(prefix))...))
+	root := cubeRoot(target)
+	cube := new(big.Int).Exp(root, big.NewInt(3), nil).FillBytes(make([]byte, 256))
+	require.True(t, bytes.HasPrefix(cube, prefix), "the forgery is well made")
+	require.False(t, fits(key, message, root.FillBytes(make([]byte, 256))))
+}
+
+// cubeRoot is the integer part of a cube root, by bisection.
+func cubeRoot(n *big.Int) *big.Int {
+	low, high := big.NewInt(0), new(big.Int).Lsh(big.NewInt(1), uint(n.BitLen()/3+1))
+	for low.Cmp(high) < 0 {
+		mid := new(big.Int).Add(low, high)
+		mid.Add(mid, big.NewInt(1)).Rsh(mid, 1)
+		if new(big.Int).Exp(mid, big.NewInt(3), nil).Cmp(n) <= 0 {
+			low = mid
+		} else {
+			high = mid.Sub(mid, big.NewInt(1))
+		}
+	}
+	return low
+}
+
+// testKeys makes a signer and its key.
+func testKey(t testing.TB) (*rsa.PrivateKey, *Key) {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	key, err := newRSAKey(&private.PublicKey)
+	require.NoError(t, err)
+	return private, key
+}
+
+func testMessage(t testing.TB, cost string) *Message {
+	t.Helper()
+	c, err := ParseCost([]byte(cost))
+	require.NoError(t, err)
+	return &Message{Cost: c, Endpoint: "my-llama", Reqnum: 14395, URL: "http://203.0.113.7:41234"}
+}
+
+func sign(t testing.TB, private *rsa.PrivateKey, fields, cost string, m *Message) []byte {
+	t.Helper()
+	schema, err := ParseSchema(fields)
+	require.NoError(t, err)
+	digest := sha256.Sum256(appendMessage(nil, &indented, schema.alternatives[0], m, cost))
+	signature, err := rsa.SignPKCS1v15(nil, private, gocrypto.SHA256, digest[:])
+	require.NoError(t, err)
+	return signature
+}
+
+func TestKeySet(t *testing.T) {
+	const auto = "cost,endpoint,reqnum,url"
+	schema, err := ParseSchema("auto")
+	require.NoError(t, err)
+	set := NewKeySet(schema, 10*time.Minute)
+	now := time.Unix(1_000_000, 0)
+	at := func(d time.Duration) time.Time { return now.Add(d) }
+	m := testMessage(t, "256")
+	first, a := testKey(t)
+	second, b := testKey(t)
+	third, c := testKey(t)
+	byFirst, bySecond, byThird := sign(t, first, auto, "256.0", m), sign(t, second, auto, "256", m), sign(t, third, auto, "256.0", m)
+
+	_, err = set.Verify(m, byFirst, now)
+	require.ErrorIs(t, err, ErrNoKey)
+	require.Equal(t, Status{}, set.Status(now))
+
+	require.True(t, set.Install(a, now))
+	require.False(t, set.Install(a, at(time.Minute)), "the same key is no change")
+	require.Equal(t, now, set.Status(now).Since)
+	require.Equal(t, at(time.Minute), set.Status(now).Fetched)
+	proof, err := set.Verify(m, byFirst, now)
+	require.NoError(t, err)
+	require.Equal(t, a.Fingerprint(), proof.Key)
+	require.True(t, proof.Signs(FieldReqnum))
+	require.False(t, proof.Signs(FieldRequestIdx))
+
+	require.True(t, set.Install(b, at(time.Hour)))
+	_, err = set.Verify(m, bySecond, at(time.Hour))
+	require.NoError(t, err)
+	proof, err = set.Verify(m, byFirst, at(time.Hour+10*time.Minute-1))
+	require.NoError(t, err, "within the grace")
+	require.Equal(t, a.Fingerprint(), proof.Key)
+	_, err = set.Verify(m, byFirst, at(time.Hour+10*time.Minute))
+	require.ErrorIs(t, err, ErrBadSignature, "after it")
+	_, n := set.Accepted(at(time.Hour + 10*time.Minute))
+	require.Equal(t, 1, n)
+
+	require.True(t, set.Install(c, at(time.Hour+time.Minute)))
+	_, err = set.Verify(m, byFirst, at(time.Hour+time.Minute))
+	require.ErrorIs(t, err, ErrBadSignature, "only one previous key is kept")
+	for _, s := range [][]byte{bySecond, byThird} {
+		_, err = set.Verify(m, s, at(time.Hour+time.Minute))
+		require.NoError(t, err)
+	}
+	for _, s := range [][]byte{nil, {}, byThird[1:]} {
+		_, err = set.Verify(m, s, at(time.Hour+time.Minute))
+		require.ErrorIs(t, err, ErrBadSignature)
+	}
+}
+
+func TestAlternativesNeedTheirFields(t *testing.T) {
+	private, key := testKey(t)
+	schema, err := ParseSchema("url|cost,endpoint,reqnum,url|reqnum,request_idx")
+	require.NoError(t, err)
+	set := NewKeySet(schema, 0)
+	now := time.Unix(0, 0)
+	set.Install(key, now)
+	m := testMessage(t, "1")
+	m.Reqnum = -1
+	proof, err := set.Verify(m, sign(t, private, "url", "", m), now)
+	require.NoError(t, err)
+	require.False(t, proof.Signs(FieldReqnum))
+	_, err = set.Verify(m, sign(t, private, "cost,endpoint,reqnum,url", "1", m), now)
+	require.ErrorIs(t, err, ErrBadSignature, "an absent number is not -1")
+}
+
+func TestExplain(t *testing.T) {
+	private, key := testKey(t)
+	schema, err := ParseSchema("auto")
+	require.NoError(t, err)
+	set := NewKeySet(schema, 0)
+	now := time.Unix(0, 0)
+	set.Install(key, now)
+	m := testMessage(t, "256")
+	found := set.Explain(m, sign(t, private, "url,cost", "256.0", m), now)
+	require.Len(t, found, 1)
+	require.Equal(t, "url,cost, printed with indent=4, cost as 256.0", found[0].String())
+	slash := *m
+	slash.URL += "/"
+	found = set.Explain(m, sign(t, private, "url", "", &slash), now)
+	require.Len(t, found, 1)
+	require.Equal(t, slash.URL, found[0].URL)
+	other, _ := testKey(t)
+	require.Empty(t, set.Explain(m, sign(t, other, "url", "", m), now))
+}
+
+// Keys change while others verify; nobody sees half a change.
+func TestKeySetRace(t *testing.T) {
+	schema, err := ParseSchema("auto")
+	require.NoError(t, err)
+	set := NewKeySet(schema, time.Hour)
+	m := testMessage(t, "256")
+	private, a := testKey(t)
+	_, b := testKey(t)
+	now := time.Now()
+	set.Install(a, now)
+	signature := sign(t, private, "cost,endpoint,reqnum,url", "256.0", m)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 200 {
+				_, err := set.Verify(m, signature, now)
+				require.NoError(t, err, "current or previous, it is always accepted")
+			}
+		})
+	}
+	for i := range 200 {
+		set.Install([]*Key{b, a}[i%2], now)
+	}
+	group.Wait()
+}
+
+func BenchmarkVerifyRSA2048(b *testing.B) {
+	schema, err := ParseSchema("auto")
+	require.NoError(b, err)
+	set := NewKeySet(schema, 0)
+	private, key := testKey(b)
+	now := time.Now()
+	set.Install(key, now)
+	m := testMessage(b, "256")
+	signature := sign(b, private, "cost,endpoint,reqnum,url", "256.0", m)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := set.Verify(m, signature, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAgainstOpenSSL reports how many verifications a second are made for
+// each that OpenSSL makes, one after the other in one run.
+//
+//	go test -run '^$' -bench AgainstOpenSSL -benchtime 3s ./crypto
+func BenchmarkAgainstOpenSSL(b *testing.B) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		b.Skip("openssl is missing: apt-get install openssl")
+	}
+	_, key := testKey(b)
+	private, own := testKey(b)
+	_ = key
+	digest := sha256.Sum256([]byte("message"))
+	signature, err := rsa.SignPKCS1v15(nil, private, gocrypto.SHA256, digest[:])
+	require.NoError(b, err)
+	for b.Loop() {
+		if !fits(own, []byte("message"), signature) {
+			b.Fatal("does not verify")
+		}
+	}
+	mine := float64(b.N) / b.Elapsed().Seconds()
+	b.StopTimer()
+	out, err := exec.Command(openssl, "speed", "-seconds", "2", "rsa2048").Output()
+	require.NoError(b, err)
+	fields := strings.Fields(strings.TrimSpace(string(out)))
+	theirs, err := strconv.ParseFloat(fields[len(fields)-1], 64)
+	require.NoError(b, err)
+	b.ReportMetric(mine, "verify/s")
+	b.ReportMetric(theirs, "openssl-verify/s")
+	b.ReportMetric(mine/theirs, "ratio")
+}
