@@ -2,8 +2,6 @@ package envelope
 
 import (
 	"bytes"
-	"math"
-	"math/big"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -32,15 +30,11 @@ func (e *Envelope) WithLimit(api API, cost crypto.Cost) (payload []byte, ok bool
 	if err != nil {
 		return nil, false
 	}
-	largest := new(big.Rat).Quo(exact(cost), new(big.Rat).SetInt(work.multiplier))
-	n := new(big.Int).Quo(largest.Num(), largest.Denom())
-	if n.Sign() <= 0 {
+	n := work.most(cost)
+	if n < 1 {
 		return nil, false
 	}
-	if !n.IsInt64() {
-		n.SetInt64(math.MaxInt64)
-	}
-	number := strconv.AppendInt(nil, n.Int64(), 10)
+	number := strconv.AppendInt(nil, n, 10)
 	if api == APIGenerate {
 		return e.inParameters(name, number), true
 	}

@@ -3,6 +3,8 @@ package envelope
 import (
 	"math"
 	"math/big"
+	"math/bits"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -108,20 +110,19 @@ func (s *scanner) note(l *limit) (value, error) {
 	return v, err
 }
 
-// A Work is what a request asks for. The zero value asks for nothing that is
-// stated.
+// A Work is what a request asks for. The zero value asks for nothing.
 type Work struct {
 	Stated     bool // the limit stands in the request
-	limit      *big.Int
-	multiplier *big.Int
+	limit      uint64
+	multiplier uint64 // at least 1, but in the zero value
 }
 
 // Work reads what the request asks for; null counts as not stated, a multiplier
 // of 0 as 1, and numbers by their value (1e3 is 1000). Errors:
-// ErrDuplicateMember, or a *TicketError for what is no whole number of at least
-// 0.
+// ErrDuplicateMember, or a *TicketError for what is no whole number from 0 to
+// math.MaxInt64.
 func (e *Envelope) Work(api API) (Work, error) {
-	var limitsOf, multipliersOf []int
+	limitsOf, multipliersOf := []int{limitMaxTokens, limitMaxCompletionTokens}, []int{limitN, limitBestOf}
 	switch api {
 	case APINone:
 		return Work{}, nil
@@ -133,77 +134,92 @@ func (e *Envelope) Work(api API) (Work, error) {
 		if p := e.limits.parameters; p.stated() && p.kind != '{' {
 			return Work{}, &TicketError{[]string{"parameters is not an object"}}
 		}
-	default:
-		limitsOf, multipliersOf = []int{limitMaxTokens, limitMaxCompletionTokens}, []int{limitN, limitBestOf}
 	}
-	w := Work{multiplier: big.NewInt(1)}
-	largest := func(members []int, into **big.Int) error {
-		for _, i := range members {
-			n, err := e.limits.member[i].number(limitNames[i])
-			if err != nil {
-				return err
-			}
-			if n != nil && (*into == nil || n.Cmp(*into) > 0) {
-				*into = n
-			}
-		}
-		return nil
-	}
-	if err := largest(limitsOf, &w.limit); err != nil {
+	limit, stated, err := e.largest(limitsOf)
+	if err != nil {
 		return Work{}, err
 	}
-	if err := largest(multipliersOf, &w.multiplier); err != nil {
+	multiplier, _, err := e.largest(multipliersOf)
+	if err != nil {
 		return Work{}, err
 	}
-	w.Stated = w.limit != nil
-	return w, nil
+	return Work{stated, limit, max(multiplier, 1)}, nil
 }
 
-// maxLiteral bounds the exact arithmetic; a longer number is refused.
-const maxLiteral = 400
-
-// number is the value of a stated limit, nil where nothing is stated.
-func (l limit) number(name string) (*big.Int, error) {
-	switch {
-	case l.twice:
-		return nil, ErrDuplicateMember
-	case !l.stated():
-		return nil, nil
-	case l.literal == "" || len(l.literal) > maxLiteral:
-		return nil, &TicketError{[]string{name + " is not a whole number of at least 0"}}
-	}
-	if n, ok := new(big.Int).SetString(l.literal, 10); ok && n.Sign() >= 0 && l.literal != "-0" {
-		return n, nil
-	}
-	// A fraction or an exponent: exact, but not for exponents that would fill
-	// the memory.
-	f, err := crypto.ParseCost([]byte(l.literal))
-	if err == nil && f.Float64() <= math.MaxInt64 {
-		if r, ok := new(big.Rat).SetString(l.literal); ok && r.IsInt() && r.Sign() >= 0 && l.literal[0] != '-' {
-			return r.Num(), nil
+// largest reads members of which the larger counts.
+func (e *Envelope) largest(members []int) (largest uint64, stated bool, err error) {
+	for _, i := range members {
+		l := e.limits.member[i]
+		if l.twice {
+			return 0, false, ErrDuplicateMember
 		}
+		if !l.stated() {
+			continue
+		}
+		n, ok := l.number()
+		if !ok {
+			return 0, false, &TicketError{[]string{limitNames[i] + " is not a whole number of at least 0"}}
+		}
+		largest, stated = max(largest, n), true
 	}
-	return nil, &TicketError{[]string{name + " is not a whole number of at least 0"}}
+	return largest, stated, nil
 }
 
-// Exceeds tells whether the work is more than the cost, exactly. Work that is
-// not stated is counted as one unit, times its multiplier.
+// number is the value of a stated limit: whole, from 0 to math.MaxInt64.
+func (l limit) number() (uint64, bool) {
+	if n, err := strconv.ParseUint(l.literal, 10, 63); err == nil {
+		return n, true
+	}
+	// A fraction or an exponent may still be whole. The float bounds what the
+	// exact arithmetic is let loose on.
+	f, err := strconv.ParseFloat(l.literal, 64)
+	if err != nil || strings.HasPrefix(l.literal, "-") || f > math.MaxInt64 || len(l.literal) > 64 || f > 0 && f < 1 {
+		return 0, false
+	}
+	if f == 0 {
+		return 0, !strings.ContainsAny(mantissa(l.literal), "123456789") // and not one that is just too small
+	}
+	r, ok := new(big.Rat).SetString(l.literal)
+	if !ok || !r.IsInt() || !r.Num().IsInt64() {
+		return 0, false
+	}
+	return r.Num().Uint64(), true
+}
+
+// mantissa is a number without its exponent.
+func mantissa(number string) string {
+	if i := strings.IndexAny(number, "eE"); i >= 0 {
+		return number[:i]
+	}
+	return number
+}
+
+// Exceeds tells whether the work is more than the cost, exactly.
 func (w Work) Exceeds(cost crypto.Cost) bool {
-	if w.multiplier == nil {
-		return false
+	high, low := bits.Mul64(w.limit, w.multiplier)
+	if c := cost.Float64(); c < 1<<63 {
+		return high > 0 || low > uint64(c) // a whole number exceeds c if it exceeds its whole part
 	}
-	if w.limit == nil {
-		return false
-	}
-	total := new(big.Int).Mul(w.limit, w.multiplier)
-	return new(big.Rat).SetInt(total).Cmp(exact(cost)) > 0
+	product := new(big.Int).SetUint64(high)
+	product.Lsh(product, 64).Or(product, new(big.Int).SetUint64(low))
+	return product.Cmp(whole(cost)) > 0
 }
 
-// exact is the cost as the float that its signature binds.
-func exact(cost crypto.Cost) *big.Rat {
-	r := new(big.Rat).SetFloat64(cost.Float64())
-	if r == nil {
-		return new(big.Rat)
+// most is the largest limit that the cost covers, at most math.MaxInt64.
+func (w Work) most(cost crypto.Cost) int64 {
+	if c := cost.Float64(); c < 1<<63 {
+		return int64(uint64(c) / max(w.multiplier, 1))
 	}
-	return r
+	n := whole(cost)
+	n.Quo(n, new(big.Int).SetUint64(max(w.multiplier, 1)))
+	if !n.IsInt64() {
+		return math.MaxInt64
+	}
+	return n.Int64()
+}
+
+// whole is the whole part of the cost.
+func whole(cost crypto.Cost) *big.Int {
+	n, _ := new(big.Float).SetFloat64(cost.Float64()).Int(nil)
+	return n
 }
