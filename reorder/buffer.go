@@ -1,0 +1,244 @@
+// Package reorder admits requests to a limited number of slots in approximately
+// the order of their numbers: one that is ahead of a missing number is held for
+// a short while, and with no slot free the lowest number goes first.
+//
+// The decisions are taken by a sequencer, a state machine without clock, lock or
+// goroutine; a Buffer is its shell, which really waits. "Late", "gap" and
+// "reordered" are used as in RFC 4737.
+package reorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+)
+
+var (
+	// ErrFull refuses a request that may not wait: there is no room left, by
+	// number or by bytes, and it has the highest number of all.
+	ErrFull = errors.New("reorder: no room to wait")
+	// ErrTimeout refuses a request that waited for as long as it may.
+	ErrTimeout = errors.New("reorder: waited too long")
+	// ErrConfig is wrapped by every error that New returns.
+	ErrConfig = errors.New("reorder: bad configuration")
+)
+
+// A Config says how many requests may run and wait, and for how long. The zero
+// value is not valid: Timeout must be set.
+type Config struct {
+	Slots    int           // requests admitted at once; 0: no limit
+	Capacity int           // requests that may wait, held ones included; 0: none, and no holding
+	Bytes    int64         // sum of Request.Bytes of those that wait; a request above it is never held
+	Timeout  time.Duration // longest wait, above 0; it bounds every hold as well
+
+	Hold time.Duration // how long a request ahead of a gap is held; 0: not at all; ignored with Auto
+
+	Auto    bool          // choose the hold instead of taking Hold
+	MaxHold time.Duration // with Auto: the hold is never longer; 0: no holding
+	Target  float64       // with Auto: share of requests that may be admitted out of order; above 0, below 1
+}
+
+// A Request is what asks to be admitted.
+type Request struct {
+	Number    int64 // 0 … 2^63-1; a negative one makes the request Unordered
+	Unordered bool  // no number to trust: arrival order, and never held
+	Bytes     int64 // what it occupies while it waits; a negative count is taken as 0
+}
+
+// A Buffer admits requests. Make it with New. All methods are safe for
+// concurrent use. It has no Close: it is empty when every Slot was released and
+// every context given to Admit has ended; one timer may outlive that by
+// Config.Timeout, and does nothing then.
+type Buffer struct {
+	start time.Time
+	pool  sync.Pool // of *waiter; not shared between Buffers
+
+	mu    sync.Mutex
+	seq   *sequencer
+	timer *time.Timer
+	armed time.Duration // when the timer fires; never when it does not
+}
+
+const never = time.Duration(math.MaxInt64)
+
+// New makes a Buffer. It starts nothing. Every error wraps ErrConfig.
+func New(cfg Config) (*Buffer, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	b := &Buffer{start: time.Now(), armed: never}
+	b.pool.New = func() any { return &waiter{ready: make(chan struct{}, 1)} }
+	b.seq = newSequencer(cfg, newEstimator(cfg), func() *waiter { return b.pool.Get().(*waiter) })
+	return b, nil
+}
+
+func (cfg *Config) validate() error {
+	var faults []error
+	for _, f := range []struct {
+		bad  bool
+		text string
+	}{
+		{cfg.Slots < 0, "Slots is negative"},
+		{cfg.Capacity < 0 || cfg.Capacity > math.MaxInt32, "Capacity is negative or above 2^31-1"},
+		{cfg.Bytes < 0, "Bytes is negative"},
+		{cfg.Timeout <= 0, "Timeout is not above 0"},
+		{!cfg.Auto && cfg.Hold < 0, "Hold is negative"},
+		{cfg.Auto && cfg.MaxHold < 0, "MaxHold is negative"},
+		{cfg.Auto && !(cfg.Target > 0 && cfg.Target < 1), "Target is not between 0 and 1"},
+	} {
+		if f.bad {
+			faults = append(faults, errors.New(f.text))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Admit waits until it is r's turn and returns its Slot, which must be released
+// once. With an error there is no Slot: ErrFull, at once or when a lower number
+// takes its place; ErrTimeout; or context.Cause(ctx) when ctx ends while r waits.
+// A Slot granted in the instant in which ctx ends goes back at once.
+//
+// A request that need not wait is admitted whatever the state of ctx. A number
+// whose request came and left without a Slot holds up nobody; it may come again.
+func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
+	now := b.now()
+	b.mu.Lock()
+	w, v := b.seq.arrive(r, now)
+	settled := b.flush()
+	b.mu.Unlock()
+	wake(settled)
+	switch v {
+	case admitted:
+		return Slot{buffer: b}, nil
+	case full:
+		return Slot{}, ErrFull
+	}
+	return b.wait(ctx, w)
+}
+
+// wait blocks until the sequencer has settled w or ctx ends.
+func (b *Buffer) wait(ctx context.Context, w *waiter) (Slot, error) {
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		now := b.now()
+		b.mu.Lock()
+		left := b.seq.leave(w, now)
+		settled := b.flush()
+		b.mu.Unlock()
+		wake(settled)
+		if left {
+			b.pool.Put(w)
+			return Slot{}, context.Cause(ctx)
+		}
+		// Settled between the end of ctx and the lock: the wake-up is on its way.
+		// It must be taken, or the waiter's next owner would get it.
+		<-w.ready
+	}
+	v, slot := w.verdict, Slot{buffer: b, held: w.held, queued: w.queued}
+	b.pool.Put(w)
+	switch {
+	case v == full:
+		return Slot{}, ErrFull
+	case v == timedOut:
+		return Slot{}, ErrTimeout
+	case ctx.Err() != nil:
+		slot.Release()
+		return Slot{}, context.Cause(ctx)
+	}
+	return slot, nil
+}
+
+// Restart says that the numbers start again, from anywhere. The next one to come
+// is not held. Those that wait keep their order, go before all that come later,
+// and are not held any more.
+func (b *Buffer) Restart() {
+	now := b.now()
+	b.mu.Lock()
+	b.seq.restart(now)
+	settled := b.flush()
+	b.mu.Unlock()
+	wake(settled)
+}
+
+// Stats returns a consistent snapshot.
+func (b *Buffer) Stats() Stats {
+	now := b.now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.seq.snapshot(now)
+}
+
+func (b *Buffer) release() {
+	now := b.now()
+	b.mu.Lock()
+	b.seq.release(now)
+	settled := b.flush()
+	b.mu.Unlock()
+	wake(settled)
+}
+
+// tick runs when the timer fires.
+func (b *Buffer) tick() {
+	now := b.now()
+	b.mu.Lock()
+	b.armed = never
+	b.seq.tick(now)
+	settled := b.flush()
+	b.mu.Unlock()
+	wake(settled)
+}
+
+// flush, under the lock, sees to it that the timer fires in time and returns
+// those to wake. A timer that fires too early only costs a tick, so it is never
+// set to a later moment: that would be work for nearly every request.
+func (b *Buffer) flush() *waiter {
+	if at := b.seq.wake(); at < b.armed {
+		b.armed = at
+		if wait := at - b.now(); b.timer == nil {
+			b.timer = time.AfterFunc(wait, b.tick)
+		} else {
+			b.timer.Reset(wait)
+		}
+	}
+	return b.seq.take()
+}
+
+// wake, outside the lock, wakes a list of settled waiters. Each belongs to its
+// own goroutine again as soon as it is woken, so its link is read before.
+func wake(w *waiter) {
+	for w != nil {
+		next := w.nextSettled
+		w.nextSettled = nil
+		w.ready <- struct{}{}
+		w = next
+	}
+}
+
+func (b *Buffer) now() time.Duration { return time.Since(b.start) }
+
+// A Slot is the right to run. It is not safe for concurrent use; of its copies
+// only one may be released. The zero value holds nothing.
+type Slot struct {
+	buffer       *Buffer
+	held, queued time.Duration
+}
+
+// Release gives the slot back. On the same Slot only the first call does
+// anything.
+func (s *Slot) Release() {
+	if b := s.buffer; b != nil {
+		s.buffer = nil
+		b.release()
+	}
+}
+
+// Held returns how long the request waited for missing numbers, that is while a
+// slot was free.
+func (s Slot) Held() time.Duration { return s.held }
+
+// Queued returns how long the request waited while no slot was free.
+func (s Slot) Queued() time.Duration { return s.queued }
