@@ -22,7 +22,6 @@ type bench struct {
 	now time.Duration
 	in  map[string]*waiter
 	id  map[*waiter]string
-	out []string
 }
 
 func newBench(t require.TestingT, cfg Config) *bench {

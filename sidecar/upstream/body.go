@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Ready tells whether Read would return at once: bytes of the body, its end or
+// an error are here already. It takes framing that has come off as it looks.
+func (r *Response) Ready() bool { return len(r.here()) > 0 || r.err != nil }
+
+// Wait blocks until Ready, and takes nothing: a caller need not hold a buffer
+// while a stream is silent, and this package does not. Errors as of Read, but
+// for io.EOF, which is left for Read to tell.
+func (r *Response) Wait() error {
+	for !r.Ready() {
+		r.more()
+	}
+	if errors.Is(r.err, io.EOF) || len(r.here()) > 0 {
+		return nil
+	}
+	return r.err
+}
+
+// Read reads what is here of the body, of as many chunks as are here, and waits
+// only while nothing is. io.EOF is the true end alone, and comes with the last
+// bytes where it is known then. It returns 0 and nil only for an empty p. An
+// error stays. Errors: ErrBroken when the body was cut short or is malformed,
+// ErrTimeout, ErrCanceled.
+func (r *Response) Read(p []byte) (n int, err error) {
+	for n == 0 && len(p) > 0 {
+		for n < len(p) {
+			piece := r.here()
+			if len(piece) == 0 {
+				break
+			}
+			m := copy(p[n:], piece)
+			r.took(m)
+			n += m
+		}
+		if n == 0 {
+			if r.err != nil {
+				return 0, r.err
+			}
+			r.more()
+		}
+	}
+	if n > 0 && len(r.here()) == 0 && r.err == io.EOF {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// here is what has come of the body, as one piece, its framing taken off.
+func (r *Response) here() []byte {
+	if r.err != nil {
+		return nil
+	}
+	l := r.cn.line
+	ahead := l.ahead()
+	switch r.body {
+	case byLength:
+		return ahead[:min(int64(len(ahead)), r.left)]
+	case byChunks:
+		n, err := r.chunks.skip(ahead)
+		l.drop(n)
+		if err == io.EOF {
+			r.finished()
+			return nil
+		}
+		if err != nil {
+			r.err = err
+			return nil
+		}
+		ahead = l.ahead()
+		return ahead[:min(int64(len(ahead)), r.chunks.remaining)]
+	}
+	return ahead
+}
+
+// took takes n bytes of what is here away.
+func (r *Response) took(n int) {
+	r.cn.line.drop(n)
+	switch r.body {
+	case byLength:
+		if r.left -= int64(n); r.left == 0 {
+			r.finished()
+		}
+	case byChunks:
+		r.chunks.took(n)
+	}
+}
+
+// more waits for bytes, with nothing here. What it fails with is in err.
+func (r *Response) more() {
+	r.renew()
+	err := r.cn.line.fill()
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF) && r.body == byClose && !r.cn.canceled():
+		r.finished()
+	case errors.Is(err, io.EOF) && !r.cn.canceled():
+		r.err = fmt.Errorf("%w: its body was cut short", ErrBroken)
+	default:
+		r.err = r.cn.explain(err)
+	}
+}
+
+// finished notes the true end of the body.
+func (r *Response) finished() { r.err = io.EOF }
+
+// renew moves the read deadline on, but only when an eighth of the time-out has
+// passed since the last time, and by so much more: the silence allowed is never
+// less than the time-out, and most pieces of a stream cost no timer.
+func (r *Response) renew() {
+	idle := r.cn.client.o.IdleTimeout
+	if now := time.Now(); now.Sub(r.renewed) > idle/8 {
+		r.renewed = now
+		_ = r.cn.line.nc.SetReadDeadline(now.Add(idle + idle/8))
+	}
+}
+
+// Close ends the response and the use of the connection, once. The connection
+// is kept when the body came to its true end, the server allows it, and nothing
+// came after it. It is reset when the body did not come to its end, so that the
+// model server stops.
+func (r *Response) Close() {
+	if r.cn == nil {
+		return
+	}
+	switch {
+	case r.err != io.EOF:
+		r.cn.end(abort)
+	case r.keep:
+		r.cn.end(reuse)
+	default:
+		r.cn.end(finish)
+	}
+}

@@ -1,0 +1,180 @@
+package upstream
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+)
+
+// maxInformational bounds how many 1xx heads are passed over.
+const maxInformational = 16
+
+// readHead reads heads until the final one, and finds out how its body ends.
+func (r *Response) readHead() error {
+	for range maxInformational + 1 {
+		if err := r.readOneHead(); err != nil {
+			return err
+		}
+		switch {
+		case r.status == 101:
+			return fmt.Errorf("%w: it switched protocols, which nobody asked for", ErrBroken)
+		case r.status >= 200:
+			return r.frame()
+		}
+	}
+	return fmt.Errorf("%w: too many informational responses", ErrBroken)
+}
+
+// readOneHead reads a status line and the fields after it. It parses strictly,
+// on its own: fasthttp's parser does not keep a head as it came, and lets
+// through what may mean two things.
+func (r *Response) readOneHead() error {
+	r.head, r.fields = r.head[:0], r.fields[:0]
+	line, err := r.readLine()
+	if err != nil {
+		return err
+	}
+	if err := r.parseStatusLine(line); err != nil {
+		return err
+	}
+	for {
+		line, err := r.readLine()
+		if err != nil {
+			return err
+		}
+		if line.from == line.to {
+			return nil
+		}
+		if err := r.addField(line); err != nil {
+			return err
+		}
+	}
+}
+
+// readLine reads one line into head and returns it without its end. A bare LF
+// counts as one (RFC 9112 section 2.2); it is not passed on.
+func (r *Response) readLine() (span, error) {
+	l := r.cn.line
+	from := len(r.head)
+	for {
+		if l.buf == nil {
+			if err := l.fill(); err != nil {
+				return span{}, err
+			}
+		}
+		ahead := l.ahead()
+		end := bytes.IndexByte(ahead, '\n') + 1
+		piece := ahead
+		if end > 0 {
+			piece = ahead[:end]
+		}
+		if len(r.head)+len(piece) > r.cn.client.o.MaxHeadBytes {
+			return span{}, fmt.Errorf("%w: its head is too large", ErrBroken)
+		}
+		r.head = append(r.head, piece...)
+		l.drop(len(piece))
+		if end > 0 {
+			break
+		}
+	}
+	to := len(r.head) - 1
+	if to > from && r.head[to-1] == '\r' {
+		to--
+	}
+	return span{from, to}, nil
+}
+
+// parseStatusLine takes "HTTP/1.1 200 OK" (RFC 9112 section 4). The reason may
+// be missing, and with it the blank before, which is put in: it must be there.
+func (r *Response) parseStatusLine(line span) error {
+	const code = len("HTTP/1.x ")
+	text := r.text(line)
+	if len(text) < code+3 || !bytes.HasPrefix(text, []byte("HTTP/1.")) || text[7] < '0' || text[7] > '9' ||
+		text[8] != ' ' || len(text) > code+3 && text[code+3] != ' ' || !printable(text) {
+		return fmt.Errorf("%w: not an HTTP/1 status line", ErrBroken)
+	}
+	r.status = 0
+	for _, c := range text[code : code+3] {
+		if c < '0' || c > '9' {
+			return fmt.Errorf("%w: not a status code", ErrBroken)
+		}
+		r.status = 10*r.status + int(c-'0')
+	}
+	if r.status < 100 {
+		return fmt.Errorf("%w: not a status code", ErrBroken)
+	}
+	r.keep = r.keep && text[7] != '0'
+	r.line = span{line.from + code, line.to}
+	if len(text) == code+3 {
+		r.head[line.to] = ' ' // over the line's end, which is not looked at again
+		r.line.to++
+	}
+	return nil
+}
+
+func (r *Response) addField(line span) error {
+	text := r.text(line)
+	name, value, ok := splitField(text)
+	if !ok {
+		return fmt.Errorf("%w: a malformed or folded header line", ErrBroken)
+	}
+	from := line.from + len(name) + len(":")
+	for from < line.to && isBlank(r.head[from]) {
+		from++
+	}
+	r.fields = append(r.fields, field{
+		line: line, name: span{line.from, line.from + len(name)}, value: span{from, from + len(value)},
+	})
+	return nil
+}
+
+// frame finds out where the body ends (RFC 9112 section 6.3). Where a head can
+// be read in two ways it is broken, whichever of them was meant.
+func (r *Response) frame() error {
+	lengths, codings := 0, 0
+	for _, f := range r.fields {
+		name, value := r.text(f.name), r.text(f.value)
+		switch {
+		case is(name, "content-length"):
+			n, ok := parseLength(value)
+			if !ok || lengths > 0 && n != r.length {
+				return fmt.Errorf("%w: an ambiguous Content-Length", ErrBroken)
+			}
+			lengths++
+			r.length = n
+		case is(name, "transfer-encoding"):
+			if codings++; codings > 1 || !is(value, "chunked") {
+				return fmt.Errorf("%w: a transfer coding other than chunked", ErrBroken)
+			}
+		case is(name, "connection"):
+			r.keep = r.keep && !has(value, []byte("close"))
+		}
+	}
+	switch {
+	case lengths > 0 && codings > 0:
+		return fmt.Errorf("%w: both Content-Length and Transfer-Encoding", ErrBroken)
+	case r.Bodiless():
+		// A server that announces chunks here may well send them.
+		r.length, r.keep = 0, r.keep && codings == 0
+	case codings > 0:
+		r.length, r.body = -1, byChunks
+		r.chunks.trailer = r.cn.client.o.MaxHeadBytes
+	case lengths == 0:
+		r.length, r.body, r.keep = -1, byClose, false
+	}
+	if r.left = r.length; r.length == 0 {
+		r.finished()
+	}
+	return nil
+}
+
+// parseLength takes decimal digits and nothing else.
+func parseLength(value []byte) (n int64, ok bool) {
+	for _, c := range value {
+		if c < '0' || c > '9' || n > (math.MaxInt64-9)/10 {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, len(value) > 0
+}

@@ -1,0 +1,69 @@
+package upstream
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// A line is a socket to the model server with what is read ahead on it. It is
+// used by one goroutine at a time, but for reset.
+type line struct {
+	nc      net.Conn
+	socket  // what reads, writes and probes nc
+	buffers *sync.Pool
+	buf     *[]byte // nil while nothing is read ahead: a silent line holds no buffer
+	from    int     // what is read ahead is (*buf)[from:to]
+	to      int
+
+	head   []byte  // memory for a response head, kept from one to the next
+	fields []field // as head
+
+	idleSince time.Time
+}
+
+// ahead is what has been read ahead.
+func (l *line) ahead() []byte {
+	if l.buf == nil {
+		return nil
+	}
+	return (*l.buf)[l.from:l.to]
+}
+
+// drop takes n bytes of what was read ahead away.
+func (l *line) drop(n int) {
+	if l.from += n; l.from >= l.to {
+		l.release()
+	}
+}
+
+// release gives the read buffer back.
+func (l *line) release() {
+	if l.buf != nil {
+		l.buffers.Put(l.buf)
+		l.buf = nil
+	}
+	l.from, l.to = 0, 0
+}
+
+// close closes the connection in good order.
+func (l *line) close() {
+	l.release()
+	_ = l.nc.Close()
+}
+
+// reset ends the connection at once, from any goroutine. Over TCP it sends RST
+// and not FIN: a FIN may also mean "I shall say no more, but go on", servers
+// that have a lot to write see it only when they next read, and those that do
+// see it may flush first; a reset fails their next read or write, whichever
+// comes first, and what is under way is thrown away. Over a Unix socket closing
+// is all there is, and fails the server's writes as well.
+//
+// Close waits until a system call under way on this socket has returned; none of
+// them blocks, and what waits for readiness is woken by it.
+func (l *line) reset() {
+	if tcp, ok := l.nc.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = l.nc.Close()
+}

@@ -1,0 +1,172 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// fastProbe is how soon a server that is not healthy is asked again, where
+	// the interval is longer: readiness should not wait for that.
+	fastProbe = time.Second
+	// maxProbe is the longest default of ProberOptions.Timeout.
+	maxProbe = 5 * time.Second
+	// maxProbeBody is how much of an answer is read, so that the connection ends
+	// in good order.
+	maxProbeBody = 4 << 10
+)
+
+// errNotProbed is why a server is not healthy before its first probe.
+var errNotProbed = errors.New("not probed yet")
+
+// ProberOptions shape a Prober.
+type ProberOptions struct {
+	Network, Address, Host string // as in Options
+
+	Path     string        // what is fetched
+	Interval time.Duration // between two probes of a healthy server; one that is not is asked every second at least
+	Timeout  time.Duration // of one probe; 0: the interval, but 1 s at least and 5 s at most
+	Failures int           // in a row that make a healthy server unhealthy, 1 or more
+
+	// Flowing tells that bytes of responses came lately: a probe that times out
+	// then is no failure, since a busy server is not a dead one. nil: never.
+	Flowing func() bool
+	// Report is called by Run with the first verdict and with each change of it;
+	// err is what the last failed probe met. It must not block. nil: none.
+	Report func(healthy bool, err error)
+}
+
+// A Prober asks the model server for its health. An answer below 400 is a
+// success, and so is 404: a server without such a path, but alive. Redirects
+// are not followed. The server counts as unhealthy until the first success and
+// after Failures failures in a row, as healthy after one success. Make it with
+// NewProber; its methods are safe for concurrent use.
+type Prober struct {
+	o      ProberOptions
+	client http.Client
+
+	mu       sync.Mutex
+	healthy  bool
+	reported bool // the first verdict was
+	failures int  // in a row
+	last     error
+}
+
+// NewProber checks the options. It asks nothing yet.
+func NewProber(o ProberOptions) (*Prober, error) {
+	if o.Interval <= 0 || o.Timeout < 0 || o.Failures < 1 {
+		return nil, fmt.Errorf("upstream: probing every %s for %s, unhealthy after %d", o.Interval, o.Timeout, o.Failures)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = min(maxProbe, max(o.Interval, fastProbe))
+	}
+	if _, err := http.NewRequest(http.MethodGet, "http://"+o.Host+o.Path, nil); err != nil {
+		return nil, fmt.Errorf("upstream: cannot probe %q at %q", o.Path, o.Host)
+	}
+	dialer := net.Dialer{}
+	p := &Prober{o: o, last: errNotProbed}
+	p.client = http.Client{
+		Timeout: o.Timeout,
+		Transport: &http.Transport{
+			DisableKeepAlives:  true,
+			DisableCompression: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, o.Network, o.Address)
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return p, nil
+}
+
+// Run probes until ctx ends, the first time at once, and returns ctx's error.
+func (p *Prober) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			err := p.probe(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			p.note(err)
+			timer.Reset(p.pause())
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// pause is the time to the next probe.
+func (p *Prober) pause() time.Duration {
+	if p.Healthy() {
+		return p.o.Interval
+	}
+	return min(p.o.Interval, fastProbe)
+}
+
+// probe asks once.
+func (p *Prober) probe(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.o.Host+p.o.Path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return err
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, maxProbeBody)
+	_ = resp.Body.Close()
+	if resp.StatusCode < http.StatusBadRequest || resp.StatusCode == http.StatusNotFound {
+		return nil
+	}
+	return fmt.Errorf("%s answered %d", p.o.Path, resp.StatusCode)
+}
+
+// note counts a probe and reports the verdict where that is new.
+func (p *Prober) note(err error) {
+	var network net.Error
+	slow := errors.As(err, &network) && network.Timeout()
+	if slow && p.o.Flowing != nil && p.o.Flowing() {
+		return
+	}
+	p.mu.Lock()
+	before := p.healthy
+	p.last = err
+	if err == nil {
+		p.healthy, p.failures = true, 0
+	} else if p.failures++; p.failures >= p.o.Failures {
+		p.healthy = false
+	}
+	report := p.healthy != before || !p.reported && p.failures >= p.o.Failures
+	p.reported = p.reported || report
+	healthy := p.healthy
+	p.mu.Unlock()
+	if report && p.o.Report != nil {
+		p.o.Report(healthy, err)
+	}
+}
+
+// Healthy tells whether the server counts as healthy.
+func (p *Prober) Healthy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.healthy
+}
+
+// Status says why the server is not healthy; "" while it is.
+func (p *Prober) Status() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.healthy {
+		return ""
+	}
+	return p.last.Error()
+}

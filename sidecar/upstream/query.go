@@ -1,0 +1,80 @@
+package upstream
+
+import "bytes"
+
+// AppendQuery appends "?" and query without its api_key parameters to dst, or
+// nothing where nothing is left. Clients send the customer's API key there. The
+// name is found however it is percent-encoded; all other bytes stay as they
+// are.
+func AppendQuery(dst, query []byte) []byte {
+	mark := len(dst)
+	dst = append(dst, '?')
+	for len(query) > 0 {
+		part, rest, more := bytes.Cut(query, ampersand)
+		if !isAPIKey(part) {
+			dst = append(dst, part...)
+			if more {
+				dst = append(dst, '&')
+			}
+		} else if !more && len(dst) > mark+1 {
+			dst = dst[:len(dst)-1] // the ampersand before it
+		}
+		query = rest
+	}
+	if len(dst) == mark+1 {
+		return dst[:mark]
+	}
+	return dst
+}
+
+// StripAPIKey returns query without its api_key parameters, as AppendQuery
+// does. What it returns is query itself where there is none.
+func StripAPIKey(query []byte) []byte {
+	for rest := query; len(rest) > 0; {
+		var part []byte
+		part, rest, _ = bytes.Cut(rest, ampersand)
+		if isAPIKey(part) {
+			stripped := AppendQuery(make([]byte, 0, len(query)+1), query)
+			return stripped[min(1, len(stripped)):]
+		}
+	}
+	return query
+}
+
+var ampersand = []byte("&")
+
+// isAPIKey tells whether the name of a parameter decodes to api_key. A '+'
+// would be a space, and a malformed escape itself; neither is in the name.
+func isAPIKey(part []byte) bool {
+	const name = "api_key"
+	i := 0
+	for i < len(name) && len(part) > 0 {
+		c := part[0]
+		if c == '%' {
+			if len(part) < 3 || hexValue(part[1]) < 0 || hexValue(part[2]) < 0 {
+				return false
+			}
+			c = byte(hexValue(part[1])<<4 | hexValue(part[2]))
+			part = part[2:]
+		}
+		if c != name[i] {
+			return false
+		}
+		part = part[1:]
+		i++
+	}
+	return i == len(name) && (len(part) == 0 || part[0] == '=')
+}
+
+// hexValue is the value of a hexadecimal digit, -1 for another byte.
+func hexValue(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

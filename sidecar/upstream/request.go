@@ -1,0 +1,87 @@
+package upstream
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// appendHead writes the head of a request: the client's end-to-end fields as
+// they were, in their order, and our own. What a client names in Connection is
+// dropped with the hop-by-hop fields; what is set here is written whatever it
+// names. A line that is not a header field is dropped: whoever read the request
+// should have refused it, and it must not become a field here. ErrRequest when
+// the target or the request's name could end the line they stand in.
+func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
+	if len(r.Path) == 0 || r.Path[0] != '/' || !visible(r.Path) || !visible(r.Query) {
+		return dst, fmt.Errorf("%w: its target cannot be written", ErrRequest)
+	}
+	dst = append(dst, "POST "...)
+	dst = append(dst, o.PathPrefix...)
+	dst = append(dst, r.Path...)
+	dst = AppendQuery(dst, r.Query)
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	dst = append(dst, o.Host...)
+	dst = append(dst, "\r\n"...)
+	if r.Header != nil {
+		dst = appendFields(dst, r.Header.RawHeaders())
+	}
+	if o.Authorization != "" {
+		dst = append(dst, "Authorization: "...)
+		dst = append(dst, o.Authorization...)
+		dst = append(dst, "\r\n"...)
+	}
+	if r.RequestID != "" {
+		from := len(dst)
+		dst = append(dst, "X-Request-Id: "...)
+		dst = append(dst, r.RequestID...)
+		if !printable(dst[from:]) {
+			return dst, fmt.Errorf("%w: its X-Request-Id cannot be written", ErrRequest)
+		}
+		dst = append(dst, "\r\n"...)
+	}
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
+	return append(dst, "\r\n\r\n"...), nil
+}
+
+// appendFields appends a client's end-to-end fields, of a block of header lines.
+func appendFields(dst, block []byte) []byte {
+	named := namesOthers(block)
+	for rest := block; len(rest) > 0; {
+		var line []byte
+		line, rest = cutLine(rest)
+		name, _, ok := splitField(line)
+		if !ok || isHopByHop(name) || isOurs(name) || named && isNamed(block, name) {
+			continue
+		}
+		dst = append(dst, line...)
+		dst = append(dst, "\r\n"...)
+	}
+	return dst
+}
+
+// namesOthers tells whether a Connection field may name others: nearly none do.
+func namesOthers(block []byte) bool {
+	for len(block) > 0 {
+		var line []byte
+		line, block = cutLine(block)
+		name, value, ok := splitField(line)
+		if ok && is(name, "connection") && !is(value, "keep-alive") && !is(value, "close") {
+			return true
+		}
+	}
+	return false
+}
+
+// isNamed tells whether a Connection field names another one.
+func isNamed(block, other []byte) bool {
+	for len(block) > 0 {
+		var line []byte
+		line, block = cutLine(block)
+		name, value, ok := splitField(line)
+		if ok && is(name, "connection") && has(value, other) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,129 @@
+package upstream
+
+import (
+	"errors"
+	"time"
+)
+
+// A Response is the model server's answer, read as it comes. It belongs to one
+// goroutine, and ends with Close. What its methods return as slices is valid
+// until then.
+type Response struct {
+	cn     *Conn
+	head   []byte  // as it came; the fields point into it
+	fields []field // in their order
+	status int
+	line   span // "200 OK"
+
+	length  int64 // of the body; -1: its end will tell
+	body    framing
+	left    int64 // byLength: still to come
+	chunks  chunkFraming
+	keep    bool // the connection may be used again
+	err     error
+	renewed time.Time // when the read deadline was set
+}
+
+// A span is a part of a head.
+type span struct{ from, to int }
+
+// A field is a line of a head.
+type field struct{ line, name, value span }
+
+// A framing is how a body ends (RFC 9112 section 6.3).
+type framing uint8
+
+const (
+	byLength framing = iota
+	byChunks
+	byClose
+)
+
+// errClosed is what reading a closed Response gives.
+var errClosed = errors.New("upstream: the response is closed")
+
+// begin readies the response of a use, with the memory that its line keeps.
+func (r *Response) begin(cn *Conn) {
+	*r = Response{cn: cn, head: cn.line.head[:0], fields: cn.line.fields[:0], keep: true}
+}
+
+// detach gives the memory back to the line: no slice taken from a head may be
+// looked at from then on.
+func (r *Response) detach(l *line) {
+	if r.cn == nil {
+		return
+	}
+	if cap(r.head) <= maxPooledHead {
+		l.head, l.fields = r.head[:0], r.fields[:0]
+	}
+	r.head, r.fields, r.line = nil, nil, span{}
+	if r.err == nil {
+		r.err = errClosed
+	}
+}
+
+func (r *Response) text(s span) []byte { return r.head[s.from:s.to] }
+
+// StatusCode is that of the response, 200 to 999.
+func (r *Response) StatusCode() int { return r.status }
+
+// Status is status code and reason as they were sent, "200 OK"; there is a
+// blank after the code even where no reason follows.
+func (r *Response) Status() []byte { return r.text(r.line) }
+
+// ContentLength is the body's length in bytes; -1 where only its end will tell.
+func (r *Response) ContentLength() int64 { return r.length }
+
+// Bodiless tells whether the status allows no body, nor a Content-Length that
+// would speak of one (RFC 9110 section 8.6).
+func (r *Response) Bodiless() bool { return r.status == 204 || r.status == 304 }
+
+// Peek returns the first value of a field, by its name in lower case; nil where
+// there is none.
+func (r *Response) Peek(lower string) []byte {
+	for _, f := range r.fields {
+		if is(r.text(f.name), lower) {
+			return r.text(f.value)
+		}
+	}
+	return nil
+}
+
+// AppendHeader appends the end-to-end fields, byte for byte, in their order,
+// repeated ones repeated, each ended by CR LF. It leaves out hop-by-hop fields,
+// those that Connection names, Content-Length, which belongs to the framing,
+// and those that skip names; skip may be nil.
+func (r *Response) AppendHeader(dst []byte, skip func(name []byte) bool) []byte {
+	named := r.namesOthers()
+	for _, f := range r.fields {
+		name := r.text(f.name)
+		if isHopByHop(name) || is(name, "content-length") ||
+			named && r.isNamed(name) || skip != nil && skip(name) {
+			continue
+		}
+		dst = append(dst, r.text(f.line)...)
+		dst = append(dst, "\r\n"...)
+	}
+	return dst
+}
+
+// namesOthers tells whether a Connection field may name others: few do.
+func (r *Response) namesOthers() bool {
+	for _, f := range r.fields {
+		if is(r.text(f.name), "connection") {
+			if v := r.text(f.value); !is(v, "close") && !is(v, "keep-alive") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *Response) isNamed(name []byte) bool {
+	for _, f := range r.fields {
+		if is(r.text(f.name), "connection") && has(r.text(f.value), name) {
+			return true
+		}
+	}
+	return false
+}

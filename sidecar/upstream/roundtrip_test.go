@@ -1,0 +1,199 @@
+package upstream
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// large is more than the socket buffers of both sides hold.
+const large = 32 << 20
+
+func TestRoundTrip(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		for _, size := range []int{0, 1, 1 << 10, 1 << 20, large} {
+			t.Run(network, func(t *testing.T) {
+				body := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+				heads := make(chan string, 2)
+				m := listen(t, network, func(p *peer) {
+					for {
+						head, got, err := p.request()
+						if err != nil {
+							return
+						}
+						heads <- head
+						if bytes.Equal(got, body) {
+							p.send(hello)
+						}
+					}
+				})
+				c := connect(t, m, func(o *Options) { o.PathPrefix, o.Authorization = "/p", "Bearer x" })
+				for range 2 {
+					cn := acquire(t, c)
+					resp, err := cn.RoundTrip(&Request{Header: headerOf(t, "A: 1\r\nB: 2\r\n"), Path: []byte("/g"), Query: []byte("api_key=1&q"), RequestID: "r", Body: body})
+					require.NoError(t, err)
+					got, err := readAll(resp)
+					require.NoError(t, err)
+					require.Equal(t, "hello", got)
+					head := <-heads
+					require.True(t, strings.HasPrefix(head, "POST /p/g?q HTTP/1.1\r\nHost: model\r\nA: 1\r\nB: 2\r\nAuthorization: Bearer x\r\nX-Request-Id: r\r\nContent-Length: "), head)
+					_, err = cn.RoundTrip(&Request{Path: []byte("/")})
+					require.ErrorContains(t, err, "second")
+					resp.Close()
+				}
+				want := Stats{Dials: 1, Reused: 1, Idle: 1}
+				require.Equal(t, want, c.Stats())
+			})
+		}
+	}
+}
+
+// A server that answers without having read the body is heard.
+func TestEarlyAnswer(t *testing.T) {
+	const refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
+	tests := []struct {
+		name   string
+		script func(p *peer)
+		body   string
+	}{
+		{"and closes", func(p *peer) { p.send(refusal) }, "big"},
+		{"and reads no further", func(p *peer) { p.send(refusal); <-p.ended() }, "big"},
+		{"and more than the buffers hold, reading no further", func(p *peer) {
+			p.send("HTTP/1.1 500 Oh\r\n\r\n" + strings.Repeat("x", large))
+			<-p.ended()
+		}, strings.Repeat("x", large)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := listen(t, "tcp", func(p *peer) {
+				_, err := p.br.Peek(1)
+				if err == nil {
+					tt.script(p)
+				}
+			})
+			c := connect(t, m, nil)
+			resp, err := acquire(t, c).RoundTrip(&Request{Path: []byte("/"), Body: make([]byte, large)})
+			require.NoError(t, err)
+			var got []byte
+			for p := make([]byte, 1<<16); len(got) < len(tt.body); {
+				n, err := resp.Read(p)
+				got = append(got, p[:n]...)
+				if err != nil {
+					break
+				}
+			}
+			require.Equal(t, len(tt.body), len(got))
+			resp.Close()
+			require.Zero(t, c.Stats().Idle, "half a request was sent on it")
+		})
+	}
+}
+
+// An answer that is no error comes early from a server that reads on: it gets
+// all of the request.
+func TestEarlyAnswerThatGoesOn(t *testing.T) {
+	got := make(chan int64, 1)
+	m := listen(t, "tcp", func(p *peer) {
+		_, _ = p.br.Peek(1)
+		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		_, body, _ := p.request()
+		got <- int64(len(body))
+		p.send("2\r\nhi\r\n0\r\n\r\n")
+		_ = p.gone()
+	})
+	c := connect(t, m, nil)
+	_, body, err := post(t, c, make([]byte, large))
+	require.NoError(t, err)
+	require.Equal(t, "hi", body)
+	require.EqualValues(t, large, <-got)
+}
+
+// A server that takes nothing and says nothing is given up in time.
+func TestStalledServer(t *testing.T) {
+	for _, size := range []int{1 << 10, large} {
+		m := listen(t, "tcp", func(p *peer) { <-p.ended() })
+		c := connect(t, m, func(o *Options) { o.ResponseTimeout = 30 * time.Millisecond })
+		_, _, err := post(t, c, make([]byte, size))
+		require.ErrorIs(t, err, ErrTimeout)
+	}
+}
+
+// Pieces come as they are sent: none waits for the next.
+func TestStreaming(t *testing.T) {
+	for _, framing := range []string{"chunked", "length", "close"} {
+		t.Run(framing, func(t *testing.T) {
+			next := make(chan string)
+			m := listen(t, "tcp", func(p *peer) {
+				_, _, _ = p.request()
+				switch framing {
+				case "chunked":
+					p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+				case "length":
+					p.send("HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n")
+				default:
+					p.send("HTTP/1.1 200 OK\r\n\r\n")
+				}
+				for text := range next {
+					if framing == "chunked" {
+						p.send("3\r\n" + text + "\r\n")
+					} else {
+						p.send(text)
+					}
+				}
+				if framing == "chunked" {
+					p.send("0\r\n\r\n")
+				}
+			})
+			c := connect(t, m, nil)
+			resp, err := acquire(t, c).RoundTrip(&Request{Path: []byte("/")})
+			require.NoError(t, err)
+			p := make([]byte, 100)
+			for i := range 10 {
+				if framing != "chunked" || i == 0 {
+					require.False(t, resp.Ready())
+				}
+				next <- "abc"
+				if i%2 == 0 {
+					require.NoError(t, resp.Wait())
+					require.True(t, resp.Ready())
+				}
+				n, err := resp.Read(p)
+				require.Equal(t, "abc", string(p[:n]))
+				if err != nil {
+					require.Equal(t, io.EOF, err)
+					require.Equal(t, 9, i)
+				}
+			}
+			close(next)
+			_, err = resp.Read(p)
+			require.Equal(t, io.EOF, err)
+			resp.Close()
+		})
+	}
+}
+
+// What is here already comes in one Read, the end with it.
+func TestPiecesThatAreHere(t *testing.T) {
+	m := listen(t, "tcp", answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n0\r\n\r\n"))
+	c := connect(t, m, nil)
+	for _, size := range []int{100, 6, 4, 1} {
+		resp, err := acquire(t, c).RoundTrip(&Request{Path: []byte("/")})
+		require.NoError(t, err)
+		p := make([]byte, size)
+		n, err := resp.Read(p)
+		require.Equal(t, "abcdef"[:min(size, 6)], string(p[:n]))
+		if size >= 6 {
+			require.Equal(t, io.EOF, err)
+		} else {
+			require.NoError(t, err)
+		}
+		n, err = resp.Read(nil)
+		require.Zero(t, n)
+		require.NoError(t, err)
+		resp.Close()
+	}
+}
