@@ -1,0 +1,84 @@
+package sidecar
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+)
+
+// adminServer answers operators and their tools. It is ordinary net/http, off
+// the data path: it answers when that is saturated, and to the end of a drain.
+func (s *Sidecar) adminServer() *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("POST /drain", s.serveDrain)
+	mux.HandleFunc("GET /{$}", s.serveSummary)
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+}
+
+// serveReady names what fails.
+func (s *Sidecar) serveReady(w http.ResponseWriter, _ *http.Request) {
+	r := s.readiness()
+	checks := map[string]string{"key": orOK(r.Key), "upstream": orOK(r.Upstream), "draining": "no"}
+	if r.Draining != "" {
+		checks["draining"] = "yes"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !r.ready() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": r.ready(), "checks": checks})
+}
+
+func orOK(reason string) string {
+	if reason == "" {
+		return "ok"
+	}
+	return reason
+}
+
+// serveDrain drains without leaving and answers when nothing is in flight, so
+// that a preStop hook holds the pod until then.
+func (s *Sidecar) serveDrain(w http.ResponseWriter, r *http.Request) {
+	s.drain.start()
+	select {
+	case <-s.drain.done:
+	case <-r.Context().Done():
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]bool{"drained": true, "cut": s.drain.err != nil})
+}
+
+// serveSummary is the state of things in plain text.
+func (s *Sidecar) serveSummary(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	ready := s.readiness()
+	fmt.Fprintf(w, "usher %s, up %s\n\n", s.version.Number, time.Since(s.started).Round(time.Second))
+	fmt.Fprintf(w, "ready        %t\n", ready.ready())
+	fmt.Fprintf(w, "  key        %s\n", orOK(ready.Key))
+	fmt.Fprintf(w, "  upstream   %s\n", orOK(ready.Upstream))
+	fmt.Fprintf(w, "  draining   %t\n\n", ready.Draining != "")
+
+	b := s.buffer.Stats()
+	fmt.Fprintf(w, "in flight    %d\nwaiting      %d (%d held for a gap), %d bytes\n", b.InFlight, b.Waiting, b.Held, b.WaitingBytes)
+	fmt.Fprintf(w, "expected     %d\nhold         %s\n", b.Expected, b.Hold)
+	fmt.Fprintf(w, "highest      %d\n\n", s.ledger.Stats().Highest)
+	fmt.Fprintln(w, "settings in force")
+	for _, v := range s.cfg.InForce() {
+		fmt.Fprintf(w, "  %-32s %s\n", v.Name, v.Value)
+	}
+}

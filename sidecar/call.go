@@ -1,0 +1,154 @@
+package sidecar
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/upstream"
+)
+
+// A call is the life of one request: a context that ends when the client
+// leaves or the drain's time is up, and that takes the line to the model
+// server down with it. It is not the handler's RequestCtx, which fasthttp
+// neither cancels nor lets live as long as the stream.
+//
+// The order of locks and events: cancel sets the cause under mu and takes the
+// line away in the same step, so a line bound before is cancelled by cancel and
+// one bound after is refused by bind. Either way exactly one of the two sees
+// the other, and no line outlives its call unseen.
+type call struct {
+	mu    sync.Mutex
+	done  chan struct{} // made by the first Done: most requests never wait
+	cause error
+	line  *upstream.Conn
+}
+
+var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// Deadline implements context.Context: each wait has a deadline of its own.
+func (c *call) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Value implements context.Context.
+func (c *call) Value(any) any { return nil }
+
+// Done implements context.Context.
+func (c *call) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		if c.cause != nil {
+			c.done = closedChannel
+		} else {
+			c.done = make(chan struct{})
+		}
+	}
+	return c.done
+}
+
+// Err implements context.Context.
+func (c *call) Err() error {
+	if c.why() != nil {
+		return context.Canceled
+	}
+	return nil
+}
+
+// why returns what ended the call, nil while it lives.
+func (c *call) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// ClientGone implements hangup.Call. It does not block: cancelling a line
+// closes a socket.
+func (c *call) ClientGone() { c.cancel(errClientGone) }
+
+// cancel ends the call; the first cause stays.
+func (c *call) cancel(cause error) {
+	c.mu.Lock()
+	line := c.line
+	if c.cause == nil {
+		c.cause = cause
+		if c.done != nil && c.done != closedChannel {
+			close(c.done)
+		}
+	}
+	c.line = nil
+	c.mu.Unlock()
+	if line != nil {
+		line.Cancel()
+	}
+}
+
+// bind ties line to the call; it fails with the cause when the call has ended.
+func (c *call) bind(line *upstream.Conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		c.line = line
+	}
+	return c.cause
+}
+
+// unbind must come before the line is closed or pooled, so that a late cancel
+// cannot hit the next request on it.
+func (c *call) unbind() {
+	c.mu.Lock()
+	c.line = nil
+	c.mu.Unlock()
+}
+
+// calls are the requests in flight, so that the drain can wait for them and,
+// when its time is up, cut them.
+type calls struct {
+	mu    sync.Mutex
+	live  map[*call]struct{}
+	empty chan struct{} // closed when live becomes empty; made by the first idle
+}
+
+func newCalls() *calls { return &calls{live: make(map[*call]struct{})} }
+
+func (c *calls) add(x *call) {
+	c.mu.Lock()
+	c.live[x] = struct{}{}
+	c.mu.Unlock()
+}
+
+func (c *calls) remove(x *call) {
+	c.mu.Lock()
+	delete(c.live, x)
+	if len(c.live) == 0 && c.empty != nil {
+		close(c.empty)
+		c.empty = nil
+	}
+	c.mu.Unlock()
+}
+
+// idle returns a channel that is closed as soon as nothing is in flight.
+func (c *calls) idle() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.live) == 0 {
+		return closedChannel
+	}
+	if c.empty == nil {
+		c.empty = make(chan struct{})
+	}
+	return c.empty
+}
+
+// cut cancels every request in flight and returns how many there were.
+func (c *calls) cut(cause error) int {
+	c.mu.Lock()
+	live := make([]*call, 0, len(c.live))
+	for x := range c.live {
+		live = append(live, x)
+	}
+	c.mu.Unlock()
+	for _, x := range live {
+		x.cancel(cause)
+	}
+	return len(live)
+}

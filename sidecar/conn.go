@@ -1,0 +1,68 @@
+package sidecar
+
+import (
+	"bytes"
+	"net"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+)
+
+// A conn is a client's connection as fasthttp sees it: plain TCP or TLS on top
+// of the connection that is watched for a hang-up.
+//
+// A relayed answer does not go through fasthttp's response writer: that one
+// drops or rewrites header fields (Date), cannot frame by the connection's end,
+// holds back a body of declared length, and needs one more write for a stream's
+// last chunk. The handler writes such an answer itself, and has the response
+// that fasthttp then sends, always in exactly one write (serve sets a write
+// deadline, which makes it flush after every response), swallowed here. In
+// return the connection stays in fasthttp's hands for the next request.
+type conn struct {
+	net.Conn
+	watched *hangup.Conn
+
+	swallow bool // the next write was answered already
+	midLine bool // the first line of a request has begun, but not ended
+	fresh   bool // nothing was read since the last write
+	spoke   bool // something was read once
+}
+
+// Read notes where in a head fasthttp is: of one that is too large it does not
+// say whether it was the target (414) or the fields (431).
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && (c.fresh || c.midLine) {
+		c.spoke, c.fresh, c.midLine = true, false, bytes.IndexByte(p[:n], '\n') < 0
+	}
+	return n, err
+}
+
+// Write is fasthttp's way to the client.
+func (c *conn) Write(p []byte) (int, error) {
+	c.fresh = true
+	if c.swallow {
+		c.swallow = false
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// answered is called when the handler has written the whole answer itself.
+func (c *conn) answered() { c.swallow = true }
+
+// writeBuffers writes pieces of an answer: in one system call over TCP, as one
+// record over TLS, where scratch joins the small ones.
+func (c *conn) writeBuffers(scratch []byte, pieces ...[]byte) error {
+	c.fresh = true
+	if tcp, ok := c.Conn.(*hangup.Conn); ok {
+		buffers := net.Buffers(pieces)
+		_, err := buffers.WriteTo(tcp.TCPConn)
+		return err
+	}
+	joined := scratch[:0]
+	for _, p := range pieces {
+		joined = append(joined, p...)
+	}
+	_, err := c.Conn.Write(joined)
+	return err
+}

@@ -1,0 +1,108 @@
+package sidecar
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// flushGrace is how long the connections of finished requests may take to send
+// their last bytes and close.
+const flushGrace = 2 * time.Second
+
+// A drain takes the sidecar out of service in steps: not ready at once, served
+// for the delay, then refused on the connections that are still open while the
+// requests in flight finish, then cut. It happens once; whoever asks for it
+// joins the one under way.
+type drain struct {
+	s    *Sidecar
+	once sync.Once
+	done chan struct{} // closed when the drain is over
+	err  error         // ErrCut when requests were cut; valid after done
+
+	beginning atomic.Bool
+	refuses   atomic.Bool
+	aborted   chan struct{}
+	abortOnce sync.Once
+}
+
+func newDrain(s *Sidecar) *drain {
+	return &drain{s: s, done: make(chan struct{}), aborted: make(chan struct{})}
+}
+
+// begun tells whether the drain has begun: not ready any more.
+func (d *drain) begun() bool { return d.beginning.Load() }
+
+// refusing tells whether the delay is over: requests are refused.
+func (d *drain) refusing() bool { return d.refuses.Load() }
+
+// abort ends the delay and the wait, of a drain under way or to come.
+func (d *drain) abort() {
+	d.abortOnce.Do(func() { close(d.aborted) })
+}
+
+// run drains, or waits for the drain under way, and returns its result.
+func (d *drain) run() error {
+	d.start()
+	<-d.done
+	return d.err
+}
+
+// start begins the drain in the background; it owns the goroutine and ends it
+// after the delay, the time-out and the grace at the latest.
+func (d *drain) start() {
+	d.once.Do(func() {
+		d.beginning.Store(true)
+		d.s.log.Info("draining", zap.Duration("delay", d.s.cfg.DrainDelay), zap.Duration("timeout", d.s.cfg.DrainTimeout))
+		go func() {
+			defer close(d.done)
+			d.sequence()
+		}()
+	})
+}
+
+func (d *drain) sequence() {
+	d.wait(d.s.cfg.DrainDelay, nil)
+	d.refuses.Store(true)
+
+	// Shutdown closes the listener and the idle connections, and has the others
+	// close after their answer. On its own time-out it would serve on, which is
+	// why refusing is our own flag.
+	ctx, cancel := context.WithCancel(context.Background())
+	shut := make(chan struct{})
+	go func() {
+		defer close(shut)
+		_ = d.s.publicServer.ShutdownWithContext(ctx)
+	}()
+	d.wait(d.s.cfg.DrainTimeout, d.s.calls.idle())
+
+	if cut := d.s.calls.cut(errCut); cut > 0 {
+		d.err = ErrCut
+		d.s.log.Warn("requests were cut at the end of the drain", zap.Int("cut", cut))
+	}
+	grace := time.NewTimer(flushGrace)
+	defer grace.Stop()
+	select {
+	case <-shut:
+	case <-grace.C:
+	}
+	cancel()
+	d.s.public.CloseConns()
+	<-shut
+	<-d.s.calls.idle()
+	d.s.log.Info("drained", zap.Bool("cut", d.err != nil))
+}
+
+// wait lasts for t, until over, or until the drain is aborted.
+func (d *drain) wait(t time.Duration, over <-chan struct{}) {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-over:
+	case <-d.aborted:
+	}
+}

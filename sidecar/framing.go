@@ -1,0 +1,166 @@
+package sidecar
+
+import (
+	"bytes"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// maxHeaderFields is how many header fields a request may have.
+const maxHeaderFields = 100
+
+// checkFraming refuses what fasthttp's parser lets through although RFC 9112
+// does not, or although two parsers could read it in two ways: a request head
+// that means one thing here and another at the model server is how requests
+// are smuggled. It reads the head as it came off the wire.
+//
+// Let through by fasthttp and refused here: an unknown HTTP version,
+// Content-Length beside Transfer-Encoding, "Transfer-Encoding: identity",
+// folded lines, lines that end in a bare LF, control bytes in values, bytes
+// outside ASCII in the target, several Host or Expect fields and any number of
+// fields. A bare LF after the request line itself stays: RFC 9112 section 2.2
+// allows it, and no field can hide behind it.
+func checkFraming(h *fasthttp.RequestHeader) *httpFault {
+	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
+		return &httpFault{fasthttp.StatusHTTPVersionNotSupported, "Use HTTP/1.1"}
+	}
+	if !plainTarget(h.RequestURI()) {
+		return &httpFault{fasthttp.StatusBadRequest, "The request target holds a byte that must be percent-encoded"}
+	}
+	var f fields
+	if fault := f.scan(h.RawHeaders()); fault != nil {
+		return fault
+	}
+	return f.judge(string(h.Protocol()) == "HTTP/1.1")
+}
+
+// plainTarget tells whether every byte is visible ASCII and none is '#', which
+// starts a fragment and never belongs to a request.
+func plainTarget(target []byte) bool {
+	for _, c := range target {
+		if c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// fields counts what decides the framing of a request.
+type fields struct {
+	total, host, contentLength, transferEncoding, expect int
+
+	length, coding, expectation []byte
+}
+
+// scan walks a raw header block, which ends in an empty line.
+func (f *fields) scan(raw []byte) *httpFault {
+	for len(raw) > 0 {
+		end := bytes.IndexByte(raw, '\n')
+		if end < 1 || raw[end-1] != '\r' {
+			return &httpFault{fasthttp.StatusBadRequest, "A header line does not end in CRLF"}
+		}
+		line := raw[:end-1]
+		raw = raw[end+1:]
+		if len(line) == 0 {
+			if len(raw) > 0 {
+				return &httpFault{fasthttp.StatusBadRequest, "The header block has an empty line inside"}
+			}
+			return nil
+		}
+		if fault := f.field(line); fault != nil {
+			return fault
+		}
+	}
+	return nil
+}
+
+func (f *fields) field(line []byte) *httpFault {
+	colon := bytes.IndexByte(line, ':')
+	if colon < 1 || !isToken(line[:colon]) {
+		return &httpFault{fasthttp.StatusBadRequest, "A header line is folded or its name is malformed"}
+	}
+	value := bytes.Trim(line[colon+1:], " \t")
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return &httpFault{fasthttp.StatusBadRequest, "A header value holds a control byte"}
+		}
+	}
+	if f.total++; f.total > maxHeaderFields {
+		return &httpFault{fasthttp.StatusRequestHeaderFieldsTooLarge, "The request has too many header fields"}
+	}
+	name := line[:colon]
+	switch {
+	case bytes.IndexByte(name, '_') >= 0 && shadowsFraming(name):
+		return &httpFault{fasthttp.StatusBadRequest, "A header name shadows one that frames the body"}
+	case equalFold(name, "host"):
+		f.host++
+	case equalFold(name, "content-length"):
+		f.contentLength++
+		f.length = value
+	case equalFold(name, "transfer-encoding"):
+		f.transferEncoding++
+		f.coding = value
+	case equalFold(name, "expect"):
+		f.expect++
+		f.expectation = value
+	}
+	return nil
+}
+
+func (f *fields) judge(http11 bool) *httpFault {
+	switch {
+	case f.host > 1 || http11 && f.host == 0:
+		return &httpFault{fasthttp.StatusBadRequest, "Send exactly one Host header"}
+	case f.contentLength > 1 || f.contentLength > 0 && f.transferEncoding > 0:
+		return &httpFault{fasthttp.StatusBadRequest, "Send exactly one of Content-Length and Transfer-Encoding"}
+	case f.contentLength == 1 && !isDigits(f.length):
+		return &httpFault{fasthttp.StatusBadRequest, "Content-Length is not a number"}
+	case f.transferEncoding > 1 || f.transferEncoding > 0 && (!http11 || !equalFold(f.coding, "chunked")):
+		return &httpFault{fasthttp.StatusBadRequest, "The only transfer coding understood is chunked"}
+	case f.expect > 1 || f.expect > 0 && !equalFold(f.expectation, "100-continue"):
+		return &httpFault{fasthttp.StatusExpectationFailed, "The only expectation understood is 100-continue"}
+	}
+	return nil
+}
+
+// shadowsFraming finds Content_Length and Transfer_Encoding: some servers read
+// an underscore as a hyphen (the CGI convention) and would frame by them.
+func shadowsFraming(name []byte) bool {
+	hyphened := bytes.ReplaceAll(name, []byte("_"), []byte("-"))
+	return equalFold(hyphened, "content-length") || equalFold(hyphened, "transfer-encoding")
+}
+
+func isToken(name []byte) bool {
+	for _, c := range name {
+		if !httpguts.IsTokenRune(rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0 && len(b) <= 18
+}
+
+// equalFold compares with a lower-case ASCII name.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}

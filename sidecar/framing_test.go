@@ -1,0 +1,110 @@
+package sidecar
+
+import (
+	"bufio"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
+)
+
+// parse reads a head as the server does; fasthttp may refuse it first.
+func parse(head string) (*fasthttp.RequestHeader, error) {
+	h := new(fasthttp.RequestHeader)
+	err := h.Read(bufio.NewReaderSize(strings.NewReader(head), readBufferSize))
+	return h, err
+}
+
+func TestFraming(t *testing.T) {
+	const line = "POST /generate HTTP/1.1\r\n"
+	tests := []struct {
+		name, head string
+		status     int // 0: acceptable; -1: fasthttp or the check, either with 400
+	}{
+		{"plain", line + "Host: a\r\nContent-Length: 3\r\n\r\n", 0},
+		{"chunked", line + "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n", 0},
+		{"chunked in capitals", line + "Host: a\r\nTransfer-Encoding: Chunked\r\n\r\n", 0},
+		{"no length", line + "Host: a\r\n\r\n", 0},
+		{"expect", line + "Host: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", 0},
+		{"HTTP/1.0 without host", "POST /generate HTTP/1.0\r\nContent-Length: 3\r\n\r\n", 0},
+		{"absolute form", "POST http://a/generate HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+		{"obs-text in a value", line + "Host: a\r\nX: caf\xe9\r\n\r\n", 0},
+		{"HTTP/2.0", "POST /generate HTTP/2.0\r\nHost: a\r\n\r\n", 505},
+		{"HTTP/1.2", "POST /generate HTTP/1.2\r\nHost: a\r\n\r\n", 505},
+		{"no host", line + "Content-Length: 3\r\n\r\n", -1},
+		{"two hosts", line + "Host: a\r\nHost: b\r\n\r\n", -1},
+		{"length and chunked", line + "Host: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", -1},
+		{"length twice, equal", line + "Host: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", -1},
+		{"length list", line + "Host: a\r\nContent-Length: 3, 3\r\n\r\n", -1},
+		{"length with a sign", line + "Host: a\r\nContent-Length: +3\r\n\r\n", -1},
+		{"length in hex", line + "Host: a\r\nContent-Length: 0x3\r\n\r\n", -1},
+		{"length negative", line + "Host: a\r\nContent-Length: -3\r\n\r\n", -1},
+		{"length empty", line + "Host: a\r\nContent-Length:\r\n\r\n", -1},
+		{"length beyond 64 bits", line + "Host: a\r\nContent-Length: 99999999999999999999\r\n\r\n", -1},
+		{"identity", line + "Host: a\r\nTransfer-Encoding: identity\r\n\r\n", -1},
+		{"gzip, chunked", line + "Host: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", -1},
+		{"chunked twice", line + "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", -1},
+		{"obscured chunked", line + "Host: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", -1},
+		{"chunked in HTTP/1.0", "POST /generate HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", -1},
+		{"folded", line + "Host: a\r\nX: b\r\n c\r\n\r\n", -1},
+		{"folded coding", line + "Host: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", -1},
+		{"space before colon", line + "Host: a\r\nContent-Length : 3\r\n\r\n", -1},
+		{"space in name", line + "Host: a\r\nContent Length: 3\r\n\r\n", -1},
+		{"underscored length", line + "Host: a\r\nContent_Length: 3\r\n\r\n", -1},
+		{"underscored coding", line + "Host: a\r\nTransfer_Encoding: chunked\r\n\r\n", -1},
+		{"bare LF ends a field", line + "Host: a\nX: b\r\n\r\n", -1},
+		{"bare LF ends the head", line + "Host: a\r\n\nX: b\r\n\r\n", -1},
+		{"bare CR in a value", line + "Host: a\r\nX: b\rc\r\n\r\n", -1},
+		{"NUL in a value", line + "Host: a\r\nX: b\x00c\r\n\r\n", -1},
+		{"NUL in a name", line + "Host: a\r\nX\x00: b\r\n\r\n", -1},
+		{"empty name", line + "Host: a\r\n: b\r\n\r\n", -1},
+		{"no colon", line + "Host: a\r\nX\r\n\r\n", -1},
+		{"fragment", "POST /generate#x HTTP/1.1\r\nHost: a\r\n\r\n", -1},
+		{"raw UTF-8 in the target", "POST /génerate HTTP/1.1\r\nHost: a\r\n\r\n", -1},
+		{"other expectation", line + "Host: a\r\nExpect: a-pony\r\n\r\n", 417},
+		{"too many fields", line + "Host: a\r\n" + strings.Repeat("X: y\r\n", maxHeaderFields) + "\r\n", 431},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h, err := parse(tt.head)
+			if tt.status == -1 && err != nil {
+				return // fasthttp's parser refused it by itself
+			}
+			require.NoError(t, err)
+			fault := checkFraming(h)
+			switch tt.status {
+			case 0:
+				require.Nil(t, fault)
+			case -1:
+				require.NotNil(t, fault)
+				require.Equal(t, 400, fault.status)
+			default:
+				require.NotNil(t, fault)
+				require.Equal(t, tt.status, fault.status)
+			}
+		})
+	}
+}
+
+// FuzzFraming holds the promise of checkFraming against any head: what passes
+// has one way of being framed.
+func FuzzFraming(f *testing.F) {
+	f.Add("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+	f.Add("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: \r\n y\r\n\r\n")
+	f.Add("POST / HTTP/1.1\nHost: a\n\nGET / HTTP/1.1\r\nHost: b\r\n\r\n")
+	f.Fuzz(func(t *testing.T, head string) {
+		h, err := parse(head)
+		if err != nil || checkFraming(h) != nil {
+			return
+		}
+		raw := string(h.RawHeaders())
+		require.NotContains(t, strings.ReplaceAll(raw, "\r\n", ""), "\n")
+		require.NotContains(t, strings.ReplaceAll(raw, "\r\n", ""), "\r")
+		require.NotContains(t, raw, "\x00")
+		lower := strings.ToLower("\r\n" + raw)
+		lengths := strings.Count(lower, "\r\ncontent-length:")
+		codings := strings.Count(lower, "\r\ntransfer-encoding:")
+		require.LessOrEqual(t, lengths+codings, 1)
+	})
+}

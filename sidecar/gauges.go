@@ -1,0 +1,46 @@
+package sidecar
+
+import (
+	"time"
+)
+
+// registerGauges shows the figures that others keep: they are read when
+// /metrics is.
+func (s *Sidecar) registerGauges() {
+	m := s.metrics
+	m.gauge("usher_in_flight", "Requests at the model server.", func() float64 { return float64(s.buffer.Stats().InFlight) })
+	m.gauge("usher_waiting", "Requests that wait, held ones included.", func() float64 { return float64(s.buffer.Stats().Waiting) })
+	m.gauge("usher_held", "Requests held for a missing number while a slot is free.", func() float64 { return float64(s.buffer.Stats().Held) })
+	m.gauge("usher_waiting_bytes", "Bytes of body that wait.", func() float64 { return float64(s.buffer.Stats().WaitingBytes) })
+	m.gauge("usher_slots", "Requests that may be at the model server at once; 0: no limit.", func() float64 { return float64(s.cfg.MaxConcurrency) })
+	m.gauge("usher_learned_hold_seconds", "Hold in force for a request ahead of a gap.", func() float64 { return s.buffer.Stats().Hold.Seconds() })
+	m.gauge("usher_upstream_up", "1 while the model server counts as healthy.", func() float64 { return truth(s.prober.Healthy()) })
+	m.gauge("usher_ready", "1 while requests may be sent here.", func() float64 { return truth(s.readiness().ready()) })
+	m.gauge("usher_public_key_age_seconds", "Time since the key in force was last fetched; -1 without a key.", s.keyAge)
+	m.gauge("usher_replay_window_highest", "Highest verified reqnum; -1 before the first.", func() float64 { return float64(s.ledger.Stats().Highest) })
+	m.gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.publicServer.GetOpenConnectionsCount()) })
+
+	m.total("usher_reordered_total", "Requests admitted after one with a higher number (RFC 4737).", func() float64 { return float64(s.buffer.Stats().Reordered) })
+	m.total("usher_late_total", "Requests that came after their gap was given up.", func() float64 { return float64(s.buffer.Stats().Late) })
+	m.total("usher_gaps_opened_total", "Numbers found missing.", func() float64 { return float64(s.buffer.Stats().GapsOpened) })
+	m.total("usher_gaps_filled_total", "Missing numbers that came in time.", func() float64 { return float64(s.buffer.Stats().GapsFilled) })
+	m.total("usher_gaps_given_up_total", "Missing numbers that were waited for in vain.", func() float64 { return float64(s.buffer.Stats().GapsGivenUp) })
+	m.total("usher_replay_window_resets_total", "Times that numbers were taken to start again.", func() float64 { return float64(s.ledger.Stats().Resets) })
+	m.total("usher_upstream_dials_total", "Connections opened to the model server.", func() float64 { return float64(s.upstream.Stats().Dials) })
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// keyAge is how old the knowledge of the current key is, in seconds.
+func (s *Sidecar) keyAge() float64 {
+	fetched := s.keys.Status(time.Now()).Fetched
+	if fetched.IsZero() {
+		return -1
+	}
+	return time.Since(fetched).Seconds()
+}

@@ -1,0 +1,302 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/reorder"
+	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/upstream"
+)
+
+// An exchange is one request and its answer. What it holds is taken in one
+// direction (number, turn, line) and given back in the other by settle, exactly
+// once, whichever way the request ends.
+type exchange struct {
+	call
+	record
+
+	sidecar *Sidecar
+	conn    *conn
+	target  []byte // the request target; valid while the handler runs
+	openAI  bool
+
+	body        body
+	reservation replay.Reservation
+	reserved    bool
+	slot        reorder.Slot
+	admitted    bool
+	line        *upstream.Conn
+	settled     bool
+}
+
+// serve is the handler of the public listener.
+func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
+	head := &ctx.Request.Header
+	if s.answerAside(ctx) {
+		return
+	}
+	x := s.begin(ctx)
+	// Set for every answer: it bounds a client that does not read, and makes
+	// fasthttp flush the end of an answer although the next request is here.
+	_ = ctx.SetWriteDeadline(x.start.Add(s.cfg.WriteTimeout))
+	defer x.recoverPanic(ctx)
+
+	err := s.verdict(head)
+	if err == nil {
+		err = x.run(ctx)
+	}
+	if err != nil {
+		x.refuse(ctx, err)
+	}
+}
+
+// run takes one request through the checks in the contract's order and, when
+// all are passed, hands the answer to the relay. Steps up to the price never
+// wait; the ones after it own all the waiting.
+func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
+	s := x.sidecar
+	// 5: the size, while the body comes in.
+	if err := x.body.read(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), s.cfg.MaxBodyBytes); err != nil {
+		return err
+	}
+	x.bytesIn = int64(len(x.body.bytes()))
+	// 6, 7: open the envelope.
+	env, err := envelope.Parse(x.body.bytes(), s.envelopeOptions)
+	if err != nil {
+		return err
+	}
+	x.endpoint, x.reqnum, x.cost = env.Ticket.Endpoint, env.Ticket.Reqnum, env.Ticket.Cost.Float64()
+	work, err := x.work(&env)
+	if err != nil {
+		return err
+	}
+	// 8, 9: is it for us.
+	if err := s.audience.Check(&env.Ticket); err != nil {
+		return err
+	}
+	// 10 to 13: is it fresh and genuine; the number is ours from here on.
+	ordered, err := x.authenticate(&env.Ticket)
+	if err != nil {
+		return err
+	}
+	// 14: the price.
+	payload, err := x.price(&env, work)
+	if err != nil {
+		return err
+	}
+	// 15, 16: its turn.
+	if err := x.admit(reorder.Request{Number: x.reqnum, Unordered: !ordered, Bytes: int64(len(payload))}); err != nil {
+		return err
+	}
+	// 17, 18: a line to the model server; the ticket is spent when its request
+	// begins to be sent, and not before.
+	resp, err := x.forward(ctx, payload)
+	if err != nil {
+		return err
+	}
+	x.answer(ctx, resp)
+	return nil
+}
+
+// work reads what the request asks for, where a policy wants to know. Under
+// enforce, numbers that cannot be understood are the ticket's fault (422);
+// otherwise they are the model server's to judge, except a member that stands
+// twice, which it might read in another way than we did.
+func (x *exchange) work(env *envelope.Envelope) (envelope.Work, error) {
+	policy := x.sidecar.cfg.CostPolicy
+	if policy == config.CostOff {
+		return envelope.Work{}, nil
+	}
+	work, err := env.Work(envelope.APIOf(x.route))
+	switch {
+	case err == nil:
+		return work, nil
+	case policy == config.CostEnforce && errors.Is(err, envelope.ErrDuplicateMember):
+		return work, &envelope.TicketError{Faults: []string{err.Error()}}
+	case policy == config.CostEnforce || errors.Is(err, envelope.ErrDuplicateMember):
+		return work, err
+	}
+	return envelope.Work{}, nil
+}
+
+// authenticate looks the number up, verifies the signature and reserves the
+// number. Only a number that was signed is looked up or moves the window; it
+// reports whether it was.
+func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
+	s := x.sidecar
+	now := time.Now()
+	if keys, n := s.keys.Accepted(now); n > 0 && s.reqnumAlwaysSigned {
+		prints := [2]replay.Fingerprint{keys[0], keys[1]}
+		if err := s.ledger.Check(t.Reqnum, prints[:n]...); err != nil {
+			return false, err
+		}
+	}
+	proof, err := s.keys.Verify(&t.Message, t.Signature, now)
+	s.metrics.verify.Observe(time.Since(now).Seconds())
+	if err != nil {
+		return false, err
+	}
+	if !proof.Signs(crypto.FieldReqnum) {
+		return false, nil
+	}
+	x.reservation, err = s.ledger.Reserve(proof.Key, t.Reqnum)
+	if err != nil {
+		return false, err
+	}
+	x.reserved = true
+	if x.reservation.Fresh() {
+		s.buffer.Restart()
+	}
+	return true, nil
+}
+
+// price compares the work asked for with the signed cost and returns what is
+// to be forwarded.
+func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, error) {
+	policy := x.sidecar.cfg.CostPolicy
+	if policy == config.CostOff {
+		return env.Payload, nil
+	}
+	x.exceeded = work.Exceeds(env.Ticket.Cost)
+	if policy != config.CostEnforce {
+		return env.Payload, nil
+	}
+	if x.exceeded {
+		return nil, errCostExceeded
+	}
+	if work.Stated {
+		return env.Payload, nil
+	}
+	payload, ok := env.WithLimit(envelope.APIOf(x.route), env.Ticket.Cost)
+	if !ok {
+		x.exceeded = true
+		return nil, errWorkNotStated
+	}
+	return payload, nil
+}
+
+// admit waits for the request's turn.
+func (x *exchange) admit(r reorder.Request) error {
+	slot, err := x.sidecar.buffer.Admit(&x.call, r)
+	if err != nil {
+		return err
+	}
+	x.slot, x.admitted = slot, true
+	x.hold, x.queue = slot.Held(), slot.Queued()
+	x.sidecar.metrics.hold.Observe(x.hold.Seconds())
+	x.sidecar.metrics.queue.Observe(x.queue.Seconds())
+	return nil
+}
+
+// forward sends the request, at most once.
+func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.Response, error) {
+	line, err := x.sidecar.upstream.Acquire(&x.call)
+	if err != nil {
+		return nil, err
+	}
+	x.line = line
+	if err := x.bind(line); err != nil {
+		return nil, err
+	}
+	if x.reserved {
+		x.reservation.Commit()
+	}
+	path, query := splitTarget(x.target)
+	resp, err := line.RoundTrip(&upstream.Request{
+		Header: &ctx.Request.Header, Path: path, Query: query,
+		RequestID: x.requestID, Body: payload,
+	})
+	x.body.release()
+	if cause := x.why(); cause != nil && err != nil {
+		return nil, cause
+	}
+	return resp, err
+}
+
+// refuse answers an error. A client that has gone gets nothing.
+func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
+	if cause := x.why(); cause != nil {
+		err = cause
+	}
+	if errors.Is(err, errClientGone) {
+		x.outcome, x.status = outcomeClientGone, statusClientGone
+		ctx.SetConnectionClose()
+		x.settle()
+		return
+	}
+	_ = ctx.SetWriteDeadline(time.Now().Add(x.sidecar.cfg.WriteTimeout))
+	r := refusalOf(err)
+	x.outcome, x.status, x.detail = r.code, r.status, upstream.Detail(err)
+	ctx.Response.Reset()
+	r.write(&ctx.Response, x.target, x.requestID)
+	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
+	x.bytesOut = int64(len(ctx.Response.Body()))
+	if closes(err) || ctx.Request.Header.ConnectionClose() {
+		ctx.SetConnectionClose()
+		x.conn.watched.Linger()
+	}
+	x.settle()
+}
+
+// closes tells which refusals end the connection: those after which it is not
+// known where the next request begins, or how much of this one is to come.
+func closes(err error) bool {
+	var fault *httpFault
+	return errors.As(err, &fault) || errors.Is(err, errDraining) || errors.Is(err, errCut) ||
+		errors.Is(err, errBodyTooLarge) || errors.Is(err, errBodyTimeout) || errors.Is(err, errBodyFraming)
+}
+
+// settle gives everything back and accounts for the request, exactly once.
+func (x *exchange) settle() {
+	if x.settled {
+		return
+	}
+	x.settled = true
+	x.conn.watched.Unwatch()
+	x.unbind()
+	if x.line != nil {
+		x.line.Release()
+	}
+	if x.admitted {
+		x.slot.Release()
+	}
+	if x.reserved {
+		x.reservation.Release()
+	}
+	x.body.release()
+	now := time.Now()
+	x.sidecar.metrics.observe(&x.record, now)
+	x.sidecar.logRequest(&x.record, now)
+	x.sidecar.calls.remove(&x.call)
+}
+
+// recoverPanic keeps a fault of ours from ending the process, which fasthttp
+// would let it do, and from keeping a slot.
+func (x *exchange) recoverPanic(ctx *fasthttp.RequestCtx) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	x.sidecar.metrics.panics.Inc()
+	x.sidecar.log.Error("internal fault", zap.String("request_id", x.requestID),
+		zap.String("fault", fmt.Sprint(fault)), zap.Stack("stack"))
+	x.call.cancel(errInternal)
+	x.refuse(ctx, errInternal)
+	ctx.SetConnectionClose()
+}
+
+// logRequest writes the request's one line. Refusals are the clients' doing and
+// no cause for alarm: they stand at info like every other request.
+func (s *Sidecar) logRequest(r *record, now time.Time) {
+	if ce := s.log.Check(zap.InfoLevel, "request"); ce != nil {
+		ce.Write(r.line(now)...)
+	}
+}

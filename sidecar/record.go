@@ -1,0 +1,117 @@
+package sidecar
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Outcomes besides the codes of the refusals.
+const (
+	outcomeOK            = "ok"
+	outcomeUpstreamError = "upstream_error" // relayed whole, but a 5xx of the model server's own
+	outcomeClientGone    = "client_gone"
+	outcomeClientSlow    = "client_stalled"
+	outcomeCut           = "cut"
+)
+
+// statusClientGone is logged for a client that left before its answer, as nginx
+// does; it is never sent.
+const statusClientGone = 499
+
+// routeOther is the label of every path that is no route.
+const routeOther = "other"
+
+// A record is what the log and the metrics say about one request: one line
+// each. It holds no prompt, signature or key.
+type record struct {
+	requestID string
+	client    string
+	route     string
+	endpoint  string
+	reqnum    int64 // -1: none was read
+	cost      float64
+	outcome   string
+	status    int
+	detail    string // why the model server failed; never sent to the client
+
+	start             time.Time
+	hold, queue, ttfb time.Duration // ttfb is 0 while nothing was sent
+	bytesIn, bytesOut int64
+	exceeded          bool
+}
+
+// line turns the record into the log's flat members.
+func (r *record) line(now time.Time) []zap.Field {
+	fields := make([]zap.Field, 0, 16)
+	fields = append(fields,
+		zap.String("request_id", r.requestID),
+		zap.String("client", r.client),
+		zap.String("route", r.route))
+	if r.endpoint != "" {
+		fields = append(fields, zap.String("endpoint", r.endpoint))
+	}
+	if r.reqnum >= 0 {
+		fields = append(fields, zap.Int64("reqnum", r.reqnum), zap.Float64("cost", r.cost))
+	}
+	fields = append(fields,
+		zap.String("outcome", r.outcome),
+		zap.Int("status", r.status),
+		millis("hold_ms", r.hold),
+		millis("queue_ms", r.queue),
+		millis("ttfb_ms", r.ttfb),
+		millis("duration_ms", now.Sub(r.start)),
+		zap.Int64("bytes_in", r.bytesIn),
+		zap.Int64("bytes_out", r.bytesOut))
+	if r.exceeded {
+		fields = append(fields, zap.Bool("cost_exceeded", true))
+	}
+	if r.detail != "" {
+		fields = append(fields, zap.String("detail", r.detail))
+	}
+	return fields
+}
+
+// millis writes a duration as milliseconds to the microsecond.
+func millis(name string, d time.Duration) zapcore.Field {
+	return zap.Float64(name, float64(d.Microseconds())/1000)
+}
+
+// maxRequestID is how long a client's X-Request-Id may be.
+const maxRequestID = 128
+
+// requestID keeps the client's id if it is harmless, or makes one.
+func requestID(h *fasthttp.RequestHeader) string {
+	if ids := h.PeekAll(headerRequestID); len(ids) == 1 && safeID(ids[0]) {
+		return string(ids[0])
+	}
+	return newRequestID()
+}
+
+func safeID(id []byte) bool {
+	for _, c := range id {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '_', c == '.', c == ':', c == '/', c == '+', c == '=', c == '@', c == '~':
+		default:
+			return false
+		}
+	}
+	return len(id) > 0 && len(id) <= maxRequestID
+}
+
+// newRequestID makes 128 random bits; an id names a request, it guards nothing.
+func newRequestID() string {
+	const digits = "0123456789abcdef"
+	var id [32]byte
+	for i, bits := range [2]uint64{rand.Uint64(), rand.Uint64()} {
+		for j := range 16 {
+			id[16*i+j] = digits[bits&15]
+			bits >>= 4
+		}
+	}
+	return string(id[:])
+}

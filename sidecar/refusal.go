@@ -1,0 +1,191 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/reorder"
+	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/upstream"
+)
+
+// The faults that the handler finds itself; every other one comes from the
+// package that looked.
+var (
+	errRouteUnknown  = errors.New("path is not a route")
+	errMethod        = errors.New("method is not POST")
+	errDraining      = errors.New("draining")
+	errEncoding      = errors.New("content encoding is not identity")
+	errBodyTooLarge  = errors.New("body too large")
+	errCostExceeded  = errors.New("work exceeds the signed cost")
+	errBodyTimeout   = errors.New("body did not arrive in time")
+	errBodyFraming   = errors.New("body framing is malformed")
+	errClientGone    = errors.New("client gone")
+	errCut           = errors.New("cut at the end of the drain")
+	errInternal      = errors.New("internal fault")
+	errSlowClient    = errors.New("client took nothing for the write time-out")
+	errWorkNotStated = fmt.Errorf("%w: nothing stated and nothing left to state", errCostExceeded)
+)
+
+// A httpFault is a request that HTTP itself does not allow (RFC 9110, RFC
+// 9112); the connection is closed after its answer.
+type httpFault struct {
+	status int
+	reason string // a sentence for the user, without its full stop
+}
+
+func (f *httpFault) Error() string { return f.reason }
+
+// A refusal is the answer to a request that is not let through. The table of
+// refusals is the only place in which an error becomes a status and a code.
+type refusal struct {
+	cause   error
+	status  int
+	code    string // error_type, and the outcome in logs and metrics
+	message string // one sentence a user can act on
+	retry   bool   // the answer carries Retry-After: the same request may pass later
+}
+
+// codeHTTP marks faults of HTTP itself.
+const codeHTTP = "bad_request"
+
+// refusals stand in the order of the checks. What is not in it is a fault of
+// Usher's own and answered 500.
+var refusals = []refusal{
+	{errRouteUnknown, 404, "route_unknown", "This path is not served here; call one of the model's routes, for example /generate.", false},
+	{errMethod, 405, "method_not_allowed", "Use POST for this route.", false},
+	{errDraining, 503, "draining", "This worker is shutting down; ask the autoscaler for another route.", true},
+	{errEncoding, 415, "unsupported_encoding", "Send the body without Content-Encoding.", false},
+	{errBodyTooLarge, 413, "body_too_large", "The body is larger than this worker accepts; send a shorter prompt.", false},
+	{envelope.ErrInvalidJSON, 400, "invalid_json", "The body is not one acceptable JSON object", false},
+	{envelope.ErrDuplicateMember, 400, "invalid_json", "The body is not one acceptable JSON object", false},
+	{envelope.ErrInvalidTicket, 422, "invalid_ticket", "The ticket is not complete", false},
+	{envelope.ErrEndpointMismatch, 403, "endpoint_mismatch", "The ticket is for another endpoint; ask the autoscaler for a route to this one.", false},
+	{envelope.ErrURLMismatch, 403, "url_mismatch", "The ticket is for another worker; call the url that stands in the ticket.", false},
+	{replay.ErrReplayed, 409, "reqnum_replayed", "This ticket was used already; ask the autoscaler for a new one.", false},
+	{replay.ErrStale, 409, "reqnum_stale", "This ticket is too old; ask the autoscaler for a new one.", false},
+	{crypto.ErrNoKey, 503, "key_unavailable", "This worker has no key yet to verify tickets with; try again in a moment.", true},
+	{crypto.ErrBadSignature, 401, "bad_signature", "The signature does not fit the ticket; pass on the autoscaler's answer unchanged.", false},
+	{replay.ErrUnknownKey, 401, "bad_signature", "The ticket was signed with a key that is no longer accepted; ask the autoscaler for a new one.", false},
+	{errCostExceeded, 403, "cost_exceeded", "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
+	{reorder.ErrFull, 429, "queue_full", "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
+	{reorder.ErrTimeout, 429, "queue_timeout", "The request waited too long for a free place at this worker; try again or ask for another route.", true},
+	{upstream.ErrUnreachable, 502, "upstream_unreachable", "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
+	{upstream.ErrBroken, 502, "upstream_broken", "The model server broke off its answer; ask the autoscaler for another route.", false},
+	{upstream.ErrTimeout, 504, "upstream_timeout", "The model server did not answer in time; ask the autoscaler for another route.", false},
+	{errBodyTimeout, 408, codeHTTP, "The request did not arrive in time; send it again.", false},
+	{errBodyFraming, 400, codeHTTP, "The body's transfer coding is malformed; send it with a Content-Length.", false},
+	{errCut, 503, "draining", "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
+}
+
+// unforeseen is the answer to an error that no row of the table knows.
+var unforeseen = refusal{errInternal, 500, "internal", "An internal fault at this worker; ask the autoscaler for another route.", false}
+
+// refusalOf finds the row for err and fills in what only err knows.
+func refusalOf(err error) refusal {
+	var fault *httpFault
+	if errors.As(err, &fault) {
+		return refusal{err, fault.status, codeHTTP, fault.reason + ".", false}
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.cause) {
+			r.message = withDetail(r.message, err)
+			return r
+		}
+	}
+	return unforeseen
+}
+
+// withDetail ends a message that was left open. The detail names members and
+// offsets; by the envelope's promise it never holds what the client wrote.
+func withDetail(message string, err error) string {
+	if strings.HasSuffix(message, ".") {
+		return message
+	}
+	var ticket *envelope.TicketError
+	if errors.As(err, &ticket) {
+		return message + ": " + strings.Join(ticket.Faults, "; ") + "."
+	}
+	return message + ": " + err.Error() + "."
+}
+
+// Headers of a refusal. shouldRetry is obeyed by OpenAI's clients.
+const (
+	headerRefusal     = "X-Usher-Refusal"
+	headerShouldRetry = "X-Should-Retry"
+	headerRequestID   = "X-Request-Id"
+	retryAfterSeconds = "1"
+)
+
+// write puts the refusal into resp, in the shape of the route that was called.
+func (r refusal) write(resp *fasthttp.Response, target []byte, requestID string) {
+	resp.SetStatusCode(r.status)
+	h := &resp.Header
+	h.SetContentType("application/json")
+	h.Set(headerRefusal, r.code)
+	h.Set(headerRequestID, requestID)
+	switch r.status {
+	case fasthttp.StatusUnauthorized:
+		h.Set(fasthttp.HeaderWWWAuthenticate, "SignedRoute")
+		h.Set(headerShouldRetry, "false")
+	case fasthttp.StatusForbidden, fasthttp.StatusConflict:
+		h.Set(headerShouldRetry, "false")
+	case fasthttp.StatusMethodNotAllowed:
+		h.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
+	}
+	if r.retry {
+		h.Set(fasthttp.HeaderRetryAfter, retryAfterSeconds)
+	}
+	resp.SetBodyRaw(r.body(target, requestID))
+}
+
+// body is the refusal as JSON: OpenAI's shape on its routes, ours elsewhere.
+func (r refusal) body(target []byte, requestID string) []byte {
+	message, code, id := quote(r.message), quote(r.code), quote(requestID)
+	if isOpenAI(target) {
+		return []byte(`{"error":{"message":` + message + `,"type":` + code + `,"code":` + code +
+			`,"param":null},"request_id":` + id + `}`)
+	}
+	return []byte(`{"error":` + message + `,"error_type":` + code + `,"request_id":` + id + `}`)
+}
+
+func isOpenAI(target []byte) bool {
+	return len(target) >= 4 && string(target[:4]) == "/v1/"
+}
+
+// quote writes s as a JSON string; what is not UTF-8 is replaced.
+func quote(s string) string {
+	b, err := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "�"))
+	if err != nil {
+		return `""`
+	}
+	return string(b)
+}
+
+// WriteAnswers prints the table of refusals as the README shows it.
+func WriteAnswers(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("| status | `error_type` | what it tells the client |\n| --- | --- | --- |\n")
+	for _, r := range refusals {
+		status := strconv.Itoa(r.status)
+		if r.retry {
+			status += " + `Retry-After`"
+		}
+		message := r.message
+		if !strings.HasSuffix(message, ".") {
+			message += ": …"
+		}
+		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", status, r.code, message)
+	}
+	b.WriteString("| 400, 408, 414, 417, 431, 501, 505 | `" + codeHTTP + "` | What HTTP itself does not allow; the connection is closed. |\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,80 @@
+package sidecar
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/envelope"
+)
+
+func TestRefusalShapes(t *testing.T) {
+	for _, r := range refusals {
+		t.Run(r.code, func(t *testing.T) {
+			got := refusalOf(fmt.Errorf("somewhere: %w", r.cause))
+			require.Equal(t, r.status, got.status)
+			require.Equal(t, r.code, got.code)
+
+			var plain struct {
+				Error     string `json:"error"`
+				ErrorType string `json:"error_type"`
+				RequestID string `json:"request_id"`
+			}
+			require.NoError(t, json.Unmarshal(got.body([]byte("/generate"), "id-1"), &plain))
+			require.Equal(t, r.code, plain.ErrorType)
+			require.Equal(t, "id-1", plain.RequestID)
+			require.Equal(t, got.message, plain.Error)
+			require.Regexp(t, `\.$`, plain.Error)
+
+			var openAI struct {
+				Error struct {
+					Message, Type, Code string
+					Param               *string
+				}
+				RequestID string `json:"request_id"`
+			}
+			require.NoError(t, json.Unmarshal(got.body([]byte("/v1/completions"), "id-1"), &openAI))
+			require.Equal(t, r.code, openAI.Error.Code)
+			require.Equal(t, r.code, openAI.Error.Type)
+			require.Equal(t, plain.Error, openAI.Error.Message)
+			require.Equal(t, "id-1", openAI.RequestID)
+		})
+	}
+}
+
+func TestRefusalHeaders(t *testing.T) {
+	tests := []struct {
+		err    error
+		header string
+		want   string
+	}{
+		{errMethod, "Allow", "POST"},
+		{errDraining, "Retry-After", "1"},
+		{envelope.ErrURLMismatch, "X-Should-Retry", "false"},
+		{errRouteUnknown, "X-Should-Retry", ""},
+		{errRouteUnknown, "X-Usher-Refusal", "route_unknown"},
+		{errRouteUnknown, "X-Request-Id", "id-1"},
+	}
+	for _, tt := range tests {
+		var resp fasthttp.Response
+		refusalOf(tt.err).write(&resp, []byte("/"), "id-1")
+		require.Equal(t, tt.want, string(resp.Header.Peek(tt.header)), "%s on %v", tt.header, tt.err)
+	}
+}
+
+func TestEveryFaultOfATicketIsNamed(t *testing.T) {
+	r := refusalOf(&envelope.TicketError{Faults: []string{"cost is missing", "url is not a string"}})
+	require.Equal(t, 422, r.status)
+	require.Contains(t, r.message, "cost is missing")
+	require.Contains(t, r.message, "url is not a string")
+}
+
+func TestUnforeseenIsInternal(t *testing.T) {
+	r := refusalOf(errors.New("secret detail"))
+	require.Equal(t, 500, r.status)
+	require.NotContains(t, r.message, "secret")
+}

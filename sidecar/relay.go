@@ -1,0 +1,313 @@
+package sidecar
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/sidecar/upstream"
+)
+
+// A relay passes one answer of the model server on to the client: the head as
+// it came, but for its hop-by-hop fields, and every piece of the body as soon
+// as it is here.
+type relay struct {
+	x       *exchange
+	resp    *upstream.Response
+	framing framing
+	events  bool      // an error event can be appended
+	tail    eventTail // of an event stream
+	last    time.Time // when the last piece came
+	armed   time.Time // when the write deadline was set
+	err     error     // what broke the body at the model server's side
+}
+
+// A framing is how the client learns where the body ends (RFC 9112 section 6).
+type framing int
+
+const (
+	byLength framing = iota // a declared length, or no body at all
+	byChunks
+	byClose // HTTP/1.0 without a length: only the connection's end can tell
+)
+
+// relayBuffers hold a piece of body and room for its chunk framing. A relay
+// takes one only while it has something to move: a silent stream holds none.
+var relayBuffers = sync.Pool{New: func() any { return new(relayBuffer) }}
+
+type relayBuffer struct {
+	piece [16 << 10]byte
+	join  [17 << 10]byte
+	size  [20]byte
+	head  []byte
+}
+
+var (
+	crlf      = []byte("\r\n")
+	lastChunk = []byte("\r\n0\r\n\r\n")
+)
+
+// answer relays the response and accounts for how it ended. The answer has been
+// begun when it returns, whatever happened.
+func (x *exchange) answer(ctx *fasthttp.RequestCtx, resp *upstream.Response) {
+	r := &relay{x: x, resp: resp, last: time.Now()}
+	x.status = resp.StatusCode()
+	switch {
+	case resp.ContentLength() >= 0:
+		r.framing = byLength
+	case ctx.Request.Header.IsHTTP11():
+		r.framing = byChunks
+	default:
+		r.framing = byClose
+		ctx.SetConnectionClose()
+	}
+	closing := ctx.Request.Header.ConnectionClose() || ctx.Response.ConnectionClose() || x.sidecar.drain.refusing()
+	if closing {
+		ctx.SetConnectionClose()
+	}
+	r.arm(r.last)
+	werr := r.run(r.head(ctx, closing))
+	r.end(ctx, werr)
+}
+
+// head writes the response head into a buffer.
+func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
+	b := relayBuffers.Get().(*relayBuffer)
+	c := &r.x.sidecar.cors
+	h := append(b.head[:0], "HTTP/1.1 "...)
+	h = append(h, r.resp.Status()...)
+	h = append(h, "\r\n"...)
+	h = r.resp.AppendHeader(h, func(name []byte) bool {
+		return equalFold(name, "x-request-id") || c.enabled() && hasFoldPrefix(name, "access-control-")
+	})
+	h = append(h, headerRequestID+": "...)
+	h = append(h, r.x.requestID...)
+	h = append(h, "\r\n"...)
+	h = c.appendFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
+	switch r.framing {
+	case byChunks:
+		h = append(h, "Transfer-Encoding: chunked\r\n"...)
+	case byLength:
+		if length := r.resp.ContentLength(); length > 0 || !r.resp.Bodiless() {
+			h = append(h, "Content-Length: "...)
+			h = strconv.AppendInt(h, length, 10)
+			h = append(h, "\r\n"...)
+		}
+	}
+	if closing {
+		h = append(h, "Connection: close\r\n"...)
+	} else if !ctx.Request.Header.IsHTTP11() {
+		h = append(h, "Connection: keep-alive\r\n"...)
+	}
+	b.head = append(h, "\r\n"...)
+	contentType := r.resp.Peek("content-type")
+	r.events = r.framing != byLength && hasFoldPrefix(contentType, "text/event-stream") && len(r.resp.Peek("content-encoding")) == 0
+	return b
+}
+
+// run moves the body to the client. The head goes with the first piece where
+// that is here already, and alone where it is not. It returns what writing
+// failed with; r.err is what reading did.
+func (r *relay) run(b *relayBuffer) error {
+	defer func() {
+		if b != nil {
+			relayBuffers.Put(b)
+		}
+	}()
+	head := b.head
+	for {
+		if !r.resp.Ready() {
+			// About to wait: nothing is held back, and no buffer kept.
+			if len(head) > 0 {
+				if err := r.write(b, head); err != nil {
+					return err
+				}
+				head = nil
+			}
+			relayBuffers.Put(b)
+			b = nil
+			if r.err = r.resp.Wait(); r.err != nil {
+				return nil
+			}
+			b = relayBuffers.Get().(*relayBuffer)
+		}
+		n, err := r.resp.Read(b.piece[:])
+		if n > 0 {
+			r.passed(b.piece[:n])
+		}
+		done := err == io.EOF
+		if werr := r.piece(b, head, b.piece[:n], done); werr != nil {
+			return werr
+		}
+		head = nil
+		if done {
+			return nil
+		}
+		if err != nil {
+			r.err = err
+			return nil
+		}
+	}
+}
+
+// piece writes what there is: head, bytes, and the end of the body.
+func (r *relay) piece(b *relayBuffer, head, p []byte, done bool) error {
+	if r.framing != byChunks {
+		if len(head)+len(p) == 0 {
+			return nil
+		}
+		return r.write(b, head, p)
+	}
+	switch {
+	case len(p) > 0:
+		size := append(strconv.AppendInt(b.size[:0], int64(len(p)), 16), "\r\n"...)
+		end := crlf
+		if done {
+			end = lastChunk
+		}
+		return r.write(b, head, size, p, end)
+	case done:
+		return r.write(b, head, lastChunk[2:])
+	case len(head) > 0:
+		return r.write(b, head)
+	}
+	return nil
+}
+
+func (r *relay) write(b *relayBuffer, pieces ...[]byte) error {
+	return r.x.conn.writeBuffers(b.join[:], pieces...)
+}
+
+// passed accounts for a piece and moves the write deadline on. The deadline is
+// moved only when an eighth of it has passed: it bounds a client that takes
+// nothing, which is never exact to the piece.
+func (r *relay) passed(p []byte) {
+	now := time.Now()
+	x := r.x
+	if x.ttfb == 0 {
+		x.ttfb = now.Sub(x.start)
+		x.sidecar.metrics.ttfb.Observe(x.ttfb.Seconds())
+	} else {
+		x.sidecar.metrics.gap.Observe(now.Sub(r.last).Seconds())
+	}
+	r.last = now
+	x.bytesOut += int64(len(p))
+	x.sidecar.flowing.Store(now.UnixNano())
+	if r.events {
+		r.tail.write(p)
+	}
+	if now.Sub(r.armed) > x.sidecar.cfg.WriteTimeout/8 {
+		r.arm(now)
+	}
+}
+
+// arm moves the write deadline on.
+func (r *relay) arm(now time.Time) {
+	r.armed = now
+	_ = r.x.conn.SetWriteDeadline(now.Add(r.x.sidecar.cfg.WriteTimeout))
+}
+
+// end closes the line, tells a client that is still there of a break, and
+// accounts for the request.
+func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
+	x := r.x
+	cause := x.why()
+	if cause != nil {
+		r.err = cause
+	}
+	x.unbind()
+	r.resp.Close()
+	x.line = nil
+	switch {
+	case r.err == nil && werr == nil:
+		x.outcome = outcomeOK
+		if x.status >= fasthttp.StatusInternalServerError {
+			x.outcome = outcomeUpstreamError
+		}
+		x.conn.answered()
+		x.settle()
+		return
+	case errors.Is(cause, errCut):
+		x.outcome = outcomeCut
+	case r.err != nil && cause == nil:
+		x.outcome, x.detail = refusalOf(r.err).code, upstream.Detail(r.err)
+	case cause == nil && errors.Is(werr, os.ErrDeadlineExceeded):
+		x.outcome, x.status, x.detail = outcomeClientSlow, statusClientGone, errSlowClient.Error()
+	default:
+		x.outcome, x.status = outcomeClientGone, statusClientGone
+	}
+	if werr == nil && x.outcome != outcomeClientGone {
+		r.lastEvent()
+	}
+	ctx.SetConnectionClose()
+	r.cut()
+	x.settle()
+}
+
+// lastEvent tells the reader of an event stream what broke it, in the shape of
+// the route. The stream is then cut: a break is never a clean end.
+func (r *relay) lastEvent() {
+	if !r.events {
+		return
+	}
+	event := r.tail.separator() + "data: " + string(refusalOf(r.err).body(r.x.target, r.x.requestID)) + "\n\n"
+	b := relayBuffers.Get().(*relayBuffer)
+	defer relayBuffers.Put(b)
+	// The client may be gone too, and there is nothing more to be done for it.
+	_ = r.piece(b, nil, []byte(event), false)
+}
+
+// cut ends the client's connection in the middle of an answer. Chunks and
+// lengths make a plain close visible; where the close is the framing, only a
+// reset is.
+func (r *relay) cut() {
+	if r.framing == byClose {
+		r.x.conn.watched.Reset()
+		return
+	}
+	_ = r.x.conn.Close()
+}
+
+// hasFoldPrefix tells whether b begins with a lower-case ASCII prefix.
+func hasFoldPrefix(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && equalFold(b[:len(prefix)], prefix)
+}
+
+// eventTail remembers how an event stream ended (HTML Living Standard, section
+// 9.2.5), to know whether the next event can begin.
+type eventTail struct {
+	newlines int  // at the very end, CR LF counted as one
+	cr       bool // the last byte was CR
+	any      bool
+}
+
+func (t *eventTail) write(p []byte) {
+	if i := bytes.LastIndexFunc(p, func(r rune) bool { return r != '\n' && r != '\r' }); i >= 0 {
+		*t = eventTail{any: true}
+		p = p[i+1:]
+	}
+	for _, c := range p {
+		t.any = true
+		if c != '\n' || !t.cr {
+			t.newlines++
+		}
+		t.cr = c == '\r'
+	}
+}
+
+// separator ends what was left open, so that the next event stands alone.
+func (t *eventTail) separator() string {
+	switch {
+	case !t.any || t.newlines >= 2:
+		return ""
+	case t.newlines == 1:
+		return "\n"
+	}
+	return "\n\n"
+}

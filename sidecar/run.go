@@ -1,0 +1,133 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+)
+
+// Listen binds the public and the admin address.
+func (s *Sidecar) Listen() error {
+	admin, err := net.Listen("tcp", s.cfg.AdminAddr)
+	if err != nil {
+		return fmt.Errorf("USHER_ADMIN_ADDR: %w", err)
+	}
+	public, err := net.Listen("tcp", s.cfg.ListenAddr)
+	if err != nil {
+		_ = admin.Close()
+		return fmt.Errorf("USHER_LISTEN_ADDR: %w", err)
+	}
+	s.adminListener = admin
+	s.public, err = hangup.Listen(public, hangup.Options{
+		MaxConnections: s.cfg.MaxConnections,
+		MaxPerIP:       s.cfg.MaxConnectionsPerIP,
+		UserTimeout:    s.cfg.WriteTimeout,
+	})
+	if err != nil {
+		_ = admin.Close()
+		_ = public.Close()
+		return err
+	}
+	s.log.Info("listening", zap.String("public", s.PublicAddr().String()), zap.String("admin", s.AdminAddr().String()),
+		zap.Bool("tls", s.certificate != nil), zap.String("version", s.version.Number))
+	return nil
+}
+
+// PublicAddr is where clients connect; valid after Listen.
+func (s *Sidecar) PublicAddr() net.Addr { return s.public.Addr() }
+
+// AdminAddr is where operators look; valid after Listen.
+func (s *Sidecar) AdminAddr() net.Addr { return s.adminListener.Addr() }
+
+// Run serves until ctx ends, then drains. It returns nil when every request
+// finished, ErrCut when some were cut, and whatever made serving impossible.
+func (s *Sidecar) Run(ctx context.Context) error {
+	defer s.close()
+	work, stop := context.WithCancel(context.Background())
+	var workers sync.WaitGroup
+	failed := make(chan error, 2)
+	workers.Go(func() { _ = s.prober.Run(work) })
+	workers.Go(func() { _ = s.refresher.Run(work) })
+	if s.certificate != nil {
+		workers.Go(func() { s.certificate.run(work) })
+	}
+	admin := s.adminServer()
+	workers.Go(func() {
+		if err := admin.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("admin listener: %w", err)
+		}
+	})
+	workers.Go(func() {
+		if err := s.publicServer.Serve(&acceptor{Listener: s.public, tls: s.tlsConfig()}); err != nil {
+			failed <- fmt.Errorf("public listener: %w", err)
+		}
+	})
+
+	var err error
+	select {
+	case <-ctx.Done():
+		err = s.drain.run()
+	case err = <-failed:
+		s.drain.abort()
+		_ = s.drain.run()
+	}
+	// The admin listener answers to the very end.
+	shut, cancel := context.WithTimeout(context.Background(), time.Second)
+	_ = admin.Shutdown(shut)
+	cancel()
+	_ = admin.Close()
+	s.public.Shutdown()
+	stop()
+	workers.Wait()
+	return err
+}
+
+// Reload re-reads the key and the certificate.
+func (s *Sidecar) Reload() {
+	s.refresher.Poke()
+	if s.certificate != nil {
+		s.certificate.reload()
+	}
+}
+
+// Abort cuts every request in flight, now.
+func (s *Sidecar) Abort() { s.drain.abort() }
+
+// acceptor gives fasthttp the connections it serves.
+type acceptor struct {
+	*hangup.Listener
+	tls *tls.Config // nil: plain
+}
+
+// Accept implements net.Listener.
+func (a *acceptor) Accept() (net.Conn, error) {
+	c, err := a.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	watched := hangup.From(c)
+	if a.tls != nil {
+		c = tls.Server(c, a.tls)
+	}
+	return &conn{Conn: c, watched: watched, fresh: true}, nil
+}
+
+func (s *Sidecar) tlsConfig() *tls.Config {
+	if s.certificate == nil {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: s.certificate.get,
+	}
+}

@@ -1,0 +1,244 @@
+// Package sidecar is Usher at work: it admits signed requests to the model
+// server beside it and streams the answers back. Everything is wired in New and
+// used in the handler; the packages it builds on know nothing of one another.
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/reorder"
+	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/upstream"
+)
+
+// Version says which build runs.
+type Version struct {
+	Number string
+	Commit string
+	Go     string
+}
+
+// ErrStart is wrapped by what New finds wrong with files and settings: a fault
+// of the deployment, exit status 2.
+var ErrStart = errors.New("cannot start")
+
+// ErrCut is returned by Run when the drain ended with requests still in flight,
+// or was cut short by Abort.
+var ErrCut = errors.New("requests were cut")
+
+// readBufferSize bounds a request head, readable as one piece.
+const readBufferSize = 8 << 10
+
+// A Sidecar is one Usher. Make it with New, then call Listen and Run once each;
+// the other methods are safe for concurrent use.
+type Sidecar struct {
+	cfg     *config.Config
+	log     *zap.Logger
+	version Version
+	started time.Time
+
+	routes             map[string]struct{}
+	cors               cors
+	envelopeOptions    envelope.Options
+	audience           envelope.Audience
+	reqnumAlwaysSigned bool
+
+	keys        *crypto.KeySet
+	refresher   *crypto.Refresher
+	ledger      *replay.Ledger
+	buffer      *reorder.Buffer
+	upstream    *upstream.Client
+	prober      *upstream.Prober
+	certificate *certificate // nil without TLS
+	metrics     *metrics
+	calls       *calls
+	drain       *drain
+	flowing     atomic.Int64 // when response bytes last came, Unix nanoseconds
+
+	public        *hangup.Listener
+	publicServer  *fasthttp.Server
+	adminListener net.Listener
+}
+
+// New wires a sidecar for the settings; it opens the state file and reads key
+// and certificate, but starts nothing. Its error wraps ErrStart.
+func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
+	s := &Sidecar{
+		cfg: cfg, log: log, version: version, started: time.Now(),
+		routes:             make(map[string]struct{}, len(cfg.Routes)),
+		cors:               newCORS(cfg.CORSOrigins),
+		reqnumAlwaysSigned: cfg.SignedFields.AlwaysSigns(crypto.FieldReqnum),
+		keys:               crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
+		metrics:            newMetrics(version, cfg.Routes),
+		calls:              newCalls(),
+	}
+	s.envelopeOptions = envelope.Options{ReqnumOptional: !s.reqnumAlwaysSigned}
+	for _, route := range cfg.Routes {
+		s.routes[route] = struct{}{}
+	}
+	s.drain = newDrain(s)
+	for _, step := range []func() error{s.openGuards, s.openUpstream, s.openKey, s.openServer} {
+		if err := step(); err != nil {
+			s.close()
+			return nil, fmt.Errorf("%w: %w", ErrStart, err)
+		}
+	}
+	s.registerGauges()
+	return s, nil
+}
+
+// openGuards makes what decides on a ticket: audience, window and buffer.
+func (s *Sidecar) openGuards() (err error) {
+	cfg := s.cfg
+	if s.audience, err = envelope.NewAudience(cfg.Endpoints, cfg.WorkerURLs); err != nil {
+		return err
+	}
+	s.ledger, err = replay.Open(replay.Config{
+		Window: cfg.ReplayWindow, ResetAfter: cfg.ReqnumResetAfter, Path: cfg.StateFile,
+		Identity: replay.Identity{Endpoints: cfg.Endpoints, WorkerURLs: cfg.WorkerURLs},
+	})
+	if err != nil {
+		return fmt.Errorf("USHER_STATE_FILE: %w", err)
+	}
+	s.buffer, err = reorder.New(reorder.Config{
+		Slots: cfg.MaxConcurrency, Capacity: cfg.QueueCapacity, Bytes: cfg.QueueBytes, Timeout: cfg.QueueTimeout,
+		Hold: cfg.ReorderHold, Auto: cfg.ReorderAuto, MaxHold: cfg.ReorderMaxHold, Target: cfg.ReorderTarget,
+	})
+	return err
+}
+
+// openUpstream makes the line to the model server and the prober of its health.
+func (s *Sidecar) openUpstream() (err error) {
+	cfg := s.cfg
+	s.upstream, err = upstream.New(upstream.Options{
+		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
+		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization,
+		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.UpstreamTimeout, IdleTimeout: cfg.StreamIdleTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	s.prober, err = upstream.NewProber(upstream.ProberOptions{
+		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
+		Path:     cfg.Upstream.PathPrefix + cfg.HealthPath,
+		Interval: cfg.HealthInterval, Failures: cfg.HealthFailures,
+		Flowing: s.isFlowing, Report: s.reportHealth,
+	})
+	return err
+}
+
+// KeySource is where the settings say that the key comes from.
+func KeySource(cfg *config.Config) crypto.Source {
+	switch {
+	case cfg.PublicKey != "":
+		return crypto.Inline([]byte(cfg.PublicKey))
+	case cfg.PublicKeyFile != "":
+		return crypto.File(cfg.PublicKeyFile)
+	default:
+		return crypto.URLs(cfg.PublicKeyURLs, cfg.PublicKeyPin != nil, nil)
+	}
+}
+
+// openKey makes what follows the key, and reads it once where that needs no
+// network; a key from a URL is fetched when Run starts.
+func (s *Sidecar) openKey() (err error) {
+	s.refresher, err = crypto.NewRefresher(crypto.RefresherConfig{
+		Source: KeySource(s.cfg), Pin: s.cfg.PublicKeyPin, Interval: s.cfg.PublicKeyRefresh,
+		Install: s.installKey, Report: s.reportKey,
+	})
+	if err != nil || len(s.cfg.PublicKeyURLs) > 0 {
+		return err
+	}
+	return s.refresher.Load(context.Background())
+}
+
+// installKey puts a key into force. The window comes first: no ticket may be
+// verified with a key that has no window.
+func (s *Sidecar) installKey(k *crypto.Key) {
+	s.ledger.Rotate(k.Fingerprint())
+	if s.keys.Install(k, time.Now()) {
+		s.log.Info("public key in force", zap.String("algorithm", k.Algorithm()),
+			zap.String("fingerprint", k.Fingerprint().String()))
+	}
+}
+
+// reportKey notes how a try to read the key went.
+func (s *Sidecar) reportKey(err error) {
+	if err != nil {
+		s.metrics.keyFailures.Inc()
+		s.log.Warn("public key not refreshed; the last good one stays in force", zap.Error(err))
+	}
+}
+
+func (s *Sidecar) reportHealth(healthy bool, err error) {
+	if healthy {
+		s.log.Info("model server is healthy")
+		return
+	}
+	s.log.Warn("model server is not healthy", zap.Error(err))
+}
+
+// isFlowing tells whether response bytes came within the last probe interval.
+func (s *Sidecar) isFlowing() bool {
+	return time.Since(time.Unix(0, s.flowing.Load())) < s.cfg.HealthInterval
+}
+
+// openServer makes the public server.
+func (s *Sidecar) openServer() (err error) {
+	if s.cfg.TLSCertFile != "" {
+		if s.certificate, err = newCertificate(s.cfg.TLSCertFile, s.cfg.TLSKeyFile, s.log); err != nil {
+			return err
+		}
+	}
+	s.publicServer = &fasthttp.Server{
+		Handler:                      s.serve,
+		ErrorHandler:                 s.serveFault,
+		HeaderReceived:               s.headReceived,
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		MaxRequestBodySize:           s.cfg.MaxBodyBytes,
+		ReadBufferSize:               readBufferSize,
+		WriteBufferSize:              4 << 10,
+		ReadTimeout:                  s.cfg.ReadTimeout,
+		IdleTimeout:                  s.cfg.IdleTimeout,
+		Concurrency:                  s.cfg.MaxConnections + 1, // the listener limits them, one place
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		Logger:                       quietLogger{s.log},
+	}
+	return nil
+}
+
+// quietLogger keeps fasthttp's words at debug: they tell of clients' faults,
+// which have a line of their own.
+type quietLogger struct{ log *zap.Logger }
+
+func (l quietLogger) Printf(format string, args ...any) {
+	l.log.Debug("http server", zap.String("event", fmt.Sprintf(format, args...)))
+}
+
+// close gives back what New opened.
+func (s *Sidecar) close() {
+	if s.upstream != nil {
+		s.upstream.Close()
+	}
+	if s.ledger != nil {
+		if err := s.ledger.Close(); err != nil {
+			s.log.Error("state file not closed", zap.Error(err))
+		}
+	}
+}
