@@ -1,0 +1,138 @@
+// Command usher stands in front of a model server and lets in only the requests
+// that the autoscaler signed for this worker, each once, in approximately the
+// order in which they were routed. It is set up by environment variables; the
+// README lists them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/sidecar"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1 // could not listen, requests were cut, not healthy, ticket refused
+	exitFault  = 2 // wrong settings or usage
+)
+
+const usage = `usher: a guard in front of a model server
+
+  usher               serve; settings come from USHER_* environment variables
+  usher healthcheck   exit 0 if this container's usher is ready, else 1
+  usher verify        read a ticket or a request body on standard input and
+                      explain, check by check, whether it would pass
+  usher settings      list the settings with their defaults
+  usher version       print version and commit
+`
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 {
+		command = args[0]
+	}
+	if len(args) > 1 {
+		_, _ = fmt.Fprintf(stderr, "usher %s takes no arguments\n\n%s", command, usage)
+		return exitFault
+	}
+	switch command {
+	case "serve":
+		return serve(environ, stderr)
+	case "healthcheck":
+		return healthcheck(environ, stderr)
+	case "verify":
+		return verify(environ, stdin, stdout, stderr)
+	case "settings":
+		if err := config.WriteMarkdown(stdout); err != nil {
+			return exitFailed
+		}
+		return exitOK
+	case "version", "-version", "--version":
+		v := version()
+		_, _ = fmt.Fprintf(stdout, "usher %s (commit %s, %s)\n", v.Number, v.Commit, v.Go)
+		return exitOK
+	case "help", "-h", "-help", "--help":
+		_, _ = io.WriteString(stdout, usage)
+		return exitOK
+	}
+	_, _ = fmt.Fprintf(stderr, "usher: no command %q\n\n%s", command, usage)
+	return exitFault
+}
+
+// serve runs the sidecar until a signal, and maps how it ended to a status.
+func serve(environ []string, stderr io.Writer) int {
+	cfg, err := config.Load(environ)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "usher: %v\n", err)
+		return exitFault
+	}
+	log := newLogger(cfg, stderr)
+	defer func() { _ = log.Sync() }()
+	for _, warning := range cfg.Warnings() {
+		log.Warn(warning)
+	}
+	s, err := sidecar.New(cfg, log, version())
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "usher: %v\n", err)
+		return exitFault
+	}
+	if err := s.Listen(); err != nil {
+		log.Error("cannot listen", zap.Error(err))
+		return exitFailed
+	}
+	ctx, stop := handleSignals(s, log)
+	defer stop()
+	switch err := s.Run(ctx); {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, sidecar.ErrCut):
+		return exitFailed
+	default:
+		log.Error("stopped", zap.Error(err))
+		return exitFailed
+	}
+}
+
+// handleSignals turns SIGTERM and SIGINT into the end of the context it
+// returns, a second one into Abort, and SIGHUP into Reload. stop ends the
+// goroutine that does so.
+func handleSignals(s *sidecar.Sidecar, log *zap.Logger) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for got := range signals {
+			log.Info("signal", zap.String("signal", got.String()))
+			switch {
+			case got == syscall.SIGHUP:
+				s.Reload()
+			case ctx.Err() == nil:
+				cancel()
+			default:
+				s.Abort()
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+		cancel()
+	}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/sidecar"
+)
+
+// An inspection prints one line a check, as the handler would make them, and
+// goes on after a failure so that every cause is seen at once.
+type inspection struct {
+	cfg    *config.Config
+	out    io.Writer
+	failed bool
+}
+
+// verify explains whether a ticket or a request would pass.
+func verify(environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	cfg, err := config.Load(environ)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "usher: %v\n", err)
+		return exitFault
+	}
+	input, err := io.ReadAll(io.LimitReader(stdin, int64(cfg.MaxBodyBytes)+1))
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "usher verify: %v\n", err)
+		return exitFailed
+	}
+	in := &inspection{cfg: cfg, out: stdout}
+	in.printSettings()
+	in.inspect(input)
+	if in.failed {
+		in.say("This request would be refused.")
+		return exitFailed
+	}
+	in.say("This request would pass, if its number is fresh: the replay window is in the running usher.")
+	return exitOK
+}
+
+func (in *inspection) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(in.out, format+"\n", args...)
+}
+
+// check prints the result of one check and reports whether it passed.
+func (in *inspection) check(name string, err error, passed string) bool {
+	if err != nil {
+		in.failed = true
+		in.say("  FAIL  %-10s %s", name, err)
+		return false
+	}
+	in.say("  ok    %-10s %s", name, passed)
+	return true
+}
+
+func (in *inspection) printSettings() {
+	in.say("settings in force")
+	for _, v := range in.cfg.InForce() {
+		switch v.Name {
+		case "USHER_ENDPOINT", "USHER_WORKER_URL", "USHER_SIGNED_FIELDS", "USHER_COST_POLICY", "USHER_MAX_BODY_BYTES",
+			"USHER_PUBLIC_KEY", "USHER_PUBLIC_KEY_FILE", "USHER_PUBLIC_KEY_URL":
+			in.say("  %-24s %s", v.Name, v.Value)
+		}
+	}
+	in.say("checks")
+}
+
+func (in *inspection) inspect(input []byte) {
+	if len(input) > in.cfg.MaxBodyBytes {
+		in.check("size", fmt.Errorf("more than %d bytes", in.cfg.MaxBodyBytes), "")
+		return
+	}
+	in.check("size", nil, fmt.Sprintf("%d bytes", len(input)))
+	env, err := envelope.Parse(append([]byte(nil), input...), envelope.Options{
+		ReqnumOptional: !in.cfg.SignedFields.AlwaysSigns(crypto.FieldReqnum),
+	})
+	var ticket *envelope.TicketError
+	if errors.As(err, &ticket) {
+		err = errors.New(strings.Join(ticket.Faults, "; "))
+		in.check("json", nil, "one acceptable object")
+		in.check("ticket", err, "")
+		return
+	}
+	if !in.check("json", err, "one acceptable object") {
+		return
+	}
+	t := &env.Ticket
+	in.check("ticket", nil, fmt.Sprintf("%s: endpoint %q, url %q, reqnum %s, cost %s%s", env.Form,
+		t.Endpoint, t.URL, orAbsent(t.Reqnum), t.Cost, requestIdx(t)))
+	in.audience(t)
+	in.signature(t)
+	in.cost(&env)
+}
+
+func orAbsent(reqnum int64) string {
+	if reqnum < 0 {
+		return "absent"
+	}
+	return fmt.Sprint(reqnum)
+}
+
+func requestIdx(t *envelope.Ticket) string {
+	if t.RequestIdx == "" {
+		return ""
+	}
+	return ", request_idx " + t.RequestIdx
+}
+
+func (in *inspection) audience(t *envelope.Ticket) {
+	audience, err := envelope.NewAudience(in.cfg.Endpoints, in.cfg.WorkerURLs)
+	if err == nil {
+		err = audience.Check(t)
+	}
+	switch {
+	case errors.Is(err, envelope.ErrURLMismatch):
+		in.check("endpoint", nil, "is one of this worker's")
+		in.check("url", fmt.Errorf("%q is not one of this worker's: %s", t.URL, strings.Join(in.cfg.WorkerURLs, ", ")), "")
+	case errors.Is(err, envelope.ErrEndpointMismatch):
+		in.check("endpoint", fmt.Errorf("%q is not one of this worker's: %s", t.Endpoint, strings.Join(in.cfg.Endpoints, ", ")), "")
+	default:
+		in.check("endpoint", err, "is one of this worker's")
+		in.check("url", err, "is this worker's")
+	}
+}
+
+// signature verifies with the key in force and, when that fails, says what the
+// key did sign, if anything known.
+func (in *inspection) signature(t *envelope.Ticket) {
+	keys, err := in.loadKey()
+	st := keys.Status(time.Now())
+	if !in.check("key", err, st.Algorithm+" "+st.Current.String()) {
+		return
+	}
+	if t.Signature == nil {
+		in.check("signature", errors.New("is empty or not standard base64"), "")
+		return
+	}
+	proof, err := keys.Verify(&t.Message, t.Signature, time.Now())
+	if err == nil {
+		in.check("signature", nil, "verifies over "+crypto.FieldList(proof.Fields))
+		return
+	}
+	in.check("signature", err, "")
+	found := keys.Explain(&t.Message, t.Signature, time.Now())
+	for _, e := range found {
+		in.say("        the key did sign: %s", e)
+	}
+	if len(found) == 0 {
+		in.say("        no known combination of these fields and spellings fits: the ticket was changed, or another key signed it")
+	}
+}
+
+// loadKey reads the key as serving would, once.
+func (in *inspection) loadKey() (*crypto.KeySet, error) {
+	keys := crypto.NewKeySet(in.cfg.SignedFields, in.cfg.PublicKeyGrace)
+	refresher, err := crypto.NewRefresher(crypto.RefresherConfig{
+		Source: sidecar.KeySource(in.cfg), Pin: in.cfg.PublicKeyPin, Interval: in.cfg.PublicKeyRefresh,
+		Install: func(k *crypto.Key) { keys.Install(k, time.Now()) },
+		Report:  func(error) {},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return keys, refresher.Load(ctx)
+}
+
+// cost compares the work with the cost on every route that states work in the
+// same members: which of them was called is not in the body.
+func (in *inspection) cost(env *envelope.Envelope) {
+	if in.cfg.CostPolicy == config.CostOff {
+		in.check("cost", nil, "is not looked at (USHER_COST_POLICY=off)")
+		return
+	}
+	for _, route := range in.cfg.Routes {
+		api := envelope.APIOf(route)
+		work, err := env.Work(api)
+		name := "cost " + route
+		switch {
+		case err == nil && work.Exceeds(env.Ticket.Cost):
+			err = errors.New("the work asked for exceeds the cost")
+		case err == nil && !work.Stated && in.cfg.CostPolicy == config.CostEnforce:
+			if _, ok := env.WithLimit(api, env.Ticket.Cost); !ok {
+				err = errors.New("no work is stated, and the cost leaves none to state")
+			}
+		}
+		if err != nil && in.cfg.CostPolicy == config.CostObserve {
+			in.say("  note  %-10s %s; it is only counted (USHER_COST_POLICY=observe)", name, err)
+			continue
+		}
+		in.check(name, err, "covers the work, as far as it is stated")
+	}
+}
