@@ -1,0 +1,60 @@
+package test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What each package may import, of the project and of the modules that are
+// kept in one place. The cores know neither one another nor HTTP.
+func TestImportRules(t *testing.T) {
+	const project = "github.com/usher-sidecar/usher/"
+	allowed := map[string][]string{
+		"config":           {"crypto"},
+		"crypto":           {},
+		"envelope":         {"crypto"},
+		"replay":           {},
+		"reorder":          {},
+		"sidecar/hangup":   {},
+		"sidecar/upstream": {},
+		"sidecar":          {"config", "crypto", "envelope", "replay", "reorder", "sidecar/hangup", "sidecar/upstream"},
+		"cmd/usher":        {"config", "crypto", "envelope", "sidecar"},
+		"cmd/playground":   {"config", "sidecar", "test/autoscaler", "test/modelserver"},
+		"test/autoscaler":  {},
+		"test/modelserver": {},
+	}
+	only := map[string][]string{ // module → who may import it
+		"github.com/valyala/fasthttp":  {"sidecar", "sidecar/upstream", "sidecar/hangup"},
+		"github.com/caarlos0/env/v10":  {"config"},
+		"go.uber.org/zap":              {"sidecar", "cmd/usher", "cmd/playground"},
+		"github.com/prometheus/client": {"sidecar"},
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "../...").Output()
+	require.NoError(t, err)
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(fields[0], project)
+		rule, known := allowed[name]
+		if !known {
+			require.Contains(t, []string{"test"}, name, "a package without an import rule")
+			continue
+		}
+		seen++
+		for _, path := range fields[1:] {
+			if inner, ok := strings.CutPrefix(path, project); ok {
+				require.Contains(t, rule, inner, "%s imports %s", name, inner)
+			}
+			for module, who := range only {
+				if strings.HasPrefix(path, module) {
+					require.True(t, slices.Contains(who, name), "%s imports %s", name, path)
+				}
+			}
+		}
+	}
+	require.Equal(t, len(allowed), seen, "a rule without its package")
+}

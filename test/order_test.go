@@ -1,0 +1,80 @@
+package test
+
+import (
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// With no free slot the lowest number goes first, however they came.
+func TestQueueGoesByNumber(t *testing.T) {
+	s := newSigner(t)
+	gate := make(chan struct{})
+	m := newModel(t, func(http.ResponseWriter, *http.Request) { <-gate })
+	u := start(t, settings(m, s).with(env{"USHER_MAX_CONCURRENCY": "1"})).ready()
+	var clients sync.WaitGroup
+	send := func(n int64) {
+		clients.Go(func() { u.do("POST", "/generate", s.numbered(n).flat(""), http.Header{"X-Number": {itoa(int(n))}}) })
+	}
+	send(1)
+	require.Eventually(t, func() bool { return len(m.arrivals()) == 1 }, patience, time.Millisecond)
+	for waiting, n := range []int64{9, 4, 7, 2, 5} {
+		send(n)
+		require.Eventually(t, func() bool { return u.metric("usher_waiting") == float64(waiting+1) }, patience, time.Millisecond)
+	}
+	for range 6 {
+		gate <- struct{}{}
+	}
+	clients.Wait()
+	require.Equal(t, []string{"1", "2", "4", "5", "7", "9"}, numbers(m))
+}
+
+// With free slots a number ahead of a gap is held until the gap fills.
+func TestGapIsHeldAndFilled(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, nil)
+	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "10s", "USHER_REORDER_MAX_HOLD": "10s"})).ready()
+	var clients sync.WaitGroup
+	send := func(n int64) {
+		clients.Go(func() { u.do("POST", "/generate", s.numbered(n).flat(""), http.Header{"X-Number": {itoa(int(n))}}) })
+	}
+	send(1)
+	require.Eventually(t, func() bool { return len(m.arrivals()) == 1 }, patience, time.Millisecond)
+	send(4)
+	send(3)
+	require.Eventually(t, func() bool { return u.metric("usher_waiting") == 2 }, patience, time.Millisecond)
+	send(2)
+	clients.Wait()
+	got := numbers(m)
+	slices.Sort(got) // the three go at once; their connections may overtake
+	require.Equal(t, []string{"1", "2", "3", "4"}, got)
+	for _, n := range []string{"3", "4"} {
+		line := u.waitLine(`"reqnum":` + n + `,`)
+		require.Contains(t, line, `"outcome":"ok"`)
+		require.NotContains(t, line, `"hold_ms":0,`, "%s was held", n)
+	}
+}
+
+// A number that never comes does not hold the others for longer than the hold.
+func TestGapIsGivenUp(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, nil)
+	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "50ms"})).ready()
+	require.Equal(t, 200, u.post("/generate", s.numbered(1).flat("")).status)
+	require.Equal(t, 200, u.post("/generate", s.numbered(3).flat("")).status)
+	require.EqualValues(t, 1, u.metric("usher_gaps_given_up_total"))
+	require.Equal(t, 200, u.post("/generate", s.numbered(2).flat("")).status, "late, and still in the window")
+	require.EqualValues(t, 1, u.metric("usher_late_total"))
+}
+
+func numbers(m *model) []string {
+	var list []string
+	for _, a := range m.arrivals() {
+		list = append(list, a.header.Get("X-Number"))
+	}
+	return list
+}

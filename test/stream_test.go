@@ -1,0 +1,244 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// steps is a model server that sends one event each time the test says so, and
+// ends when told.
+type steps struct {
+	send chan string // an event; closed: the clean end
+	kill chan struct{}
+}
+
+func newSteps() *steps { return &steps{send: make(chan string), kill: make(chan struct{})} }
+
+func (s *steps) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(200)
+	_ = http.NewResponseController(w).Flush()
+	for {
+		select {
+		case event, ok := <-s.send:
+			if !ok {
+				return
+			}
+			_, _ = io.WriteString(w, event)
+			_ = http.NewResponseController(w).Flush()
+		case <-s.kill:
+			panic(http.ErrAbortHandler)
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// open sends a request and returns as soon as its head is here.
+func (u *usher) open(ctx context.Context, path string, body []byte) *http.Response {
+	u.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+u.public+path, bytes.NewReader(body))
+	require.NoError(u.t, err)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(u.t, err)
+	return resp
+}
+
+// Every event is here before the next one is sent: nothing waits for more.
+func TestStreamIsPassedOnAsItComes(t *testing.T) {
+	s, script := newSigner(t), newSteps()
+	u := start(t, settings(newModel(t, script.serve), s))
+	resp := u.open(t.Context(), "/generate_stream", s.ticket().flat(`"inputs":"hi"`))
+	defer func() { _ = resp.Body.Close() }()
+	require.Equal(t, 200, resp.StatusCode)
+	require.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
+	require.Empty(t, resp.Header.Values("Server"))
+	in := bufio.NewReader(resp.Body)
+	for i := range 20 {
+		event := fmt.Sprintf("data: {\"token\":%d}\n\n", i)
+		script.send <- event
+		got := make([]byte, len(event))
+		_, err := io.ReadFull(in, got)
+		require.NoError(t, err)
+		require.Equal(t, event, string(got))
+	}
+	close(script.send)
+	rest, err := io.ReadAll(in)
+	require.NoError(t, err)
+	require.Empty(t, rest)
+	line := u.waitLine(`"outcome":"ok"`)
+	require.Contains(t, line, `"route":"/generate_stream"`)
+}
+
+// A response of declared length that trickles in is passed on as it comes too.
+func TestDeclaredLengthIsPassedOnAsItComes(t *testing.T) {
+	s := newSigner(t)
+	next := make(chan struct{})
+	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "30")
+		for i := range 3 {
+			_, _ = fmt.Fprintf(w, "part %d...\n", i)
+			_ = http.NewResponseController(w).Flush()
+			<-next
+		}
+	})
+	u := start(t, settings(m, s))
+	resp := u.open(t.Context(), "/generate", s.ticket().flat(""))
+	defer func() { _ = resp.Body.Close() }()
+	require.EqualValues(t, 30, resp.ContentLength)
+	for i := range 3 {
+		got := make([]byte, 10)
+		_, err := io.ReadFull(resp.Body, got)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("part %d...\n", i), string(got))
+		next <- struct{}{}
+	}
+}
+
+// A model server that dies in mid-stream is seen: an error event, then a cut.
+func TestModelDiesMidStream(t *testing.T) {
+	for path, marker := range map[string]string{
+		"/generate_stream":     `data: {"error":"`,
+		"/v1/chat/completions": `data: {"error":{"message":"`,
+	} {
+		t.Run(path, func(t *testing.T) {
+			s, script := newSigner(t), newSteps()
+			u := start(t, settings(newModel(t, script.serve), s))
+			resp := u.open(t.Context(), path, s.ticket().flat(""))
+			defer func() { _ = resp.Body.Close() }()
+			script.send <- "data: {\"tok"
+			close(script.kill)
+			got, err := io.ReadAll(resp.Body)
+			require.Error(t, err, "a broken stream must not end cleanly")
+			require.Contains(t, string(got), "data: {\"tok\n\n"+marker)
+			require.Contains(t, string(got), "upstream_broken")
+			u.waitLine(`"outcome":"upstream_broken"`)
+		})
+	}
+}
+
+// The same for an HTTP/1.0 client, whose answer only the connection can end.
+func TestHTTP10(t *testing.T) {
+	s, script := newSigner(t), newSteps()
+	u := start(t, settings(newModel(t, script.serve), s))
+	body := s.ticket().flat("")
+	go func() {
+		script.send <- "data: 1\n\n"
+		close(script.send)
+	}()
+	got := u.raw(fmt.Sprintf("POST /generate_stream HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s", len(body), body), patience)
+	require.True(t, strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n"), got)
+	require.NotContains(t, strings.ToLower(got), "transfer-encoding")
+	require.True(t, strings.HasSuffix(got, "\r\n\r\ndata: 1\n\n"), got)
+}
+
+// A model server that dies before its head, or was never there.
+func TestModelDiesBeforeItsHead(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	u := start(t, settings(m, s))
+	spent := s.ticket()
+	got := u.post("/generate", spent.flat(""))
+	require.Equal(t, 502, got.status)
+	require.Equal(t, "upstream_broken", got.code())
+	require.Equal(t, "reqnum_replayed", u.post("/generate", spent.flat("")).code())
+	require.Len(t, m.arrivals(), 1, "not sent twice")
+
+	u = start(t, settings(m, s).with(env{"USHER_UPSTREAM_URL": "http://127.0.0.1:1"}))
+	for range 2 { // a ticket that was not sent stays good
+		got = u.post("/generate", spent.flat(""))
+		require.Equal(t, 502, got.status)
+		require.Equal(t, "upstream_unreachable", got.code())
+	}
+}
+
+func TestModelSilent(t *testing.T) {
+	s := newSigner(t)
+	release := make(chan struct{})
+	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Stall") == "body" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: 1\n\n")
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-release
+	})
+	defer close(release)
+	u := start(t, settings(m, s).with(env{"USHER_UPSTREAM_TIMEOUT": "150ms", "USHER_STREAM_IDLE_TIMEOUT": "150ms"}))
+	got := u.post("/generate", s.ticket().flat(""))
+	require.Equal(t, 504, got.status)
+	require.Equal(t, "upstream_timeout", got.code())
+
+	req, err := http.NewRequest("POST", "http://"+u.public+"/generate_stream", bytes.NewReader(s.ticket().flat("")))
+	require.NoError(t, err)
+	req.Header.Set("X-Stall", "body")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	require.Error(t, err)
+	require.Contains(t, string(text), "upstream_timeout")
+}
+
+// What is forwarded, and what is not.
+func TestForwarding(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Set-Cookie"] = []string{"a=1; Path=/", "a=2; Path=/x"}
+		w.Header().Set("X-Model", "llama")
+		w.Header().Set("Connection", "X-Private")
+		w.Header().Set("X-Private", "hop")
+		w.Header()["Date"] = nil
+		w.WriteHeader(418)
+		_, _ = io.WriteString(w, "short and stout")
+	})
+	u := start(t, settings(m, s).with(env{"USHER_UPSTREAM_AUTHORIZATION": "Bearer inside"}))
+	header := http.Header{
+		"Authorization": {"Bearer customer"}, "Connection": {"X-Hop, keep-alive"}, "X-Hop": {"1"},
+		"X-Request-Id": {"my-id:7"}, "Traceparent": {"00-1-2-01"}, "X-Twice": {"a", "b"},
+		"User-Agent": {""}, "Proxy-Authorization": {"secret"}, "Te": {"trailers"},
+	}
+	body := s.ticket().flat(` "n" : 1e2 ,  "b":[ 1,2 ]`)
+	got := u.do("POST", "/generate?x=1&api_key=secret&y=%20", body, header)
+	require.Equal(t, 418, got.status)
+	require.Equal(t, "short and stout", got.body)
+	require.Equal(t, []string{"a=1; Path=/", "a=2; Path=/x"}, got.header.Values("Set-Cookie"))
+	require.Equal(t, "llama", got.header.Get("X-Model"))
+	require.Empty(t, got.header.Get("X-Private"))
+	require.Empty(t, got.header.Values("Date"))
+	require.Equal(t, "my-id:7", got.header.Get("X-Request-Id"))
+
+	seen := m.arrivals()
+	require.Len(t, seen, 1)
+	in := seen[0]
+	require.Equal(t, "/generate?x=1&y=%20", in.target)
+	require.Equal(t, `{"n" : 1e2 ,  "b":[ 1,2 ]}`, in.body)
+	require.Equal(t, "Bearer inside", in.header.Get("Authorization"))
+	require.Equal(t, "my-id:7", in.header.Get("X-Request-Id"))
+	require.Equal(t, "00-1-2-01", in.header.Get("Traceparent"))
+	require.Equal(t, []string{"a", "b"}, in.header.Values("X-Twice"))
+	for _, name := range []string{"X-Hop", "Proxy-Authorization", "Te", "User-Agent", "Connection"} {
+		require.Empty(t, in.header.Values(name), name)
+	}
+	for _, line := range u.log() {
+		require.NotContains(t, line, "secret")
+		require.NotContains(t, line, "customer")
+	}
+}
+
+func TestNestedAndFlatAreForwardedAsTheyWere(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, nil)
+	u := start(t, settings(m, s))
+	payload := "{ \"inputs\" : \"caf\\u00e9 \\ud83d\\ude00\",\n\t\"x\":[1.0, 2e-3,null] , \"cost\": 7 }"
+	require.Equal(t, 200, u.post("/generate", s.ticket().nested(payload)).status)
+	require.Equal(t, payload, m.arrivals()[0].body)
+}
