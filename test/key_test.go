@@ -35,7 +35,7 @@ func TestKeyRotation(t *testing.T) {
 	})).ready()
 	old := first.numbered(1)
 	require.Equal(t, 200, u.post("/generate", old.flat("")).status)
-	require.Equal(t, "bad_signature", u.post("/generate", second.numbered(1).flat("")).code())
+	require.Equal(t, "bad_signature", u.post("/generate", second.numbered(50).flat("")).code())
 
 	serve("<html>maintenance</html>")
 	u.waitLine("not refreshed")
