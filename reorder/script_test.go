@@ -55,15 +55,21 @@ func (b *bench) step(word string) (out []string) {
 		r := Request{Unordered: name[0] == 'u'}
 		_, _ = fmt.Sscan(bytes, &r.Bytes)
 		_, _ = fmt.Sscan(strings.TrimPrefix(name, "u"), &r.Number)
-		w, v := b.q.arrive(r, b.now)
-		switch v {
-		case admitted:
-			out = append(out, name)
-		case full:
-			out = append(out, name+"!")
-		default:
-			b.in[name], b.id[w] = w, name
-		}
+		return b.arrive(name, r)
+	}
+	return append(out, b.taken()...)
+}
+
+// arrive returns whom an arrival settles, the newcomer first if it is one of them.
+func (b *bench) arrive(name string, r Request) (out []string) {
+	w, v := b.q.arrive(r, b.now)
+	switch v {
+	case admitted:
+		out = append(out, name)
+	case full:
+		out = append(out, name+"!")
+	default:
+		b.in[name], b.id[w] = w, name
 	}
 	return append(out, b.taken()...)
 }

@@ -1,0 +1,219 @@
+package reorder
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestNewNamesEveryFault(t *testing.T) {
+	_, err := New(Config{Slots: -1, Capacity: -1, Bytes: -1, Hold: -1})
+	require.ErrorIs(t, err, ErrConfig)
+	for _, word := range []string{"Slots", "Capacity", "Bytes", "Timeout", "Hold"} {
+		assert.ErrorContains(t, err, word)
+	}
+	_, err = New(Config{Auto: true, Timeout: 1, MaxHold: -1})
+	assert.ErrorContains(t, err, "MaxHold")
+	assert.ErrorContains(t, err, "Target")
+}
+
+func TestSlotTellsWhereTimeWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := fixed()
+		cfg.Slots = 1
+		b, err := New(cfg)
+		require.NoError(t, err)
+		first, err := b.Admit(t.Context(), Request{Number: 1})
+		require.NoError(t, err)
+		assert.Zero(t, first.Held())
+		assert.Zero(t, first.Queued())
+		first.Release()
+		first.Release()
+		assert.Zero(t, b.Stats().InFlight, "released once")
+
+		// 3 is held for 40 ms, then 2 takes the slot for 70 ms.
+		var third Slot
+		var group sync.WaitGroup
+		group.Go(func() { third, err = b.Admit(t.Context(), Request{Number: 3}) })
+		time.Sleep(40 * ms)
+		second, errSecond := b.Admit(t.Context(), Request{Number: 2})
+		require.NoError(t, errSecond)
+		time.Sleep(70 * ms)
+		second.Release()
+		group.Wait()
+		require.NoError(t, err)
+		assert.Equal(t, 40*ms, third.Held())
+		assert.Equal(t, 70*ms, third.Queued())
+		third.Release()
+	})
+}
+
+func TestContextEndsWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := fixed()
+		cfg.Slots = 1
+		b, err := New(cfg)
+		require.NoError(t, err)
+		slot, err := b.Admit(t.Context(), Request{Number: 1})
+		require.NoError(t, err)
+		reason := errors.New("the client went away")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(5*ms, func() { cancel(reason) })
+		_, err = b.Admit(ctx, Request{Number: 2})
+		require.ErrorIs(t, err, reason)
+		assert.Zero(t, b.Stats().Waiting)
+		slot.Release()
+		assert.Zero(t, b.Stats().InFlight)
+	})
+}
+
+// TestNobodyWaitsInVain lets a few hundred requests come, run, give up and be
+// refused in virtual time. Whenever all of them wait, nobody may be able to go;
+// and in the end everyone got exactly one answer, by its deadline.
+func TestNobodyWaitsInVain(t *testing.T) {
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			cfg := Config{
+				Slots: r.IntN(4), Capacity: 1 + r.IntN(40), Bytes: 1000, Timeout: 300 * ms,
+				Hold: time.Duration(r.IntN(50)) * ms, Auto: seed%2 == 0, MaxHold: 100 * ms, Target: 0.01,
+			}
+			b, err := New(cfg)
+			require.NoError(t, err)
+			const n = 300
+			var answered atomic.Int64
+			var group sync.WaitGroup
+			for i := range n {
+				size, works, patience := r.Int64N(100), r.IntN(30), r.IntN(1000)
+				number := int64(i) + r.Int64N(6)
+				group.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(patience)*ms)
+					defer cancel()
+					start := time.Now()
+					slot, err := b.Admit(ctx, Request{Number: number, Unordered: number%11 == 0, Bytes: size})
+					answered.Add(1)
+					assert.LessOrEqual(t, time.Since(start), cfg.Timeout)
+					if err == nil {
+						assert.Equal(t, time.Since(start), slot.Held()+slot.Queued())
+						time.Sleep(time.Duration(works) * ms)
+						slot.Release()
+					}
+				})
+				synctest.Wait()
+				requireLive(t, b)
+				time.Sleep(time.Duration(r.IntN(20)) * ms)
+				if r.IntN(200) == 0 {
+					b.Restart()
+				}
+			}
+			group.Wait()
+			s := b.Stats()
+			assert.EqualValues(t, n, answered.Load())
+			assert.EqualValues(t, n, s.Admitted+s.RefusedFull+s.TimedOut+s.Cancelled)
+			assert.Zero(t, s.Waiting+s.InFlight)
+			assert.Zero(t, s.WaitingBytes)
+		})
+	}
+}
+
+// requireLive fails if a slot is free, a waiter may go and does not.
+func requireLive(t *testing.T, b *Buffer) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	for w := b.seq.arrivals.first; w != nil && b.seq.free(); w = w.next {
+		require.False(t, w.due || w.rank <= b.seq.expected, "number %d may go and does not", w.request.Number)
+	}
+	for _, e := range b.seq.holds.entries {
+		require.True(t, !b.seq.free() || time.Duration(e.key) > now, "the hold of number %d is over", e.w.request.Number)
+	}
+	require.LessOrEqual(t, b.armed, b.seq.wake(), "the timer comes too late")
+}
+
+// TestHammer uses one Buffer from thousands of goroutines on the real clock.
+func TestHammer(t *testing.T) {
+	cfg := Config{Slots: 8, Capacity: 3000, Bytes: 1 << 20, Timeout: 2 * time.Second, Auto: true, MaxHold: 5 * ms, Target: 0.01}
+	b, err := New(cfg)
+	require.NoError(t, err)
+	const workers, each = 2000, 10
+	var number, running atomic.Int64
+	var outcomes [4]atomic.Int64
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 0))
+			for range each {
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if r.IntN(3) == 0 {
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(20_000))*time.Microsecond)
+				}
+				slot, err := b.Admit(ctx, Request{Number: number.Add(1) + r.Int64N(20), Bytes: r.Int64N(600)})
+				cancel()
+				switch {
+				case err == nil:
+					if running.Add(1) > int64(cfg.Slots) {
+						t.Error("more admitted than there are slots")
+					}
+					outcomes[0].Add(1)
+					running.Add(-1)
+					slot.Release()
+				case errors.Is(err, ErrFull):
+					outcomes[1].Add(1)
+				case errors.Is(err, ErrTimeout):
+					outcomes[2].Add(1)
+				case errors.Is(err, context.DeadlineExceeded):
+					outcomes[3].Add(1)
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	s := b.Stats()
+	assert.EqualValues(t, workers*each, outcomes[0].Load()+outcomes[1].Load()+outcomes[2].Load()+outcomes[3].Load())
+	assert.EqualValues(t, workers*each, s.Admitted+s.RefusedFull+s.TimedOut+s.Cancelled)
+	assert.Zero(t, s.Waiting+s.InFlight)
+	assert.Zero(t, s.WaitingBytes)
+}
+
+// TestInOrder holds everything for as long as it takes: a shuffled run in which
+// no number is missing is admitted in order, whatever the shuffle.
+func TestInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := fixed()
+		cfg.Hold, cfg.Timeout = time.Second, time.Minute
+		b, err := New(cfg)
+		require.NoError(t, err)
+		first, err := b.Admit(t.Context(), Request{Number: 0})
+		require.NoError(t, err)
+		defer first.Release()
+		var group sync.WaitGroup
+		for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(99) {
+			group.Go(func() {
+				slot, err := b.Admit(t.Context(), Request{Number: int64(i) + 1})
+				assert.NoError(t, err)
+				slot.Release()
+			})
+			time.Sleep(ms)
+		}
+		group.Wait()
+		s := b.Stats()
+		assert.EqualValues(t, 100, s.Admitted)
+		assert.Zero(t, s.Reordered)
+		assert.Zero(t, s.Late)
+		assert.Equal(t, s.GapsOpened, s.GapsFilled)
+	})
+}

@@ -1,0 +1,347 @@
+package reorder
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// A model is the buffer as one would explain it: a list that is sorted again for
+// every question. It has no heaps, no counters that could drift, and takes time
+// in proportion to everything.
+type model struct {
+	cfg      Config
+	expected int64
+	fresh    bool
+	came     map[int64]bool
+	inFlight int
+	count    int64
+	list     []*modelled
+}
+
+type modelled struct {
+	name     string
+	rank     int64
+	count    int64
+	bytes    int64
+	numbered bool
+	number   int64
+	goesAt   time.Duration // when its hold is over
+	leavesAt time.Duration
+}
+
+func newModel(cfg Config) *model { return &model{cfg: cfg, fresh: true, came: map[int64]bool{}} }
+
+func (m *model) free() bool { return m.cfg.Slots == 0 || m.inFlight < m.cfg.Slots }
+
+func (m *model) sort() {
+	slices.SortFunc(m.list, func(a, b *modelled) int {
+		if a.rank != b.rank {
+			return compare(a.rank, b.rank)
+		}
+		return compare(a.count, b.count)
+	})
+}
+
+func compare(a, b int64) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+func (m *model) bytes() (sum int64) {
+	for _, w := range m.list {
+		sum += w.bytes
+	}
+	return sum
+}
+
+func (m *model) drop(w *modelled) {
+	m.list = slices.DeleteFunc(m.list, func(o *modelled) bool { return o == w })
+}
+
+// run takes a slot: expected moves beyond the number.
+func (m *model) run(w *modelled) {
+	m.inFlight++
+	if w.numbered && w.number >= m.expected {
+		m.expected = w.number + 1
+	}
+}
+
+// skip passes the numbers that came but are not here any more.
+func (m *model) skip() {
+	for m.came[m.expected] && !slices.ContainsFunc(m.list, func(w *modelled) bool { return w.rank <= m.expected }) {
+		m.expected++
+	}
+}
+
+// settle lets go who may go.
+func (m *model) settle(now time.Duration) (out []string) {
+	for {
+		m.skip()
+		m.sort()
+		if !m.free() || len(m.list) == 0 {
+			return out
+		}
+		head := m.list[0]
+		due := slices.ContainsFunc(m.list, func(w *modelled) bool { return w.goesAt <= now })
+		if head.rank > m.expected && !due {
+			return out
+		}
+		m.drop(head)
+		m.run(head)
+		out = append(out, head.name)
+	}
+}
+
+func (m *model) advance(now time.Duration) (out []string) {
+	out = m.settle(now)
+	byAge := slices.Clone(m.list)
+	slices.SortFunc(byAge, func(a, b *modelled) int { return compare(a.count, b.count) })
+	for _, w := range byAge {
+		if w.leavesAt <= now {
+			m.drop(w)
+			out = append(out, w.name+"?")
+		}
+	}
+	return append(out, m.settle(now)...)
+}
+
+func (m *model) arrive(name string, r Request, now time.Duration) (out []string) {
+	out = m.advance(now)
+	w := &modelled{name: name, bytes: r.Bytes, numbered: !r.Unordered, number: r.Number, goesAt: now, leavesAt: now + m.cfg.Timeout}
+	if w.numbered {
+		if m.fresh {
+			m.fresh, m.expected = false, w.number
+		}
+		m.came[w.number] = true
+	}
+	held := w.numbered && w.number > m.expected && m.cfg.Capacity > 0 && w.bytes <= m.cfg.Bytes && m.cfg.Hold > 0
+	if held && m.free() {
+		w.goesAt = now + m.cfg.Hold
+	}
+	if m.free() && !held {
+		// Those with a lower number that wait go before it.
+		for m.sort(); w.numbered && m.free() && len(m.list) > 0 && m.list[0].rank <= w.number; m.sort() {
+			head := m.list[0]
+			m.drop(head)
+			m.run(head)
+			out = append(out, head.name)
+		}
+		if m.free() {
+			m.run(w)
+			return append(append(out, name), m.settle(now)...)
+		}
+	}
+	m.sort()
+	w.rank = w.number
+	if !w.numbered {
+		w.rank = m.expected
+		if len(m.list) > 0 {
+			w.rank = max(m.expected, m.list[len(m.list)-1].rank)
+		}
+	}
+	// Who would have to go for it to fit?
+	victims, list := []*modelled(nil), slices.Clone(m.list)
+	room := func() bool {
+		sum := w.bytes
+		for _, o := range list {
+			sum += o.bytes
+		}
+		return len(list) < m.cfg.Capacity && sum <= m.cfg.Bytes
+	}
+	for !room() && len(list) > 0 && list[len(list)-1].rank > w.rank {
+		victims = append(victims, list[len(list)-1])
+		list = list[:len(list)-1]
+	}
+	if !room() {
+		return append(append(out, name+"!"), m.settle(now)...)
+	}
+	for _, v := range victims {
+		m.drop(v)
+		out = append(out, v.name+"!")
+	}
+	m.count++
+	w.count = m.count
+	m.list = append(m.list, w)
+	return append(out, m.settle(now)...)
+}
+
+func (m *model) release(now time.Duration) []string {
+	out := m.advance(now)
+	m.inFlight--
+	return append(out, m.settle(now)...)
+}
+
+func (m *model) leave(name string, now time.Duration) []string {
+	out := m.advance(now)
+	m.list = slices.DeleteFunc(m.list, func(w *modelled) bool { return w.name == name })
+	return append(out, m.settle(now)...)
+}
+
+func (m *model) restart(now time.Duration) []string {
+	out := m.advance(now)
+	m.fresh, m.expected, m.came = true, 0, map[int64]bool{}
+	m.sort()
+	for i, w := range m.list {
+		w.rank, w.numbered, w.goesAt = int64(i-len(m.list)), false, now
+	}
+	return append(out, m.settle(now)...)
+}
+
+// newcomerFirst is the order in which a sequencer tells: what becomes of the
+// newcomer is the result of the call, and of the others that which follows.
+func newcomerFirst(name string, words []string) []string {
+	slices.SortStableFunc(words, func(a, b string) int {
+		mine := func(s string) int {
+			if strings.TrimRight(s, "!") == name {
+				return 0
+			}
+			return 1
+		}
+		return mine(a) - mine(b)
+	})
+	return words
+}
+
+// check holds the sequencer's state against what must always be so.
+func check(t *rapid.T, s *sequencer, m *model) {
+	require.Equal(t, m.inFlight, s.inFlight)
+	require.Equal(t, m.expected, s.expected)
+	require.Equal(t, len(m.list), s.lowest.len())
+	require.Equal(t, len(m.list), s.highest.len())
+	require.Equal(t, m.bytes(), s.bytes)
+	require.LessOrEqual(t, s.lowest.len(), s.cfg.Capacity)
+	require.LessOrEqual(t, s.bytes, s.cfg.Bytes)
+	if s.cfg.Slots > 0 {
+		require.LessOrEqual(t, s.inFlight, s.cfg.Slots)
+	}
+	n, due := 0, 0
+	for w := s.arrivals.first; w != nil; w = w.next {
+		n++
+		require.Greater(t, w.deadline, s.now, "overdue")
+		if w.due {
+			due++
+		}
+		if s.free() {
+			require.False(t, w.due || w.rank <= s.expected, "a slot is free, it may go and does not")
+		}
+	}
+	require.Equal(t, s.lowest.len(), n)
+	require.Equal(t, due, s.due)
+	require.Equal(t, n, due+s.holds.len())
+	st := s.snapshot(s.now)
+	require.LessOrEqual(t, st.GapsFilled+st.GapsGivenUp, st.GapsOpened)
+	require.Equal(t, st.GapsOpened-st.GapsFilled-st.GapsGivenUp, s.missing)
+}
+
+// TestSequencerIsTheModel does the same, at random, to both, and wants the same
+// of both: who goes, who is refused, who times out, in the same order.
+func TestSequencerIsTheModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := Config{
+			Slots:    rapid.IntRange(0, 3).Draw(t, "slots"),
+			Capacity: rapid.IntRange(0, 6).Draw(t, "capacity"),
+			Bytes:    rapid.Int64Range(0, 30).Draw(t, "bytes"),
+			Timeout:  time.Duration(rapid.IntRange(1, 60).Draw(t, "timeout")) * ms,
+			Hold:     time.Duration(rapid.IntRange(0, 30).Draw(t, "hold")) * ms,
+		}
+		cfg.Hold = min(cfg.Hold, cfg.Timeout)
+		b, m := newBench(t, cfg), newModel(cfg)
+		running, settled, names := 0, map[string]int{}, 0
+		number := int64(20)
+		took := func(got, want []string) {
+			require.Equal(t, want, got)
+			for _, name := range got {
+				if last := name[len(name)-1]; last == '!' || last == '?' {
+					name = name[:len(name)-1]
+				} else {
+					running++
+				}
+				settled[name]++
+				require.Equal(t, 1, settled[name], "settled twice")
+				delete(b.in, name)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"arrive": func(t *rapid.T) {
+				names++
+				r := Request{Number: max(0, number+rapid.Int64Range(-4, 5).Draw(t, "ahead")), Bytes: rapid.Int64Range(0, 12).Draw(t, "size")}
+				if number < r.Number {
+					number = r.Number
+				}
+				r.Unordered = rapid.IntRange(0, 9).Draw(t, "unordered") == 0
+				name := fmt.Sprintf("%d#%d", r.Number, names)
+				took(b.arrive(name, r), newcomerFirst(name, m.arrive(name, r, b.now)))
+			},
+			"wait": func(t *rapid.T) {
+				d := time.Duration(rapid.IntRange(0, 25).Draw(t, "ms")) * ms
+				for end := b.now + d; ; {
+					at := min(b.q.wake(), end)
+					b.now = max(b.now, at)
+					b.q.tick(b.now)
+					took(b.taken(), m.advance(b.now))
+					if at == end {
+						return
+					}
+				}
+			},
+			"late timer": func(t *rapid.T) {
+				b.now += time.Duration(rapid.IntRange(0, 25).Draw(t, "ms")) * ms
+				b.q.tick(b.now)
+				took(b.taken(), m.advance(b.now))
+			},
+			"release": func(t *rapid.T) {
+				if running == 0 {
+					t.Skip()
+				}
+				running--
+				b.q.release(b.now)
+				took(b.taken(), m.release(b.now))
+			},
+			"leave": func(t *rapid.T) {
+				waiting := make([]string, 0, len(b.in))
+				for name := range b.in {
+					waiting = append(waiting, name)
+				}
+				if len(waiting) == 0 {
+					t.Skip()
+				}
+				slices.Sort(waiting)
+				name := rapid.SampledFrom(waiting).Draw(t, "who")
+				require.True(t, b.q.leave(b.in[name], b.now))
+				delete(b.in, name)
+				took(b.taken(), m.leave(name, b.now))
+			},
+			"restart": func(t *rapid.T) {
+				if rapid.IntRange(0, 4).Draw(t, "really") > 0 {
+					t.Skip()
+				}
+				number = 5
+				b.q.restart(b.now)
+				took(b.taken(), m.restart(b.now))
+			},
+			"": func(t *rapid.T) { check(t, b.q, m) },
+		})
+		// Whatever was left behind: given time, all leave.
+		for range 2 * (running + len(b.in) + 1) {
+			if running > 0 {
+				running--
+				b.q.release(b.now)
+				took(b.taken(), m.release(b.now))
+			} else if at := b.q.wake(); at != never {
+				b.now = max(b.now, at)
+				b.q.tick(b.now)
+				took(b.taken(), m.advance(b.now))
+			}
+		}
+		require.Empty(t, b.in)
+		require.Equal(t, names-len(settled), int(b.q.stats.Cancelled))
+	})
+}
