@@ -97,9 +97,10 @@ func (cfg *Config) validate() error {
 }
 
 // Admit waits until it is r's turn and returns its Slot, which must be released
-// once. With an error there is no Slot: ErrFull, at once or when a lower number
-// takes its place; ErrTimeout; or context.Cause(ctx) when ctx ends while r waits.
-// A Slot granted in the instant in which ctx ends goes back at once.
+// once. With an error the Slot holds nothing and only tells how long r waited:
+// ErrFull, at once or when a lower number takes its place; ErrTimeout; or
+// context.Cause(ctx) when ctx ends while r waits. A Slot granted in the instant
+// in which ctx ends goes back at once.
 //
 // A request that need not wait is admitted whatever the state of ctx. A number
 // whose request came and left without a Slot holds up nobody; it may come again.
@@ -131,23 +132,26 @@ func (b *Buffer) wait(ctx context.Context, w *waiter) (Slot, error) {
 		b.mu.Unlock()
 		wake(settled)
 		if left {
+			waited := Slot{held: w.held, queued: w.queued}
 			b.pool.Put(w)
-			return Slot{}, context.Cause(ctx)
+			return waited, context.Cause(ctx)
 		}
 		// Settled between the end of ctx and the lock: the wake-up is on its way.
 		// It must be taken, or the waiter's next owner would get it.
 		<-w.ready
 	}
-	v, slot := w.verdict, Slot{buffer: b, held: w.held, queued: w.queued}
+	v, slot := w.verdict, Slot{held: w.held, queued: w.queued}
 	b.pool.Put(w)
-	switch {
-	case v == full:
-		return Slot{}, ErrFull
-	case v == timedOut:
-		return Slot{}, ErrTimeout
-	case ctx.Err() != nil:
+	switch v {
+	case full:
+		return slot, ErrFull
+	case timedOut:
+		return slot, ErrTimeout
+	}
+	slot.buffer = b
+	if ctx.Err() != nil {
 		slot.Release()
-		return Slot{}, context.Cause(ctx)
+		return slot, context.Cause(ctx)
 	}
 	return slot, nil
 }

@@ -70,8 +70,11 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 		reason := errors.New("the client went away")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(5*ms, func() { cancel(reason) })
-		_, err = b.Admit(ctx, Request{Number: 2})
+		waited, err := b.Admit(ctx, Request{Number: 2})
 		require.ErrorIs(t, err, reason)
+		assert.Equal(t, 5*ms, waited.Queued())
+		waited.Release() // holds nothing
+		assert.Equal(t, 1, b.Stats().InFlight)
 		assert.Zero(t, b.Stats().Waiting)
 		slot.Release()
 		assert.Zero(t, b.Stats().InFlight)

@@ -24,6 +24,14 @@ type waiter struct {
 	nextSettled *waiter
 }
 
+// end gives w its verdict and splits its wait: what passed while a slot was free
+// was a hold, by the total of such time until now.
+func (w *waiter) end(v verdict, freeTime, now time.Duration) {
+	w.verdict = v
+	w.held = freeTime - w.sinceOff
+	w.queued = now - w.since - w.held
+}
+
 // The heaps in which a waiter can be.
 const (
 	byRank     = iota // lowest first: who goes next

@@ -108,7 +108,7 @@ func (s *sequencer) leave(w *waiter, now time.Duration) bool {
 		return false
 	}
 	s.remove(w)
-	w.verdict = left
+	w.end(left, s.freeUntil(now), now)
 	s.stats.Cancelled++
 	s.pump(now)
 	return true
@@ -298,9 +298,7 @@ func (s *sequencer) remove(w *waiter) {
 }
 
 func (s *sequencer) settle(w *waiter, v verdict, now time.Duration) {
-	w.verdict = v
-	w.held = s.freeUntil(now) - w.sinceOff
-	w.queued = now - w.since - w.held
+	w.end(v, s.freeUntil(now), now)
 	if s.lastSettled == nil {
 		s.settled = w
 	} else {

@@ -186,11 +186,11 @@ func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, er
 // admit waits for the request's turn.
 func (x *exchange) admit(r reorder.Request) error {
 	slot, err := x.sidecar.buffer.Admit(&x.call, r)
+	x.hold, x.queue = slot.Held(), slot.Queued()
 	if err != nil {
 		return err
 	}
 	x.slot, x.admitted = slot, true
-	x.hold, x.queue = slot.Held(), slot.Queued()
 	x.sidecar.metrics.hold.Observe(x.hold.Seconds())
 	x.sidecar.metrics.queue.Observe(x.queue.Seconds())
 	return nil
@@ -236,7 +236,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 	r := refusalOf(err)
 	x.outcome, x.status, x.detail = r.code, r.status, upstream.Detail(err)
 	ctx.Response.Reset()
-	r.write(&ctx.Response, x.target, x.requestID)
+	r.write(&ctx.Response, x.openAI, x.requestID)
 	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
 	x.bytesOut = int64(len(ctx.Response.Body()))
 	if closes(err) || ctx.Request.Header.ConnectionClose() {

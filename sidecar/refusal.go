@@ -126,7 +126,7 @@ const (
 )
 
 // write puts the refusal into resp, in the shape of the route that was called.
-func (r refusal) write(resp *fasthttp.Response, target []byte, requestID string) {
+func (r refusal) write(resp *fasthttp.Response, openAI bool, requestID string) {
 	resp.SetStatusCode(r.status)
 	h := &resp.Header
 	h.SetContentType("application/json")
@@ -144,22 +144,20 @@ func (r refusal) write(resp *fasthttp.Response, target []byte, requestID string)
 	if r.retry {
 		h.Set(fasthttp.HeaderRetryAfter, retryAfterSeconds)
 	}
-	resp.SetBodyRaw(r.body(target, requestID))
+	resp.SetBodyRaw(r.body(openAI, requestID))
 }
 
 // body is the refusal as JSON: OpenAI's shape on its routes, ours elsewhere.
-func (r refusal) body(target []byte, requestID string) []byte {
+func (r refusal) body(openAI bool, requestID string) []byte {
 	message, code, id := quote(r.message), quote(r.code), quote(requestID)
-	if isOpenAI(target) {
+	if openAI {
 		return []byte(`{"error":{"message":` + message + `,"type":` + code + `,"code":` + code +
 			`,"param":null},"request_id":` + id + `}`)
 	}
 	return []byte(`{"error":` + message + `,"error_type":` + code + `,"request_id":` + id + `}`)
 }
 
-func isOpenAI(target []byte) bool {
-	return len(target) >= 4 && string(target[:4]) == "/v1/"
-}
+func isOpenAI(path []byte) bool { return len(path) >= 4 && string(path[:4]) == "/v1/" }
 
 // quote writes s as a JSON string; what is not UTF-8 is replaced.
 func quote(s string) string {
@@ -174,7 +172,10 @@ func quote(s string) string {
 func WriteAnswers(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| status | `error_type` | what it tells the client |\n| --- | --- | --- |\n")
-	for _, r := range refusals {
+	for i, r := range refusals {
+		if i > 0 && r.code == refusals[i-1].code && r.message == refusals[i-1].message {
+			continue // one more cause of the same answer
+		}
 		status := strconv.Itoa(r.status)
 		if r.retry {
 			status += " + `Retry-After`"

@@ -256,7 +256,7 @@ func (r *relay) lastEvent() {
 	if !r.events {
 		return
 	}
-	event := r.tail.separator() + "data: " + string(refusalOf(r.err).body(r.x.target, r.x.requestID)) + "\n\n"
+	event := r.tail.separator() + "data: " + string(refusalOf(r.err).body(r.x.openAI, r.x.requestID)) + "\n\n"
 	b := relayBuffers.Get().(*relayBuffer)
 	defer relayBuffers.Put(b)
 	// The client may be gone too, and there is nothing more to be done for it.

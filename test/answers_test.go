@@ -172,6 +172,7 @@ func TestQueueFullAndTimeout(t *testing.T) {
 	got = <-done
 	require.Equal(t, 429, got.status)
 	require.Equal(t, "queue_timeout", got.code())
+	require.NotContains(t, u.waitLine(`"outcome":"queue_timeout"`), `"queue_ms":0,`, "the log tells how long it waited")
 	close(release)
 	require.Equal(t, 200, (<-done).status)
 	// Both that were refused are still good.
