@@ -69,10 +69,14 @@ func New(cfg Config) (*Buffer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	return newBuffer(cfg, newEstimator(cfg)), nil
+}
+
+func newBuffer(cfg Config, e estimator) *Buffer {
 	b := &Buffer{start: time.Now(), armed: never}
 	b.pool.New = func() any { return &waiter{ready: make(chan struct{}, 1)} }
-	b.seq = newSequencer(cfg, newEstimator(cfg), func() *waiter { return b.pool.Get().(*waiter) })
-	return b, nil
+	b.seq = newSequencer(cfg, e, func() *waiter { return b.pool.Get().(*waiter) })
+	return b
 }
 
 func (cfg *Config) validate() error {

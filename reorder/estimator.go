@@ -19,14 +19,10 @@ type estimator interface {
 
 func newEstimator(cfg Config) estimator {
 	if cfg.Auto {
-		return fixedHold(min(autoHold, cfg.MaxHold))
+		return newLearner(cfg.Target, cfg.MaxHold)
 	}
 	return fixedHold(cfg.Hold)
 }
-
-// autoHold covers the spread of a path within one continent at a delay that is
-// small against the time to a first token.
-const autoHold = 20 * time.Millisecond
 
 // A fixedHold is always the same.
 type fixedHold time.Duration
