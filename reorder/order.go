@@ -96,11 +96,13 @@ func (s *sequencer) occupy(r Request, now time.Duration) {
 	if r.Unordered {
 		return
 	}
-	if r.Number < s.highestGone {
+	reordered := r.Number < s.highestGone
+	if reordered {
 		s.stats.Reordered++
 	} else {
 		s.highestGone = r.Number
 	}
+	s.recently.count(reordered, now)
 	if r.Number >= s.expected {
 		s.pass(r.Number)
 	}

@@ -51,6 +51,7 @@ type sequencer struct {
 
 	settled, lastSettled *waiter
 	stats                Stats // the counters; snapshot adds the rest
+	recently             share
 }
 
 func newSequencer(cfg Config, e estimator, alloc func() *waiter) *sequencer {
@@ -172,6 +173,7 @@ func (s *sequencer) snapshot(now time.Duration) Stats {
 		st.Held = st.Waiting
 	}
 	st.Expected = s.expected
+	st.RecentAdmitted, st.RecentReordered = s.recently.sum(max(now, s.now))
 	if s.cfg.Capacity > 0 {
 		st.Hold = s.boundedHold(now)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -12,87 +13,121 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var results = flag.String("results", "", "file for the simulation's figures as tab separated values")
+var results = flag.String("results", "", "write the simulation's table to this file, tab separated")
 
 // Requests that are simulated, and how many of them come first and are not
-// counted: what the hold learned from.
+// counted: what the hold is learned from.
 const (
-	simulated = 20000
+	simulated = 20_000
 	settling  = 300
 )
 
 var learned = Config{Auto: true, Target: 0.01, MaxHold: 250 * ms}
 
-// TestSimulation prints what each strategy makes of each scenario:
-//
-//	go test -run Simulation -v ./reorder
-//
-// Without -v it runs a part of it, to see that all holds together.
-func TestSimulation(t *testing.T) {
-	var out io.Writer = io.Discard
-	limits := []float64{0}
-	rates, losses := []float64{200}, []float64{0, 0.02}
-	if testing.Verbose() {
-		out = os.Stdout
-		limits = []float64{0}
-		rates, losses = []float64{5, 20, 200, 2000}, []float64{0, 0.02, 0.1, 0.3}
+// scenarios are all of them with -v, and without it a few, to see that all
+// holds together.
+func scenarios(limits ...float64) (list []scenario) {
+	rates, losses := []float64{5, 20, 200, 2000}, []float64{0, 0.02, 0.1, 0.3}
+	if !testing.Verbose() {
+		rates, losses, limits = []float64{200}, []float64{0.02}, limits[:1]
 	}
-	if *results != "" {
-		file, err := os.Create(*results)
-		require.NoError(t, err)
-		defer func() { require.NoError(t, file.Close()) }()
-		out = file
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	header(w, strategies)
 	for _, limit := range limits {
 		for _, rate := range rates {
 			for _, path := range []string{"LAN", "WAN", "heavy tail", "bimodal", "LAN, then WAN"} {
 				for _, loss := range losses {
-					s := scenario{rate, path, loss, limit}
-					fmt.Fprintf(w, "%s\t", s)
-					got := s.compare(t, w, strategies)
-					if limit == 0 {
-						s.optimal(w, got[len(got)-1])
-					}
-					fmt.Fprintln(w)
+					list = append(list, scenario{rate, path, loss, limit})
 				}
 			}
 		}
 	}
-	require.NoError(t, w.Flush())
+	return list
 }
 
-func header(w io.Writer, list []strategy) {
-	fmt.Fprint(w, "rate\tpath\tloss\tslots\t")
-	for _, s := range list {
-		fmt.Fprintf(w, "%s\tmean\tp50\tp99\t", s.name)
+// TestSimulation prints what each strategy makes of each scenario:
+//
+//	go test -run Simulation -v ./reorder
+func TestSimulation(t *testing.T) {
+	table := []string{heading("none", "20 ms", "100 ms", "500 ms", "learned") + "best fixed\tmean\toptimum\tmean\tp50\tp99\tratio"}
+	for _, s := range scenarios(0, 0.5, 0.9, 1.1) {
+		arrivals := s.arrivals(simulated)
+		row := s.String()
+		var r result
+		for _, st := range strategies {
+			r = s.run(t, arrivals, settling, learned, st.make)
+			row += "\t" + r.String()
+		}
+		if s.slots == 0 {
+			hold, mean := s.bestFixed(t, arrivals, r)
+			best, ok := optimum(arrivals, settling, r.reordered, learned.MaxHold)
+			row += fmt.Sprintf("\t%s\t%s\t%s\t", inMs(hold), inMs(mean), best)
+			if ok && best.mean > 10*time.Microsecond {
+				row += fmt.Sprintf("%.2f", float64(r.mean)/float64(best.mean))
+			}
+		}
+		table = append(table, row)
 	}
-	fmt.Fprintln(w, "optimum\tmean\tp50\tp99\tratio\t")
-}
-
-func (s scenario) compare(t *testing.T, w io.Writer, list []strategy) (all []result) {
-	arrivals := s.arrivals(simulated)
-	for _, st := range list {
-		r := s.run(t, arrivals, settling, learned, st.make)
-		fmt.Fprintf(w, "%s\t", r)
-		all = append(all, r)
+	print(t, table)
+	if *results != "" {
+		require.NoError(t, os.WriteFile(*results, []byte(strings.Join(table, "\n")+"\n"), 0o644))
 	}
-	return all
 }
 
-// optimal prints the optimum for the share that a strategy reached.
-func (s scenario) optimal(w io.Writer, r result) {
-	best, ok := optimum(s.arrivals(simulated), settling, r.reordered, learned.MaxHold)
-	if !ok {
-		fmt.Fprintf(w, "%s\t–\t", best)
+// TestSimulationOfEstimators prints what each estimator that was thought of
+// makes of each scenario without a limit of slots.
+func TestSimulationOfEstimators(t *testing.T) {
+	names := make([]string, len(alternatives))
+	for i, st := range alternatives {
+		names[i] = st.name
+	}
+	table := []string{heading(names...)}
+	for _, s := range scenarios(0) {
+		row := s.String()
+		for _, st := range alternatives {
+			row += "\t" + s.run(t, s.arrivals(simulated), settling, learned, st.make).String()
+		}
+		table = append(table, row)
+	}
+	print(t, table)
+}
+
+// bestFixed finds the shortest fixed hold that reorders no more than r did, and
+// what it costs: what one would have set who had seen the run before.
+func (s scenario) bestFixed(t *testing.T, arrivals []arrival, r result) (hold, mean time.Duration) {
+	low, high := time.Duration(0), learned.MaxHold
+	for high-low > high/50+10*time.Microsecond {
+		middle := (low + high) / 2
+		got := s.run(t, arrivals, settling, learned, fixedAt(middle))
+		if got.reordered <= r.reordered {
+			high, mean = middle, got.mean
+		} else {
+			low = middle
+		}
+	}
+	return high, mean
+}
+
+func heading(strategies ...string) string {
+	line := "rate\tpath\tloss\tslots\t"
+	for _, name := range strategies {
+		line += name + "\tmean\tp50\tp99\t"
+	}
+	return line
+}
+
+func print(t *testing.T, table []string) {
+	if !testing.Verbose() {
 		return
 	}
-	fmt.Fprintf(w, "%s\t%.2f\t", best, float64(r.mean)/float64(max(best.mean, time.Microsecond)))
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range table {
+		_, _ = io.WriteString(w, row+"\t\n")
+	}
+	require.NoError(t, w.Flush())
 }
 
 // String is four cells of the table; times are in milliseconds.
 func (r result) String() string {
-	inMs := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
 	return fmt.Sprintf("%.2f %%\t%s\t%s\t%s", 100*r.reordered, inMs(r.mean), inMs(r.p50), inMs(r.tail))
 }
+
+func inMs(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }

@@ -22,6 +22,10 @@ type Stats struct {
 	Late      uint64 // came when their number was already below Expected
 	Reordered uint64 // admitted with a number below one admitted before (RFC 4737, section 3.3)
 
+	// Of the last ShareSpan, and of those that have a number only.
+	RecentAdmitted  uint64
+	RecentReordered uint64
+
 	// Numbers that were missing when a higher one came. Those neither filled nor
 	// given up are still awaited.
 	GapsOpened  uint64

@@ -14,6 +14,7 @@ func (s *Sidecar) registerGauges() {
 	m.gauge("usher_waiting_bytes", "Bytes of body that wait.", func() float64 { return float64(s.buffer.Stats().WaitingBytes) })
 	m.gauge("usher_slots", "Requests that may be at the model server at once; 0: no limit.", func() float64 { return float64(s.cfg.MaxConcurrency) })
 	m.gauge("usher_learned_hold_seconds", "Hold in force for a request ahead of a gap.", func() float64 { return s.buffer.Stats().Hold.Seconds() })
+	m.gauge("usher_reordered_ratio", "Share of the requests admitted in the last five minutes that went after one with a higher number; 0 without any.", s.reorderedRatio)
 	m.gauge("usher_upstream_up", "1 while the model server counts as healthy.", func() float64 { return truth(s.prober.Healthy()) })
 	m.gauge("usher_ready", "1 while requests may be sent here.", func() float64 { return truth(s.readiness().ready()) })
 	m.gauge("usher_public_key_age_seconds", "Time since the key in force was last fetched; -1 without a key.", s.keyAge)
@@ -21,6 +22,7 @@ func (s *Sidecar) registerGauges() {
 	m.gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.publicServer.GetOpenConnectionsCount()) })
 
 	m.total("usher_reordered_total", "Requests admitted after one with a higher number (RFC 4737).", func() float64 { return float64(s.buffer.Stats().Reordered) })
+	m.total("usher_held_total", "Requests that were held for a missing number, for however short a time.", func() float64 { return float64(s.buffer.Stats().HeldTotal) })
 	m.total("usher_late_total", "Requests that came after their gap was given up.", func() float64 { return float64(s.buffer.Stats().Late) })
 	m.total("usher_gaps_opened_total", "Numbers found missing.", func() float64 { return float64(s.buffer.Stats().GapsOpened) })
 	m.total("usher_gaps_filled_total", "Missing numbers that came in time.", func() float64 { return float64(s.buffer.Stats().GapsFilled) })
@@ -34,6 +36,15 @@ func truth(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// reorderedRatio is the share out of order over the last minutes.
+func (s *Sidecar) reorderedRatio() float64 {
+	b := s.buffer.Stats()
+	if b.RecentAdmitted == 0 {
+		return 0
+	}
+	return float64(b.RecentReordered) / float64(b.RecentAdmitted)
 }
 
 // keyAge is how old the knowledge of the current key is, in seconds.

@@ -140,7 +140,8 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 		}
 	}
 	proof, err := s.keys.Verify(&t.Message, t.Signature, now)
-	s.metrics.verify.Observe(time.Since(now).Seconds())
+	x.verify = time.Since(now)
+	s.metrics.verify.Observe(x.verify.Seconds())
 	if err != nil {
 		return false, err
 	}
@@ -198,6 +199,8 @@ func (x *exchange) admit(r reorder.Request) error {
 
 // forward sends the request, at most once.
 func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.Response, error) {
+	start := time.Now()
+	defer func() { x.upstream = time.Since(start) }()
 	line, err := x.sidecar.upstream.Acquire(&x.call)
 	if err != nil {
 		return nil, err
@@ -237,6 +240,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 	x.outcome, x.status, x.detail = r.code, r.status, upstream.Detail(err)
 	ctx.Response.Reset()
 	r.write(&ctx.Response, x.openAI, x.requestID)
+	ctx.Response.Header.SetBytesV(headerServerTiming, x.timing(nil))
 	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
 	x.bytesOut = int64(len(ctx.Response.Body()))
 	if closes(err) || ctx.Request.Header.ConnectionClose() {

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -39,7 +40,9 @@ type record struct {
 	detail    string // why the model server failed; never sent to the client
 
 	start             time.Time
+	verify            time.Duration // of the signature
 	hold, queue, ttfb time.Duration // ttfb is 0 while nothing was sent
+	upstream          time.Duration // from taking a line to the response's head
 	bytesIn, bytesOut int64
 	exceeded          bool
 }
@@ -73,6 +76,23 @@ func (r *record) line(now time.Time) []zap.Field {
 		fields = append(fields, zap.String("detail", r.detail))
 	}
 	return fields
+}
+
+// timing is the value of Server-Timing (W3C Server Timing, section 3): where the
+// time went until the head of the answer, in milliseconds. What was not reached
+// is 0.
+func (r *record) timing(dst []byte) []byte {
+	for i, part := range [...]struct {
+		name string
+		took time.Duration
+	}{{"verify;dur=", r.verify}, {"hold;dur=", r.hold}, {"queue;dur=", r.queue}, {"upstream;dur=", r.upstream}} {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = append(dst, part.name...)
+		dst = strconv.AppendFloat(dst, float64(part.took.Microseconds())/1000, 'f', -1, 64)
+	}
+	return dst
 }
 
 // millis writes a duration as milliseconds to the microsecond.

@@ -122,7 +122,9 @@ const (
 	headerRefusal     = "X-Usher-Refusal"
 	headerShouldRetry = "X-Should-Retry"
 	headerRequestID   = "X-Request-Id"
-	retryAfterSeconds = "1"
+
+	headerServerTiming = "Server-Timing"
+	retryAfterSeconds  = "1"
 )
 
 // write puts the refusal into resp, in the shape of the route that was called.

@@ -88,6 +88,8 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	})
 	h = append(h, headerRequestID+": "...)
 	h = append(h, r.x.requestID...)
+	h = append(h, "\r\n"+headerServerTiming+": "...)
+	h = r.x.timing(h)
 	h = append(h, "\r\n"...)
 	h = c.appendFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
 	switch r.framing {

@@ -3,6 +3,8 @@ package test
 import (
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,4 +79,36 @@ func numbers(m *model) []string {
 		list = append(list, a.header.Get("X-Number"))
 	}
 	return list
+}
+
+// Every answer tells where its time went.
+func TestServerTiming(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, nil)
+	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "40ms"})).ready()
+	timing := func(got answer) map[string]float64 {
+		parts := map[string]float64{}
+		for part := range strings.SplitSeq(got.header.Get("Server-Timing"), ", ") {
+			name, dur, ok := strings.Cut(part, ";dur=")
+			require.True(t, ok, "%q", part)
+			ms, err := strconv.ParseFloat(dur, 64)
+			require.NoError(t, err)
+			parts[name] = ms
+		}
+		require.Len(t, parts, 4)
+		return parts
+	}
+	first := timing(u.post("/generate", s.numbered(1).flat("")))
+	require.Positive(t, first["verify"])
+	require.Positive(t, first["upstream"])
+	require.Zero(t, first["hold"])
+
+	held := timing(u.post("/generate", s.numbered(3).flat("")))
+	require.GreaterOrEqual(t, held["hold"], 40.0)
+	require.Zero(t, held["queue"])
+
+	refused := timing(u.post("/generate", []byte("{")))
+	require.Zero(t, refused["verify"]+refused["upstream"])
+	require.Equal(t, 1.0, u.metric("usher_held_total"))
+	require.Zero(t, u.metric("usher_reordered_ratio"))
 }
