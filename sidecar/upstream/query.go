@@ -4,22 +4,23 @@ import "bytes"
 
 // AppendQuery appends "?" and query without its api_key parameters to dst, or
 // nothing where nothing is left. Clients send the customer's API key there. The
-// name is found however it is percent-encoded; all other bytes stay as they
-// are.
+// name is found however it is percent-encoded, and after a semicolon too, which
+// older servers take for a separator; all other bytes stay as they are.
 func AppendQuery(dst, query []byte) []byte {
 	mark := len(dst)
 	dst = append(dst, '?')
 	for len(query) > 0 {
-		part, rest, more := bytes.Cut(query, ampersand)
-		if !isAPIKey(part) {
-			dst = append(dst, part...)
+		n := parameter(query)
+		more := n < len(query)
+		if !isAPIKey(query[:n]) {
+			dst = append(dst, query[:n]...)
 			if more {
-				dst = append(dst, '&')
+				dst = append(dst, query[n])
 			}
 		} else if !more && len(dst) > mark+1 {
-			dst = dst[:len(dst)-1] // the ampersand before it
+			dst = dst[:len(dst)-1] // the separator before it
 		}
-		query = rest
+		query = query[min(n+1, len(query)):]
 	}
 	if len(dst) == mark+1 {
 		return dst[:mark]
@@ -31,17 +32,23 @@ func AppendQuery(dst, query []byte) []byte {
 // does. What it returns is query itself where there is none.
 func StripAPIKey(query []byte) []byte {
 	for rest := query; len(rest) > 0; {
-		var part []byte
-		part, rest, _ = bytes.Cut(rest, ampersand)
-		if isAPIKey(part) {
+		n := parameter(rest)
+		if isAPIKey(rest[:n]) {
 			stripped := AppendQuery(make([]byte, 0, len(query)+1), query)
 			return stripped[min(1, len(stripped)):]
 		}
+		rest = rest[min(n+1, len(rest)):]
 	}
 	return query
 }
 
-var ampersand = []byte("&")
+// parameter is the length of the first parameter of a query.
+func parameter(query []byte) int {
+	if n := bytes.IndexAny(query, "&;"); n >= 0 {
+		return n
+	}
+	return len(query)
+}
 
 // isAPIKey tells whether the name of a parameter decodes to api_key. A '+'
 // would be a space, and a malformed escape itself; neither is in the name.

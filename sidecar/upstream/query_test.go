@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,6 +41,9 @@ func TestStripAPIKey(t *testing.T) {
 		{"&api_key=x", ""},
 		{"api_key=x&", ""},
 		{"a&api_key=x&", "a&"},
+		{"a=1;api_key=x", "a=1"},
+		{"api_key=x;a=1&b;c", "a=1&b;c"},
+		{"a&api_key;", "a&"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.query, func(t *testing.T) {
@@ -63,13 +67,18 @@ func FuzzStripAPIKey(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		var kept []string
-		for _, part := range strings.Split(query, "&") {
+		separators := regexp.MustCompile("[&;]").FindAllString(query, -1)
+		parts, want := regexp.MustCompile("[&;]").Split(query, -1), ""
+		for i, part := range parts {
 			name, _, _ := strings.Cut(part, "=")
-			if decoded, err := url.QueryUnescape(name); err != nil || decoded != "api_key" {
-				kept = append(kept, part)
+			decoded, err := url.QueryUnescape(name)
+			switch last := i == len(parts)-1; {
+			case err != nil || decoded != "api_key":
+				want += strings.Join(append([]string{part}, separators[i:min(i+1, len(separators))]...), "")
+			case last && want != "":
+				want = want[:len(want)-1] // the separator before it
 			}
 		}
-		require.Equal(t, strings.Join(kept, "&"), string(StripAPIKey([]byte(query))))
+		require.Equal(t, want, string(StripAPIKey([]byte(query))))
 	})
 }
