@@ -6,8 +6,9 @@ import (
 	"math"
 )
 
-// maxInformational bounds how many 1xx heads are passed over.
-const maxInformational = 16
+// maxInformational bounds how many 1xx heads are passed over: some servers send
+// one (102) every few seconds of work.
+const maxInformational = 1024
 
 // readHead reads heads until the final one, and finds out how its body ends.
 func (r *Response) readHead() error {

@@ -108,7 +108,7 @@ func TestBrokenResponse(t *testing.T) {
 		{"bare CR in the reason", "HTTP/1.1 200 OK\rX: 1\r\n\r\n", head, ErrBroken, ""},
 		{"begins with an empty line", "\r\n" + hello, head, ErrBroken, ""},
 		{"switches protocols", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", head, ErrBroken, ""},
-		{"only interim responses", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 100), head, ErrBroken, ""},
+		{"only interim responses", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", maxInformational+1), head, ErrBroken, ""},
 		{"folded line", ok + "X: 1\r\n 2\r\n\r\n", head, ErrBroken, ""},
 		{"blank before the colon", ok + "Content-Length : 2\r\n\r\nhi", head, ErrBroken, ""},
 		{"nameless field", ok + ": 2\r\n\r\nhi", head, ErrBroken, ""},
