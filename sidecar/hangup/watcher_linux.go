@@ -76,11 +76,18 @@ func (w *watcher) register(fd int, token uint64) error {
 	return errors.Join(err, failed)
 }
 
+// unsent is how many bytes the kernel takes of an answer beyond what the network
+// carries. Without a bound it takes megabytes and wakes the writer only when a
+// third of them is gone: a slow reader would cost that much memory, and look as
+// if it took nothing for as long.
+const unsent = 64 << 10
+
 // setOptions tunes a new connection, as far as the kernel allows: with Multipath
 // TCP it lacks some of them, and a connection without is better than none.
 func setOptions(fd int, o Options) {
 	set := func(level, name, value int) { _ = unix.SetsockoptInt(fd, level, name, value) }
 	set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
 	if o.KeepAlive > 0 {
 		set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, roundUp(o.KeepAlive, time.Second))
 		set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, roundUp(o.KeepAlive/keepAliveProbes, time.Second))
