@@ -78,6 +78,7 @@ func (s *Sidecar) serveFault(ctx *fasthttp.RequestCtx, err error) {
 		_ = c.Close()
 		return
 	}
+	c.recall(&ctx.Request.Header)
 	x := s.begin(ctx)
 	_ = ctx.SetWriteDeadline(x.start.Add(s.cfg.WriteTimeout))
 	fault := faultOf(err, c.midLine)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
@@ -21,20 +23,45 @@ type conn struct {
 	net.Conn
 	watched *hangup.Conn
 
-	swallow bool // the next write was answered already
-	midLine bool // the first line of a request has begun, but not ended
-	fresh   bool // nothing was read since the last write
-	spoke   bool // something was read once
+	swallow bool   // the next write was answered already
+	first   []byte // what the first read of a head brought: fasthttp's memory, for recall alone
+	midLine bool   // the first line of a request has begun, but not ended
+	fresh   bool   // nothing was read since the last write
+	spoke   bool   // something was read once
 }
 
 // Read notes where in a head fasthttp is: of one that is too large it does not
 // say whether it was the target (414) or the fields (431).
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if n > 0 && c.fresh {
+		c.first = p[:n]
+	}
 	if n > 0 && (c.fresh || c.midLine) {
 		c.spoke, c.fresh, c.midLine = true, false, bytes.IndexByte(p[:n], '\n') < 0
 	}
 	return n, err
+}
+
+// recall puts the target and the origin of a request that fasthttp gave up
+// reading into h, so that its answer has the shape of its route. It leaves h as
+// it is where they are not known: of a request that came in pieces, or right
+// behind another.
+func (c *conn) recall(h *fasthttp.RequestHeader) {
+	if c.fresh {
+		return
+	}
+	line, fields, _ := bytes.Cut(c.first, []byte("\n"))
+	if _, rest, ok := bytes.Cut(line, []byte(" ")); ok {
+		target, _, _ := bytes.Cut(rest, []byte(" "))
+		h.SetRequestURIBytes(bytes.TrimRight(target, "\r"))
+	}
+	for len(fields) > 0 {
+		line, fields, _ = bytes.Cut(fields, []byte("\n"))
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok && equalFold(name, "origin") {
+			h.SetBytesV(fasthttp.HeaderOrigin, bytes.TrimSpace(value))
+		}
+	}
 }
 
 // Write is fasthttp's way to the client.

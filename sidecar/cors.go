@@ -62,12 +62,13 @@ func (c *cors) annotate(request *fasthttp.RequestHeader, h *fasthttp.ResponseHea
 }
 
 // appendFields is annotate for a head that is written by hand. The model
-// server's own fields must have been left out of it, so that none stands twice.
-func (c *cors) appendFields(dst, origin []byte) []byte {
+// server's own fields must have been left out of it, so that none stands twice;
+// varies tells that it has said already that the answer depends on the origin.
+func (c *cors) appendFields(dst, origin []byte, varies bool) []byte {
 	if !c.enabled() {
 		return dst
 	}
-	if !c.any {
+	if !c.any && !varies {
 		dst = append(dst, "Vary: Origin\r\n"...)
 	}
 	if allowed := c.allowed(origin); allowed != "" {

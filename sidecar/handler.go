@@ -32,6 +32,7 @@ type exchange struct {
 	reservation replay.Reservation
 	reserved    bool
 	slot        reorder.Slot
+	waited      bool // for its turn, or has been admitted
 	admitted    bool
 	line        *upstream.Conn
 	settled     bool
@@ -40,13 +41,14 @@ type exchange struct {
 // serve is the handler of the public listener.
 func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
 	head := &ctx.Request.Header
+	// Set for every answer: it bounds a client that does not read, and makes
+	// fasthttp flush each answer although the next request is here. Else one
+	// would still wait in its buffer when the next, relayed past that, goes out.
+	_ = ctx.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
 	if s.answerAside(ctx) {
 		return
 	}
 	x := s.begin(ctx)
-	// Set for every answer: it bounds a client that does not read, and makes
-	// fasthttp flush the end of an answer although the next request is here.
-	_ = ctx.SetWriteDeadline(x.start.Add(s.cfg.WriteTimeout))
 	defer x.recoverPanic(ctx)
 
 	err := s.verdict(head)
@@ -186,14 +188,17 @@ func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, er
 
 // admit waits for the request's turn.
 func (x *exchange) admit(r reorder.Request) error {
+	x.waited = true
 	slot, err := x.sidecar.buffer.Admit(&x.call, r)
 	x.hold, x.queue = slot.Held(), slot.Queued()
+	if err == nil || x.hold+x.queue > 0 {
+		x.sidecar.metrics.hold.Observe(x.hold.Seconds())
+		x.sidecar.metrics.queue.Observe(x.queue.Seconds())
+	}
 	if err != nil {
 		return err
 	}
 	x.slot, x.admitted = slot, true
-	x.sidecar.metrics.hold.Observe(x.hold.Seconds())
-	x.sidecar.metrics.queue.Observe(x.queue.Seconds())
 	return nil
 }
 
@@ -224,13 +229,16 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 	return resp, err
 }
 
-// refuse answers an error. A client that has gone gets nothing.
+// refuse answers an error. A client that has gone gets nothing, unless it was
+// refused before it had anything to wait for: it may have closed its half only.
 func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
-	if cause := x.why(); cause != nil {
+	cause := x.why()
+	if cause != nil && x.waited {
 		err = cause
 	}
 	if errors.Is(err, errClientGone) {
 		x.outcome, x.status = outcomeClientGone, statusClientGone
+		x.conn.answered() // with nothing
 		ctx.SetConnectionClose()
 		x.settle()
 		return
@@ -243,7 +251,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 	ctx.Response.Header.SetBytesV(headerServerTiming, x.timing(nil))
 	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
 	x.bytesOut = int64(len(ctx.Response.Body()))
-	if closes(err) || ctx.Request.Header.ConnectionClose() {
+	if cause != nil || closes(err) || ctx.Request.Header.ConnectionClose() {
 		ctx.SetConnectionClose()
 		x.conn.watched.Linger()
 	}

@@ -91,15 +91,19 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	h = append(h, "\r\n"+headerServerTiming+": "...)
 	h = r.x.timing(h)
 	h = append(h, "\r\n"...)
-	h = c.appendFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
+	h = c.appendFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin), r.resp.Lists("vary", "origin"))
 	switch r.framing {
 	case byChunks:
 		h = append(h, "Transfer-Encoding: chunked\r\n"...)
 	case byLength:
-		if length := r.resp.ContentLength(); length > 0 || !r.resp.Bodiless() {
+		if !r.resp.Bodiless() {
 			h = append(h, "Content-Length: "...)
-			h = strconv.AppendInt(h, length, 10)
+			h = strconv.AppendInt(h, r.resp.ContentLength(), 10)
 			h = append(h, "\r\n"...)
+		} else if length := r.resp.Peek("content-length"); r.x.status == fasthttp.StatusNotModified && isNumber(length) {
+			// It tells the length that the answer to a GET would have (RFC 9110
+			// section 8.6).
+			h = append(append(append(h, "Content-Length: "...), length...), "\r\n"...)
 		}
 	}
 	if closing {
@@ -187,8 +191,8 @@ func (r *relay) write(b *relayBuffer, pieces ...[]byte) error {
 }
 
 // passed accounts for a piece and moves the write deadline on. The deadline is
-// moved only when an eighth of it has passed: it bounds a client that takes
-// nothing, which is never exact to the piece.
+// moved only when an eighth of it has passed, and set that much later, so that
+// no client is cut early.
 func (r *relay) passed(p []byte) {
 	now := time.Now()
 	x := r.x
@@ -212,7 +216,8 @@ func (r *relay) passed(p []byte) {
 // arm moves the write deadline on.
 func (r *relay) arm(now time.Time) {
 	r.armed = now
-	_ = r.x.conn.SetWriteDeadline(now.Add(r.x.sidecar.cfg.WriteTimeout))
+	timeout := r.x.sidecar.cfg.WriteTimeout
+	_ = r.x.conn.SetWriteDeadline(now.Add(timeout + timeout/8))
 }
 
 // end closes the line, tells a client that is still there of a break, and
@@ -274,6 +279,11 @@ func (r *relay) cut() {
 		return
 	}
 	_ = r.x.conn.Close()
+}
+
+// isNumber tells whether b is decimal digits.
+func isNumber(b []byte) bool {
+	return len(b) > 0 && len(bytes.TrimLeft(b, "0123456789")) == 0
 }
 
 // hasFoldPrefix tells whether b begins with a lower-case ASCII prefix.

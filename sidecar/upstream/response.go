@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"time"
 )
@@ -87,6 +88,22 @@ func (r *Response) Peek(lower string) []byte {
 		}
 	}
 	return nil
+}
+
+// Lists tells whether a field whose value is a list has token (in lower case)
+// as an element (RFC 9110 section 5.6.1).
+func (r *Response) Lists(lower, token string) bool {
+	for _, f := range r.fields {
+		if !is(r.text(f.name), lower) {
+			continue
+		}
+		for element := range bytes.SplitSeq(r.text(f.value), []byte(",")) {
+			if is(bytes.TrimSpace(element), token) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // AppendHeader appends the end-to-end fields, byte for byte, in their order,
