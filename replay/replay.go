@@ -171,12 +171,12 @@ func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 		return Reservation{}, ErrUnknownKey
 	}
 	err := w.check(uint64(n))
-	fresh := w.empty()
+	fresh, reset := w.empty(), false
 	if errors.Is(err, ErrStale) && w.restarts(uint64(n), l.cfg.ResetAfter) {
 		w = w.renew(key)
 		l.windows[l.indexOf(key)] = w
 		l.resets++
-		err, fresh = nil, true
+		err, fresh, reset = nil, true, true
 	}
 	if err != nil {
 		return Reservation{}, err
@@ -184,7 +184,7 @@ func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 	w.run = 0
 	w.advance(uint64(n))
 	w.reserve(uint64(n))
-	return Reservation{ledger: l, window: w, number: uint64(n), fresh: fresh}, nil
+	return Reservation{ledger: l, window: w, number: uint64(n), fresh: fresh, reset: reset}, nil
 }
 
 func (l *Ledger) indexOf(key Fingerprint) int {
@@ -202,11 +202,15 @@ type Reservation struct {
 	window *window
 	number uint64
 	fresh  bool
+	reset  bool
 	done   bool
 }
 
 // Fresh tells whether the reservation is the first of a new window.
 func (r *Reservation) Fresh() bool { return r.fresh }
+
+// Reset tells whether the new window is due to Config.ResetAfter.
+func (r *Reservation) Reset() bool { return r.reset }
 
 // Commit spends the number. When it returns, the state file has it.
 func (r *Reservation) Commit() { r.settle((*window).spend) }

@@ -138,6 +138,7 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 	if keys, n := s.keys.Accepted(now); n > 0 && s.reqnumAlwaysSigned {
 		prints := [2]replay.Fingerprint{keys[0], keys[1]}
 		if err := s.ledger.Check(t.Reqnum, prints[:n]...); err != nil {
+			s.stale.note(s.log, err)
 			return false, err
 		}
 	}
@@ -151,12 +152,16 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 		return false, nil
 	}
 	x.reservation, err = s.ledger.Reserve(proof.Key, t.Reqnum)
+	s.stale.note(s.log, err)
 	if err != nil {
 		return false, err
 	}
 	x.reserved = true
 	if x.reservation.Fresh() {
 		s.buffer.Restart()
+	}
+	if x.reservation.Reset() {
+		s.log.Warn("the numbers start again: a new replay window", zap.Int64("reqnum", t.Reqnum))
 	}
 	return true, nil
 }

@@ -66,6 +66,7 @@ type Sidecar struct {
 	calls       *calls
 	drain       *drain
 	flowing     atomic.Int64 // when response bytes last came, Unix nanoseconds
+	stale       staleRun
 
 	public        *hangup.Listener
 	publicServer  *fasthttp.Server

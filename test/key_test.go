@@ -89,4 +89,17 @@ func TestNumbersThatStartAgain(t *testing.T) {
 	require.Equal(t, 200, u.post("/generate", s.numbered(1).flat("")).status)
 	require.Equal(t, "reqnum_replayed", u.post("/generate", s.numbered(3).flat("")).code())
 	require.EqualValues(t, 1, u.metric("usher_replay_window_resets_total"))
+	require.Contains(t, u.waitLine("the numbers start again"), `"reqnum":3`)
+}
+
+// Without leave to start a new window, a run of stale numbers is said plainly.
+func TestStaleNumbersAreSaidPlainly(t *testing.T) {
+	s := newSigner(t)
+	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_REPLAY_WINDOW": "10"}))
+	require.Equal(t, 200, u.post("/generate", s.numbered(1000).flat("")).status)
+	for n := range int64(40) {
+		require.Equal(t, "reqnum_stale", u.post("/generate", s.numbered(n).flat("")).code())
+	}
+	u.waitLine("started its numbers again")
+	require.EqualValues(t, 40, u.metric(`usher_requests_total{outcome="reqnum_stale",route="/generate"}`))
 }
