@@ -58,6 +58,7 @@ type Buffer struct {
 
 	mu    sync.Mutex
 	seq   *sequencer
+	line  departures
 	timer *time.Timer
 	armed time.Duration // when the timer fires; never when it does not
 }
@@ -112,16 +113,35 @@ func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 	now := b.now()
 	b.mu.Lock()
 	w, v := b.seq.arrive(r, now)
-	settled := b.flush()
+	turn := uint64(0)
+	if v == admitted {
+		w, turn = b.depart(now)
+	}
+	woken := b.flush(now)
 	b.mu.Unlock()
-	wake(settled)
-	switch v {
-	case admitted:
-		return Slot{buffer: b}, nil
-	case full:
+	wake(woken)
+	switch {
+	case v == admitted && w == nil:
+		return Slot{buffer: b, turn: turn}, nil
+	case v == full:
 		return Slot{}, ErrFull
 	}
 	return b.wait(ctx, w)
+}
+
+// depart lets a newcomer go who was admitted at once. With others on their way it
+// goes behind them, and there is a waiter for it; with others behind it, it has
+// a turn.
+func (b *Buffer) depart(now time.Duration) (w *waiter, turn uint64) {
+	switch {
+	case !b.line.idle():
+		w = b.seq.alloc()
+		*w = waiter{ready: w.ready, verdict: admitted}
+		b.line.join(w)
+	case b.seq.settled != nil:
+		turn = b.line.begin(now)
+	}
+	return w, turn
 }
 
 // wait blocks until the sequencer has settled w or ctx ends.
@@ -132,9 +152,9 @@ func (b *Buffer) wait(ctx context.Context, w *waiter) (Slot, error) {
 		now := b.now()
 		b.mu.Lock()
 		left := b.seq.leave(w, now)
-		settled := b.flush()
+		woken := b.flush(now)
 		b.mu.Unlock()
-		wake(settled)
+		wake(woken)
 		if left {
 			waited := Slot{held: w.held, queued: w.queued}
 			b.pool.Put(w)
@@ -144,7 +164,7 @@ func (b *Buffer) wait(ctx context.Context, w *waiter) (Slot, error) {
 		// It must be taken, or the waiter's next owner would get it.
 		<-w.ready
 	}
-	v, slot := w.verdict, Slot{held: w.held, queued: w.queued}
+	v, slot := w.verdict, Slot{turn: w.turn, held: w.held, queued: w.queued}
 	b.pool.Put(w)
 	switch v {
 	case full:
@@ -167,9 +187,9 @@ func (b *Buffer) Restart() {
 	now := b.now()
 	b.mu.Lock()
 	b.seq.restart(now)
-	settled := b.flush()
+	woken := b.flush(now)
 	b.mu.Unlock()
-	wake(settled)
+	wake(woken)
 }
 
 // Stats returns a consistent snapshot.
@@ -180,13 +200,23 @@ func (b *Buffer) Stats() Stats {
 	return b.seq.snapshot(now)
 }
 
-func (b *Buffer) release() {
+func (b *Buffer) release(turn uint64) {
 	now := b.now()
 	b.mu.Lock()
+	b.line.sent(turn)
 	b.seq.release(now)
-	settled := b.flush()
+	woken := b.flush(now)
 	b.mu.Unlock()
-	wake(settled)
+	wake(woken)
+}
+
+func (b *Buffer) sent(turn uint64) {
+	now := b.now()
+	b.mu.Lock()
+	b.line.sent(turn)
+	woken := b.flush(now)
+	b.mu.Unlock()
+	wake(woken)
 }
 
 // tick runs when the timer fires.
@@ -195,27 +225,36 @@ func (b *Buffer) tick() {
 	b.mu.Lock()
 	b.armed = never
 	b.seq.tick(now)
-	settled := b.flush()
+	woken := b.flush(now)
 	b.mu.Unlock()
-	wake(settled)
+	wake(woken)
 }
 
 // flush, under the lock, sees to it that the timer fires in time and returns
 // those to wake. A timer that fires too early only costs a tick, so it is never
 // set to a later moment: that would be work for nearly every request.
-func (b *Buffer) flush() *waiter {
-	if at := b.seq.wake(); at < b.armed {
+func (b *Buffer) flush(now time.Duration) *waiter {
+	woken := b.line.join(b.seq.take())
+	if w := b.line.next(now); w != nil {
+		// Those who are refused can wait: they are in nobody's way.
+		last := w
+		for last.nextSettled != nil {
+			last = last.nextSettled
+		}
+		last.nextSettled, woken = woken, w
+	}
+	if at := min(b.seq.wake(), b.line.wake()); at < b.armed {
 		b.armed = at
-		if wait := at - b.now(); b.timer == nil {
+		if wait := at - now; b.timer == nil {
 			b.timer = time.AfterFunc(wait, b.tick)
 		} else {
 			b.timer.Reset(wait)
 		}
 	}
-	return b.seq.take()
+	return woken
 }
 
-// wake, outside the lock, wakes a list of settled waiters. Each belongs to its
+// wake, outside the lock, wakes a list of waiters. Each belongs to its
 // own goroutine again as soon as it is woken, so its link is read before.
 func wake(w *waiter) {
 	for w != nil {
@@ -232,7 +271,20 @@ func (b *Buffer) now() time.Duration { return time.Since(b.start) }
 // only one may be released. The zero value holds nothing.
 type Slot struct {
 	buffer       *Buffer
+	turn         uint64 // 0: nobody waits for it to set out
 	held, queued time.Duration
+}
+
+// Sent says that the request has been sent, as far as its place in the order
+// goes: only then the next of those that were admitted together with it is woken
+// from Admit, so that they are sent in their order. Release says so as well, and
+// nobody waits for it longer than a few milliseconds. Only the first call does
+// anything, and with nobody behind not even that.
+func (s *Slot) Sent() {
+	if turn := s.turn; s.buffer != nil && turn != 0 {
+		s.turn = 0
+		s.buffer.sent(turn)
+	}
 }
 
 // Release gives the slot back. On the same Slot only the first call does
@@ -240,7 +292,7 @@ type Slot struct {
 func (s *Slot) Release() {
 	if b := s.buffer; b != nil {
 		s.buffer = nil
-		b.release()
+		b.release(s.turn)
 	}
 }
 

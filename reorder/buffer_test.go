@@ -109,6 +109,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 					assert.LessOrEqual(t, time.Since(start), cfg.Timeout)
 					if err == nil {
 						assert.Equal(t, time.Since(start), slot.Held()+slot.Queued())
+						slot.Sent()
 						time.Sleep(time.Duration(works) * ms)
 						slot.Release()
 					}

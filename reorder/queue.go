@@ -18,6 +18,7 @@ type waiter struct {
 
 	verdict      verdict
 	held, queued time.Duration // valid with a verdict
+	turn         uint64        // of the departures
 
 	at          [heaps]int32 // index in each heap
 	prev, next  *waiter      // in order of arrival

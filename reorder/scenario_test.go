@@ -131,6 +131,7 @@ func (s scenario) run(t *testing.T, list []arrival, from int, cfg Config, e func
 				if err != nil {
 					t.Error(err)
 				}
+				slot.Sent()
 				if i >= from {
 					mu.Lock()
 					holds = append(holds, slot.Held())

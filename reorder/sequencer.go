@@ -61,7 +61,8 @@ func newSequencer(cfg Config, e estimator, alloc func() *waiter) *sequencer {
 }
 
 // arrive takes a newcomer in. The verdict is admitted, full or waiting; only
-// with waiting is there a waiter (which may have been settled already).
+// with waiting is there a waiter (which may have been settled already, and then
+// has its place among those that take returns).
 func (s *sequencer) arrive(r Request, now time.Duration) (*waiter, verdict) {
 	now = s.advance(now)
 	r.Bytes = max(r.Bytes, 0)
@@ -76,9 +77,10 @@ func (s *sequencer) arrive(r Request, now time.Duration) (*waiter, verdict) {
 		}
 	}
 	if s.free() && hold <= 0 {
+		w, v := s.follow(r, now)
 		s.occupy(r, now)
 		s.pump(now)
-		return nil, admitted
+		return w, v
 	}
 	rank := s.rank(r)
 	if !s.makeRoom(rank, r.Bytes, now) {
@@ -233,6 +235,18 @@ func (s *sequencer) admitBelow(r Request, now time.Duration) {
 		s.occupy(w.request, now)
 		s.settle(w, admitted, now)
 	}
+}
+
+// follow gives a newcomer who is admitted its place behind those that were
+// settled before it in the same step: a waiter, if there are any.
+func (s *sequencer) follow(r Request, now time.Duration) (*waiter, verdict) {
+	if s.settled == nil {
+		return nil, admitted
+	}
+	w := s.alloc()
+	*w = waiter{ready: w.ready, request: r, since: now, sinceOff: s.freeUntil(now)}
+	s.settle(w, admitted, now)
+	return w, waiting
 }
 
 // makeRoom refuses those with the highest ranks, as few as necessary, so that a

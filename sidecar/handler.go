@@ -225,7 +225,7 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 	path, query := splitTarget(x.target)
 	resp, err := line.RoundTrip(&upstream.Request{
 		Header: &ctx.Request.Header, Path: path, Query: query,
-		RequestID: x.requestID, Body: payload,
+		RequestID: x.requestID, Body: payload, Sender: x,
 	})
 	x.body.release()
 	if cause := x.why(); cause != nil && err != nil {
@@ -233,6 +233,9 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 	}
 	return resp, err
 }
+
+// RequestSent lets the next one go of those whose turn came together.
+func (x *exchange) RequestSent() { x.slot.Sent() }
 
 // refuse answers an error. A client that has gone gets nothing, unless it was
 // refused before it had anything to wait for: it may have closed its half only.

@@ -19,7 +19,13 @@ type Request struct {
 	Query     []byte // as it was on the wire, without the question mark; api_key is taken out
 	RequestID string // sent as X-Request-Id; "": none
 	Body      []byte
+	Sender    Sender // nil: nobody wants to know
 }
+
+// A Sender is told that its request is on its way: all of it, or as much as the
+// socket took at once. It is called by RoundTrip, once at most, and must not
+// block.
+type Sender interface{ RequestSent() }
 
 // heads hold request heads while they are sent.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
@@ -47,7 +53,7 @@ func (cn *Conn) RoundTrip(req *Request) (*Response, error) {
 		return nil, err
 	}
 	cn.used = true
-	resp, err := cn.exchange(head, req.Body)
+	resp, err := cn.exchange(head, req.Body, req.Sender)
 	if err != nil {
 		return nil, cn.fail(err)
 	}
@@ -63,7 +69,7 @@ func putHead(buf *[]byte) {
 // exchange writes head and body and reads the response head. One deadline holds
 // for all of it, so that neither a server that takes nothing nor one that says
 // nothing, nor one that says "wait" for ever, can hold a request for longer.
-func (cn *Conn) exchange(head, body []byte) (*Response, error) {
+func (cn *Conn) exchange(head, body []byte, sender Sender) (*Response, error) {
 	deadline := time.Now().Add(cn.client.o.ResponseTimeout)
 	_ = cn.line.nc.SetDeadline(deadline)
 	n, err := cn.line.write(head, body)
@@ -73,6 +79,9 @@ func (cn *Conn) exchange(head, body []byte) (*Response, error) {
 		}
 		_ = cn.line.nc.SetDeadline(deadline)
 		n, err = cn.line.write(head, body)
+	}
+	if sender != nil && err == nil {
+		sender.RequestSent()
 	}
 	r := &cn.response
 	r.begin(cn)

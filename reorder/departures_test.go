@@ -1,0 +1,132 @@
+package reorder
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A journey is what the requests of a test did, in the order in which they did it.
+type journey struct {
+	mu    sync.Mutex
+	steps []int64
+}
+
+func (j *journey) add(n int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.steps = append(j.steps, n)
+}
+
+// Those held behind one gap set out in their order, however long each takes.
+func TestDeparturesAreInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := New(fixed())
+		require.NoError(t, err)
+		var sent journey
+		var group sync.WaitGroup
+		send := func(n int64) {
+			slot, err := b.Admit(t.Context(), Request{Number: n})
+			assert.NoError(t, err)
+			time.Sleep(time.Duration(20-n) * 100 * time.Microsecond) // on the way to the model server
+			sent.add(n)
+			slot.Sent()
+			slot.Sent()
+			time.Sleep(time.Second) // the answer
+			slot.Release()
+		}
+		group.Go(func() { send(1) })
+		time.Sleep(10 * ms)
+		for _, n := range []int64{9, 4, 7, 3, 5, 8, 6} {
+			group.Go(func() { send(n) })
+			synctest.Wait()
+		}
+		group.Go(func() { send(2) })
+		synctest.Wait()
+		group.Go(func() { send(10) }) // the next one, while the others are on their way
+		group.Wait()
+		require.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, sent.steps)
+		require.Zero(t, b.Stats().Reordered)
+		require.True(t, b.line.idle())
+	})
+}
+
+// One that goes at once although lower ones wait goes behind them.
+func TestDepartureOfANewcomerBehindOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := fixed()
+		cfg.Bytes = 10
+		b, err := New(cfg)
+		require.NoError(t, err)
+		var sent journey
+		var group sync.WaitGroup
+		send := func(n, bytes int64) {
+			slot, err := b.Admit(t.Context(), Request{Number: n, Bytes: bytes})
+			assert.NoError(t, err)
+			sent.add(n)
+			slot.Release()
+		}
+		send(1, 0)
+		group.Go(func() { send(4, 1) })
+		group.Go(func() { send(3, 1) })
+		synctest.Wait()
+		send(5, 11) // too large to be held
+		group.Wait()
+		require.Equal(t, []int64{1, 3, 4, 5}, sent.steps)
+	})
+}
+
+// Nobody waits for long for one who does not set out, nor for one whose client
+// has left.
+func TestDeparturesDoNotStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := New(fixed())
+		require.NoError(t, err)
+		first, err := b.Admit(t.Context(), Request{Number: 1})
+		require.NoError(t, err)
+		first.Release()
+		var sent journey
+		var group sync.WaitGroup
+		reason := errors.New("the client went away")
+		gone, cancel := context.WithCancelCause(t.Context())
+		for n := int64(3); n <= 6; n++ {
+			ctx := t.Context()
+			if n == 4 {
+				ctx = gone
+			}
+			group.Go(func() {
+				slot, err := b.Admit(ctx, Request{Number: n})
+				if n == 4 {
+					assert.ErrorIs(t, err, reason)
+					return
+				}
+				assert.NoError(t, err)
+				sent.add(n)
+				slot.Release()
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		stuck, err := b.Admit(t.Context(), Request{Number: 2})
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Empty(t, sent.steps, "they go behind 2")
+		cancel(reason)
+		group.Wait()
+		require.Equal(t, maxStall, time.Since(start))
+		slices.Sort(sent.steps)
+		require.Equal(t, []int64{3, 5, 6}, sent.steps)
+		require.Equal(t, 1, b.Stats().InFlight)
+		stuck.Sent() // its turn is long over
+		stuck.Release()
+		require.Zero(t, b.Stats().InFlight)
+		require.True(t, b.line.idle())
+	})
+}

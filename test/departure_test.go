@@ -1,0 +1,84 @@
+package test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// singleFile is a model server that takes requests in the order in which their
+// bytes come, as those do that run an event loop. Its goroutines would make Go's
+// own take them in another one.
+const singleFile = `
+const order = [];
+const server = require('http').createServer((q, s) => {
+  if (q.url === '/order') { s.end(order.join(' ')); return; }
+  if (q.url === '/generate') order.push(q.headers['x-number']);
+  q.resume();
+  q.on('end', () => s.end('{}'));
+}).listen(0, '127.0.0.1', () => console.log(server.address().port));`
+
+func startSingleFile(t *testing.T) (url string) {
+	t.Helper()
+	cmd := exec.Command(need(t, "node", "nodejs"), "-e", singleFile)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	port, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	return "http://127.0.0.1:" + strings.TrimSpace(port)
+}
+
+// Requests held behind one gap reach the model server in their order, and not
+// only leave the buffer in it. Woken all at once, two thirds of them overtook
+// another; the rest is the operating system's doing.
+func TestHeldRequestsArriveInOrder(t *testing.T) {
+	s := newSigner(t)
+	model := startSingleFile(t)
+	u := start(t, env{
+		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": testURL, "USHER_PUBLIC_KEY": s.public(),
+		"USHER_UPSTREAM_URL": model, "USHER_REORDER_HOLD": "10s", "USHER_REORDER_MAX_HOLD": "10s",
+	}).ready()
+	var clients sync.WaitGroup
+	send := func(n int64) {
+		clients.Go(func() { u.do("POST", "/generate", s.numbered(n).flat(""), http.Header{"X-Number": {itoa(int(n))}}) })
+	}
+	send(0)
+	clients.Wait()
+	const rounds, held = 20, 9
+	for first := int64(1); first < rounds*(held+1); first += held + 1 {
+		for k := int64(held); k > 0; k-- {
+			send(first + k)
+			require.Eventually(t, func() bool { return u.metric("usher_waiting") == float64(held+1-k) }, patience, time.Millisecond)
+		}
+		send(first)
+		clients.Wait()
+	}
+	resp, err := http.Get(model + "/order")
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	order := strings.Fields(string(text))
+	require.Len(t, order, rounds*(held+1)+1)
+	reordered, highest := 0, -1
+	for _, word := range order {
+		n, err := strconv.Atoi(word)
+		require.NoError(t, err)
+		if n < highest {
+			reordered++ // RFC 4737, section 3.3
+		}
+		highest = max(highest, n)
+	}
+	require.Less(t, reordered, len(order)/5, fmt.Sprint(order))
+}
