@@ -1,0 +1,142 @@
+// Package check holds the deployment files against the real schemas, and
+// against what they promise.
+package check
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/yannh/kubeconform/pkg/validator"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"github.com/usher-sidecar/usher/config"
+)
+
+// build is what kubectl kustomize prints.
+func build(t *testing.T, dir string) []byte {
+	t.Helper()
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	require.NoError(t, err)
+	text, err := resources.AsYaml()
+	require.NoError(t, err)
+	return text
+}
+
+func TestManifestsFitTheirSchemas(t *testing.T) {
+	v, err := validator.New([]string{"schemas/{{.ResourceKind}}{{.KindSuffix}}.json"}, validator.Opts{Strict: true})
+	require.NoError(t, err)
+	for dir, want := range map[string][]string{
+		"../kubernetes/base": {"ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodMonitor"},
+		"../kubernetes/keda": {"ConfigMap", "Deployment", "NetworkPolicy", "PodMonitor", "ScaledObject"},
+	} {
+		var kinds []string
+		for _, result := range v.Validate(dir, io.NopCloser(bytes.NewReader(build(t, dir)))) {
+			require.NoError(t, result.Err, "%s", result.Resource.Bytes)
+			require.Equal(t, validator.Valid, result.Status)
+			signature, err := result.Resource.Signature()
+			require.NoError(t, err)
+			kinds = append(kinds, signature.Kind)
+		}
+		slices.Sort(kinds)
+		require.Equal(t, want, kinds)
+	}
+	// A schema that lets everything pass would prove nothing.
+	wrong := bytes.Replace(build(t, "../kubernetes/base"), []byte("restartPolicy: Always"), []byte("restartPolici: Always"), 1)
+	faults := 0
+	for _, result := range v.Validate("", io.NopCloser(bytes.NewReader(wrong))) {
+		if result.Status == validator.Invalid {
+			faults++
+		}
+	}
+	require.Equal(t, 1, faults)
+}
+
+// A manifest is as much of a Deployment and a ConfigMap as is looked at here.
+type manifest struct {
+	Kind string
+	Data map[string]string
+	Spec struct {
+		Template struct {
+			Spec struct {
+				TerminationGracePeriodSeconds int
+				InitContainers, Containers    []container
+			}
+		}
+	}
+}
+
+type container struct {
+	Name, RestartPolicy                         string
+	Args                                        []string
+	Env                                         []struct{ Name string }
+	StartupProbe, LivenessProbe, ReadinessProbe *struct{ HTTPGet struct{ Path string } }
+	Lifecycle                                   struct {
+		PreStop struct{ Exec struct{ Command []string } }
+	}
+}
+
+// The promises of the base: probes that cannot deadlock, a drain before the
+// model server ends, periods that add up, and a model server on loopback.
+func TestWorkerManifest(t *testing.T) {
+	var usher, model container
+	var grace int
+	var settings map[string]string
+	for document := range strings.SplitSeq(string(build(t, "../kubernetes/base")), "\n---\n") {
+		var m manifest
+		require.NoError(t, yaml.Unmarshal([]byte(document), &m))
+		switch m.Kind {
+		case "ConfigMap":
+			settings = m.Data
+		case "Deployment":
+			usher, model = m.Spec.Template.Spec.InitContainers[0], m.Spec.Template.Spec.Containers[0]
+			grace = m.Spec.Template.Spec.TerminationGracePeriodSeconds
+		}
+	}
+	require.Equal(t, "Always", usher.RestartPolicy)
+	require.Equal(t, "/livez", usher.StartupProbe.HTTPGet.Path)
+	require.Equal(t, "/livez", usher.LivenessProbe.HTTPGet.Path)
+	require.Equal(t, "/readyz", usher.ReadinessProbe.HTTPGet.Path)
+	stop := strings.Join(model.Lifecycle.PreStop.Exec.Command, " ")
+	require.Contains(t, stop, "/drain")
+	require.Contains(t, stop, "method='POST'")
+	require.Contains(t, strings.Join(model.Args, " "), "--host 127.0.0.1")
+	require.Equal(t, "http://127.0.0.1:8000", settings["USHER_UPSTREAM_URL"])
+
+	drain := seconds(t, settings["USHER_DRAIN_DELAY"]) + seconds(t, settings["USHER_DRAIN_TIMEOUT"])
+	require.Contains(t, stop, "timeout=130")
+	require.LessOrEqual(t, drain, 130.0-5, "preStop waits for the drain")
+	require.GreaterOrEqual(t, grace, 130+20, "and the model server has time after it")
+
+	for _, e := range usher.Env {
+		settings[e.Name] = ""
+	}
+	requireKnown(t, settings)
+}
+
+func seconds(t *testing.T, text string) float64 {
+	t.Helper()
+	d, err := time.ParseDuration(text)
+	require.NoError(t, err)
+	return d.Seconds()
+}
+
+// requireKnown fails for a variable that Usher would not read.
+func requireKnown[V any](t *testing.T, variables map[string]V) {
+	t.Helper()
+	known := map[string]bool{}
+	for _, s := range config.Settings() {
+		known[s.Name] = true
+	}
+	for name := range variables {
+		if strings.HasPrefix(name, "USHER_") {
+			require.True(t, known[name], "%s is no setting", name)
+		}
+	}
+}

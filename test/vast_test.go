@@ -1,0 +1,180 @@
+package test
+
+import (
+	"bufio"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// startVast runs the start script as a rented machine does, until it listens.
+func startVast(t *testing.T, variables env) (public, dir string, stop func(os.Signal) int) {
+	t.Helper()
+	need(t, "bash", "bash")
+	dir = t.TempDir()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, free.Close())
+	cmd := exec.Command("bash", "../deploy/vast/start_server.sh")
+	cmd.Env = env{
+		"BACKEND": "tgi", "WORKSPACE_DIR": dir, "CERT_DIR": dir, "USHER_BIN": binary, "WORKER_PORT": port,
+		"PUBLIC_IPADDR": "203.0.113.7", "VAST_TCP_PORT_" + port: "41234", "CONTAINER_ID": "17",
+		"USHER_ADMIN_ADDR": "127.0.0.1:0", "USHER_DRAIN_DELAY": "0s", "USHER_HEALTH_INTERVAL": "200ms",
+	}.with(variables).list()
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	ended := make(chan struct{})
+	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGTERM); <-ended })
+	said := make(chan string, 1)
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			var line struct{ Msg, Public string }
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
+				said <- strings.Replace(line.Public, "[::]", "127.0.0.1", 1)
+			}
+		}
+		_ = cmd.Wait()
+	}()
+	select {
+	case public = <-said:
+	case <-ended:
+		log, _ := os.ReadFile(filepath.Join(dir, "usher.log"))
+		require.FailNow(t, "it ended", "%s", log)
+	case <-time.After(patience):
+		require.FailNow(t, "it does not listen")
+	}
+	return public, dir, func(s os.Signal) int {
+		_ = cmd.Process.Signal(s)
+		<-ended
+		return cmd.ProcessState.ExitCode()
+	}
+}
+
+// The start script puts Usher where the Python worker was: the same variables,
+// and tickets for the address that they make.
+func TestVastStartScript(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, nil)
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/pubkey/" {
+			_, _ = io.WriteString(w, s.public())
+		}
+	}))
+	defer keys.Close()
+	public, dir, stop := startVast(t, env{
+		"REPORT_ADDR": keys.URL, "USE_SSL": "false", "USHER_ENDPOINT": testEndpoint,
+		"MODEL_SERVER_URL": strings.Replace(m.URL, "127.0.0.1", "0.0.0.0", 1),
+	})
+	there := s.signed(ticket{
+		"cost": "256.0", "endpoint": quote(testEndpoint), "reqnum": "1", "url": quote("http://203.0.113.7:41234"),
+	}, "cost", "endpoint", "reqnum", "url")
+	require.Eventually(t, func() bool {
+		resp, err := http.Get("http://" + public + "/health")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, patience, 10*time.Millisecond)
+	resp, err := http.Post("http://"+public+"/generate", "application/json", strings.NewReader(string(there.flat(`"inputs":"a"`))))
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.FileExists(t, filepath.Join(dir, "usher.window"))
+	require.Zero(t, stop(syscall.SIGTERM), "it drains")
+}
+
+// With USE_SSL it has a certificate signed for a new key, where there is none,
+// and keeps the one that is there.
+func TestVastCertificate(t *testing.T) {
+	need(t, "openssl", "openssl")
+	need(t, "curl", "curl")
+	s := newSigner(t)
+	m := newModel(t, nil)
+	signed := 0
+	authority := httptest.NewTLSServer(http.NotFoundHandler()) // for its key
+	defer authority.Close()
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		block, _ := pem.Decode(body)
+		if block == nil || r.URL.Query().Get("instance_id") != "17" {
+			http.Error(w, "no request", http.StatusBadRequest)
+			return
+		}
+		request, err := x509.ParseCertificateRequest(block.Bytes)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		signed++
+		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: request.Subject, NotAfter: time.Now().Add(time.Hour),
+		}, authority.Certificate(), request.PublicKey, authority.TLS.Certificates[0].PrivateKey)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}))
+	defer provider.Close()
+	variables := env{
+		"SIGN_URL": provider.URL, "USHER_ENDPOINT": testEndpoint, "USHER_PUBLIC_KEY": s.public(),
+		"REPORT_ADDR": "", "MODEL_SERVER_URL": m.URL,
+	}
+	shared := t.TempDir()
+	for range 2 {
+		public, _, stop := startVast(t, variables.with(env{"CERT_DIR": shared}))
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		resp, err := client.Get("https://" + public + "/ping")
+		require.NoError(t, err)
+		require.Equal(t, "CN=pyworker.vast.ai,ST=CA,C=US", resp.TLS.PeerCertificates[0].Subject.String())
+		_ = resp.Body.Close()
+		client.CloseIdleConnections()
+		require.Zero(t, stop(syscall.SIGTERM))
+	}
+	require.Equal(t, 1, signed)
+}
+
+// What is missing is said at once, with the status of a wrong setting.
+func TestVastFaults(t *testing.T) {
+	need(t, "bash", "bash")
+	for name, tt := range map[string]struct {
+		variables env
+		says      string
+	}{
+		"no backend":  {env{"BACKEND": ""}, "BACKEND must be set"},
+		"unknown":     {env{"BACKEND": "comfyui"}, "BACKEND=comfyui is not known"},
+		"unsecured":   {env{"UNSECURED": "true"}, "UNSECURED=true is not offered"},
+		"no binary":   {env{"USHER_BIN": "/nowhere/usher"}, "set USHER_BIN, or USHER_URL"},
+		"no endpoint": {env{"USE_SSL": "false"}, "USHER_ENDPOINT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("bash", "../deploy/vast/start_server.sh")
+			cmd.Env = env{"BACKEND": "tgi", "WORKSPACE_DIR": t.TempDir(), "USHER_BIN": binary}.with(tt.variables).list()
+			said, err := cmd.CombinedOutput()
+			require.Error(t, err)
+			require.Equal(t, 2, cmd.ProcessState.ExitCode())
+			require.Contains(t, string(said), tt.says)
+		})
+	}
+}
