@@ -1,0 +1,95 @@
+package status
+
+import (
+	"time"
+)
+
+// A history is the last points, and the counts a minute back.
+type history struct {
+	points [historyPoints]Point
+	size   int // of points, the oldest first, from next on when full
+	next   int
+
+	totals  [minutePoints + 1][]uint64  // by outcome, the newest at now
+	latency [minutePoints + 1]latencies // likewise
+	now     int
+	filled  int // steps of the minute that are there
+}
+
+// latencies are the histograms at one moment.
+type latencies struct{ firstByte, tokenGap, hold, queue counts }
+
+func (l *latencies) read(r *Recorder) {
+	r.FirstByte.read(&l.firstByte)
+	r.TokenGap.read(&l.tokenGap)
+	r.Hold.read(&l.hold)
+	r.Queue.read(&l.queue)
+}
+
+// A Point is one step of the charts.
+type Point struct {
+	At        int64     `json:"at"`    // its end, Unix seconds
+	Rates     []float64 `json:"rates"` // requests a second by class, in the order of Classes
+	FirstByte Quantiles `json:"first_byte"`
+	TokenGap  Quantiles `json:"token_gap"`
+	Wait      Quantiles `json:"wait"` // for a missing number or for a slot, whichever was longer
+	InFlight  int       `json:"in_flight"`
+	Waiting   int       `json:"waiting"`
+	Hold      float64   `json:"hold"`      // seconds
+	Reordered float64   `json:"reordered"` // share
+}
+
+func (h *history) init(outcomes int) {
+	for i := range h.totals {
+		h.totals[i] = make([]uint64, outcomes)
+	}
+}
+
+func (h *history) add(now time.Time, s Sample, r *Recorder) {
+	before := h.now
+	h.now = (h.now + 1) % len(h.totals)
+	h.filled = min(h.filled+1, minutePoints)
+	copy(h.totals[h.now], s.Totals)
+	l, old := &h.latency[h.now], &h.latency[before]
+	l.read(r)
+	p := Point{
+		At: now.Unix(), InFlight: s.InFlight, Waiting: s.Waiting, Hold: s.Hold, Reordered: s.Reordered,
+		Rates:     make([]float64, len(Classes)),
+		FirstByte: between(&old.firstByte, &l.firstByte),
+		TokenGap:  between(&old.tokenGap, &l.tokenGap),
+		Wait:      longer(between(&old.hold, &l.hold), between(&old.queue, &l.queue)),
+	}
+	for i, o := range r.outcomes {
+		p.Rates[o.Class.index()] += float64(s.Totals[i]-h.totals[before][i]) / HistoryStep.Seconds()
+	}
+	h.points[h.next] = p
+	h.next = (h.next + 1) % historyPoints
+	h.size = min(h.size+1, historyPoints)
+}
+
+// back is the place of the counts some steps ago, as far back as there are any.
+func (h *history) back(steps int) int {
+	return (h.now - min(steps, h.filled) + len(h.totals)) % len(h.totals)
+}
+
+// list returns the points, the oldest first.
+func (h *history) list() []Point {
+	list := make([]Point, h.size)
+	for i := range list {
+		list[i] = h.points[(h.next-h.size+i+historyPoints)%historyPoints]
+	}
+	return list
+}
+
+func longer(a, b Quantiles) Quantiles {
+	return Quantiles{Count: max(a.Count, b.Count), P50: max(a.P50, b.P50), P99: max(a.P99, b.P99)}
+}
+
+func (c Class) index() int {
+	for i, known := range Classes {
+		if c == known {
+			return i
+		}
+	}
+	return len(Classes) - 1
+}

@@ -1,0 +1,193 @@
+package status
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Snapshot is everything the pages show, at one moment. Durations are seconds.
+type Snapshot struct {
+	At      time.Time `json:"at"`
+	Version string    `json:"version"`
+	Uptime  float64   `json:"uptime"`
+	Name    string    `json:"name"` // the endpoint group
+	URL     string    `json:"url"`  // this worker's, as signed
+
+	Verdict Verdict  `json:"verdict"`
+	Answers []Answer `json:"answers"`
+
+	Ready  bool    `json:"ready"`
+	Checks []Check `json:"checks"`
+
+	Load     Load     `json:"load"`
+	Now      []Rate   `json:"now"` // requests a second by class, over the last steps
+	Latency  Latency  `json:"latency"`
+	Ordering Ordering `json:"ordering"`
+	Strip    Picture  `json:"strip"`
+
+	Reasons  []Reason  `json:"reasons"`  // that were seen since the start, the most frequent of the last minute first
+	Refusals []Refusal `json:"refusals"` // the last ones, the newest first
+	History  []Point   `json:"history"`
+
+	Key      Key       `json:"key"`
+	Upstream Upstream  `json:"upstream"`
+	Settings []Setting `json:"settings,omitempty"` // secrets masked
+	Warnings []string  `json:"warnings,omitempty"`
+}
+
+// A Check is one thing that readiness needs.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+// Load is how full the sidecar is.
+type Load struct {
+	InFlight     int   `json:"in_flight"`
+	Slots        int   `json:"slots"` // 0: no limit
+	Waiting      int   `json:"waiting"`
+	Held         int   `json:"held"` // of those, for a missing number
+	Capacity     int   `json:"capacity"`
+	WaitingBytes int64 `json:"waiting_bytes"`
+	Connections  int   `json:"connections"`
+}
+
+// A Rate is how many requests ended in a class lately.
+type Rate struct {
+	Class     Class   `json:"class"`
+	PerSecond float64 `json:"per_second"` // over the last steps
+	Minute    uint64  `json:"minute"`     // requests in the last minute
+}
+
+// Latency is that of the last minute.
+type Latency struct {
+	FirstByte Quantiles `json:"first_byte"`
+	TokenGap  Quantiles `json:"token_gap"`
+	Hold      Quantiles `json:"hold"`
+	Queue     Quantiles `json:"queue"`
+}
+
+// Ordering is the reorder buffer in figures; counters are since the start.
+type Ordering struct {
+	Expected  int64   `json:"expected"`
+	Hold      float64 `json:"hold"` // in force
+	Learned   bool    `json:"learned"`
+	MaxHold   float64 `json:"max_hold"`
+	Target    float64 `json:"target"`    // share that may go out of order
+	Reordered float64 `json:"reordered"` // share of the last minutes that did
+	Opened    uint64  `json:"opened"`    // gaps
+	Filled    uint64  `json:"filled"`
+	GivenUp   uint64  `json:"given_up"`
+	Late      uint64  `json:"late"`
+	Restarts  uint64  `json:"restarts"` // times that numbers were taken to start again
+}
+
+// A Reason is why requests are refused, and what to do about it.
+type Reason struct {
+	Code   string `json:"code"`
+	Class  Class  `json:"class"`
+	Minute uint64 `json:"minute"` // in the last minute
+	Total  uint64 `json:"total"`
+	Reason string `json:"reason"`
+	Advice string `json:"advice"`
+}
+
+// Key is the autoscaler's public key.
+type Key struct {
+	Algorithm   string  `json:"algorithm"` // "": none yet
+	Fingerprint string  `json:"fingerprint"`
+	Age         float64 `json:"age"`      // since it was last seen at its source
+	InForce     float64 `json:"in_force"` // since it came into force
+	Source      string  `json:"source"`
+	Error       string  `json:"error"` // of the last try; "": it went well
+	Previous    string  `json:"previous"`
+	PreviousFor float64 `json:"previous_for"` // how much longer that one is accepted
+}
+
+// Upstream is the model server.
+type Upstream struct {
+	Healthy bool   `json:"healthy"`
+	Detail  string `json:"detail"`
+	Address string `json:"address"`
+	Probe   string `json:"probe"`
+}
+
+// A Setting is one variable in force.
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Complete adds what the Recorder knows, and the verdict, to what its owner
+// does.
+func (r *Recorder) Complete(s *Snapshot) {
+	s.Strip = r.Strip.Picture(s.Ordering.Expected)
+	s.Refusals = r.refusals.last()
+	r.readHistory(s)
+	s.judge()
+}
+
+func (r *Recorder) readHistory(s *Snapshot) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := &r.history
+	s.History = h.list()
+	minute, now := h.back(minutePoints), h.now
+	old, l := &h.latency[minute], &h.latency[now]
+	s.Latency = Latency{
+		FirstByte: between(&old.firstByte, &l.firstByte), TokenGap: between(&old.tokenGap, &l.tokenGap),
+		Hold: between(&old.hold, &l.hold), Queue: between(&old.queue, &l.queue),
+	}
+	s.Reasons = s.Reasons[:0]
+	for i, o := range r.outcomes {
+		if total := h.totals[now][i]; total > 0 && o.Class != ClassServed {
+			s.Reasons = append(s.Reasons, Reason{
+				o.Code, o.Class, total - h.totals[minute][i], total, o.Reason, o.Advice,
+			})
+		}
+	}
+	slices.SortStableFunc(s.Reasons, func(a, b Reason) int {
+		switch {
+		case a.Minute != b.Minute:
+			return int(b.Minute) - int(a.Minute)
+		case a.Total != b.Total:
+			return int(b.Total) - int(a.Total)
+		}
+		return strings.Compare(a.Code, b.Code)
+	})
+	s.Now = h.rates(r.outcomes)
+}
+
+// rates are those by class. The mutex is held.
+func (h *history) rates(outcomes []Outcome) []Rate {
+	lately, minute := h.back(ratePoints), h.back(minutePoints)
+	seconds := HistoryStep.Seconds() * float64(max(1, min(ratePoints, h.filled)))
+	list := make([]Rate, len(Classes))
+	for i, c := range Classes {
+		list[i].Class = c
+	}
+	for i, o := range outcomes {
+		rate := &list[o.Class.index()]
+		rate.PerSecond += float64(h.totals[h.now][i]-h.totals[lately][i]) / seconds
+		rate.Minute += h.totals[h.now][i] - h.totals[minute][i]
+	}
+	return list
+}
+
+// news leaves out of a Snapshot what was told before: the settings, the points
+// up to a moment and the refusals up to a number.
+func (s Snapshot) news(at int64, seq uint64) Snapshot {
+	s.Settings, s.Warnings = nil, nil
+	for len(s.History) > 0 && s.History[0].At <= at {
+		s.History = s.History[1:]
+	}
+	for i, refusal := range s.Refusals {
+		if refusal.Seq <= seq {
+			s.Refusals = s.Refusals[:i]
+			break
+		}
+	}
+	return s
+}
