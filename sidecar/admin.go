@@ -17,14 +17,17 @@ func (s *Sidecar) adminServer() *http.Server {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	mux.HandleFunc("POST /drain", s.serveDrain)
-	mux.HandleFunc("GET /{$}", s.serveSummary)
-	return &http.Server{
+	mux.Handle("POST /drain", s.hosts.guardForm(http.HandlerFunc(s.serveDrain)))
+	mux.Handle("/", s.hosts.guard(s.pages.Handler()))
+	server := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
 	}
+	// Shutdown waits for streams, and those of the pages never end by themselves.
+	server.RegisterOnShutdown(s.pages.Close)
+	return server
 }
 
 // serveReady names what fails.
@@ -60,25 +63,4 @@ func (s *Sidecar) serveDrain(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]bool{"drained": true, "cut": s.drain.err != nil})
-}
-
-// serveSummary is the state of things in plain text.
-func (s *Sidecar) serveSummary(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	ready := s.readiness()
-	fmt.Fprintf(w, "usher %s, up %s\n\n", s.version.Number, time.Since(s.started).Round(time.Second))
-	fmt.Fprintf(w, "ready        %t\n", ready.ready())
-	fmt.Fprintf(w, "  key        %s\n", orOK(ready.Key))
-	fmt.Fprintf(w, "  upstream   %s\n", orOK(ready.Upstream))
-	fmt.Fprintf(w, "  draining   %t\n\n", ready.Draining != "")
-
-	b := s.buffer.Stats()
-	fmt.Fprintf(w, "in flight    %d\nwaiting      %d (%d held for a gap), %d bytes\n", b.InFlight, b.Waiting, b.Held, b.WaitingBytes)
-	fmt.Fprintf(w, "expected     %d\nhold         %s\n", b.Expected, b.Hold)
-	fmt.Fprintf(w, "highest      %d\n\n", s.ledger.Stats().Highest)
-	fmt.Fprintln(w, "settings in force")
-	for _, v := range s.cfg.InForce() {
-		fmt.Fprintf(w, "  %-32s %s\n", v.Name, v.Value)
-	}
 }

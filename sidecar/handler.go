@@ -159,7 +159,9 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 	x.reserved = true
 	if x.reservation.Fresh() {
 		s.buffer.Restart()
+		s.recorder.Strip.Restart()
 	}
+	s.recorder.Strip.Came(t.Reqnum)
 	if x.reservation.Reset() {
 		s.log.Warn("the numbers start again: a new replay window", zap.Int64("reqnum", t.Reqnum))
 	}
@@ -197,6 +199,8 @@ func (x *exchange) admit(r reorder.Request) error {
 	slot, err := x.sidecar.buffer.Admit(&x.call, r)
 	x.hold, x.queue = slot.Held(), slot.Queued()
 	if err == nil || x.hold+x.queue > 0 {
+		x.sidecar.recorder.Hold.Observe(x.hold)
+		x.sidecar.recorder.Queue.Observe(x.queue)
 		x.sidecar.metrics.hold.Observe(x.hold.Seconds())
 		x.sidecar.metrics.queue.Observe(x.queue.Seconds())
 	}
@@ -204,6 +208,9 @@ func (x *exchange) admit(r reorder.Request) error {
 		return err
 	}
 	x.slot, x.admitted = slot, true
+	if x.reserved {
+		x.sidecar.recorder.Strip.Ran(x.reqnum)
+	}
 	return nil
 }
 
@@ -294,6 +301,7 @@ func (x *exchange) settle() {
 	x.body.release()
 	now := time.Now()
 	x.sidecar.metrics.observe(&x.record, now)
+	x.tell(now)
 	x.sidecar.logRequest(&x.record, now)
 	x.sidecar.calls.remove(&x.call)
 }

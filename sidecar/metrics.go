@@ -132,6 +132,14 @@ func (c *requestCounters) add(route, outcome string) {
 	c.grid[r*len(c.outcomes)+o].Add(1)
 }
 
+// byOutcome puts the totals of all routes into dst, in the order of outcomes.
+func (c *requestCounters) byOutcome(dst []uint64) {
+	clear(dst)
+	for i := range c.grid {
+		dst[i%len(c.outcomes)] += c.grid[i].Load()
+	}
+}
+
 // Describe implements prometheus.Collector.
 func (c *requestCounters) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 

@@ -199,8 +199,10 @@ func (r *relay) passed(p []byte) {
 	if x.ttfb == 0 {
 		x.ttfb = now.Sub(x.start)
 		x.sidecar.metrics.ttfb.Observe(x.ttfb.Seconds())
+		x.sidecar.recorder.FirstByte.Observe(x.ttfb)
 	} else {
 		x.sidecar.metrics.gap.Observe(now.Sub(r.last).Seconds())
+		x.sidecar.recorder.TokenGap.Observe(now.Sub(r.last))
 	}
 	r.last = now
 	x.bytesOut += int64(len(p))

@@ -20,6 +20,7 @@ import (
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/status"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -63,6 +64,10 @@ type Sidecar struct {
 	prober      *upstream.Prober
 	certificate *certificate // nil without TLS
 	metrics     *metrics
+	recorder    *status.Recorder
+	pages       *status.Pages
+	hosts       hostNames
+	keyFault    atomic.Pointer[string] // of the last try to read the key; nil: it went well
 	calls       *calls
 	drain       *drain
 	flowing     atomic.Int64 // when response bytes last came, Unix nanoseconds
@@ -83,6 +88,8 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		reqnumAlwaysSigned: cfg.SignedFields.AlwaysSigns(crypto.FieldReqnum),
 		keys:               crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
 		metrics:            newMetrics(version, cfg.Routes),
+		recorder:           newRecorder(),
+		hosts:              newHostNames(),
 		calls:              newCalls(),
 	}
 	s.envelopeOptions = envelope.Options{ReqnumOptional: !s.reqnumAlwaysSigned}
@@ -97,6 +104,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		}
 	}
 	s.registerGauges()
+	s.openStatus()
 	return s, nil
 }
 
@@ -177,7 +185,10 @@ func (s *Sidecar) installKey(k *crypto.Key) {
 
 // reportKey notes how a try to read the key went.
 func (s *Sidecar) reportKey(err error) {
+	s.keyFault.Store(nil)
 	if err != nil {
+		text := err.Error()
+		s.keyFault.Store(&text)
 		s.metrics.keyFailures.Inc()
 		s.log.Warn("public key not refreshed; the last good one stays in force", zap.Error(err))
 	}
