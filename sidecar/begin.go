@@ -81,6 +81,9 @@ func (s *Sidecar) serveFault(ctx *fasthttp.RequestCtx, err error) {
 	c.recall(&ctx.Request.Header)
 	x := s.begin(ctx)
 	_ = ctx.SetWriteDeadline(x.start.Add(s.cfg.WriteTimeout))
+	if c.failed != nil {
+		err = c.failed // fasthttp may have made something else of it
+	}
 	fault := faultOf(err, c.midLine)
 	if fault == nil {
 		x.cancel(errClientGone)

@@ -39,7 +39,7 @@ func (b *body) release() {
 }
 
 // read takes the whole body from r, at most limit bytes of it. Errors:
-// errBodyTooLarge, errBodyTimeout, errBodyFraming, errClientGone.
+// errBodyTooLarge, or what r failed with.
 func (b *body) read(r io.Reader, length, limit int) error {
 	b.buf = bodies.Get().(*[]byte)
 	if r == nil {
@@ -59,7 +59,7 @@ func (b *body) read(r io.Reader, length, limit int) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return bodyFault(err)
+			return err
 		}
 	}
 }
@@ -75,8 +75,15 @@ func grow(buf []byte, length, limit int) []byte {
 	return append(make([]byte, 0, size), buf...)
 }
 
-func bodyFault(err error) error {
+// bodyFault says what reading a body failed with. What the connection failed
+// with is the better source: fasthttp hides it in errors about chunks.
+func (c *conn) bodyFault(err error) error {
+	if c.failed != nil {
+		err = c.failed
+	}
 	switch {
+	case errors.Is(err, errBodyTooLarge):
+		return errBodyTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errBodyTimeout
 	case isBreak(err):

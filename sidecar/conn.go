@@ -28,12 +28,23 @@ type conn struct {
 	midLine bool   // the first line of a request has begun, but not ended
 	fresh   bool   // nothing was read since the last write
 	spoke   bool   // something was read once
+
+	guard  wireGuard
+	failed error // what reading failed with; errMalformedWire: the guard has stopped it
 }
 
 // Read notes where in a head fasthttp is: of one that is too large it does not
-// say whether it was the target (414) or the fields (431).
+// say whether it was the target (414) or the fields (431). It ends before what
+// the guard does not let pass.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.failed == errMalformedWire {
+		return 0, errMalformedWire
+	}
 	n, err := c.Conn.Read(p)
+	if ok := c.guard.pass(p[:n]); ok < n {
+		n, err = ok, errMalformedWire
+	}
+	c.failed = err
 	if n > 0 && c.fresh {
 		c.first = p[:n]
 	}

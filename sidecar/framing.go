@@ -17,16 +17,19 @@ const maxHeaderFields = 100
 //
 // Let through by fasthttp and refused here: an unknown HTTP version,
 // Content-Length beside Transfer-Encoding, "Transfer-Encoding: identity",
-// folded lines, lines that end in a bare LF, control bytes in values, bytes
-// outside ASCII in the target, several Host or Expect fields and any number of
-// fields. A bare LF after the request line itself stays: RFC 9112 section 2.2
-// allows it, and no field can hide behind it.
+// folded lines, control bytes in values, bytes outside ASCII in the target,
+// absolute targets of any scheme, several Host or Expect fields and any number
+// of fields. What fasthttp does not keep for this (the ends of lines, and the
+// framing of chunks) is looked at on the wire, by wireGuard.
 func checkFraming(h *fasthttp.RequestHeader) *httpFault {
 	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
 		return &httpFault{fasthttp.StatusHTTPVersionNotSupported, "Use HTTP/1.1"}
 	}
 	if !plainTarget(h.RequestURI()) {
 		return &httpFault{fasthttp.StatusBadRequest, "The request target holds a byte that must be percent-encoded"}
+	}
+	if !plainForm(h.RequestURI()) {
+		return &httpFault{fasthttp.StatusBadRequest, "The request target is neither a path nor an http URL"}
 	}
 	var f fields
 	if fault := f.scan(h.RawHeaders()); fault != nil {
@@ -44,6 +47,20 @@ func plainTarget(target []byte) bool {
 		}
 	}
 	return true
+}
+
+// plainForm tells whether a target, where it is not a path, is in the absolute
+// form that a request to a web server may have (RFC 9112 section 3.2.2), without
+// the user and password that RFC 9110 section 4.2.4 has no place for. What
+// fasthttp lets through of CONNECT and OPTIONS, authority and asterisk, is no route.
+func plainForm(target []byte) bool {
+	scheme, rest, absolute := bytes.Cut(target, []byte("://"))
+	if target[0] == '/' || !absolute {
+		return true
+	}
+	authority, _, _ := bytes.Cut(rest, []byte("/"))
+	return (equalFold(scheme, "http") || equalFold(scheme, "https")) &&
+		len(authority) > 0 && bytes.IndexByte(authority, '@') < 0
 }
 
 // fields counts what decides the framing of a request.
@@ -95,17 +112,28 @@ func (f *fields) field(line []byte) *httpFault {
 		return &httpFault{fasthttp.StatusBadRequest, "A header name shadows one that frames the body"}
 	case equalFold(name, "host"):
 		f.host++
+	case equalFold(name, "expect"):
+		f.expect++
+		f.expectation = value
+	}
+	f.frame(line)
+	return nil
+}
+
+// frame takes what a header line says of the body's end.
+func (f *fields) frame(line []byte) {
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 {
+		return
+	}
+	switch name, value := line[:colon], bytes.Trim(line[colon+1:], " \t"); {
 	case equalFold(name, "content-length"):
 		f.contentLength++
 		f.length = value
 	case equalFold(name, "transfer-encoding"):
 		f.transferEncoding++
 		f.coding = value
-	case equalFold(name, "expect"):
-		f.expect++
-		f.expectation = value
 	}
-	return nil
 }
 
 func (f *fields) judge(http11 bool) *httpFault {

@@ -67,7 +67,7 @@ func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 	s := x.sidecar
 	// 5: the size, while the body comes in.
 	if err := x.body.read(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), s.cfg.MaxBodyBytes); err != nil {
-		return err
+		return x.conn.bodyFault(err)
 	}
 	x.bytesIn = int64(len(x.body.bytes()))
 	// 6, 7: open the envelope.

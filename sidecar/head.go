@@ -30,14 +30,28 @@ func (s *Sidecar) headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig
 			h.Set(verdictHeader, verdictTooLarge)
 		}
 	default:
+		if !endsKnown(h) {
+			h.SetConnectionClose()
+		}
 		return fasthttp.RequestConfig{}
 	}
-	if h.ContentLength() != 0 || len(h.Peek(fasthttp.HeaderExpect)) > 0 {
+	if !endsKnown(h) || h.ContentLength() > 0 || h.ContentLength() == -1 || len(h.Peek(fasthttp.HeaderExpect)) > 0 {
 		h.SetConnectionClose()
 	}
 	h.SetContentLength(0)
 	h.Del(fasthttp.HeaderExpect)
 	return fasthttp.RequestConfig{}
+}
+
+// endsKnown tells whether client and server will agree on where an acceptable
+// request ends. fasthttp leaves the body of GET and HEAD in the connection, to be
+// read as the next request; and a POST without a length has no body by RFC 9112
+// section 6.3, but its client may well think that it has.
+func endsKnown(h *fasthttp.RequestHeader) bool {
+	if h.IsGet() || h.IsHead() {
+		return h.ContentLength() == 0 || h.ContentLength() == -2
+	}
+	return h.ContentLength() != -2 || !h.IsPost()
 }
 
 // verdict repeats for the handler what headReceived found.
