@@ -50,8 +50,7 @@ func TestFileIsForOneWorker(t *testing.T) {
 	}
 }
 
-// Every byte of the file is checked: whichever is changed, the file is refused,
-// or what it says is still right.
+// Every byte of the file is checked: whichever is changed, the file is refused.
 func TestDamage(t *testing.T) {
 	cfg := stateFile(t)
 	l := open(t, cfg)
@@ -63,7 +62,6 @@ func TestDamage(t *testing.T) {
 	require.NoError(t, l.Close())
 	good, err := os.ReadFile(cfg.Path)
 	require.NoError(t, err)
-	refused := 0
 	for i := range good {
 		if i > pageSize+64 && i%7 != 0 && good[i] == 0 {
 			continue // a sample of the padding is enough
@@ -71,20 +69,10 @@ func TestDamage(t *testing.T) {
 		bad := append([]byte(nil), good...)
 		bad[i] ^= byte(1 << (i % 8))
 		require.NoError(t, os.WriteFile(cfg.Path, bad, 0o600))
-		l, err := Open(cfg)
-		if err != nil {
-			refused++
-			require.ErrorIs(t, err, ErrDamaged, "byte %d", i)
-			require.ErrorContains(t, err, cfg.Path)
-			continue
-		}
-		// One word of the twofold state may be outvoted by the other three.
-		require.EqualValues(t, 148, l.Stats().Highest, "byte %d", i)
-		require.ErrorIs(t, l.Check(148, key(1)), ErrReplayed)
-		require.NoError(t, l.Check(147, key(1)))
-		require.NoError(t, l.Close())
+		_, err := Open(cfg)
+		require.ErrorIs(t, err, ErrDamaged, "byte %d", i)
+		require.ErrorContains(t, err, cfg.Path)
 	}
-	require.Greater(t, refused, pageSize)
 
 	for name, content := range map[string][]byte{
 		"empty": nil, "short": good[:pageSize], "cut": good[:len(good)-1], "long": append(good, 0), "other": []byte(strings.Repeat("x", len(good))),
@@ -201,38 +189,4 @@ func TestSIGKILL(t *testing.T) {
 		require.NoError(t, l.Close())
 	}
 	require.Positive(t, last)
-}
-
-// FuzzOpen feeds bytes as a state file: no panic, and nothing is taken for good
-// that was not made so.
-func FuzzOpen(f *testing.F) {
-	cfg := Config{Window: 40, Path: filepath.Join(f.TempDir(), "window")}
-	l, err := Open(cfg)
-	require.NoError(f, err)
-	l.Rotate(key(1))
-	r, err := l.Reserve(key(1), 7)
-	require.NoError(f, err)
-	r.Commit()
-	require.NoError(f, l.Close())
-	good, err := os.ReadFile(cfg.Path)
-	require.NoError(f, err)
-	f.Add(0, byte(1))
-	f.Add(pageSize, byte(0xff))
-	f.Add(2*pageSize+8, byte(3))
-	f.Fuzz(func(t *testing.T, at int, flip byte) {
-		bad := append([]byte(nil), good...)
-		if at < 0 || at >= len(bad) {
-			return
-		}
-		bad[at] ^= flip
-		path := filepath.Join(t.TempDir(), "window")
-		require.NoError(t, os.WriteFile(path, bad, 0o600))
-		l, err := Open(Config{Window: 40, Path: path})
-		if err != nil {
-			require.ErrorIs(t, err, ErrDamaged)
-			return
-		}
-		require.EqualValues(t, 7, l.Stats().Highest)
-		require.NoError(t, l.Close())
-	})
 }

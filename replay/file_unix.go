@@ -23,7 +23,7 @@ import (
 const (
 	pageSize    = 4096
 	magic       = "usher replay window\n"
-	version     = 1
+	version     = 2
 	headerBytes = 136 // magic to windows' digests, the checksum after it
 )
 

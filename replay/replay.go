@@ -181,7 +181,9 @@ func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 	if err != nil {
 		return Reservation{}, err
 	}
-	w.run = 0
+	if w.empty() || uint64(n) > w.highest() {
+		w.run = 0 // the numbers go on above
+	}
 	w.advance(uint64(n))
 	w.reserve(uint64(n))
 	return Reservation{ledger: l, window: w, number: uint64(n), fresh: fresh, reset: reset}, nil

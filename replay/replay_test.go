@@ -106,10 +106,12 @@ func TestResetAfter(t *testing.T) {
 	}
 	_, err = try(1001) // one above ends the run
 	require.NoError(t, err)
-	for _, n := range []int64{1, 2, 2, 5} { // 2 again begins a new run
+	for _, n := range []int64{1, 2, 2, 1, 5, 5} { // 2 again does not count, 1 again begins a new run
 		_, err = try(n)
 		require.ErrorIs(t, err, ErrStale)
 	}
+	_, err = try(995) // a straggler inside the window is not above it
+	require.NoError(t, err)
 	fresh, err := try(6)
 	require.NoError(t, err)
 	require.True(t, fresh)

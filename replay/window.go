@@ -8,17 +8,21 @@ import (
 )
 
 // A window keeps its lasting part in words, which are ordinary memory or the
-// mapping of the state file: a header of slotWords and a ring of words, each
-// with 32 numbers' bits, set when they are spent, and a check of those bits.
+// mapping of the state file: a header of slotWords and a ring. Each word holds 32
+// bits, and above them a check of those and of the word's place, so that a word
+// that was changed by anybody else is known by itself, and a change that was
+// stopped half-way is not taken for damage. A word of the ring has 32 numbers'
+// bits, set when they are spent.
+//
 // Every change is a sequence of aligned 64-bit stores, ordered so that after any
 // of them a reader of the words finds no spent number free, no free number
 // spent, and nothing that looks damaged. A SIGKILL can stop the stores, but not
 // undo or reorder them.
 //
-// The header's words: the state twice, each time the value and its check; the
-// key, and its check. The state is 0 for no window, 1 for an empty one, h+2 for
-// the highest number h. It changes by four stores, the first pair before the
-// second; readState says what may be found on the way.
+// The header's words: the state twice, each time its upper half and its lower
+// one; the key. The state is 0 for no window, 1 for an empty one, h+2 for the
+// highest number h. It changes by four stores, the first pair before the second;
+// readState says what may be found on the way.
 //
 // The ring has at least one word more than the window needs. Moving the window
 // up to n goes word by word: the word after the highest number's lies outside
@@ -42,11 +46,14 @@ type window struct {
 
 // Words of a window's header.
 const (
-	wordState    = 0
-	wordKey      = 4
-	wordKeyCheck = 8
-	slotWords    = 16
+	wordState  = 0
+	wordKey    = 4
+	wordUnused = 12
+	slotWords  = 16
 )
+
+// headPlace is the place of the header's first word, above all of a ring's.
+const headPlace = 1 << 30
 
 const (
 	stateNone  = 0
@@ -62,28 +69,6 @@ const blockBits = 32
 func ringBlocks(size int) int {
 	need := (uint64(size)+blockBits-1)/blockBits + 2
 	return 1 << bits.Len64(need-1)
-}
-
-// blank fills words with no window at all.
-func blank(words []uint64) {
-	clear(words[:slotWords])
-	words[wordState+1], words[wordState+3] = check(stateNone), check(stateNone)
-	for i := range words[slotWords:] {
-		words[slotWords+i] = sealed(i, 0)
-	}
-}
-
-// check guards against accident, not malice: it is the finaliser of splitmix64.
-func check(v uint64) uint64 {
-	v += 0x9e3779b97f4a7c15
-	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
-	v = (v ^ v>>27) * 0x94d049bb133111eb
-	return v ^ v>>31
-}
-
-// sealed is a word of the ring: its place's bits, and above them their check.
-func sealed(place int, bits uint32) uint64 {
-	return check(uint64(place)<<32|uint64(bits))&^0xffffffff | uint64(bits)
 }
 
 // newWindow makes no window yet in fresh memory.
@@ -105,29 +90,15 @@ func (w *window) store(i int, v uint64) {
 	atomic.StoreUint64(&w.words[i], v)
 }
 
+// setHead replaces the bits of a word of the header.
+func (w *window) setHead(i int, bits uint32) { w.store(i, sealed(headPlace+i, bits)) }
+
 // setState changes the state.
 func (w *window) setState(v uint64) {
 	w.now = v
-	w.store(wordState, v)
-	w.store(wordState+1, check(v))
-	w.store(wordState+2, v)
-	w.store(wordState+3, check(v))
-}
-
-// readState reads the state as setState may have left it after any of its
-// stores. One damaged word of the four is either found or outvoted.
-func readState(words []uint64) (uint64, error) {
-	first, second := words[wordState], words[wordState+2]
-	firstGood, secondGood := words[wordState+1] == check(first), words[wordState+3] == check(second)
-	switch {
-	case firstGood && secondGood:
-		return first, nil // or the change stopped half-way, with the first pair new
-	case secondGood && words[wordState+1] == check(second):
-		return second, nil // it stopped after its first store
-	case firstGood && first == second:
-		return first, nil // it stopped before its last store
+	for i := range 4 {
+		w.setHead(wordState+i, uint32(v>>(32*(1-i%2))))
 	}
-	return 0, fmt.Errorf("%w: its highest number fails its check", ErrDamaged)
 }
 
 func (w *window) valid() bool     { return w.now != stateNone }
@@ -139,24 +110,15 @@ func (w *window) is(key Fingerprint) bool {
 	if !w.valid() {
 		return false
 	}
-	for i := range 4 {
-		if w.words[wordKey+i] != keyWord(key, i) {
+	for i := range wordUnused - wordKey {
+		if uint32(w.words[wordKey+i]) != keyPart(key, i) {
 			return false
 		}
 	}
 	return true
 }
 
-func keyWord(key Fingerprint, i int) uint64 { return binary.BigEndian.Uint64(key[8*i:]) }
-
-// keyCheck is the check of the key that stands in the words.
-func keyCheck(words []uint64) uint64 {
-	var sum uint64
-	for _, v := range words[wordKey : wordKey+4] {
-		sum = check(sum ^ v)
-	}
-	return sum
-}
+func keyPart(key Fingerprint, i int) uint32 { return binary.BigEndian.Uint32(key[4*i:]) }
 
 // renew makes the words an empty window of key. While they are changed they are
 // no window at all. Reservations of the old window find it gone.
@@ -165,10 +127,9 @@ func (w *window) renew(key Fingerprint) *window {
 	for i := range w.ring {
 		w.store(slotWords+i, sealed(i, 0))
 	}
-	for i := range 4 {
-		w.store(wordKey+i, keyWord(key, i))
+	for i := range wordUnused - wordKey {
+		w.setHead(wordKey+i, keyPart(key, i))
 	}
-	w.store(wordKeyCheck, keyCheck(w.words))
 	w.setState(stateEmpty)
 	return &window{words: w.words, size: w.size, ring: w.ring, now: stateEmpty, reserved: make(map[uint64]struct{})}
 }
@@ -257,12 +218,13 @@ func (w *window) spend(n uint64) {
 func (w *window) release(n uint64) { delete(w.reserved, n) }
 
 // restarts counts a verified number below the window and tells whether it ends
-// a run of k.
+// a run of k. The same number again, which a client sends that tries again,
+// neither counts nor ends the run.
 func (w *window) restarts(n uint64, k int) bool {
-	if k == 0 {
+	switch {
+	case k == 0 || w.run > 0 && n == w.runLast:
 		return false
-	}
-	if w.run == 0 || n <= w.runLast {
+	case w.run > 0 && n < w.runLast:
 		w.run = 0
 	}
 	w.run++
@@ -271,7 +233,7 @@ func (w *window) restarts(n uint64, k int) bool {
 }
 
 // load takes the state from words that come from a file, and checks them all:
-// those that are not used are clear, each place fits its check, and nothing
+// those that are not used are clear, each other fits its check, and nothing
 // above the highest number is spent.
 func (w *window) load() (err error) {
 	if w.now, err = readState(w.words); err != nil {
@@ -280,8 +242,10 @@ func (w *window) load() (err error) {
 	if w.now > stateBase+1<<63-1 {
 		return fmt.Errorf("%w: its highest number is out of range", ErrDamaged)
 	}
-	if w.valid() && w.words[wordKeyCheck] != keyCheck(w.words) {
-		return fmt.Errorf("%w: its key fails its check", ErrDamaged)
+	for i := wordKey; i < wordUnused; i++ {
+		if w.words[i] != sealed(headPlace+i, uint32(w.words[i])) {
+			return fmt.Errorf("%w: its key fails its check", ErrDamaged)
+		}
 	}
 	for i, word := range w.ring {
 		if word != sealed(i, uint32(word)) {
@@ -291,7 +255,7 @@ func (w *window) load() (err error) {
 			return fmt.Errorf("%w: an empty window has spent numbers", ErrDamaged)
 		}
 	}
-	for _, word := range w.words[wordKeyCheck+1 : slotWords] {
+	for _, word := range w.words[wordUnused:slotWords] {
 		if word != 0 {
 			return fmt.Errorf("%w: bytes where none belong", ErrDamaged)
 		}

@@ -1,0 +1,65 @@
+package replay
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// smallDisk is a file system of 64 KiB, where the test may make one.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("no file system of its own: %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir
+}
+
+// A full disk is found out when the file is made, and leaves nothing behind; one
+// that fills up later harms nobody, because every byte has its place by then.
+func TestDiskFull(t *testing.T) {
+	dir := smallDisk(t)
+	fill := filepath.Join(dir, "fill")
+	require.NoError(t, os.WriteFile(fill, make([]byte, 56<<10), 0o600))
+	cfg := Config{Window: 8192, Path: filepath.Join(dir, "window")}
+	_, err := Open(cfg)
+	require.ErrorIs(t, err, unix.ENOSPC)
+	require.ErrorContains(t, err, cfg.Path)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "half a file was left behind")
+
+	require.NoError(t, os.Remove(fill))
+	l := open(t, cfg)
+	require.Error(t, os.WriteFile(fill, make([]byte, 1<<20), 0o600), "the disk is full now")
+	for n := int64(0); n < 50_000; n += 5 {
+		r, err := l.Reserve(key(1), n)
+		require.NoError(t, err)
+		r.Commit()
+	}
+	require.NoError(t, l.Close())
+	l = open(t, cfg)
+	require.ErrorIs(t, l.Check(49_995, key(1)), ErrReplayed)
+	require.NoError(t, l.Check(49_994, key(1)))
+	require.NoError(t, l.Close())
+}
+
+func TestReadOnly(t *testing.T) {
+	dir := smallDisk(t)
+	cfg := Config{Window: 64, Path: filepath.Join(dir, "window")}
+	require.NoError(t, open(t, cfg).Close())
+	require.NoError(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	_, err := Open(cfg)
+	require.ErrorIs(t, err, unix.EROFS)
+	require.ErrorContains(t, err, cfg.Path)
+	missing := cfg
+	missing.Path += "2"
+	_, err = Open(missing)
+	require.ErrorIs(t, err, unix.EROFS)
+	require.ErrorContains(t, err, missing.Path)
+}
