@@ -8,11 +8,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,15 +21,22 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 )
 
-// publicKey makes a key's text.
+// publicKey is a key's text, always the same.
 func publicKey(t testing.TB) string {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	text, err := makeKey()
 	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
-	require.NoError(t, err)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	return text
 }
+
+var makeKey = sync.OnceValues(func() (string, error) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
+})
 
 // base is the least that is accepted.
 func base(key string) []string {
@@ -160,7 +167,7 @@ func TestFaults(t *testing.T) {
 		"USHER_PUBLIC_KEY_GRACE=-1s":                         `USHER_PUBLIC_KEY_GRACE: -1s is too short; it must be at least 0s`,
 		"USHER_PUBLIC_KEY_SHA256=abc":                        `USHER_PUBLIC_KEY_SHA256: wants the 64 hex digits of a SHA-256`,
 		"USHER_PUBLIC_KEY_SHA256=" + strings.Repeat("0", 64): `not that of USHER_PUBLIC_KEY_SHA256`,
-		"USHER_SIGNED_FIELDS=cost,prompt":                    `USHER_SIGNED_FIELDS: not a list of signed fields: "prompt" is not one of cost, endpoint, reqnum, request_idx, url`,
+		"USHER_SIGNED_FIELDS=cost,prompt":                    `USHER_SIGNED_FIELDS: not a list of signed fields: "prompt" is neither auto nor one of cost, endpoint, reqnum, request_idx, url`,
 		"USHER_UPSTREAM_URL=https://model":                   `USHER_UPSTREAM_URL: wants http://host:port or unix:/path`,
 		"USHER_UPSTREAM_URL=unix:model.sock":                 `USHER_UPSTREAM_URL: "unix:model.sock" has no absolute path after unix:`,
 		"USHER_UPSTREAM_AUTHORIZATION=Bearer secret\x01":     `USHER_UPSTREAM_AUTHORIZATION: holds a byte that a header cannot carry`,
@@ -231,6 +238,31 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	require.Contains(t, err.Error(), "7 wrong or missing setting(s)")
 }
 
+// What is wrong is named once, by the variable in which it stands.
+func TestFaultsOfFallbacks(t *testing.T) {
+	for _, tt := range []struct {
+		environ []string
+		named   []string
+	}{
+		{[]string{"USE_SSL=maybe"}, []string{"USE_SSL", "USHER_WORKER_URL"}},
+		{[]string{"WORKER_PORT=99999"}, []string{"WORKER_PORT", "USHER_WORKER_URL"}},
+		{[]string{"PUBLIC_IPADDR=203.0.113.7"}, []string{"USHER_WORKER_URL"}},
+		{[]string{"PUBLIC_IPADDR=203.0.113.7", "VAST_TCP_PORT_3000=abc"}, []string{"VAST_TCP_PORT_3000"}},
+		{[]string{"PUBLIC_IPADDR=203.0.113.7", "VAST_TCP_PORT_3000=0"}, []string{"VAST_TCP_PORT_3000"}},
+		{[]string{"PUBLIC_IPADDR=a/b?c", "VAST_TCP_PORT_3000=1"}, []string{"PUBLIC_IPADDR"}},
+		{[]string{"PUBLIC_IPADDR=user@host", "VAST_TCP_PORT_3000=1"}, []string{"PUBLIC_IPADDR"}},
+	} {
+		_, err := Load(append([]string{"USHER_ENDPOINT=E", "USHER_PUBLIC_KEY=" + publicKey(t)}, tt.environ...))
+		var faults Faults
+		require.True(t, errors.As(err, &faults), tt.environ)
+		var named []string
+		for _, f := range faults {
+			named = append(named, f.Variable)
+		}
+		require.ElementsMatch(t, tt.named, named, tt.environ)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for setting, wants := range map[string][]string{
 		"USHER_SIGNED_FIELDS=url":                          {"reqnum", "cost", "endpoint"},
@@ -278,35 +310,4 @@ func TestAdminAddr(t *testing.T) {
 	require.Equal(t, ":9090", address)
 	_, err = AdminAddr([]string{"USHER_ADMIN_ADDR=x"})
 	require.Error(t, err)
-}
-
-// FuzzLoad: no environment panics, and what is accepted is within its ranges.
-func FuzzLoad(f *testing.F) {
-	key := publicKey(f)
-	for _, s := range Settings() {
-		f.Add(s.Name, "1")
-		f.Add(s.Name, "auto,/x|y")
-	}
-	f.Fuzz(func(t *testing.T, name, value string) {
-		if strings.HasSuffix(name, "_FILE") || strings.ContainsAny(name, "=\x00") {
-			return // reads files of this machine
-		}
-		c, err := Load(append(base(key), fmt.Sprintf("%s=%s", name, value)))
-		if err != nil {
-			var faults Faults
-			require.True(t, errors.As(err, &faults))
-			require.NotEmpty(t, faults)
-			return
-		}
-		require.NotEmpty(t, c.Endpoints)
-		require.NotEmpty(t, c.Routes)
-		require.LessOrEqual(t, c.ReorderHold, c.ReorderMaxHold)
-		require.Positive(t, c.QueueTimeout)
-		require.Positive(t, c.MaxBodyBytes)
-		require.Positive(t, c.ReplayWindow)
-		require.NotEqual(t, 1, c.ReqnumResetAfter)
-		for _, r := range c.Routes {
-			require.True(t, strings.HasPrefix(r, "/"))
-		}
-	})
 }

@@ -25,57 +25,6 @@ const (
 	mostConnections = 1 << 20
 )
 
-// identity reads who this worker is: endpoints and addresses.
-func (l *loader) identity() {
-	if l.cfg.Endpoints = escapedList(l.text.Endpoint); len(l.cfg.Endpoints) == 0 {
-		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
-	}
-	ssl := l.useSSL()
-	listen := l.text.ListenAddr
-	if listen == "" {
-		port := "3000"
-		if p := l.vars["WORKER_PORT"]; p != "" {
-			port = p
-			l.integer("WORKER_PORT", p, 1, math.MaxUint16)
-		}
-		listen = ":" + port
-	}
-	l.cfg.ListenAddr = l.address("USHER_LISTEN_ADDR", listen)
-
-	text := l.text.WorkerURL
-	if strings.EqualFold(text, "any") {
-		return
-	}
-	if text == "" {
-		text = l.workerURL(ssl)
-	}
-	urls := list(text)
-	if len(urls) == 0 {
-		l.fault("USHER_WORKER_URL", "is required: this worker's public address as the autoscaler signs it, or any (PUBLIC_IPADDR and VAST_TCP_PORT_<port> would do, too)")
-	}
-	for _, u := range urls {
-		if _, err := webURL(u); err != nil {
-			l.fault("USHER_WORKER_URL", "%s", err)
-		}
-	}
-	l.cfg.WorkerURLs = urls
-}
-
-// workerURL makes this worker's address from what a Vast instance is told.
-func (l *loader) workerURL(ssl bool) string {
-	_, port, err := net.SplitHostPort(l.cfg.ListenAddr)
-	host := l.vars["PUBLIC_IPADDR"]
-	mapped := l.vars["VAST_TCP_PORT_"+port]
-	if err != nil || host == "" || mapped == "" {
-		return ""
-	}
-	scheme := "http"
-	if ssl {
-		scheme = "https"
-	}
-	return (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, mapped)}).String()
-}
-
 // key reads where the public key comes from, and looks at it where it is here.
 func (l *loader) key() {
 	c, t := l.cfg, &l.text

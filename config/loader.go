@@ -18,8 +18,12 @@ type loader struct {
 	faults Faults
 }
 
+// fault notes a fault, once.
 func (l *loader) fault(variable, format string, args ...any) {
-	l.faults = append(l.faults, Fault{variable, fmt.Sprintf(format, args...)})
+	f := Fault{variable, fmt.Sprintf(format, args...)}
+	if !slices.Contains(l.faults, f) {
+		l.faults = append(l.faults, f)
+	}
 }
 
 // duration reads a duration of at least least.

@@ -17,23 +17,32 @@ type Schema struct {
 	text         string
 }
 
+// autoAlternative stands for autoFields.
+const autoAlternative = "auto"
+
 // autoFields is what autoscalers have signed over the years.
 const autoFields = "cost,endpoint,reqnum,url|cost,endpoint,reqnum,request_idx,url|cost,endpoint,reqnum,url,request_idx"
 
 // ParseSchema reads alternatives separated by "|", each a comma list of fields
 // in the order in which they stand in the message; "auto" stands for those that
-// autoscalers are known to sign. Spaces are ignored. Error: ErrSchema.
+// bind the whole ticket and that autoscalers are known to sign. Spaces are
+// ignored. Error: ErrSchema.
 func ParseSchema(text string) (Schema, error) {
 	s := Schema{text: text}
-	if strings.TrimSpace(text) == "auto" {
-		text = autoFields
-	}
+	var alternatives []string
 	for alternative := range strings.SplitSeq(text, "|") {
+		if strings.TrimSpace(alternative) == autoAlternative {
+			alternatives = append(alternatives, strings.Split(autoFields, "|")...)
+		} else {
+			alternatives = append(alternatives, alternative)
+		}
+	}
+	for _, alternative := range alternatives {
 		var fields []Field
 		for name := range strings.SplitSeq(alternative, ",") {
 			i := slices.Index(fieldNames[:], strings.TrimSpace(name))
 			if i < 0 {
-				return Schema{}, fmt.Errorf("%w: %q is not one of %s", ErrSchema, strings.TrimSpace(name), strings.Join(fieldNames[:], ", "))
+				return Schema{}, fmt.Errorf("%w: %q is neither auto nor one of %s", ErrSchema, strings.TrimSpace(name), strings.Join(fieldNames[:], ", "))
 			}
 			if slices.Contains(fields, Field(i)) {
 				return Schema{}, fmt.Errorf("%w: %s stands twice in one alternative", ErrSchema, Field(i))

@@ -22,7 +22,12 @@ func TestSchema(t *testing.T) {
 	require.True(t, s.AlwaysSigns(FieldURL))
 	require.Equal(t, "reqnum,url", FieldList(s.Alternatives()[1]))
 
-	for _, wrong := range []string{"", "|", "url|", "url,,cost", "url,url", "signature", "AUTO", "url;cost"} {
+	s, err = ParseSchema("auto | url")
+	require.NoError(t, err)
+	require.Equal(t, append(auto.Alternatives(), []Field{FieldURL}), s.Alternatives())
+	require.Equal(t, "auto | url", s.String())
+
+	for _, wrong := range []string{"auto,url", "auto|", "", "|", "url|", "url,,cost", "url,url", "signature", "AUTO", "url;cost"} {
 		_, err := ParseSchema(wrong)
 		require.ErrorIs(t, err, ErrSchema, wrong)
 	}

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"math"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// identity reads who this worker is: endpoints and addresses.
+func (l *loader) identity() {
+	if l.cfg.Endpoints = escapedList(l.text.Endpoint); len(l.cfg.Endpoints) == 0 {
+		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
+	}
+	ssl := l.useSSL()
+	listen := l.text.ListenAddr
+	if listen == "" {
+		port := "3000"
+		if p := l.vars["WORKER_PORT"]; p != "" {
+			port = strconv.FormatInt(l.integer("WORKER_PORT", p, 1, math.MaxUint16), 10)
+		}
+		listen = ":" + port
+	}
+	l.cfg.ListenAddr = l.address("USHER_LISTEN_ADDR", listen)
+
+	text := l.text.WorkerURL
+	if strings.EqualFold(text, "any") {
+		return
+	}
+	urls := list(text)
+	if text == "" && l.toldByVast() {
+		urls = l.vastURL(ssl)
+	} else if len(urls) == 0 {
+		l.fault("USHER_WORKER_URL", "is required: this worker's public address as the autoscaler signs it, or any (PUBLIC_IPADDR and VAST_TCP_PORT_<port> would do, too)")
+	}
+	for _, u := range urls {
+		if _, err := webURL(u); err != nil {
+			l.fault("USHER_WORKER_URL", "%s", err)
+		}
+	}
+	l.cfg.WorkerURLs = urls
+}
+
+// vastPort is the variable that tells a Vast instance which public port leads to
+// the one that is listened on.
+func (l *loader) vastPort() string {
+	_, port, err := net.SplitHostPort(l.cfg.ListenAddr)
+	if err != nil {
+		return "" // a fault of its own
+	}
+	return "VAST_TCP_PORT_" + port
+}
+
+func (l *loader) toldByVast() bool {
+	return l.vars["PUBLIC_IPADDR"] != "" && l.vars[l.vastPort()] != ""
+}
+
+// vastURL makes this worker's address from what a Vast instance is told.
+func (l *loader) vastURL(ssl bool) []string {
+	host, port := l.vars["PUBLIC_IPADDR"], l.vastPort()
+	mapped := strconv.FormatInt(l.integer(port, l.vars[port], 1, math.MaxUint16), 10)
+	scheme := "http"
+	if ssl {
+		scheme = "https"
+	}
+	address := (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, mapped)}).String()
+	if u, err := webURL(address); err != nil || u.Hostname() != host {
+		l.fault("PUBLIC_IPADDR", "%q is not the address of a host", host)
+		return nil
+	}
+	return []string{address}
+}
