@@ -1,177 +1,204 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/usher-sidecar/usher/test/autoscaler"
+)
+
+// How long things may take before they count as wrong.
+const (
+	requestPatience = 2 * time.Minute  // one request, other routes and waiting for a worker included
+	hangupPatience  = 10 * time.Second // until the model server has stopped; measured in milliseconds elsewhere
 )
 
 // A client asks the autoscaler for a route and calls the worker it names, as
-// the documented clients do, in every form and on every route in turn.
+// the documented clients do, in every form and on every route in turn; or it
+// misbehaves.
 type client struct {
-	autoscaler string
-	endpoint   string
-	apiKey     string
-	tokens     int
+	autoscaler *autoscaler.Autoscaler
+	workers    []string // public addresses
+	options    options
+	window     int64 // replay window of the workers
+	attacker   *autoscaler.Key
+	outages    *outages
+	hangups    *hangups
+	rotations  *atomic.Int64 // of the key, so far
 	http       http.Client
 	tally      tally
+
+	hangupPatience time.Duration
 }
 
-// A style is one way to call a worker.
-type style struct {
-	path   string
-	nested bool
-	stream bool
-}
-
-var styles = []style{
-	{"/generate", false, false},
-	{"/generate_stream", false, true},
-	{"/v1/chat/completions", true, true},
-	{"/v1/completions", true, false},
-	{"/v1/chat/completions", false, false},
-	{"/generate_stream", true, true},
-	{"/v1/completions", false, true},
+// A plan is what is drawn for one request before it is sent. All is drawn in
+// one place and in order, so that a seed gives the same traffic again.
+type plan struct {
+	number  int
+	kind    *kind
+	style   style
+	delay   time.Duration // on the network
+	variant int           // of the misbehaviour
+	due     time.Time
 }
 
 // run sends requests at the pace until ctx ends, then waits for the answers of
 // those under way. The schedule does not wait for answers: a slow worker sees
 // the same load as a fast one.
-func (c *client) run(ctx context.Context, perSecond float64) {
+func (c *client) run(ctx context.Context) {
 	var underway sync.WaitGroup
 	defer underway.Wait()
+	random := rand.New(rand.NewPCG(c.options.seed, 2))
 	start := time.Now()
 	for n := 0; ; n++ {
-		due := start.Add(time.Duration(float64(n) / perSecond * float64(time.Second)))
-		timer := time.NewTimer(time.Until(due))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		due := start.Add(time.Duration(float64(n) / c.options.rps * float64(time.Second)))
+		if pause(ctx, time.Until(due)) != nil {
 			return
 		}
-		underway.Go(func() { c.tally.add(c.once(styles[n%len(styles)], n, due)) })
+		p := c.draw(random, n)
+		p.due = due
+		underway.Go(func() { c.tally.add(c.play(p)) })
 	}
 }
 
-// An outcome is how one request went.
-type outcome struct {
-	err       error
-	firstByte time.Duration // from when it was due
-	total     time.Duration
+func (c *client) draw(random *rand.Rand, n int) plan {
+	p := plan{number: n, kind: good, style: styles[n%len(styles)]}
+	which, lot := random.IntN(len(mischief)), random.Float64()
+	p.variant = random.IntN(1 << 16)
+	if c.options.delay.draw != nil {
+		p.delay = c.options.delay.draw(random)
+	}
+	switch loss, bad := float64(c.options.loss), float64(c.options.bad); {
+	case lot < loss:
+		p.kind = lost
+	case lot < loss+bad:
+		p.kind = mischief[which]
+	}
+	return p
 }
 
-// once makes one whole request.
-func (c *client) once(s style, n int, due time.Time) outcome {
+// errAgain is wrapped by what an outage excuses: the client asks for another
+// route, as real ones do.
+var errAgain = errors.New("another route")
+
+// An attempt is one try at a plan.
+type attempt struct {
+	*client
+	plan
+	ctx       context.Context
+	era       int64 // rotations there were when the ticket was asked for
+	firstByte time.Time
+}
+
+// play makes a whole request, with as many attempts as outages make necessary.
+func (c *client) play(p plan) outcome {
 	// It outlives the run on purpose: a request under way is let finish.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), requestPatience)
 	defer cancel()
-	ticket, err := c.route(ctx)
-	if err != nil {
-		return outcome{err: err}
+	o := outcome{kind: p.kind}
+	for {
+		a := &attempt{client: c, plan: p, ctx: ctx}
+		o.err = p.kind.play(a)
+		if !errors.Is(o.err, errAgain) || pause(ctx, 100*time.Millisecond) != nil {
+			o.firstByte, o.total = a.firstByte.Sub(p.due), time.Since(p.due)
+			return o
+		}
+		o.again++
 	}
-	body, err := s.body(ticket, fmt.Sprintf("Tell me story number %d.", n), c.tokens)
+}
+
+// A ticket is the autoscaler's answer, as it came and as it reads.
+type ticket struct {
+	raw    []byte
+	URL    string
+	Reqnum int64
+}
+
+// route asks the autoscaler. Where no worker is ready the error wraps errAgain.
+func (a *attempt) route(cost int) (ticket, error) {
+	a.era = a.rotations.Load()
+	status, body, err := a.ask(apiKey, cost)
 	if err != nil {
-		return outcome{err: err}
+		return ticket{}, err
 	}
-	var where struct{ URL string }
-	if err := json.Unmarshal(ticket, &where); err != nil {
-		return outcome{err: err}
+	if status != http.StatusOK {
+		return ticket{}, fmt.Errorf("route: %d: %.200s", status, body)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.URL+s.path, bytes.NewReader(body))
+	t := ticket{raw: body}
+	if err := json.Unmarshal(body, &t); err != nil {
+		return t, fmt.Errorf("route: %w", err)
+	}
+	if t.URL == "" {
+		return t, fmt.Errorf("%w: no worker is ready: %s", errAgain, body)
+	}
+	return t, nil
+}
+
+func (a *attempt) ask(key string, cost int) (status int, body []byte, err error) {
+	ask, err := json.Marshal(map[string]any{"endpoint": endpoint, "api_key": key, "cost": cost})
 	if err != nil {
-		return outcome{err: err}
+		return 0, nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(req)
+	req, err := http.NewRequestWithContext(a.ctx, http.MethodPost, a.autoscaler.URL()+"/route/", bytes.NewReader(ask))
 	if err != nil {
-		return outcome{err: fmt.Errorf("%s: %w", s.path, err)}
+		return 0, nil, err
+	}
+	resp, err := a.http.Do(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("route: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	in := bufio.NewReader(resp.Body)
-	_, err = in.Peek(1)
-	o := outcome{err: err, firstByte: time.Since(due)}
-	if err == nil {
-		o.err = s.check(resp, in)
-	}
-	o.total = time.Since(due)
-	return o
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, bytes.TrimSpace(body), err
 }
 
-// route asks the autoscaler; the answer is the ticket, as it came.
-func (c *client) route(ctx context.Context) ([]byte, error) {
-	ask, err := json.Marshal(map[string]any{"endpoint": c.endpoint, "api_key": c.apiKey, "cost": c.tokens})
+// prompt is short and differs from request to request.
+func (a *attempt) prompt() string { return fmt.Sprintf("Tell me story number %d.", a.number) }
+
+// send lets a ticket travel to a worker, and returns the answer.
+func (a *attempt) send(url string, rawTicket []byte) answer {
+	body, err := a.style.body(rawTicket, a.prompt(), a.options.tokens)
 	if err != nil {
-		return nil, err
+		return answer{style: a.style, err: err}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.autoscaler+"/route/", bytes.NewReader(ask))
-	if err != nil {
-		return nil, err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("route: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("route: %w", err)
-	case resp.StatusCode != http.StatusOK || !bytes.Contains(answer, []byte(`"signature"`)):
-		return nil, fmt.Errorf("route: %s: %s", resp.Status, bytes.TrimSpace(answer))
-	}
-	return answer, nil
+	return a.sendBody(url, body)
 }
 
-// body puts the model's own members beside the ticket, or the ticket into an
-// envelope.
-func (s style) body(ticket []byte, prompt string, tokens int) ([]byte, error) {
-	model := map[string]any{}
-	switch {
-	case strings.HasPrefix(s.path, "/generate"):
-		model["inputs"] = prompt
-		model["parameters"] = map[string]any{"max_new_tokens": tokens}
-	case s.path == "/v1/chat/completions":
-		model["messages"] = []any{map[string]any{"role": "user", "content": prompt}}
-		model["max_tokens"], model["stream"] = tokens, s.stream
-	default:
-		model["prompt"], model["max_tokens"], model["stream"] = prompt, tokens, s.stream
+func (a *attempt) sendBody(url string, body []byte) answer {
+	if err := pause(a.ctx, a.delay); err != nil {
+		return answer{style: a.style, err: err}
 	}
-	if s.nested {
-		return json.Marshal(map[string]any{"auth_data": json.RawMessage(ticket), "payload": model})
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(ticket, &members); err != nil {
-		return nil, err
-	}
-	for name, value := range members {
-		model[name] = value
-	}
-	return json.Marshal(model)
+	return post(a.ctx, &a.http, url, a.style, body, nil)
 }
 
-// check tells whether the answer is whole and of the kind that was asked for.
-func (s style) check(resp *http.Response, in *bufio.Reader) error {
-	answer, err := io.ReadAll(in)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %w", s.path, err)
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s: %s: %s", s.path, resp.Status, bytes.TrimSpace(answer))
-	case s.stream && strings.HasPrefix(s.path, "/v1/") && !bytes.HasSuffix(bytes.TrimSpace(answer), []byte("data: [DONE]")):
-		return fmt.Errorf("%s: the stream has no end", s.path)
-	case s.stream && !bytes.HasPrefix(answer, []byte("data:")):
-		return fmt.Errorf("%s: not an event stream", s.path)
-	case !s.stream && !json.Valid(answer):
-		return errors.New(s.path + ": the answer is not JSON")
+// whole is answer.whole, but for what an outage at the worker excuses.
+func (a *attempt) whole(url string, got answer) error {
+	err := a.unlessOld(got, got.whole())
+	if err != nil && a.outages.excuse(url, got) {
+		return fmt.Errorf("%w: %w", errAgain, err)
 	}
-	return nil
+	return err
+}
+
+// refused is answer.refused, but for a key that went out of use meanwhile.
+func (a *attempt) refused(got answer, status int, code string) error {
+	return a.unlessOld(got, got.refused(status, code))
+}
+
+// unlessOld has the client ask again where the key of its ticket is neither the
+// current nor the previous one any more: workers keep no more than these.
+func (a *attempt) unlessOld(got answer, err error) error {
+	if err != nil && got.code == "bad_signature" && a.rotations.Load() > a.era+1 {
+		return fmt.Errorf("%w: %w", errAgain, err)
+	}
+	return err
 }

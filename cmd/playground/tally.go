@@ -2,73 +2,147 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"sync"
+	"text/tabwriter"
 	"time"
 )
 
 // maxFailures is how many failures are told one by one.
-const maxFailures = 5
+const maxFailures = 10
 
-// A tally counts outcomes. It keeps every latency of a run: runs are short.
+// maxSamples is how many latencies are kept, the latest.
+const maxSamples = 1 << 17
+
+// An outcome is how one request went.
+type outcome struct {
+	kind      *kind
+	err       error         // nil: answered as it should be
+	again     int           // other routes asked for
+	firstByte time.Duration // from when it was due
+	total     time.Duration
+}
+
+// A tally counts outcomes by kind. The latencies are those of good requests.
 type tally struct {
 	mu        sync.Mutex
-	good      int
-	bad       int
+	kinds     map[*kind]*count
 	failures  []string
-	firstByte []time.Duration
-	total     []time.Duration
+	again     int
+	firstByte samples
+	total     samples
 }
+
+// A count is of one kind: answered as expected, and otherwise.
+type count struct{ right, wrong int }
 
 func (t *tally) add(o outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.kinds == nil {
+		t.kinds = make(map[*kind]*count)
+	}
+	n := t.kinds[o.kind]
+	if n == nil {
+		n = &count{}
+		t.kinds[o.kind] = n
+	}
+	t.again += o.again
 	if o.err != nil {
-		t.bad++
+		n.wrong++
 		if len(t.failures) < maxFailures {
-			t.failures = append(t.failures, o.err.Error())
+			t.failures = append(t.failures, o.kind.name+": "+o.err.Error())
 		}
 		return
 	}
-	t.good++
-	t.firstByte = append(t.firstByte, o.firstByte)
-	t.total = append(t.total, o.total)
+	n.right++
+	if o.kind == good {
+		t.firstByte.add(o.firstByte)
+		t.total.add(o.total)
+	}
 }
 
-// A summary is a tally at one moment.
-type summary struct {
-	good, bad          int
-	failures           []string
-	first50, first99   time.Duration
-	total50, totalLast time.Duration
+// counts returns the sum of all kinds but good, and that of good.
+func (t *tally) counts() (goodOnes, badOnes count) {
+	for k, n := range t.kinds {
+		sum := &badOnes
+		if k == good {
+			sum = &goodOnes
+		}
+		sum.right += n.right
+		sum.wrong += n.wrong
+	}
+	return goodOnes, badOnes
 }
 
-func (t *tally) summary() summary {
+// line is the tally in one line.
+func (t *tally) line() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return summary{
-		good: t.good, bad: t.bad, failures: slices.Clone(t.failures),
-		first50: quantile(t.firstByte, 0.5), first99: quantile(t.firstByte, 0.99),
-		total50: quantile(t.total, 0.5), totalLast: quantile(t.total, 1),
+	g, b := t.counts()
+	s := fmt.Sprintf("%d answered", g.right)
+	if b != (count{}) {
+		s += fmt.Sprintf(", %d misbehaved and got what they should", b.right)
 	}
+	if t.again > 0 {
+		s += fmt.Sprintf(", %d sent elsewhere", t.again)
+	}
+	return s + fmt.Sprintf(", %d wrong; first byte p50 %s p99 %s; whole answer p50 %s",
+		g.wrong+b.wrong, t.firstByte.quantile(0.5), t.firstByte.quantile(0.99), t.total.quantile(0.5))
 }
 
-// quantile is the nearest-rank quantile of samples; 0 for none.
-func quantile(samples []time.Duration, q float64) time.Duration {
-	if len(samples) == 0 {
+// report writes the closing summary. Its error says that requests were answered
+// otherwise than they should be or, where some must have been, that no good one
+// was answered.
+func (t *tally) report(out io.Writer, some bool) error {
+	fmt.Fprintln(out, t.line())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nkind\tsent\tas expected\totherwise\texpected is")
+	for _, k := range append([]*kind{good}, mischief...) {
+		if n := t.kinds[k]; n != nil {
+			fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\n", k.name, n.right+n.wrong, n.right, n.wrong, k.expect)
+		}
+	}
+	_ = table.Flush()
+	for _, failure := range t.failures {
+		fmt.Fprintln(out, "  otherwise:", failure)
+	}
+	g, b := t.counts()
+	switch wrong := g.wrong + b.wrong; {
+	case wrong > 0:
+		return fmt.Errorf("%d of %d requests were not answered as they should be", wrong, wrong+g.right+b.right)
+	case some && g.right+b.right == 0:
+		return fmt.Errorf("no request was answered")
+	}
+	return nil
+}
+
+// samples are the latest latencies.
+type samples struct {
+	list []time.Duration
+	next int // to be replaced, once the list is full
+}
+
+func (s *samples) add(d time.Duration) {
+	if len(s.list) < maxSamples {
+		s.list = append(s.list, d)
+		return
+	}
+	s.list[s.next] = d
+	s.next = (s.next + 1) % maxSamples
+}
+
+// quantile is the nearest-rank quantile, rounded for people; 0 for none.
+func (s *samples) quantile(q float64) time.Duration {
+	if len(s.list) == 0 {
 		return 0
 	}
-	sorted := slices.Clone(samples)
+	sorted := slices.Clone(s.list)
 	slices.Sort(sorted)
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-}
-
-func (s summary) String() string {
-	return fmt.Sprintf("%d answered, %d wrong; first byte p50 %s p99 %s; whole answer p50 %s",
-		s.good, s.bad, round(s.first50), round(s.first99), round(s.total50))
-}
-
-func round(d time.Duration) time.Duration {
+	d := sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 	if d > 10*time.Millisecond {
 		return d.Round(time.Millisecond)
 	}

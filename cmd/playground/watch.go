@@ -1,51 +1,60 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
-func newClient(autoscaler string, tokens int) *client {
-	return &client{
-		autoscaler: autoscaler, endpoint: endpoint, apiKey: apiKey, tokens: tokens,
-		http: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024, IdleConnTimeout: 10 * time.Second}},
+// describe prints where everything is and lines that work as they are pasted.
+func (w *world) describe(out io.Writer) {
+	scaler := w.autoscaler.URL()
+	fmt.Fprintf(out, "autoscaler     %s   (POST /route/, GET /pubkey/)\n", scaler)
+	for i, k := range w.workers {
+		fmt.Fprintf(out, `worker %d
+  usher        %s   (what clients call)
+  status page  http://%s/   (also /readyz, /metrics)
+  model server %s
+`, i+1, k.url, k.usher.AdminAddr(), k.model.URL())
+	}
+	fmt.Fprintf(out, `
+Try it with curl:
+
+  %s
+
+or with Python:
+
+  %s
+
+`, strings.Join(curlLines(scaler), "\n  "), pythonLine(scaler))
+}
+
+// curlLines ask for a route and stream an answer from the worker it names.
+func curlLines(scaler string) []string {
+	return []string{
+		fmt.Sprintf(`TICKET=$(curl -s %s/route/ -d '{"endpoint":"%s","api_key":"%s","cost":24}')`, scaler, endpoint, apiKey),
+		`URL=$(printf %s "$TICKET" | sed 's/.*"url": "\([^"]*\)".*/\1/')`,
+		`curl -sN $URL/generate_stream -d '{"auth_data":'"$TICKET"',"payload":{"inputs":"once upon a time","parameters":{"max_new_tokens":24}}}'`,
 	}
 }
 
-// waitReady waits until Usher lets requests in.
-func (w *world) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.usher.AdminAddr().String()+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("usher did not become ready: %w", ctx.Err())
-		}
-	}
+// pythonLine is one line for a shell that needs nothing but Python itself.
+func pythonLine(scaler string) string {
+	return `python3 -c '` + strings.Join([]string{
+		`import json, urllib.request as u`,
+		`call = lambda url, body: json.load(u.urlopen(u.Request(url, json.dumps(body).encode())))`,
+		fmt.Sprintf(`t = call("%s/route/", {"endpoint": "%s", "api_key": "%s", "cost": 24})`, scaler, endpoint, apiKey),
+		`print(call(t["url"] + "/generate", dict(t, inputs="once upon a time", parameters={"max_new_tokens": 24})))`,
+	}, "; ") + `'`
 }
 
 // watch prints a line a second until everything sent was answered: over itself
 // on a terminal, below one another elsewhere.
-func (w *world) watch(t *tally, sent <-chan struct{}, out io.Writer, quiet bool) {
+func (w *world) watch(t *tally, done <-chan struct{}, out io.Writer, quiet bool) {
 	if quiet {
-		<-sent
+		<-done
 		return
 	}
 	before, after := "", "\n"
@@ -56,16 +65,30 @@ func (w *world) watch(t *tally, sent <-chan struct{}, out io.Writer, quiet bool)
 	defer tick.Stop()
 	for {
 		select {
-		case <-sent:
-			if terminal(out) {
-				fmt.Fprintln(out)
-			}
+		case <-done:
+			fmt.Fprint(out, before)
 			return
 		case <-tick.C:
-			inFlight, _ := w.model.InFlight()
-			fmt.Fprintf(out, "%s%s; %d in flight%s", before, t.summary(), inFlight, after)
+			fmt.Fprintf(out, "%s%s; %s%s", before, t.line(), w.state(), after)
 		}
 	}
+}
+
+// state is what goes on at the workers, in a few words.
+func (w *world) state() string {
+	inFlight := 0
+	for _, k := range w.workers {
+		n, _ := k.model.InFlight()
+		inFlight += n
+	}
+	s := fmt.Sprintf("%d in flight", inFlight)
+	away := w.outages.away()
+	for i, k := range w.workers {
+		if k.url == away {
+			s += fmt.Sprintf("; outage at worker %d", i+1)
+		}
+	}
+	return s
 }
 
 // terminal tells whether out is a character device.

@@ -52,6 +52,7 @@ type Autoscaler struct {
 
 	mu         sync.Mutex
 	key        *Key
+	published  *Key // served by /pubkey/ where it is not the key in force; else nil
 	workers    []*worker
 	turn       int // of the round robin
 	requestIdx int64
@@ -127,7 +128,7 @@ func (a *Autoscaler) serve() error {
 	mux.HandleFunc("POST /route/{$}", a.route)
 	mux.HandleFunc("GET /pubkey/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
-		_, _ = io.WriteString(w, a.Key().PEM())
+		_, _ = io.WriteString(w, a.publicKey().PEM())
 	})
 	a.server = &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
 	a.serving.Go(func() { _ = a.server.Serve(ln) })
@@ -154,6 +155,24 @@ func (a *Autoscaler) Key() *Key {
 	return a.key
 }
 
+// publicKey is what /pubkey/ serves.
+func (a *Autoscaler) publicKey() *Key {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.published != nil {
+		return a.published
+	}
+	return a.key
+}
+
+// Publish has /pubkey/ serve the next key while tickets are still signed with
+// the one in force, until Rotate: so the workers have it when it is needed.
+func (a *Autoscaler) Publish(key *Key) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.published = key
+}
+
 // Rotate puts another key into force; nil: a new RSA key.
 func (a *Autoscaler) Rotate(key *Key) error {
 	if key == nil {
@@ -164,7 +183,7 @@ func (a *Autoscaler) Rotate(key *Key) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.key = key
+	a.key, a.published = key, nil
 	return nil
 }
 

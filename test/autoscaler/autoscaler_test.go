@@ -232,6 +232,16 @@ func TestPublicKeyAndRotation(t *testing.T) {
 	require.True(t, verify(t, old, ticket))
 	require.False(t, verify(t, a.Key(), ticket))
 	require.True(t, verify(t, a.Key(), a.Ticket(0, 1)))
+
+	next, err := autoscaler.NewRSAKey()
+	require.NoError(t, err)
+	inForce := a.Key()
+	a.Publish(next)
+	require.Equal(t, next.PEM(), published(), "published before it signs")
+	require.True(t, verify(t, inForce, a.Ticket(0, 1)))
+	require.NoError(t, a.Rotate(next))
+	require.Equal(t, next.PEM(), published())
+	require.True(t, verify(t, next, a.Ticket(0, 1)))
 }
 
 func TestNewServesNobodyButMakesTickets(t *testing.T) {

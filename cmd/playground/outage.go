@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/usher-sidecar/usher/test/autoscaler"
+)
+
+// outageCodes are what a worker without its model server may answer. The
+// others' queues may run over meanwhile: the load is theirs.
+var (
+	outageCodes   = []string{"upstream_unreachable", "upstream_broken", "upstream_timeout"}
+	overloadCodes = []string{"queue_full", "queue_timeout"}
+)
+
+// outages know when the model server of which worker was away.
+type outages struct {
+	mu    sync.Mutex
+	list  []outage // the latest
+	count int      // all there were
+}
+
+type outage struct {
+	url         string // of the worker
+	from, until time.Time
+}
+
+// begin and end bracket an outage at a worker; one at a time.
+func (o *outages) begin(url string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.count++
+	o.list = append(o.list, outage{url: url, from: time.Now()})
+	// None that a request could still be affected by is forgotten.
+	o.list = slices.DeleteFunc(o.list, func(x outage) bool {
+		return !x.until.IsZero() && time.Since(x.until) > 2*requestPatience
+	})
+}
+
+func (o *outages) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list[len(o.list)-1].until = time.Now()
+}
+
+// excuse tells whether an answer other than the right one may be an outage's
+// doing: it has a code that an outage gives, or broke off midway, and the call
+// was under way while the model server was away.
+func (o *outages) excuse(url string, a answer) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, x := range o.list {
+		if a.ended.Before(x.from) || !x.until.IsZero() && a.sent.After(x.until) {
+			continue
+		}
+		if slices.Contains(overloadCodes, a.code) {
+			return true
+		}
+		brokeOff := a.status == http.StatusOK && a.err != nil
+		if x.url == url && (brokeOff || slices.Contains(outageCodes, a.code)) {
+			return true
+		}
+	}
+	return false
+}
+
+// away returns the worker whose model server is away, or "".
+func (o *outages) away() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.list); n > 0 && o.list[n-1].until.IsZero() {
+		return o.list[n-1].url
+	}
+	return ""
+}
+
+// total is how many outages there were.
+func (o *outages) total() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.count
+}
+
+// maxAway is the longest that a model server stays away.
+const maxAway = 3 * time.Second
+
+// disturb has an outage every so often until ctx ends; each is brought to its
+// end. The workers have theirs in turn.
+func (w *world) disturb(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if ctx.Err() != nil { // both were there; select does not mind which
+			return nil
+		}
+		if err := w.outage(w.workers[n%len(w.workers)], min(every/3, maxAway)); err != nil {
+			return fmt.Errorf("after an outage: %w", err)
+		}
+	}
+}
+
+// outage kills a worker's model server, rotates the key meanwhile, and brings
+// the model server back.
+func (w *world) outage(k *worker, away time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), requestPatience/2)
+	defer cancel()
+	w.outages.begin(k.url)
+	k.model.Kill()
+	if err := pause(ctx, away); err != nil {
+		return err
+	}
+	// The port may be taken for a moment by a connection that goes out.
+	for k.model.Start() != nil {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("the model server did not get its port again: %w", err)
+		}
+	}
+	if err := waitHealthy(ctx, k.url); err != nil {
+		return err
+	}
+	w.outages.end()
+	return w.rotate(ctx)
+}
+
+// minRotation lies between two rotations at least: workers keep one previous
+// key, and every ticket should have been used by then.
+const minRotation = 5 * time.Second
+
+// rotate changes the key as an autoscaler should: it is published first, and
+// signs when every worker has it.
+func (w *world) rotate(ctx context.Context) error {
+	if time.Since(w.rotated) < minRotation {
+		return nil
+	}
+	w.rotated = time.Now()
+	key, err := autoscaler.NewRSAKey()
+	if err != nil {
+		return err
+	}
+	w.autoscaler.Publish(key)
+	for _, k := range w.workers {
+		for k.keys.Load() <= w.rotations.Load()+1 {
+			if err := pause(ctx, 10*time.Millisecond); err != nil {
+				return fmt.Errorf("a worker did not take the new key: %w", err)
+			}
+		}
+	}
+	// Counted first, so that a ticket is never taken for older than it is.
+	w.rotations.Add(1)
+	return w.autoscaler.Rotate(key)
+}

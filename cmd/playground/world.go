@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/sidecar"
+	"github.com/usher-sidecar/usher/test/autoscaler"
+	"github.com/usher-sidecar/usher/test/modelserver"
+)
+
+// What the playground's autoscaler knows.
+const (
+	endpoint = "playground"
+	apiKey   = "open-sesame"
+	// Tickets from before the first one can be made for those who come too late.
+	firstReqnum = 1_000_000
+)
+
+// A world is everything but the clients.
+type world struct {
+	autoscaler *autoscaler.Autoscaler
+	workers    []*worker
+	outages    outages
+	hangups    hangups
+	rotations  atomic.Int64 // of the key
+	rotated    time.Time    // last
+}
+
+// A worker is an Usher and the model server behind it.
+type worker struct {
+	url   string // public address, as signed
+	model *modelserver.Server
+	usher *sidecar.Sidecar
+	cfg   *config.Config
+	keys  atomic.Int64 // that it took into force
+	stop  context.CancelFunc
+	done  chan error
+}
+
+// build starts everything in the order in which the parts need to know one
+// another's address. What was started before a fault is ended again.
+func build(o options) (w *world, err error) {
+	w = &world{hangups: hangups{seen: make(map[string]*sighting)}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	// Tickets are signed for the workers' addresses, which have to be known, and
+	// kept free, until Usher listens there.
+	var urls []string
+	reserved := make([]net.Listener, o.workers)
+	for i := range reserved {
+		if reserved[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return w, err
+		}
+		defer func() { _ = reserved[i].Close() }()
+		urls = append(urls, "http://"+reserved[i].Addr().String())
+	}
+	if w.autoscaler, err = autoscaler.Start(autoscaler.Options{
+		Endpoint: endpoint, APIKey: apiKey, Workers: urls, FirstReqnum: firstReqnum,
+		HealthTimeout: 2 * time.Second,
+	}); err != nil {
+		return w, err
+	}
+	for i, url := range urls {
+		k := &worker{url: url}
+		w.workers = append(w.workers, k)
+		if err = k.start(o, i, w.autoscaler.URL(), w.hangups.Hook, reserved[i]); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+func (k *worker) start(o options, number int, scaler string, hook modelserver.Hook, reserved net.Listener) (err error) {
+	k.model = modelserver.New(modelserver.Options{
+		TimeToFirstToken: o.ttft, PerToken: o.perToken, Jitter: 0.3,
+		Seed: o.seed + uint64(number), Keep: -1, Handler: hook,
+	})
+	if err := k.model.Start(); err != nil {
+		return err
+	}
+	if k.cfg, err = config.Load(k.settings(o, scaler, reserved.Addr().String())); err != nil {
+		return err
+	}
+	if k.usher, err = sidecar.New(k.cfg, zap.New(&keyCount{k: k}), sidecar.Version{Number: "playground"}); err != nil {
+		return err
+	}
+	_ = reserved.Close()
+	if err := k.usher.Listen(); err != nil {
+		return err
+	}
+	var ctx context.Context
+	ctx, k.stop = context.WithCancel(context.Background())
+	k.done = make(chan error, 1)
+	go func() { k.done <- k.usher.Run(ctx) }()
+	return nil
+}
+
+// settings are Usher's. Outages are noticed and new keys fetched faster than by
+// default, since people watch; slots and queue fit the traffic.
+func (k *worker) settings(o options, scaler, public string) []string {
+	share := o.rps / float64(max(1, o.workers-1)) // one of several may be away
+	service := o.ttft + time.Duration(o.tokens)*o.perToken
+	slots := max(128, int(2*share*service.Seconds()))
+	return []string{
+		"USHER_ENDPOINT=" + endpoint,
+		"USHER_WORKER_URL=" + k.url,
+		"USHER_PUBLIC_KEY_URL=" + scaler + "/pubkey/",
+		"USHER_PUBLIC_KEY_REFRESH=1s",
+		"USHER_UPSTREAM_URL=" + k.model.URL(),
+		"USHER_LISTEN_ADDR=" + public,
+		"USHER_ADMIN_ADDR=127.0.0.1:0",
+		"USHER_CONNECT_TIMEOUT=10s", // a busy machine is no fault
+		"USHER_COST_POLICY=enforce",
+		"USHER_HEALTH_INTERVAL=500ms",
+		fmt.Sprintf("USHER_MAX_CONCURRENCY=%d", slots),
+		fmt.Sprintf("USHER_QUEUE_CAPACITY=%d", max(512, slots)),
+		"USHER_DRAIN_DELAY=0s", "USHER_DRAIN_TIMEOUT=5s",
+	}
+}
+
+// A keyCount is a log that counts the keys which Usher says it took into force,
+// and drops the rest.
+type keyCount struct{ k *worker }
+
+func (c *keyCount) Enabled(l zapcore.Level) bool               { return l >= zapcore.InfoLevel }
+func (c *keyCount) With([]zapcore.Field) zapcore.Core          { return c }
+func (c *keyCount) Write(zapcore.Entry, []zapcore.Field) error { return nil }
+func (c *keyCount) Sync() error                                { return nil }
+
+// Check implements zapcore.Core.
+func (c *keyCount) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if e.Message == "public key in force" {
+		c.k.keys.Add(1)
+	}
+	return ce
+}
+
+// waitReady waits until every Usher lets requests in.
+func (w *world) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for _, k := range w.workers {
+		if err := waitHealthy(ctx, k.url); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitHealthy waits until a worker's /health answers 200.
+func waitHealthy(ctx context.Context, url string) error {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("%s did not become ready: %w", url, err)
+		}
+	}
+}
+
+// close ends the world in the order of a real shutdown: Usher drains first.
+func (w *world) close() error {
+	var faults []error
+	for _, k := range w.workers {
+		if k.stop != nil {
+			k.stop()
+			faults = append(faults, <-k.done)
+		}
+		if k.model != nil {
+			k.model.Close()
+		}
+	}
+	if w.autoscaler != nil {
+		w.autoscaler.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return errors.Join(faults...)
+}
