@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strings"
 
+	"filippo.io/edwards25519"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -25,7 +26,7 @@ var (
 // costs too much of a core.
 const (
 	minRSABits = 2048
-	maxRSABits = 8192
+	maxRSABits = 16384
 )
 
 // A Fingerprint is the SHA-256 of a key's DER SubjectPublicKeyInfo, as in the
@@ -62,7 +63,7 @@ func (k *Key) Algorithm() string { return k.algorithm }
 
 // ParsePublicKey reads exactly one key: PEM SubjectPublicKeyInfo (RFC 7468), PEM
 // PKCS#1 (RFC 8017 appendix A.1.1), or an OpenSSH line of ssh-rsa or
-// ssh-ed25519 (RFC 4253, RFC 8709). RSA has 2048 to 8192 bits. Errors:
+// ssh-ed25519 (RFC 4253, RFC 8709). RSA has 2048 to 16384 bits. Errors:
 // ErrKeyFormat, ErrWeakKey.
 func ParsePublicKey(text []byte) (*Key, error) {
 	public, err := parsePublic(bytes.TrimSpace(text))
@@ -73,7 +74,7 @@ func ParsePublicKey(text []byte) (*Key, error) {
 	case *rsa.PublicKey:
 		return newRSAKey(public)
 	case ed25519.PublicKey:
-		return newKey(public, &Key{algorithm: "Ed25519", ed25519: public})
+		return newEd25519Key(public)
 	}
 	return nil, fmt.Errorf("%w: neither RSA nor Ed25519", ErrKeyFormat)
 }
@@ -132,6 +133,19 @@ func newRSAKey(public *rsa.PublicKey) (*Key, error) {
 		return nil, fmt.Errorf("%w: %w", ErrKeyFormat, err)
 	}
 	return newKey(public, &Key{algorithm: fmt.Sprintf("RSA-%d", bits), rsa: v})
+}
+
+// newEd25519Key refuses what is no point of the curve, with which nothing would
+// ever verify, and the points of small order, with which anybody can sign.
+func newEd25519Key(public ed25519.PublicKey) (*Key, error) {
+	point, err := new(edwards25519.Point).SetBytes(public)
+	if err != nil {
+		return nil, fmt.Errorf("%w: not an Ed25519 point", ErrKeyFormat)
+	}
+	if new(edwards25519.Point).MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 1 {
+		return nil, fmt.Errorf("%w: its Ed25519 point is of small order", ErrWeakKey)
+	}
+	return newKey(public, &Key{algorithm: "Ed25519", ed25519: public})
 }
 
 func newKey(public any, k *Key) (*Key, error) {

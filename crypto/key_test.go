@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"math/big"
 	"strings"
@@ -71,7 +72,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	weak := func(n *big.Int, e int) string { return pkix(t, &rsa.PublicKey{N: n, E: e}) }
 	short := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 1024), big.NewInt(105))
-	long := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 9000), big.NewInt(1))
+	long := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 17000), big.NewInt(1))
 	for name, tt := range map[string]struct {
 		text string
 		err  error
@@ -92,7 +93,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 		"1024 bits":     {weak(short, 65537), ErrWeakKey},
 		"exponent 1":    {weak(r.N, 1), ErrWeakKey},
 		"even modulus":  {weak(new(big.Int).Lsh(r.N, 1), 65537), ErrWeakKey},
-		"9001 bits":     {weak(long, 65537), ErrKeyFormat},
+		"17001 bits":    {weak(long, 65537), ErrKeyFormat},
 	} {
 		_, err := ParsePublicKey([]byte(tt.text))
 		require.Error(t, err, name)
@@ -101,6 +102,26 @@ func TestKeysThatAreRefused(t *testing.T) {
 		}
 		require.ErrorIs(t, err, tt.err, name)
 	}
+	// The points of small order: with the identity's, a signature of nothing fits
+	// every message.
+	for _, point := range []string{
+		"0100000000000000000000000000000000000000000000000000000000000000", "0000000000000000000000000000000000000000000000000000000000000000",
+		"0000000000000000000000000000000000000000000000000000000000000080", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		small, err := hex.DecodeString(point)
+		require.NoError(t, err)
+		for _, text := range []string{pkix(t, ed25519.PublicKey(small)), openSSH(t, ed25519.PublicKey(small))} {
+			_, err = ParsePublicKey([]byte(text))
+			require.ErrorIs(t, err, ErrWeakKey, point)
+		}
+	}
+	none := ed25519.PublicKey(append([]byte{2}, make([]byte, 31)...))
+	_, err = ParsePublicKey([]byte(pkix(t, none)))
+	require.ErrorIs(t, err, ErrKeyFormat, "no point of the curve")
+
 	_, err = ParsePublicKey([]byte(block("PRIVATE KEY", private)))
 	require.ErrorContains(t, err, "private key")
 	for _, wrong := range []string{"", "00", strings.Repeat("g", 64), strings.Repeat("0", 66)} {

@@ -54,15 +54,21 @@ func (r *Refresher) Load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k, err := ParsePublicKey(text)
+	k, err := parsePinned(text, r.cfg.Pin)
 	if err != nil {
 		return err
 	}
-	if r.cfg.Pin != nil && k.Fingerprint() != *r.cfg.Pin {
-		return fmt.Errorf("%w: its SHA-256 is %s", ErrPinMismatch, k.Fingerprint())
-	}
 	r.cfg.Install(k)
 	return nil
+}
+
+// parsePinned reads a key that has to be the pinned one, if there is a pin.
+func parsePinned(text []byte, pin *Fingerprint) (*Key, error) {
+	k, err := ParsePublicKey(text)
+	if err == nil && pin != nil && k.Fingerprint() != *pin {
+		return nil, fmt.Errorf("%w: its SHA-256 is %s", ErrPinMismatch, k.Fingerprint())
+	}
+	return k, err
 }
 
 // Poke has Run read the key at once.

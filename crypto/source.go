@@ -69,27 +69,29 @@ func (s file) fetch(context.Context) ([]byte, error) {
 
 func (s file) pace(time.Duration) pace { return pace{every: filePoll} }
 
-// URLs are addresses that serve the key, tried in turn. A redirect is followed
-// to where the key could be fetched from in the first place.
-func URLs(addresses []string, pinned bool, transport http.RoundTripper) Source {
+// URLs are addresses that serve the key, tried in turn until one has a good key,
+// which is the pinned one if there is a pin. A redirect is followed to where the
+// key could be fetched from in the first place.
+func URLs(addresses []string, pin *Fingerprint, transport http.RoundTripper) Source {
 	if transport == nil {
 		own := http.DefaultTransport.(*http.Transport).Clone()
 		own.DisableKeepAlives = true // one fetch in minutes
 		transport = own
 	}
-	return &urls{addresses: addresses, client: http.Client{
+	return &urls{addresses: addresses, pin: pin, client: http.Client{
 		Timeout: fetchTimeout, Transport: transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > 5 {
 				return errors.New("too many redirects")
 			}
-			return AllowedKeyURL(req.URL.String(), pinned)
+			return AllowedKeyURL(req.URL.String(), pin != nil)
 		},
 	}}
 }
 
 type urls struct {
 	addresses []string
+	pin       *Fingerprint
 	client    http.Client
 }
 
@@ -101,7 +103,7 @@ func (s *urls) fetch(ctx context.Context) ([]byte, error) {
 		text, err := s.fetchOne(ctx, address)
 		if err == nil {
 			// Rubbish from one address must not hide a good key at the next.
-			if _, err = ParsePublicKey(text); err == nil {
+			if _, err = parsePinned(text, s.pin); err == nil {
 				return text, nil
 			}
 		}

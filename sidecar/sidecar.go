@@ -156,7 +156,7 @@ func KeySource(cfg *config.Config) crypto.Source {
 	case cfg.PublicKeyFile != "":
 		return crypto.File(cfg.PublicKeyFile)
 	default:
-		return crypto.URLs(cfg.PublicKeyURLs, cfg.PublicKeyPin != nil, nil)
+		return crypto.URLs(cfg.PublicKeyURLs, cfg.PublicKeyPin, nil)
 	}
 }
 
