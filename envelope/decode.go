@@ -27,6 +27,9 @@ func (d *decoder) fault(member int, what string) {
 
 // ticket reads all members. Its strings do not alias the body.
 func (d *decoder) ticket(m *[memberCount]value) Ticket {
+	for member, v := range m {
+		d.whole(member, v)
+	}
 	var t Ticket
 	t.Cost = d.cost(m[memberCost])
 	t.Endpoint = d.text(memberEndpoint, m[memberEndpoint])
@@ -78,8 +81,18 @@ func (d *decoder) requestIdx(v value) string {
 	return string(raw)
 }
 
-// text decodes a string. A lone surrogate in one is no text that could have
-// been signed.
+// whole refuses a string with a lone surrogate, which is no text that could have
+// been signed, wherever in the ticket it stands.
+func (d *decoder) whole(member int, v value) {
+	if v.kind != '"' || d.err != nil || bytes.IndexByte(d.raw(v), '\\') < 0 {
+		return
+	}
+	if _, err := jsontext.AppendUnquote(nil, d.raw(v)); err != nil {
+		d.err = invalid("a lone surrogate in "+ticketNames[member], v.from)
+	}
+}
+
+// text decodes a string that is whole.
 func (d *decoder) text(member int, v value) string {
 	switch {
 	case !v.present():
@@ -93,10 +106,7 @@ func (d *decoder) text(member int, v value) string {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : len(raw)-1])
 	}
-	text, err := jsontext.AppendUnquote(nil, raw)
-	if err != nil && d.err == nil {
-		d.err = invalid("a lone surrogate in "+ticketNames[member], v.from)
-	}
+	text, _ := jsontext.AppendUnquote(nil, raw) // if it is not whole, that is told already
 	return string(text)
 }
 

@@ -66,7 +66,8 @@ func TestInvalidJSON(t *testing.T) {
 		"duplicate payload": `{"auth_data":{},"payload":{},"payload":{}}`,
 		"513 deep":          `{"x":` + strings.Repeat("[", 512) + strings.Repeat("]", 512) + `}`,
 		"lone surrogate":    `{"cost":1,"endpoint":"\ud800","reqnum":1,"signature":"","url":""}`,
-		"lone in url":       `{"url":"a\udc00"}`, "lone in signature": `{"auth_data":{"signature":"\ud800"},"payload":{}}`,
+		"lone in cost":      `{"cost":"\udc00\ud800"}`, "lone in request_idx": `{"auth_data":{"request_idx":"\udc00"},"payload":1}`,
+		"lone in url": `{"url":"a\udc00"}`, "lone in signature": `{"auth_data":{"signature":"\ud800"},"payload":{}}`,
 	} {
 		_, err := Parse([]byte(body), Options{})
 		require.ErrorIs(t, err, ErrInvalidJSON, name)

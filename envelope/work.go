@@ -119,8 +119,8 @@ type Work struct {
 
 // Work reads what the request asks for; null counts as not stated, a multiplier
 // of 0 as 1, and numbers by their value (1e3 is 1000). Errors:
-// ErrDuplicateMember, or a *TicketError for what is no whole number from 0 to
-// math.MaxInt64.
+// ErrDuplicateMember, or a *TicketError that names all that is no whole number
+// from 0 to math.MaxInt64.
 func (e *Envelope) Work(api API) (Work, error) {
 	limitsOf, multipliersOf := []int{limitMaxTokens, limitMaxCompletionTokens}, []int{limitN, limitBestOf}
 	switch api {
@@ -135,34 +135,36 @@ func (e *Envelope) Work(api API) (Work, error) {
 			return Work{}, &TicketError{[]string{"parameters is not an object"}}
 		}
 	}
-	limit, stated, err := e.largest(limitsOf)
-	if err != nil {
-		return Work{}, err
+	for _, members := range [2][]int{limitsOf, multipliersOf} {
+		for _, i := range members {
+			if e.limits.member[i].twice {
+				return Work{}, ErrDuplicateMember
+			}
+		}
 	}
-	multiplier, _, err := e.largest(multipliersOf)
-	if err != nil {
-		return Work{}, err
+	var faults []string
+	limit, stated := e.largest(limitsOf, &faults)
+	multiplier, _ := e.largest(multipliersOf, &faults)
+	if len(faults) > 0 {
+		return Work{}, &TicketError{faults}
 	}
 	return Work{stated, limit, max(multiplier, 1)}, nil
 }
 
 // largest reads members of which the larger counts.
-func (e *Envelope) largest(members []int) (largest uint64, stated bool, err error) {
+func (e *Envelope) largest(members []int, faults *[]string) (largest uint64, stated bool) {
 	for _, i := range members {
 		l := e.limits.member[i]
-		if l.twice {
-			return 0, false, ErrDuplicateMember
-		}
 		if !l.stated() {
 			continue
 		}
 		n, ok := l.number()
 		if !ok {
-			return 0, false, &TicketError{[]string{limitNames[i] + " is not a whole number of at least 0"}}
+			*faults = append(*faults, limitNames[i]+" is not a whole number of at least 0")
 		}
 		largest, stated = max(largest, n), true
 	}
-	return largest, stated, nil
+	return largest, stated
 }
 
 // number is the value of a stated limit: whole, from 0 to math.MaxInt64.

@@ -76,6 +76,13 @@ func TestWorkThatCannotBeRead(t *testing.T) {
 			require.ErrorIs(t, err, ErrInvalidTicket, model)
 		}
 	}
+	for _, env := range opened(t, `{"max_tokens":-1,"max_completion_tokens":"x","n":1.5,"best_of":1}`) {
+		_, err := env.Work(APIChat)
+		for _, name := range []string{"max_tokens", "max_completion_tokens", "n "} {
+			require.ErrorContains(t, err, name, "all of them at once")
+		}
+		require.NotContains(t, err.Error(), "best_of")
+	}
 	for model, api := range map[string]API{
 		`{"parameters":{"max_new_tokens":1,"max_new_tokens":1}}`:      APIGenerate,
 		`{"parameters":{"max_new_tokens":1,"max\u005fnew_tokens":1}}`: APIGenerate,
