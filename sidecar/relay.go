@@ -302,9 +302,13 @@ type eventTail struct {
 }
 
 func (t *eventTail) write(p []byte) {
-	if i := bytes.LastIndexFunc(p, func(r rune) bool { return r != '\n' && r != '\r' }); i >= 0 {
+	end := len(p)
+	for end > 0 && (p[end-1] == '\n' || p[end-1] == '\r') {
+		end--
+	}
+	if end > 0 {
 		*t = eventTail{any: true}
-		p = p[i+1:]
+		p = p[end:]
 	}
 	for _, c := range p {
 		t.any = true
@@ -320,7 +324,7 @@ func (t *eventTail) separator() string {
 	switch {
 	case !t.any || t.newlines >= 2:
 		return ""
-	case t.newlines == 1:
+	case t.newlines == 1 && !t.cr: // with CR, LF would be the rest of the same line end
 		return "\n"
 	}
 	return "\n\n"

@@ -16,6 +16,9 @@ func TestEventTail(t *testing.T) {
 		{"data: a\r\r", ""},
 		{"data: a\n", "\n"},
 		{"data: a\r\n", "\n"},
+		{"data: a\r", "\n\n"},
+		{"data: caf\u00e9", "\n\n"},
+		{"data: \u4f60", "\n\n"},
 		{"data: a", "\n\n"},
 		{"data: {\"tok", "\n\n"},
 		{"\n", "\n"},
@@ -42,5 +45,27 @@ func TestEventTailOfChunks(t *testing.T) {
 			whole.write([]byte{stream[i]})
 		}
 		require.Equal(t, whole.separator(), pieces.separator(), "%q", stream)
+	})
+}
+
+// FuzzEventTail holds the tail against what a reader makes of the stream (HTML
+// Living Standard, section 9.2.5): after the separator, an event can begin.
+func FuzzEventTail(f *testing.F) {
+	for _, seed := range []string{"", "data: a\n\n", "data: a\r\n", "\r\r", "\n\r\n", "a\r", "\xff\n\xff", "data: \u2028\n\n"} {
+		f.Add([]byte(seed), 1)
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, cut int) {
+		var tail eventTail
+		cut = min(max(cut, 0), len(stream))
+		tail.write(stream[:cut])
+		tail.write(stream[cut:])
+		var whole eventTail
+		whole.write(stream)
+		require.Equal(t, whole.separator(), tail.separator())
+		// Line ends are all alike to a reader: the last line is empty, and so is
+		// the one before, or there is none.
+		text := string(stream) + tail.separator()
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+		require.True(t, text == "" || strings.HasSuffix(text, "\n\n"), "%q", text)
 	})
 }
