@@ -11,7 +11,7 @@ import (
 // outcomeNotes tell, for every outcome, whose business it is, why it happens,
 // and what an operator does about it.
 var outcomeNotes = []status.Outcome{
-	{Code: outcomeOK, Class: status.ClassServed, Reason: "it was served"},
+	{Code: outcomeOK, Class: status.ClassServed, Reason: "all is well"},
 	{Code: "route_unknown", Class: status.ClassTicket, Reason: "the path is no route",
 		Advice: "Scanners call all sorts of paths and need no answer. If a client of yours is among them, add its path to USHER_ROUTES."},
 	{Code: "method_not_allowed", Class: status.ClassTicket, Reason: "the method is not POST",
@@ -20,7 +20,7 @@ var outcomeNotes = []status.Outcome{
 		Advice: "The client must send its body without Content-Encoding."},
 	{Code: "body_too_large", Class: status.ClassTicket, Reason: "the body is too large",
 		Advice: "Raise USHER_MAX_BODY_BYTES if prompts of that size are wanted."},
-	{Code: codeHTTP, Class: status.ClassTicket, Reason: "it is not acceptable HTTP",
+	{Code: codeHTTP, Class: status.ClassTicket, Reason: "they are not acceptable HTTP",
 		Advice: "Scanners and broken clients. If many come from one client, look at its HTTP library or at the proxy between."},
 	{Code: "invalid_json", Class: status.ClassTicket, Reason: "the body is no acceptable JSON",
 		Advice: "The client builds its body wrongly; usher verify reads a body and says where."},
@@ -36,11 +36,11 @@ var outcomeNotes = []status.Outcome{
 		Advice: "If all are, the autoscaler started its numbers again: restart with a new state file, or set USHER_REQNUM_RESET_AFTER. Else clients sit on tickets."},
 	{Code: "bad_signature", Class: status.ClassTicket, Reason: "the signature does not fit",
 		Advice: "If all are, this is not the autoscaler's key, or it signs other fields (usher verify tells which). If few, somebody changes tickets."},
-	{Code: "cost_exceeded", Class: status.ClassTicket, Reason: "it asks for more than its ticket's cost",
+	{Code: "cost_exceeded", Class: status.ClassTicket, Reason: "they ask for more than their tickets' cost",
 		Advice: "Clients understate their cost. Nothing to do, unless honest ones are hit: then USHER_COST_POLICY=observe."},
 	{Code: "queue_full", Class: status.ClassBusy, Reason: "the queue is full",
 		Advice: "More comes than the model server takes: add workers, or raise USHER_QUEUE_CAPACITY if waiting longer is better than being refused."},
-	{Code: "queue_timeout", Class: status.ClassBusy, Reason: "it waited too long for a slot",
+	{Code: "queue_timeout", Class: status.ClassBusy, Reason: "they waited too long for a slot",
 		Advice: "More comes than the model server takes: add workers, or raise USHER_MAX_CONCURRENCY if the GPU has room."},
 	{Code: "draining", Class: status.ClassWorker, Reason: "this worker is leaving",
 		Advice: "Expected while it drains. If it goes on, the autoscaler still routes here."},
@@ -60,7 +60,7 @@ var outcomeNotes = []status.Outcome{
 		Advice: "Clients hang up or time out. If many do, compare their time-outs with the waits above."},
 	{Code: outcomeClientSlow, Class: status.ClassGone, Reason: "the client stopped reading",
 		Advice: "It took nothing for USHER_WRITE_TIMEOUT and was cut, so that its slot is free."},
-	{Code: outcomeCut, Class: status.ClassGone, Reason: "it was cut at the end of a drain",
+	{Code: outcomeCut, Class: status.ClassGone, Reason: "the drain's time was up",
 		Advice: "USHER_DRAIN_TIMEOUT is shorter than the longest answers."},
 }
 

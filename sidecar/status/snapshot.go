@@ -140,7 +140,7 @@ func (r *Recorder) readHistory(s *Snapshot) {
 		FirstByte: between(&old.firstByte, &l.firstByte), TokenGap: between(&old.tokenGap, &l.tokenGap),
 		Hold: between(&old.hold, &l.hold), Queue: between(&old.queue, &l.queue),
 	}
-	s.Reasons = s.Reasons[:0]
+	s.Reasons = []Reason{} // in JSON a list, not null
 	for i, o := range r.outcomes {
 		if total := h.totals[now][i]; total > 0 && o.Class != ClassServed {
 			s.Reasons = append(s.Reasons, Reason{

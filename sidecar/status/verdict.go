@@ -32,10 +32,11 @@ type Answer struct {
 }
 
 // manyRefused is the share of refused requests from which on somebody should
-// look; fewer are the everyday faults of clients. longWait, in seconds, is when a
-// wait is felt.
+// look; fewer are the everyday faults of clients. In seconds: less than felt is
+// no wait, and longWait is one that somebody complains of.
 const (
 	manyRefused = 0.05
+	felt        = 0.0005
 	longWait    = 1.0
 )
 
@@ -102,6 +103,7 @@ func (s *Snapshot) bottleneck() Answer {
 	}
 	a.Detail = slots + "."
 	failed, all := s.last(ClassModel), s.minute()
+	full := l.Slots > 0 && l.InFlight >= l.Slots
 	switch {
 	case !s.Upstream.Healthy:
 		a.Level, a.Short, a.Detail = Bad, "It is down", sentence("", s.Upstream.Detail)
@@ -112,10 +114,13 @@ func (s *Snapshot) bottleneck() Answer {
 		a.Level, a.Short = Bad, "It fails"
 		a.Detail = fmt.Sprintf("%d of %s failed at the model server in the last minute; %s.", failed, requests(int(all)), slots)
 		a.clause = fmt.Sprintf("the model server fails %s of them", percent(failed, all))
-	case l.Slots > 0 && l.InFlight >= l.Slots && l.Waiting > 0:
+	case full && l.Waiting > l.Held, s.Latency.Queue.P50 >= felt:
 		a.Level, a.Short = Warn, "Yes"
-		a.Detail = fmt.Sprintf("All %d slots are taken and %d wait.", l.Slots, l.Waiting)
-		a.clause = fmt.Sprintf("the model server is the bottleneck: all %d slots are taken and %d wait", l.Slots, l.Waiting)
+		a.Detail = fmt.Sprintf("%s, and %d wait for one.", slots, l.Waiting-l.Held)
+		a.clause = fmt.Sprintf("the model server is the bottleneck: %s and %d wait", slots, l.Waiting-l.Held)
+	case full, s.Latency.Queue.P99 >= 10*felt:
+		a.Short, a.Detail = "At times", slots+"; most find a free one."
+		a.clause = "the model server is full at times (" + slots + ")"
 	case all > 0 && s.Ready:
 		a.clause = "the model server keeps up (" + slots + ")"
 	}
@@ -142,6 +147,8 @@ func (s *Snapshot) refusing() Answer {
 		because := "mostly because "
 		if top.Minute == refused {
 			because = "because "
+		} else {
+			a.clause += ","
 		}
 		a.Detail += ", " + because + top.Reason
 		a.clause += " " + because + top.Reason
@@ -176,7 +183,6 @@ func (s *Snapshot) topClient() (who string, n, of int) {
 func (s *Snapshot) keepingWaiting() Answer {
 	a := Answer{Level: Good, Question: "How long do people wait, and for what?", Short: "Nobody waits"}
 	hold, queue := s.Latency.Hold, s.Latency.Queue
-	const felt = 0.0005 // less is not a wait
 	wait, what := hold, "missing numbers"
 	if queue.P99 > hold.P99 {
 		wait, what = queue, "a free slot"

@@ -51,9 +51,12 @@ func TestVerdict(t *testing.T) {
 		"full": {func(s *Snapshot) {
 			s.Load.InFlight, s.Load.Waiting = 8, 5
 			s.Latency.Queue = Quantiles{100, 2, 4}
-		}, Warn, "Letting requests in, 10/s served, the model server is the bottleneck: all 8 slots are taken and 5 wait, " +
+		}, Warn, "Letting requests in, 10/s served, the model server is the bottleneck: 8 of 8 slots taken and 5 wait, " +
 			"and people wait for a free slot, half of them 2.0 s and 1 in 100 over 4.0 s.",
 			[4]string{"Yes, 10/s", "Yes", "Nobody", "p99 4.0 s"}},
+		"full at times": {func(s *Snapshot) { s.Load.InFlight = 8; s.Latency.Queue = Quantiles{100, 0, 0.02} }, Good,
+			"Letting requests in, 10/s served, the model server is full at times (8 of 8 slots taken), and people wait for a free slot, 1 in 100 over 20 ms.",
+			[4]string{"Yes, 10/s", "At times", "Nobody", "p99 20 ms"}},
 		"held for gaps": {func(s *Snapshot) { s.Latency.Hold = Quantiles{100, 0, 0.04} }, Good,
 			"Letting requests in, 10/s served, the model server keeps up (3 of 8 slots taken), and people wait for missing numbers, 1 in 100 over 40 ms.",
 			[4]string{"Yes, 10/s", "No", "Nobody", "p99 40 ms"}},

@@ -23,7 +23,7 @@ const seconds = (value, count) => (count > 0 ? value : null);
 const kinds = {
   rates: { format: perSecond, stacked: true, series: classes.map((c, i) => ({ ...c, read: (p) => p.rates[i] })) },
   load: {
-    format: (v) => String(Math.round(v)), series: [
+    format: (v) => String(v), whole: true, series: [
       { label: "in flight", color: "--running", dash: "plain", fill: true, read: (p) => p.in_flight },
       { label: "waiting", color: "--waiting", dash: "dashed", read: (p) => p.waiting },
     ],
@@ -67,17 +67,17 @@ class Chart {
     this.plot?.destroy();
     const { kind } = this, axis = { stroke: color("--dim"), font: "11px system-ui", grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false } };
     const amount = (scale, format, side) => ({
-      ...axis, scale, side, size: 56, gap: 4, grid: side === 1 ? { show: false } : axis.grid,
+      ...axis, scale, side, size: 56, gap: 4, ...(kind.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] } : {}), grid: side === 1 ? { show: false } : axis.grid,
       values: (_, ticks) => ticks.map((v) => (v === null ? "" : format(v))),
     });
-    const axes = [{ ...axis, values: (_, ticks) => ticks.map(clock), space: 60, size: 26 }, amount("y", kind.format, 3)];
+    const axes = [{ ...axis, values: (_, ticks, __, ___, step) => ticks.map((t) => clock(t, step)), space: 70, size: 26 }, amount("y", kind.format, 3)];
     if (kind.other) axes.push(amount("share", kind.other, 1));
     const floor = (_, low, high) => [0, Math.max(high * 1.1, kind.format === span ? 0.001 : 1)];
     const options = {
       ...this.size(), legend: { show: false }, axes, padding: [8, kind.other ? 0 : 8, 0, 0],
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: {
-        x: { range: () => { const now = this.values[0].at(-1) ?? Date.now() / 1000; return [now - minutes, now]; } },
+        x: { range: () => this.range() },
         y: { range: floor }, share: { range: (_, low, high) => [0, Math.max(high * 1.3, 0.005)] },
       },
       series: [{}, ...kind.series.map((s) => this.line(s))],
@@ -87,6 +87,12 @@ class Chart {
     this.plot = new uPlot(options, this.data, this.box);
     this.swatches();
     this.tell(null);
+  }
+
+  // range is the time there is something to show of: two minutes to fifteen.
+  range() {
+    const now = this.values[0].at(-1) ?? Date.now() / 1000, first = this.values[0][0] ?? now;
+    return [now - Math.max(120, Math.min(minutes, now - first)), now];
   }
 
   line(s) {
@@ -136,9 +142,9 @@ class Chart {
   }
 }
 
-function clock(at) {
-  const d = new Date(at * 1000);
-  return `${String(d.getHours()).padStart(2, "0")}:${String(d.getMinutes()).padStart(2, "0")}`;
+function clock(at, step) {
+  const d = new Date(at * 1000), two = (n) => String(n).padStart(2, "0");
+  return `${two(d.getHours())}:${two(d.getMinutes())}${step < 60 ? `:${two(d.getSeconds())}` : ""}`;
 }
 
 // hatch is a fill of a colour and a pattern.

@@ -77,11 +77,11 @@ function render() {
 
 function order(s) {
   const o = s.ordering;
-  const part = (value, name) => element("span", {}, element("b", {}, value), ` ${name}  `);
-  const figures = [[o.learned ? `${span(o.hold)} learned hold` : `${span(o.hold)} fixed hold`, o.learned ? `(at most ${span(o.max_hold)})` : ""],
-    [percent(o.reordered), `out of order in 5 min${o.learned ? ` (target ${percent(o.target)})` : ""}`],
-    [String(o.opened), "gaps:"], [String(o.filled), "filled,"], [String(o.given_up), "given up,"], [String(o.late), "late"]];
-  fill("order-figures", figures, ([value, name]) => part(value, name));
+  const figures = [[span(o.hold), o.learned ? `learned hold, of at most ${span(o.max_hold)}` : "hold, as set"],
+    [percent(o.reordered), `out of order in five minutes${o.learned ? `, target ${percent(o.target)}` : ""}`],
+    [String(o.opened), `numbers found missing: ${o.filled} came in time, ${o.given_up} were given up, ${o.late} came late`]];
+  if (o.restarts > 0) figures.push([String(o.restarts), "times the numbers started again"]);
+  fill("order-figures", figures, ([value, name]) => element("span", {}, element("b", {}, value), ` ${name}`));
 }
 
 function moved(m) {

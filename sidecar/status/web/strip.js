@@ -16,7 +16,7 @@ const marks = { ".": "", f: ", after a higher one, in time: it filled a gap", l:
 const legend = [["w", "waiting"], ["i", "in flight"], ["s", "served"], [".", "missing"], ["x", "given up"],
   ["r", "refused"], ["e", "failed"], ["g", "client left"], ["f", "filled a gap"], ["l", "late"]];
 
-const top = 18, left = 76, labelWidth = 560;
+const top = 18;
 
 export class Strip {
   constructor(canvas, readout, text, legendList) {
@@ -62,7 +62,8 @@ export class Strip {
     if (this.moving) requestAnimationFrame((t) => this.step(t));
   }
 
-  labels() { return this.canvas.clientWidth >= labelWidth ? left : 0; }
+  narrow() { return this.canvas.clientWidth < 560; }
+  labels() { return this.narrow() ? 60 : 76; }
   columns() { return Math.max(20, Math.min(240, Math.floor((this.canvas.clientWidth - this.labels()) / 4.6))); }
 
   draw() {
@@ -78,13 +79,14 @@ export class Strip {
     g.clearRect(0, 0, w, h);
     const from = this.labels(), lane = (h - top - 20) / lanes.length, cw = (w - from) / this.columns();
     this.geometry = { from, cw, w };
-    g.font = "12px system-ui, sans-serif";
+    g.font = `${this.narrow() ? 11 : 12}px system-ui, sans-serif`;
     g.textBaseline = "middle";
     lanes.forEach((name, i) => {
       g.fillStyle = color("--lane");
       g.fillRect(from, top + i * lane + 1, w - from, lane - 2);
       g.fillStyle = color("--dim");
-      if (from > 0) { g.textAlign = "left"; g.fillText(name, 2, top + (i + 0.5) * lane); }
+      g.textAlign = "left";
+      g.fillText(name, 0, top + (i + 0.5) * lane);
     });
     const p = this.picture, x = (n) => w - (this.right - n + 1) * cw;
     for (let i = p.cells.length - 1; i >= 0; i--) {
@@ -100,7 +102,6 @@ export class Strip {
       if (p.marks[i] !== ".") mark(g, p.marks[i], at + cw / 2, 9, color(p.marks[i] === "f" ? "--running" : "--ticket"));
     }
     this.axis(g, color, x, from, w, h);
-    if (from === 0) this.overlay(g, color, lane);
   }
 
   axis(g, color, x, from, w, h) {
@@ -115,20 +116,6 @@ export class Strip {
       g.lineWidth = 1.5;
       g.strokeRect(x(this.cursor), top - 1, this.geometry.cw, h - top - 18);
     }
-  }
-
-  // Names of the lanes, over them where there is no room beside.
-  overlay(g, color, lane) {
-    g.globalAlpha = 0.85;
-    lanes.forEach((name, i) => {
-      const size = g.measureText(name).width + 8;
-      g.fillStyle = color("--card");
-      g.fillRect(0, top + i * lane + lane / 2 - 8, size, 16);
-      g.fillStyle = color("--dim");
-      g.textAlign = "left";
-      g.fillText(name, 4, top + (i + 0.5) * lane);
-    });
-    g.globalAlpha = 1;
   }
 
   point(offset) {
