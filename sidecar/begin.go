@@ -16,6 +16,7 @@ func (s *Sidecar) begin(ctx *fasthttp.RequestCtx) *exchange {
 	x := &exchange{sidecar: s, conn: ctx.Conn().(*conn), target: head.RequestURI()}
 	x.start = time.Now()
 	x.requestID = requestID(head)
+	x.traceID = traceIDOf(head)
 	x.client = ctx.RemoteIP().String()
 	x.reqnum = -1
 	x.route = routeOther

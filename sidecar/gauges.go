@@ -17,7 +17,7 @@ func (s *Sidecar) registerGauges() {
 	m.gauge("usher_reordered_ratio", "Share of the requests admitted in the last five minutes that went after one with a higher number; 0 without any.", s.reorderedRatio)
 	m.gauge("usher_upstream_up", "1 while the model server counts as healthy.", func() float64 { return truth(s.prober.Healthy()) })
 	m.gauge("usher_ready", "1 while requests may be sent here.", func() float64 { return truth(s.readiness().ready()) })
-	m.gauge("usher_public_key_age_seconds", "Time since the key in force was last fetched; -1 without a key.", s.keyAge)
+	m.gauge("usher_public_key_fetched_timestamp_seconds", "When the key in force was last read, in Unix time; 0 without a key.", s.keyFetched)
 	m.gauge("usher_replay_window_highest", "Highest verified reqnum; -1 before the first.", func() float64 { return float64(s.ledger.Stats().Highest) })
 	m.gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.publicServer.GetOpenConnectionsCount()) })
 
@@ -47,11 +47,11 @@ func (s *Sidecar) reorderedRatio() float64 {
 	return float64(b.RecentReordered) / float64(b.RecentAdmitted)
 }
 
-// keyAge is how old the knowledge of the current key is, in seconds.
-func (s *Sidecar) keyAge() float64 {
+// keyFetched is when the current key was last read, in Unix seconds.
+func (s *Sidecar) keyFetched() float64 {
 	fetched := s.keys.Status(time.Now()).Fetched
 	if fetched.IsZero() {
-		return -1
+		return 0
 	}
-	return time.Since(fetched).Seconds()
+	return float64(fetched.UnixMilli()) / 1000
 }

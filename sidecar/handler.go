@@ -229,6 +229,7 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 	if x.reserved {
 		x.reservation.Commit()
 	}
+	x.sent = start
 	path, query := splitTarget(x.target)
 	resp, err := line.RoundTrip(&upstream.Request{
 		Header: &ctx.Request.Header, Path: path, Query: query,

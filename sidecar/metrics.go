@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,9 +13,12 @@ type metrics struct {
 	registry *prometheus.Registry
 
 	requests    *requestCounters
+	genAI       *genAI
 	exceeded    prometheus.Counter
 	panics      prometheus.Counter
 	keyFailures prometheus.Counter
+	received    prometheus.Counter
+	sent        prometheus.Counter
 
 	hold, queue, verify, ttfb, gap, duration prometheus.Histogram
 }
@@ -32,6 +34,9 @@ var (
 func newMetrics(version Version, routes []string) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.requests = newRequestCounters(routes)
+	m.genAI = newGenAI(routes)
+	m.received = counter("usher_request_body_bytes_total", "Bytes of request bodies that were read whole.")
+	m.sent = counter("usher_response_body_bytes_total", "Bytes of answers' bodies, refusals included.")
 	m.exceeded = counter("usher_cost_exceeded_total", "Requests that asked for more work than their ticket's cost.")
 	m.panics = counter("usher_panics_total", "Requests that hit an internal fault.")
 	m.keyFailures = counter("usher_public_key_failures_total", "Failed tries to read the autoscaler's public key.")
@@ -42,10 +47,11 @@ func newMetrics(version Version, routes []string) *metrics {
 	m.gap = histogram("usher_token_gap_seconds", "Time between two chunks of a stream.", fineBuckets)
 	m.duration = histogram("usher_request_duration_seconds", "Time from a request's head to the end of its answer.", longBuckets)
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "usher_build_info", Help: "Always 1; the labels say which build runs.",
+		Name: "usher_build_info", Help: "Always 1; its labels say which build runs.",
 		ConstLabels: prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go},
 	}, func() float64 { return 1 })
-	m.registry.MustRegister(m.requests, m.exceeded, m.panics, m.keyFailures, m.hold, m.queue, m.verify,
+	m.registry.MustRegister(m.genAI.collectors()...)
+	m.registry.MustRegister(m.requests, m.exceeded, m.panics, m.keyFailures, m.received, m.sent, m.hold, m.queue, m.verify,
 		m.ttfb, m.gap, m.duration, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -75,83 +81,21 @@ func (m *metrics) observe(r *record, now time.Time) {
 	if r.exceeded {
 		m.exceeded.Inc()
 	}
-	m.duration.Observe(now.Sub(r.start).Seconds())
+	m.received.Add(float64(r.bytesIn))
+	m.sent.Add(float64(r.bytesOut))
+	observe(m.duration, now.Sub(r.start), r.traceID)
+	m.genAI.observe(r, now)
 }
 
-// requestCounters is usher_requests_total{route,outcome}: a fixed grid, so that
-// counting is one atomic addition and a series cannot come from a client.
-type requestCounters struct {
-	desc     *prometheus.Desc
-	routes   []string
-	outcomes []string
-	route    map[string]int
-	outcome  map[string]int
-	grid     []atomic.Uint64
-}
-
-func newRequestCounters(routes []string) *requestCounters {
-	c := &requestCounters{
-		desc: prometheus.NewDesc("usher_requests_total", "Requests by route and outcome.",
-			[]string{"route", "outcome"}, nil),
-		routes: append(append([]string(nil), routes...), routeOther),
-		route:  make(map[string]int), outcome: make(map[string]int),
-	}
-	for i, r := range c.routes {
-		c.route[r] = i
-	}
-	for _, o := range outcomes() {
-		c.outcome[o] = len(c.outcomes)
-		c.outcomes = append(c.outcomes, o)
-	}
-	c.grid = make([]atomic.Uint64, len(c.routes)*len(c.outcomes))
-	return c
-}
-
-// outcomes lists every outcome there is, each once.
-func outcomes() []string {
-	list := []string{outcomeOK, outcomeUpstreamError, outcomeClientGone, outcomeClientSlow, outcomeCut, codeHTTP, unforeseen.code}
-	seen := map[string]bool{codeHTTP: true}
-	for _, r := range refusals {
-		if !seen[r.code] {
-			seen[r.code] = true
-			list = append(list, r.code)
+// observe puts a duration into a histogram; where the request belongs to a
+// trace, with the trace's id as exemplar, by which one gets from a bucket to a
+// request that is in it.
+func observe(h prometheus.Observer, d time.Duration, traceID string) {
+	if traceID != "" {
+		if e, ok := h.(prometheus.ExemplarObserver); ok {
+			e.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": traceID})
+			return
 		}
 	}
-	return list
-}
-
-func (c *requestCounters) add(route, outcome string) {
-	r, ok := c.route[route]
-	if !ok {
-		r = len(c.routes) - 1
-	}
-	o, ok := c.outcome[outcome]
-	if !ok {
-		o = c.outcome[unforeseen.code]
-	}
-	c.grid[r*len(c.outcomes)+o].Add(1)
-}
-
-// byOutcome puts the totals of all routes into dst, in the order of outcomes.
-func (c *requestCounters) byOutcome(dst []uint64) {
-	clear(dst)
-	for i := range c.grid {
-		dst[i%len(c.outcomes)] += c.grid[i].Load()
-	}
-}
-
-// Describe implements prometheus.Collector.
-func (c *requestCounters) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
-
-// Collect implements prometheus.Collector. A combination that never happened is
-// left out, but for "ok", so that a rate over it is 0 and not absent.
-func (c *requestCounters) Collect(ch chan<- prometheus.Metric) {
-	for r, route := range c.routes {
-		for o, outcome := range c.outcomes {
-			n := c.grid[r*len(c.outcomes)+o].Load()
-			if n > 0 || outcome == outcomeOK && route != routeOther {
-				ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(n), route, outcome)
-			}
-		}
-	}
+	h.Observe(d.Seconds())
 }

@@ -30,6 +30,7 @@ const routeOther = "other"
 // each. It holds no prompt, signature or key.
 type record struct {
 	requestID string
+	traceID   string // of the trace that the client's traceparent names; "": none
 	client    string
 	route     string
 	endpoint  string
@@ -44,6 +45,9 @@ type record struct {
 	hold, queue, ttfb time.Duration // ttfb is 0 while nothing was sent
 	upstream          time.Duration // from taking a line to the response's head
 	bytesIn, bytesOut int64
+	sent              time.Time // when its sending to the model server began; zero: it did not
+	streamed          bool      // the answer was an event stream
+	pieces            int       // of the answer's body, as they came
 	exceeded          bool
 }
 

@@ -113,7 +113,8 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	}
 	b.head = append(h, "\r\n"...)
 	contentType := r.resp.Peek("content-type")
-	r.events = r.framing != byLength && hasFoldPrefix(contentType, "text/event-stream") && len(r.resp.Peek("content-encoding")) == 0
+	r.x.streamed = hasFoldPrefix(contentType, "text/event-stream")
+	r.events = r.framing != byLength && r.x.streamed && len(r.resp.Peek("content-encoding")) == 0
 	return b
 }
 
@@ -198,13 +199,14 @@ func (r *relay) passed(p []byte) {
 	x := r.x
 	if x.ttfb == 0 {
 		x.ttfb = now.Sub(x.start)
-		x.sidecar.metrics.ttfb.Observe(x.ttfb.Seconds())
+		observe(x.sidecar.metrics.ttfb, x.ttfb, x.traceID)
 		x.sidecar.recorder.FirstByte.Observe(x.ttfb)
 	} else {
 		x.sidecar.metrics.gap.Observe(now.Sub(r.last).Seconds())
 		x.sidecar.recorder.TokenGap.Observe(now.Sub(r.last))
 	}
 	r.last = now
+	x.pieces++
 	x.bytesOut += int64(len(p))
 	x.sidecar.flowing.Store(now.UnixNano())
 	if r.events {

@@ -1,0 +1,118 @@
+package sidecar
+
+import (
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// genAI are the server metrics of OpenTelemetry's semantic conventions for
+// generative AI (gen_ai.server.*, status "development"), under the names and
+// with the buckets that they have in Prometheus. They are the model server's
+// figures as seen from outside, from the moment a request begins to be sent to
+// it: a token is a piece of an event stream, as it came. Which model runs, and
+// how many tokens a piece holds, is not known here.
+type genAI struct {
+	duration, firstToken, perToken *prometheus.HistogramVec
+	routes                         map[string]*genAIRoute
+}
+
+// A genAIRoute holds the histograms of one route, found once.
+type genAIRoute struct {
+	duration             map[string]prometheus.Observer // by error_type
+	firstToken, perToken prometheus.Observer
+}
+
+// The bucket boundaries, in seconds, that the conventions document.
+var (
+	genAIDurationBuckets   = []float64{.01, .02, .04, .08, .16, .32, .64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}
+	genAIFirstTokenBuckets = []float64{.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
+	genAIPerTokenBuckets   = []float64{.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5}
+)
+
+// errorOther is the conventions' word for an error that has no name of its own.
+const errorOther = "_OTHER"
+
+// genAIErrors are the values of error_type; a request that went well has none,
+// which in Prometheus is the empty value.
+var genAIErrors = []string{"", outcomeUpstreamError, "upstream_broken", "upstream_timeout", outcomeClientGone, errorOther}
+
+func newGenAI(routes []string) *genAI {
+	vec := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets},
+			append([]string{"gen_ai_operation_name", "gen_ai_provider_name"}, labels...))
+	}
+	g := &genAI{
+		duration: vec("gen_ai_server_request_duration_seconds",
+			"Time from sending a request to the model server to the last byte of its answer.", genAIDurationBuckets, "error_type"),
+		firstToken: vec("gen_ai_server_time_to_first_token_seconds",
+			"Time from sending a request to the first piece of its event stream, for streams that ended well.", genAIFirstTokenBuckets),
+		perToken: vec("gen_ai_server_time_per_output_token_seconds",
+			"Mean time between the pieces of an event stream that ended well, one value a stream; a piece is what came at once, mostly one token.", genAIPerTokenBuckets),
+		routes: make(map[string]*genAIRoute),
+	}
+	for _, route := range routes {
+		operation, provider := genAINames(route)
+		r := &genAIRoute{
+			duration:   make(map[string]prometheus.Observer),
+			firstToken: g.firstToken.WithLabelValues(operation, provider),
+			perToken:   g.perToken.WithLabelValues(operation, provider),
+		}
+		for _, e := range genAIErrors {
+			r.duration[e] = g.duration.WithLabelValues(operation, provider, e)
+		}
+		g.routes[route] = r
+	}
+	return g
+}
+
+// genAINames gives a route its operation and provider. The provider tells the
+// flavour of the API, as the conventions have it, not who runs the model.
+func genAINames(route string) (operation, provider string) {
+	operation, provider = errorOther, errorOther
+	switch {
+	case strings.HasSuffix(route, "/chat/completions"):
+		operation = "chat"
+	case strings.HasSuffix(route, "/completions"), route == "/generate", route == "/generate_stream":
+		operation = "text_completion"
+	case strings.HasSuffix(route, "/embeddings"):
+		operation = "embeddings"
+	}
+	switch {
+	case isOpenAI([]byte(route)):
+		provider = "openai"
+	case route == "/generate", route == "/generate_stream":
+		provider = "tgi"
+	}
+	return operation, provider
+}
+
+func (g *genAI) collectors() []prometheus.Collector {
+	return []prometheus.Collector{g.duration, g.firstToken, g.perToken}
+}
+
+// observe accounts for a request that was sent to the model server.
+func (g *genAI) observe(r *record, now time.Time) {
+	route := g.routes[r.route]
+	if route == nil || r.sent.IsZero() {
+		return
+	}
+	failure := r.outcome
+	if failure == outcomeOK {
+		failure = ""
+	}
+	h, ok := route.duration[failure]
+	if !ok {
+		h = route.duration[errorOther]
+	}
+	observe(h, now.Sub(r.sent), r.traceID)
+	if r.outcome != outcomeOK || !r.streamed || r.pieces == 0 || r.status >= 400 {
+		return
+	}
+	first := r.start.Add(r.ttfb)
+	observe(route.firstToken, first.Sub(r.sent), r.traceID)
+	if r.pieces > 1 {
+		observe(route.perToken, now.Sub(first)/time.Duration(r.pieces-1), r.traceID)
+	}
+}

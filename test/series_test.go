@@ -1,0 +1,117 @@
+package test
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// No client can make a series: 10,000 requests with random paths, endpoints,
+// methods and user agents leave their number as it was.
+func TestSeriesAreClosed(t *testing.T) {
+	s := newEd25519Signer(t) // signs faster
+	u := start(t, settings(newModel(t, nil), s)).ready()
+	before := u.series()
+	const clients, each = 8, 1250
+	var running sync.WaitGroup
+	for client := range clients {
+		running.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(client)))
+			c, err := net.Dial("tcp", u.public)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = c.Close() }()
+			in := bufio.NewReader(c)
+			word := func() string { return fmt.Sprintf("%x", random.Uint64()) }
+			for range each {
+				body := string(s.numbered(random.Int64()).with("endpoint", quote(word())).flat(`"model":"` + word() + `"`))
+				path := []string{"/" + word(), "/v1/" + word(), "/generate", "/generate?" + word() + "=" + word()}[random.IntN(4)]
+				method := []string{"POST", "POST", "PUT", "DELETE"}[random.IntN(4)]
+				_, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nTraceparent: 00-%016x%016x-%016x-01\r\nContent-Length: %d\r\n\r\n%s",
+					method, path, word(), word(), random.Uint64(), random.Uint64(), random.Uint64(), len(body), body)
+				if err == nil {
+					var resp *http.Response
+					if resp, err = http.ReadResponse(in, nil); err == nil {
+						_ = resp.Body.Close()
+						if resp.Close { // a refusal by the head alone, with its body still to come
+							_ = c.Close()
+							if c, err = net.Dial("tcp", u.public); err == nil {
+								in = bufio.NewReader(c)
+							}
+						}
+					}
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+	require.EqualValues(t, clients*each, u.sum("usher_requests_total{"))
+	require.Positive(t, u.metric(`usher_requests_total{outcome="endpoint_mismatch",route="/generate"}`))
+	require.Equal(t, before, u.series())
+}
+
+// Exemplars are there for scrapers that read OpenMetrics, where the request
+// belonged to a trace.
+func TestExemplars(t *testing.T) {
+	s := newSigner(t)
+	u := start(t, settings(newModel(t, nil), s)).ready()
+	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	open := func() string {
+		req, err := http.NewRequest("GET", "http://"+u.admin+"/metrics", nil)
+		require.NoError(t, err)
+		req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		var text strings.Builder
+		_, err = bufio.NewReader(resp.Body).WriteTo(&text)
+		require.NoError(t, err)
+		return text.String()
+	}
+	require.Equal(t, 200, u.post("/generate", s.ticket().flat("")).status)
+	require.NotContains(t, open(), "trace_id")
+	got := u.do("POST", "/generate", s.ticket().flat(""), http.Header{"Traceparent": {"00-" + trace + "-00f067aa0ba902b7-01"}})
+	require.Equal(t, 200, got.status)
+	for _, name := range []string{"usher_request_duration_seconds", "usher_time_to_first_byte_seconds", "gen_ai_server_request_duration_seconds"} {
+		require.Regexp(t, name+`_bucket\{[^}]*\} \d+ # \{trace_id="`+trace+`"\}`, open())
+	}
+}
+
+// series are the names and labels of all samples.
+func (u *usher) series() []string {
+	_, text := u.get("/metrics")
+	var list []string
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			list = append(list, line[:strings.LastIndexByte(line, ' ')])
+		}
+	}
+	return list
+}
+
+// sum adds up all samples whose line begins so.
+func (u *usher) sum(prefix string) (total float64) {
+	_, text := u.get("/metrics")
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, prefix) {
+			var v float64
+			_, err := fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &v)
+			require.NoError(u.t, err)
+			total += v
+		}
+	}
+	return total
+}
