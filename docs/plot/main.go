@@ -1,6 +1,7 @@
 // Plot draws docs/ordering.svg from docs/simulation.tsv: for each kind of
 // network a panel, in it each strategy a point, the mean added delay against the
-// share of requests admitted out of order.
+// share of requests admitted out of order. From docs/performance.tsv, which
+// test/bench writes, it draws docs/performance.svg and docs/growth.svg.
 //
 //	cd docs/plot && go run .
 //
@@ -20,7 +21,6 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // The columns of a strategy's share in the table; its mean hold follows.
@@ -47,12 +47,21 @@ const (
 )
 
 func main() {
-	if err := run("../simulation.tsv", "../ordering.svg"); err != nil {
-		log.Fatal(err)
+	for _, drawing := range []struct {
+		draw     func(from, to string) error
+		from, to string
+	}{
+		{drawOrdering, "../simulation.tsv", "../ordering.svg"},
+		{drawPeers, "../performance.tsv", "../performance.svg"},
+		{drawGrowth, "../performance.tsv", "../growth.svg"},
+	} {
+		if err := drawing.draw(drawing.from, drawing.to); err != nil {
+			log.Fatal(err)
+		}
 	}
 }
 
-func run(from, to string) error {
+func drawOrdering(from, to string) error {
 	table, err := os.ReadFile(from)
 	if err != nil {
 		return err
@@ -69,24 +78,7 @@ func run(from, to string) error {
 			return err
 		}
 	}
-	image := vgsvg.New(22*vg.Centimeter, 18*vg.Centimeter)
-	canvas := draw.New(image)
-	canvas.SetColor(color.White)
-	canvas.Fill(canvas.Rectangle.Path())
-	tiles := draw.Tiles{Rows: 2, Cols: 2, PadX: vg.Centimeter, PadY: vg.Centimeter, PadTop: 8, PadBottom: 8, PadLeft: 8, PadRight: 24}
-	for r, row := range plot.Align(grid, tiles, canvas) {
-		for c := range row {
-			grid[r][c].Draw(row[c])
-		}
-	}
-	file, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	if _, err := image.WriteTo(file); err != nil {
-		return err
-	}
-	return file.Close()
+	return drawGrid(grid, 22*vg.Centimeter, 18*vg.Centimeter, to)
 }
 
 func panel(name string, row []string) (*plot.Plot, error) {

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// growth measures how the cost of a request grows with the size of something.
+func (b *bench) growth() error {
+	for range min(b.rounds, 3) {
+		for _, step := range []func(target) error{b.byWaiting, b.byStreams, b.byBody, b.byWindow, b.byClients, b.byCores} {
+			for _, t := range b.targets {
+				if t.kind != usher {
+					continue
+				}
+				if err := step(t); err != nil {
+					return err
+				}
+			}
+		}
+		b.progress("growth: a round")
+	}
+	return nil
+}
+
+// grown adds what one size gave.
+func (b *bench) grown(by string, t target, x float64, r report, cpu time.Duration) {
+	n := float64(len(r.Latency))
+	b.results.add("growth by "+by, t.name, "CPU µs a request", x, float64(cpu.Nanoseconds())/1000/n)
+	b.results.add("growth by "+by, t.name, "p50 ms", x, quantile(r.Latency, 0.5)/1e6)
+	b.results.add("growth by "+by, t.name, "p99 ms", x, quantile(r.Latency, 0.99)/1e6)
+	b.results.add("growth by "+by, t.name, "requests/s", x, n/time.Duration(r.Took).Seconds())
+}
+
+// sizes are powers of ten up to the largest, fewer of them in a smoke run.
+func (b *bench) sizes(largest int) (list []int) {
+	if b.quick {
+		return []int{1, 100}
+	}
+	for n := 1; n < largest; n *= 10 {
+		list = append(list, n)
+	}
+	return append(list, largest)
+}
+
+// byWaiting: 16 requests at the model server at once, and so many waiting, all
+// the time. The latency is the queue's, the CPU should be flat.
+func (b *bench) byWaiting(t target) error {
+	for _, n := range b.sizes(9000) {
+		o := options{env: []string{"USHER_MAX_CONCURRENCY=16", "USHER_QUEUE_CAPACITY=20000", "USHER_REPLAY_WINDOW=65536"}}
+		r, cpu, err := b.measured(t, o, spec{Path: "/generate", Conns: 16 + n, Warm: b.scaled(500), Count: b.scaled(9500), Prompt: 1 << 10})
+		if err != nil {
+			return fmt.Errorf("%d waiting: %w", n, err)
+		}
+		b.grown("waiting requests", t, float64(n), r, cpu)
+	}
+	return nil
+}
+
+// byStreams: 16 connections, while so many streams are open and silent.
+func (b *bench) byStreams(t target) error {
+	for _, n := range b.sizes(9000) {
+		if err := b.besideStreams(t, n); err != nil {
+			return fmt.Errorf("%d streams: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) besideStreams(t target, n int) error {
+	addr, p, err := b.launch(t, options{env: []string{"USHER_REPLAY_WINDOW=65536"}})
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	streams, err := b.newLoad(spec{Addr: addr, Path: "/generate_stream?tokens=2&every=1h", Count: n, Prompt: 1 << 10, Events: 2, Hold: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = streams.end() }()
+	if _, err := streams.run(); err != nil {
+		return err
+	}
+	l, err := b.newLoad(spec{Addr: addr, Path: "/generate", Conns: 16, First: n, Warm: 200, Count: b.scaled(ticketCount - n - 200), Prompt: 1 << 10})
+	if err != nil {
+		return err
+	}
+	before := p.cpu()
+	r, err := l.run()
+	if err != nil {
+		return err
+	}
+	b.grown("open streams", t, float64(n), r, p.cpu()-before)
+	return l.end()
+}
+
+// byBody: 4 connections, bodies of 1 KB to 8 MB.
+func (b *bench) byBody(t target) error {
+	for kb := 1; kb <= 8192; kb *= 8 {
+		if kb > 4096 {
+			kb = 8192
+		}
+		count := b.scaled(max(min(4000, 400_000/kb), 60))
+		r, cpu, err := b.measured(t, options{}, spec{Path: "/generate", Conns: 4, Warm: b.scaled(100), Count: count, Prompt: kb << 10})
+		if err != nil {
+			return fmt.Errorf("%d KB: %w", kb, err)
+		}
+		b.grown("body, KB", t, float64(kb), r, cpu)
+	}
+	return nil
+}
+
+// byWindow: replay windows of 64 to 16 million numbers.
+func (b *bench) byWindow(t target) error {
+	for _, n := range []int{64, 1024, 8192, 131072, 16777216} {
+		o := options{env: []string{fmt.Sprintf("USHER_REPLAY_WINDOW=%d", n)}}
+		r, cpu, err := b.measured(t, o, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(6000), Prompt: 1 << 10})
+		if err != nil {
+			return fmt.Errorf("a window of %d: %w", n, err)
+		}
+		b.grown("replay window", t, float64(n), r, cpu)
+	}
+	return nil
+}
+
+// byClients: 16 requests under way, from so many addresses by turns, counted
+// for the limit of each.
+func (b *bench) byClients(t target) error {
+	for _, n := range b.sizes(9000) {
+		o := options{env: []string{"USHER_MAX_CONNECTIONS_PER_IP=1000"}}
+		r, cpu, err := b.measured(t, o, spec{Path: "/generate", Conns: max(n, 16), Sources: n, Warm: b.scaled(500), Count: b.scaled(9000), Prompt: 1 << 10})
+		if err != nil {
+			return fmt.Errorf("%d clients: %w", n, err)
+		}
+		b.grown("distinct clients", t, float64(n), r, cpu)
+	}
+	return nil
+}
+
+// byCores: Usher on one core, and on two.
+func (b *bench) byCores(t target) error {
+	for n, cores := range []string{"0", "0,1"} {
+		r, cpu, err := b.measured(t, options{cores: cores}, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(8000), Prompt: 1 << 10})
+		if err != nil {
+			return fmt.Errorf("cores %s: %w", cores, err)
+		}
+		b.grown("cores", t, float64(n+1), r, cpu)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+// Bench measures Usher beside what a user would otherwise run: nginx as a plain
+// proxy, HAProxy that verifies an RS256 token, and a worker proxy in Python,
+// all in front of one stub model server on loopback.
+//
+//	go run ./test/bench              all phases, 5 interleaved rounds
+//	go run ./test/bench -quick       a smoke run: it shows that all works, no more
+//	go run ./test/bench -only small  one phase
+//	go run ./test/bench -write       the tables and docs/performance*.tsv, too
+//
+// It runs from the repository's root on Debian and, as root, installs what it
+// lacks of nginx-light, haproxy, python3-aiohttp and python3-pycryptodome.
+//
+// Only figures of one run can be compared: the rounds are interleaved, so that
+// what else the machine does hits all alike. Load, model server and proxies are
+// processes of their own; the CPU counted is the proxy's.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Phases, in the order in which they run.
+var phases = []struct {
+	name string
+	run  func(*bench) error
+}{
+	{"small", (*bench).small},
+	{"large", (*bench).large},
+	{"open", (*bench).open},
+	{"streams", (*bench).streams},
+	{"memory", (*bench).memory},
+	{"parts", (*bench).parts},
+	{"growth", (*bench).growth},
+}
+
+func main() {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "model": // the stub model server
+			fail(serveModel(os.Args[2]))
+			return
+		case "load": // the load generator, told what to do on standard input
+			fail(runLoad(os.Stdin, os.Stdout))
+			return
+		}
+	}
+	fail(run())
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// A flagList is a flag that may be given several times.
+type flagList []string
+
+func (l *flagList) String() string     { return strings.Join(*l, ",") }
+func (l *flagList) Set(s string) error { *l = append(*l, s); return nil }
+
+func run() (err error) {
+	var also flagList
+	only := flag.String("only", "", "phases, separated by commas; all by default: "+strings.Join(phaseNames(), ","))
+	rounds := flag.Int("rounds", 5, "interleaved rounds")
+	quick := flag.Bool("quick", false, "a smoke run: one short round")
+	targets := flag.String("targets", "", "what to measure, separated by commas: direct,nginx,haproxy,usher,python; all by default")
+	write := flag.Bool("write", false, "write the tables into docs/performance.md and the figures into docs/performance.tsv")
+	flag.Var(&also, "also", "name=path of a further Usher binary to measure beside this one; may be repeated")
+	flag.Parse()
+	b, err := newBench(*quick, *rounds, split(*targets), also)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	go b.closeOnSignal()
+	for _, name := range split(*only) {
+		if !slices.Contains(phaseNames(), name) {
+			return fmt.Errorf("no phase %q", name)
+		}
+	}
+	for _, phase := range phases {
+		if *only != "" && !slices.Contains(split(*only), phase.name) {
+			continue
+		}
+		if err := phase.run(b); err != nil {
+			return fmt.Errorf("%s: %w", phase.name, err)
+		}
+		b.progress("%s: done", phase.name)
+	}
+	fmt.Println(b.results.markdown())
+	if *write {
+		return b.results.writeDocs()
+	}
+	return nil
+}
+
+// closeOnSignal ends the processes under measurement when bench is interrupted.
+func (b *bench) closeOnSignal() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	<-signals
+	_ = b.close()
+	os.Exit(1)
+}
+
+func phaseNames() (names []string) {
+	for _, p := range phases {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}

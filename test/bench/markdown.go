@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A goal is a ratio of Usher's figure to another's that is to be reached.
+type goal struct {
+	what          string
+	phase, metric string
+	base          string
+	bound         float64
+	atLeast       bool
+	absolute      bool // the figure itself, not a ratio
+}
+
+var goals = []goal{
+	{what: "1 KB prompt: CPU a request ÷ HAProxy's", phase: "small", metric: "CPU µs a request", base: "HAProxy", bound: 1},
+	{what: "1 KB prompt: CPU a request of Python ÷ Usher's", phase: "small", metric: "CPU µs a request", base: "Python", bound: 25, atLeast: true},
+	{what: "256 KB prompt: CPU a request ÷ HAProxy's", phase: "large", metric: "CPU µs a request", base: "HAProxy", bound: 1.3},
+	{what: "300 requests/s: p50 ÷ HAProxy's", phase: "open", metric: "p50 ms", base: "HAProxy", bound: 1},
+	{what: "300 requests/s: p99 ÷ HAProxy's", phase: "open", metric: "p99 ms", base: "HAProxy", bound: 1},
+	{what: "streams: CPU a token ÷ nginx'", phase: "streams", metric: "CPU µs a token", base: "nginx", bound: 1.3},
+	{what: "streams: delay a token p99 ÷ nginx'", phase: "streams", metric: "delay a token p99 ms", base: "nginx", bound: 1},
+	{what: "streams: first byte p50 ÷ HAProxy's", phase: "streams", metric: "first byte p50 ms", base: "HAProxy", bound: 1},
+	{what: "streams: first byte p99 ÷ HAProxy's", phase: "streams", metric: "first byte p99 ms", base: "HAProxy", bound: 1},
+	{what: "memory a silent stream ÷ nginx', 2,000", phase: "memory", metric: "resident KB a stream, 2000 streams", base: "nginx", bound: 1.2},
+	{what: "memory a silent stream ÷ nginx', 9,000", phase: "memory", metric: "resident KB a stream, 9000 streams", base: "nginx", bound: 1.2},
+	{what: "verification: rate ÷ OpenSSL's", phase: "parts", metric: "verifications/s, one core", base: "OpenSSL", bound: 0.9, atLeast: true},
+	{what: "ticket parser, GB/s", phase: "parts", metric: "ticket parser, GB/s of a 1 MB body", bound: 1, atLeast: true, absolute: true},
+	{what: "start to ready, ms", phase: "parts", metric: "start to ready, ms", bound: 50, absolute: true},
+	{what: "binary, MB", phase: "parts", metric: "binary MB", bound: 25, absolute: true},
+}
+
+// markdown is all tables that there are figures for.
+func (r *results) markdown() string {
+	var b strings.Builder
+	for _, section := range r.sections() {
+		fmt.Fprintf(&b, "\n<!-- %s -->\n%s<!-- /%s -->\n", section.name, section.text, section.name)
+	}
+	return b.String()
+}
+
+type section struct{ name, text string }
+
+// sections are the tables by the names of their places in docs/performance.md.
+func (r *results) sections() (list []section) {
+	for _, phase := range []string{"small", "large", "open", "streams", "memory", "parts"} {
+		if targets := r.targets(phase); len(targets) > 0 {
+			list = append(list, section{phase, r.table(phase, targets)})
+		}
+	}
+	if text := r.goalTable(); text != "" {
+		list = append(list, section{"goals", text})
+	}
+	if len(list) > 0 {
+		list = append(list, section{"machine", machine()})
+	}
+	return list
+}
+
+// table has a row for each metric of a phase and a column for each target.
+func (r *results) table(phase string, targets []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| | %s |\n|---%s|\n", strings.Join(targets, " | "), strings.Repeat("|---", len(targets)))
+	var done []string
+	for _, k := range r.order {
+		if k.phase != phase || slices.Contains(done, k.metric) {
+			continue
+		}
+		done = append(done, k.metric)
+		fmt.Fprintf(&b, "| %s |", k.metric)
+		for _, t := range targets {
+			cell := "–"
+			if list := r.values[key{phase, t, k.metric, 0}]; len(list) > 0 {
+				cell = spreadOf(list).String()
+			}
+			fmt.Fprintf(&b, " %s |", cell)
+		}
+		b.WriteString("\n")
+		if strings.HasSuffix(k.metric, " ms") && slices.Contains(targets, "direct") {
+			r.addedRow(&b, phase, k.metric, targets)
+		}
+	}
+	return b.String()
+}
+
+// addedRow is what a proxy adds to a latency, round by round.
+func (r *results) addedRow(b *strings.Builder, phase, metric string, targets []string) {
+	fmt.Fprintf(b, "| – added over direct |")
+	base := r.values[key{phase, "direct", metric, 0}]
+	for _, t := range targets {
+		var added []float64
+		for i, v := range r.values[key{phase, t, metric, 0}] {
+			if t != "direct" && i < len(base) {
+				added = append(added, v-base[i])
+			}
+		}
+		cell := "–"
+		if len(added) > 0 {
+			cell = figure(spreadOf(added).median)
+		}
+		fmt.Fprintf(b, " %s |", cell)
+	}
+	b.WriteString("\n")
+}
+
+// goalTable compares with what is to be reached, for every Usher measured.
+func (r *results) goalTable() string {
+	var b strings.Builder
+	for _, g := range goals {
+		for _, t := range r.ushers(g.phase) {
+			list := r.values[key{g.phase, t, g.metric, 0}]
+			switch {
+			case g.absolute:
+			case g.atLeast && g.base == "Python":
+				list = r.ratio(g.phase, g.metric, g.base, t, 0)
+			default:
+				list = r.ratio(g.phase, g.metric, t, g.base, 0)
+			}
+			if len(list) == 0 {
+				continue
+			}
+			s := spreadOf(list)
+			sign, reached := "≤", s.median <= g.bound
+			if g.atLeast {
+				sign, reached = "≥", s.median >= g.bound
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s %g | %s |\n", g.what, t, s, sign, g.bound, map[bool]string{true: "yes", false: "no"}[reached])
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "| | | ratio within a round | goal | reached |\n|---|---|---|---|---|\n" + b.String()
+}
+
+// ushers are the targets that are no peers.
+func (r *results) ushers(phase string) (names []string) {
+	for _, t := range r.targets(phase) {
+		if !slices.Contains([]string{"direct", "nginx", "HAProxy", "Python", "OpenSSL"}, t) {
+			names = append(names, t)
+		}
+	}
+	return names
+}
+
+// machine says where the figures come from.
+func machine() string {
+	model := "unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.HasPrefix(name, "model name") {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	commit, _ := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	return fmt.Sprintf("Measured %s at commit %s: %d cores of %s, %s; load average at the end %s.\n",
+		time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.NumCPU(), model, runtime.Version(),
+		strings.Join(strings.Fields(string(load))[:1], ""))
+}
+
+// writeDocs puts the tables in their places in docs/performance.md, and the
+// figures into docs/performance.tsv, from which docs/plot draws. What was not
+// measured in this run stays as it was.
+func (r *results) writeDocs() error {
+	const page, figures = "docs/performance.md", "docs/performance.tsv"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	for _, s := range r.sections() {
+		open, end := "<!-- "+s.name+" -->\n", "<!-- /"+s.name+" -->"
+		before, rest, ok := strings.Cut(string(text), open)
+		_, after, closed := strings.Cut(rest, end)
+		if !ok || !closed {
+			return fmt.Errorf("%s has no place for %s", page, s.name)
+		}
+		text = []byte(before + open + s.text + end + after)
+	}
+	if err := os.WriteFile(page, text, 0o644); err != nil {
+		return err
+	}
+	old, err := os.ReadFile(figures)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.WriteFile(figures, []byte(r.merged(string(old))), 0o644)
+}
+
+// merged keeps the lines of phases that were not measured in this run.
+func (r *results) merged(old string) string {
+	var b strings.Builder
+	b.WriteString(r.tsv())
+	for line := range strings.Lines(old) {
+		phase, _, _ := strings.Cut(line, "\t")
+		if phase != "phase" && len(r.targets(phase)) == 0 {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
