@@ -83,7 +83,7 @@ const maxSpellings = 3
 // 256, and 1e+23 and 123456789012345680000 for floats whose exact values are
 // other integers, so the numbers are compared as what they denote: an integer is
 // the same as a float if it is its exact value, or the decimal that the float's
-// shortest digits spell.
+// shortest digits spell; and what looks like the latter may have been the former.
 func (c Cost) spellings(buf *[maxSpellings]string) []string {
 	list := buf[:0]
 	if c.value == 0 {
@@ -92,8 +92,15 @@ func (c Cost) spellings(buf *[maxSpellings]string) []string {
 	float := string(appendRepr(nil, c.value))
 	if isInteger(c.literal) {
 		list = append(list, c.literal)
-		if c.value < 1<<53 || c.literal == exactInteger(c.value) || c.literal == shortestInteger(c.value) {
+		if c.value < 1<<53 {
+			return append(list, float)
+		}
+		exact := exactInteger(c.value)
+		switch c.literal {
+		case exact:
 			list = append(list, float)
+		case shortestInteger(c.value):
+			list = append(list, float, exact) // a JavaScript client was given either
 		}
 		return list
 	}
