@@ -12,6 +12,7 @@ func (s *Sidecar) registerGauges() {
 	m.gauge("usher_waiting", "Requests that wait, held ones included.", func() float64 { return float64(s.buffer.Stats().Waiting) })
 	m.gauge("usher_held", "Requests held for a missing number while a slot is free.", func() float64 { return float64(s.buffer.Stats().Held) })
 	m.gauge("usher_waiting_bytes", "Bytes of body that wait.", func() float64 { return float64(s.buffer.Stats().WaitingBytes) })
+	m.gauge("usher_reading_bytes", "Memory of request bodies that are being read and checked, beyond the first 16 KiB of each.", func() float64 { return float64(s.room.used.Load()) })
 	m.gauge("usher_slots", "Requests that may be at the model server at once; 0: no limit.", func() float64 { return float64(s.cfg.MaxConcurrency) })
 	m.gauge("usher_learned_hold_seconds", "Hold in force for a request ahead of a gap.", func() float64 { return s.buffer.Stats().Hold.Seconds() })
 	m.gauge("usher_reordered_ratio", "Share of the requests admitted in the last five minutes that went after one with a higher number; 0 without any.", s.reorderedRatio)

@@ -66,7 +66,7 @@ func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
 func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 	s := x.sidecar
 	// 5: the size, while the body comes in.
-	if err := x.body.read(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), s.cfg.MaxBodyBytes); err != nil {
+	if err := x.body.read(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), s.cfg.MaxBodyBytes, s.room); err != nil {
 		return x.conn.bodyFault(err)
 	}
 	x.bytesIn = int64(len(x.body.bytes()))
@@ -196,6 +196,7 @@ func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, er
 // admit waits for the request's turn.
 func (x *exchange) admit(r reorder.Request) error {
 	x.waited = true
+	x.body.leaveRoom() // from here on the buffer counts it
 	slot, err := x.sidecar.buffer.Admit(&x.call, r)
 	x.hold, x.queue = slot.Held(), slot.Queued()
 	if err == nil || x.hold+x.queue > 0 {
@@ -279,7 +280,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 func closes(err error) bool {
 	var fault *httpFault
 	return errors.As(err, &fault) || errors.Is(err, errDraining) || errors.Is(err, errCut) ||
-		errors.Is(err, errBodyTooLarge) || errors.Is(err, errBodyTimeout) || errors.Is(err, errBodyFraming)
+		errors.Is(err, errBodyTooLarge) || errors.Is(err, errBodyRoom) || errors.Is(err, errBodyTimeout) || errors.Is(err, errBodyFraming)
 }
 
 // settle gives everything back and accounts for the request, exactly once.

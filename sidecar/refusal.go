@@ -25,6 +25,7 @@ var (
 	errDraining      = errors.New("draining")
 	errEncoding      = errors.New("content encoding is not identity")
 	errBodyTooLarge  = errors.New("body too large")
+	errBodyRoom      = errors.New("no room for the body")
 	errCostExceeded  = errors.New("work exceeds the signed cost")
 	errBodyTimeout   = errors.New("body did not arrive in time")
 	errBodyFraming   = errors.New("body framing is malformed")
@@ -77,6 +78,7 @@ var refusals = []refusal{
 	{replay.ErrUnknownKey, 401, "bad_signature", "The ticket was signed with a key that is no longer accepted; ask the autoscaler for a new one.", false},
 	{errCostExceeded, 403, "cost_exceeded", "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
 	{reorder.ErrFull, 429, "queue_full", "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
+	{errBodyRoom, 429, "queue_full", "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
 	{reorder.ErrTimeout, 429, "queue_timeout", "The request waited too long for a free place at this worker; try again or ask for another route.", true},
 	{upstream.ErrUnreachable, 502, "upstream_unreachable", "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
 	{upstream.ErrBroken, 502, "upstream_broken", "The model server broke off its answer; ask the autoscaler for another route.", false},

@@ -69,6 +69,7 @@ type Sidecar struct {
 	hosts       hostNames
 	keyFault    atomic.Pointer[string] // of the last try to read the key; nil: it went well
 	calls       *calls
+	room        *room // for bodies whose senders are not verified yet
 	drain       *drain
 	flowing     atomic.Int64 // when response bytes last came, Unix nanoseconds
 	stale       staleRun
@@ -91,6 +92,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		recorder:           newRecorder(),
 		hosts:              newHostNames(),
 		calls:              newCalls(),
+		room:               newRoom(cfg.QueueBytes, cfg.MaxBodyBytes),
 	}
 	s.envelopeOptions = envelope.Options{ReqnumOptional: !s.reqnumAlwaysSigned}
 	for _, route := range cfg.Routes {

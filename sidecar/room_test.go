@@ -1,0 +1,77 @@
+package sidecar
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// A body of the largest size fits into an empty room, whichever way it comes
+// and however small the queue is.
+func TestTheLargestBodyFits(t *testing.T) {
+	const limit = 1 << 20
+	content := bytes.Repeat([]byte("x"), limit)
+	for _, length := range []int{limit, -1} {
+		r := newRoom(0, limit)
+		var b body
+		require.NoError(t, b.read(bytes.NewReader(content), length, limit, r))
+		require.Equal(t, content, b.bytes())
+		require.Positive(t, r.used.Load())
+		b.release()
+		require.Zero(t, r.used.Load())
+	}
+}
+
+func TestWithoutRoomABodyIsRefusedUnlessItIsSmall(t *testing.T) {
+	r := newRoom(1<<20, 1<<10)
+	require.True(t, r.take(1<<20))
+	var large, small body
+	require.ErrorIs(t, large.read(bytes.NewReader(make([]byte, firstBody+1)), -1, 1<<20, r), errBodyRoom)
+	large.release()
+	require.NoError(t, small.read(bytes.NewReader(make([]byte, firstBody-1)), -1, 1<<20, r))
+	small.release()
+	require.EqualValues(t, 1<<20, r.used.Load())
+}
+
+// Whatever bodies come and go, and however they end, the room is never
+// overdrawn, and all of it is given back.
+func TestRoomIsExact(t *testing.T) {
+	const limit = 256 << 10
+	rapid.Check(t, func(t *rapid.T) {
+		r := newRoom(1<<20, limit)
+		var held []*body
+		for range rapid.IntRange(1, 30).Draw(t, "bodies") {
+			size := rapid.IntRange(0, limit+10).Draw(t, "size")
+			var in io.Reader = bytes.NewReader(make([]byte, size))
+			if rapid.Bool().Draw(t, "breaks") {
+				in = io.MultiReader(in, iotest.ErrReader(io.ErrUnexpectedEOF))
+			}
+			length := -1
+			if rapid.Bool().Draw(t, "declared") {
+				length = size
+			}
+			b := &body{}
+			err := b.read(in, length, limit, r)
+			require.LessOrEqual(t, r.used.Load(), r.limit)
+			if err == nil {
+				require.Len(t, b.bytes(), size)
+				require.LessOrEqual(t, cap(b.bytes())-firstBody, b.taken)
+			}
+			if err != nil || rapid.Bool().Draw(t, "ends") {
+				b.release()
+				b.release()
+			} else {
+				held = append(held, b)
+			}
+		}
+		for _, b := range held {
+			b.leaveRoom()
+			b.release()
+		}
+		require.Zero(t, r.used.Load())
+	})
+}

@@ -1,0 +1,163 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// memory reads a line of /proc/PID/status, in bytes: VmRSS is what the process
+// holds now, VmHWM the most it ever held.
+func (u *usher) memory(line string) int64 {
+	u.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.cmd.Process.Pid))
+	if err != nil {
+		u.t.Skipf("no /proc: %v", err)
+	}
+	for text := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(text, line+":"); ok {
+			kB, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			require.NoError(u.t, err)
+			return kB << 10
+		}
+	}
+	require.FailNow(u.t, "no "+line)
+	return 0
+}
+
+// head is the head of a request with a body of the length given.
+func head(length int) string {
+	return "POST /generate HTTP/1.1\r\nHost: usher\r\nContent-Length: " + itoa(length) + "\r\n\r\n"
+}
+
+// Clients that nobody has verified cannot fill the memory with bodies, short of
+// their last byte, that never end; and while they try, a prompt of usual size
+// still passes.
+func TestUnfinishedBodiesAreBounded(t *testing.T) {
+	const clients, size, queue = 96, 4 << 20, 32 << 20
+	s := newSigner(t)
+	u := start(t, settings(newModel(t, nil), s).with(env{
+		"USHER_MAX_BODY_BYTES": itoa(size), "USHER_QUEUE_BYTES": itoa(queue), "USHER_READ_TIMEOUT": "10m",
+	})).ready()
+	before := u.memory("VmRSS")
+	body := bytes.Repeat([]byte("x"), size-1)
+	var refused, other atomic.Int64
+	var crowd sync.WaitGroup
+	conns := make([]net.Conn, clients)
+	for i := range conns {
+		c := dial(t, u.public)
+		conns[i] = c
+		crowd.Go(func() {
+			// A refused client may find the connection reset before all is sent.
+			_, _ = io.WriteString(c, head(size))
+			_, _ = c.Write(body)
+			resp, err := http.ReadResponse(c.in, nil)
+			if err != nil {
+				return // let go below
+			}
+			if resp.StatusCode == 429 && resp.Header.Get("X-Usher-Refusal") == "queue_full" && resp.Close {
+				refused.Add(1)
+			} else {
+				other.Add(1)
+			}
+		})
+	}
+	// Each that is held takes 4 MiB of the 32.
+	require.Eventually(t, func() bool { return refused.Load() >= clients-queue/size }, patience, 10*time.Millisecond)
+	require.LessOrEqual(t, u.metric("usher_reading_bytes"), float64(queue))
+	require.Equal(t, 200, u.post("/generate", s.ticket().flat(`"inputs":"`+strings.Repeat("y", 8<<10)+`"`)).status)
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	crowd.Wait()
+	require.Zero(t, other.Load())
+	require.Eventually(t, func() bool { return u.metric("usher_reading_bytes") == 0 }, patience, 10*time.Millisecond)
+	grown := u.memory("VmHWM") - before
+	t.Logf("%d clients with %d MiB each: at most %d MiB", clients, size>>20, grown>>20)
+	if !raceEnabled {
+		// The collector may leave as much garbage again as there is in use.
+		require.Less(t, grown, int64(clients*size/2))
+	}
+	full := s.ticket().flat("")
+	full = s.ticket().flat(`"inputs":"` + strings.Repeat("y", size-len(full)-50) + `"`)
+	require.Equal(t, 200, u.post("/generate", full).status)
+}
+
+// Large bodies that come in at once and are signed are served or told that
+// there is no room, in bounded memory.
+func TestLargeBodiesAtOnce(t *testing.T) {
+	const clients, size, queue = 32, 16 << 20, 64 << 20
+	s := newSigner(t)
+	m := newModel(t, nil)
+	release := make(chan struct{})
+	end := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(end)
+	m.respond = func(http.ResponseWriter, *http.Request) { <-release }
+	u := start(t, settings(m, s).with(env{
+		"USHER_QUEUE_BYTES": itoa(queue), "USHER_MAX_CONCURRENCY": "1", "USHER_QUEUE_TIMEOUT": "10m",
+	})).ready()
+	before := u.memory("VmRSS")
+	text := `"inputs":"` + strings.Repeat("y", size-1024) + `"`
+	var mu sync.Mutex
+	got := map[string]int{}
+	var crowd sync.WaitGroup
+	for range clients {
+		body := s.ticket().flat(text)
+		crowd.Go(func() {
+			outcome := outcomeOf(u, body)
+			mu.Lock()
+			got[outcome]++
+			mu.Unlock()
+		})
+	}
+	settled := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return got["queue_full"]+int(u.metric("usher_waiting")+u.metric("usher_in_flight")) == clients
+	}
+	require.Eventually(t, settled, patience, 10*time.Millisecond)
+	waiting := u.metric("usher_waiting_bytes")
+	end()
+	crowd.Wait()
+	require.LessOrEqual(t, waiting, float64(queue))
+	require.Equal(t, clients, got["queue_full"]+got["ok"], "%v", got)
+	require.Positive(t, got["ok"])
+	grown := u.memory("VmHWM") - before
+	t.Logf("%d bodies of %d MiB: at most %d MiB, %v", clients, size>>20, grown>>20, got)
+	if !raceEnabled {
+		// The room, the queue and the one at the model server; the collector may
+		// leave as much again, and more comes while it runs.
+		require.Less(t, grown, int64(3*(queue+queue+size)))
+	}
+}
+
+// outcomeOf posts body and names what came of it.
+func outcomeOf(u *usher, body []byte) string {
+	client := http.Client{Timeout: 3 * patience}
+	resp, err := client.Post("http://"+u.public+"/generate", "application/json", bytes.NewReader(body))
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == 200 {
+		return "ok"
+	}
+	text, _ := io.ReadAll(resp.Body)
+	var said struct {
+		Code string `json:"error_type"`
+	}
+	_ = json.Unmarshal(text, &said)
+	return said.Code
+}
