@@ -105,10 +105,10 @@ func (c *client) play(p plan) outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), requestPatience)
 	defer cancel()
 	o := outcome{kind: p.kind}
-	for {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		a := &attempt{client: c, plan: p, ctx: ctx}
 		o.err = p.kind.play(a)
-		if !errors.Is(o.err, errAgain) || pause(ctx, 100*time.Millisecond) != nil {
+		if !errors.Is(o.err, errAgain) || pause(ctx, wait) != nil {
 			o.firstByte, o.total = a.firstByte.Sub(p.due), time.Since(p.due)
 			return o
 		}
