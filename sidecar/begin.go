@@ -55,6 +55,7 @@ func (s *Sidecar) answerAside(ctx *fasthttp.RequestCtx) bool {
 		return false
 	}
 	path, _ := splitTarget(head.RequestURI())
+	s.cors.annotate(head, &ctx.Response.Header)
 	ctx.SetContentType("text/plain; charset=utf-8")
 	if string(path) == "/ping" {
 		ctx.SetBodyString("pong")

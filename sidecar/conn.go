@@ -54,8 +54,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// recall puts the target and the origin of a request that fasthttp gave up
-// reading into h, so that its answer has the shape of its route. It leaves h as
+// recall puts the target, the origin and the id of a request that fasthttp gave
+// up reading into h, so that its answer has the shape of its route. It leaves h as
 // it is where they are not known: of a request that came in pieces, or right
 // behind another.
 func (c *conn) recall(h *fasthttp.RequestHeader) {
@@ -67,10 +67,17 @@ func (c *conn) recall(h *fasthttp.RequestHeader) {
 		target, _, _ := bytes.Cut(rest, []byte(" "))
 		h.SetRequestURIBytes(bytes.TrimRight(target, "\r"))
 	}
+	h.Del(headerRequestID) // what fasthttp had come to
 	for len(fields) > 0 {
 		line, fields, _ = bytes.Cut(fields, []byte("\n"))
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok && equalFold(name, "origin") {
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		switch {
+		case ok && equalFold(name, "origin"):
 			h.SetBytesV(fasthttp.HeaderOrigin, bytes.TrimSpace(value))
+		case ok && equalFold(name, "x-request-id"):
+			h.AddBytesV(headerRequestID, bytes.TrimSpace(value))
+		case len(bytes.TrimSpace(line)) == 0:
+			return // what follows is body
 		}
 	}
 }

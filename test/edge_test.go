@@ -109,7 +109,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 // Faults of HTTP itself have the shape of their route and the fields a page needs.
 func TestFaultsKnowTheirRoute(t *testing.T) {
 	u := start(t, settings(newModel(t, nil), newSigner(t)).with(env{"USHER_CORS_ORIGINS": "https://ok.example", "USHER_READ_TIMEOUT": "300ms"})).ready()
-	const origin = "Host: a\r\nOrigin: https://ok.example\r\n"
+	const origin = "Host: a\r\nOrigin: https://ok.example\r\nX-Request-Id: mine\r\n"
 	tests := []struct {
 		name, request string
 		status        int
@@ -135,7 +135,11 @@ func TestFaultsKnowTheirRoute(t *testing.T) {
 			require.Equal(t, tt.status, resp.StatusCode)
 			require.Contains(t, string(body), `"code":"bad_request","param":null`)
 			require.Equal(t, "https://ok.example", resp.Header.Get("Access-Control-Allow-Origin"))
-			require.Contains(t, u.waitLine(resp.Header.Get("X-Request-Id")), `"route":"/v1/completions"`)
+			require.Equal(t, "mine", resp.Header.Get("X-Request-Id"))
+			require.Contains(t, string(body), `"request_id":"mine"`)
+			u.waitRecord("its line", func(line string) bool {
+				return strings.Contains(line, `"request_id":"mine"`) && strings.Contains(line, `"route":"/v1/completions"`)
+			})
 		})
 	}
 }

@@ -1,0 +1,74 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Browsers are answered before any check, and see errors and streams.
+func TestCORSEverywhere(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Allow-Credentials", "true")
+		_, _ = io.WriteString(w, "ok")
+	})
+	for allowed, want := range map[string]string{"*": "*", "https://a.example, https://b.example": "https://b.example"} {
+		u := start(t, settings(m, s).with(env{"USHER_CORS_ORIGINS": allowed})).ready()
+		origin := http.Header{"Origin": {"https://b.example"}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"authorization, content-type"}}
+		for _, path := range []string{"/generate", "/nowhere", "/health"} {
+			got := u.do("OPTIONS", path, nil, origin)
+			require.Equal(t, 204, got.status)
+			require.Equal(t, []string{want}, got.header.Values("Access-Control-Allow-Origin"))
+			require.Contains(t, got.header.Get("Access-Control-Allow-Methods"), "POST")
+			require.Contains(t, got.header.Get("Access-Control-Allow-Headers"), "authorization")
+		}
+		for name, got := range map[string]answer{
+			"relayed": u.do("POST", "/generate", s.ticket().flat(""), origin), "refused": u.do("POST", "/generate", []byte("{}"), origin),
+			"unknown": u.do("POST", "/nowhere", nil, origin), "ping": u.do("GET", "/ping", nil, origin), "health": u.do("GET", "/health", nil, origin),
+		} {
+			require.Equal(t, []string{want}, got.header.Values("Access-Control-Allow-Origin"), name)
+		}
+		stranger := http.Header{"Origin": {"https://c.example"}, "Access-Control-Request-Method": {"POST"}}
+		if want != "*" {
+			for _, got := range []answer{u.do("OPTIONS", "/generate", nil, stranger), u.do("POST", "/generate", s.ticket().flat(""), stranger)} {
+				require.Empty(t, got.header.Values("Access-Control-Allow-Origin"))
+				require.Contains(t, got.header.Values("Vary"), "Origin")
+			}
+		}
+	}
+}
+
+// What a request line of the log holds.
+func TestLogLine(t *testing.T) {
+	s := newSigner(t)
+	u := start(t, settings(newModel(t, nil), s)).ready()
+	got := u.do("POST", "/generate?api_key=hidden", s.ticket().flat(`"inputs":"zebra"`), http.Header{"X-Request-Id": {"log-1"}, "Authorization": {"Bearer hidden"}})
+	require.Equal(t, 200, got.status)
+	u.do("POST", "/generate?api_key=hidden", []byte(`{"inputs":"zebra"}`), http.Header{"X-Request-Id": {"log-2"}})
+	for id, outcome := range map[string]string{"log-1": "ok", "log-2": "invalid_ticket"} {
+		line := u.waitLine(id)
+		var members map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &members))
+		want := []string{"request_id", "client", "route", "outcome", "status", "hold_ms", "queue_ms", "ttfb_ms", "duration_ms", "bytes_in", "bytes_out"}
+		if outcome == "ok" {
+			want = append(want, "endpoint", "reqnum", "cost")
+		}
+		for _, name := range want {
+			require.Contains(t, members, name)
+		}
+		require.Equal(t, outcome, members["outcome"])
+		for name, value := range members {
+			require.NotContains(t, fmt.Sprintf("%T", value), "map", name)
+		}
+	}
+	for _, line := range u.log() {
+		require.NotContains(t, line, "zebra")
+		require.NotContains(t, line, "hidden")
+	}
+}
