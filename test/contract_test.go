@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net"
@@ -180,18 +181,20 @@ func TestConnectionLimits(t *testing.T) {
 			w.write("GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
 			require.Contains(t, w.response(), "pong")
 		}
-		w := dial(t, u.public)
-		_, err := w.in.ReadByte()
-		require.Error(t, err)
-		require.NotErrorIs(t, err, error(net.ErrClosed))
-		require.NoError(t, held[0].Close())
-		require.Eventually(t, func() bool {
-			w := dial(t, u.public)
-			_, _ = io.WriteString(w.Conn, "GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
-			_, err := http.ReadResponse(w.in, nil)
-			_ = w.Close()
+		served := func() bool {
+			c, err := net.Dial("tcp", u.public)
+			if err != nil {
+				return false // the reset may come this early
+			}
+			defer func() { _ = c.Close() }()
+			_ = c.SetDeadline(time.Now().Add(patience))
+			_, _ = io.WriteString(c, "GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+			_, err = http.ReadResponse(bufio.NewReader(c), nil)
 			return err == nil
-		}, patience, 5*time.Millisecond)
+		}
+		require.False(t, served())
+		require.NoError(t, held[0].Close())
+		require.Eventually(t, served, patience, 5*time.Millisecond)
 	})
 }
 
