@@ -29,6 +29,7 @@ const (
 const usage = `usher: a guard in front of a model server
 
   usher               serve; settings come from USHER_* environment variables
+  usher top           show what the status page shows, in a terminal; -h tells more
   usher healthcheck   exit 0 if this container's usher is ready, else 1
   usher verify        read a ticket or a request body on standard input and
                       explain, check by check, whether it would pass
@@ -45,7 +46,7 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	if len(args) > 0 {
 		command = args[0]
 	}
-	if len(args) > 1 {
+	if len(args) > 1 && command != "top" {
 		_, _ = fmt.Fprintf(stderr, "usher %s takes no arguments\n\n%s", command, usage)
 		return exitFault
 	}
@@ -54,6 +55,8 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		return serve(environ, stderr)
 	case "healthcheck":
 		return healthcheck(environ, stderr)
+	case "top":
+		return top(args[1:], environ, stdin, stdout, stderr)
 	case "verify":
 		return verify(environ, stdin, stdout, stderr)
 	case "settings":
