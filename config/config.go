@@ -55,6 +55,7 @@ type Config struct {
 	Routes                []string
 
 	ListenAddr, AdminAddr   string
+	PprofAddr               string // "": no profiles
 	TLSCertFile, TLSKeyFile string // both or neither
 
 	CostPolicy       CostPolicy

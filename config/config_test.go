@@ -181,6 +181,7 @@ func TestFaults(t *testing.T) {
 		"USHER_ADMIN_ADDR=:3000":                             `USHER_ADMIN_ADDR: is the address of USHER_LISTEN_ADDR; it needs one of its own`,
 		"USHER_TLS_CERT_FILE=" + cert:                        `USHER_TLS_KEY_FILE: is required with USHER_TLS_CERT_FILE`,
 		"USHER_TLS_KEY_FILE=" + key:                          `USHER_TLS_CERT_FILE: is required with USHER_TLS_KEY_FILE`,
+		"USHER_PPROF_ADDR=6060":                              `USHER_PPROF_ADDR: "6060" is not an address like :3000 or 127.0.0.1:3000`,
 		"USHER_COST_POLICY=maybe":                            `USHER_COST_POLICY: "maybe" is not one of off, observe, enforce`,
 		"USHER_REPLAY_WINDOW=0":                              `USHER_REPLAY_WINDOW: "0" is not a whole number from 1 to 16777216`,
 		"USHER_REPLAY_WINDOW=1e3":                            `USHER_REPLAY_WINDOW: "1e3" is not a whole number from 1 to 16777216`,

@@ -104,6 +104,9 @@ func (l *loader) listeners() {
 	if c.AdminAddr == c.ListenAddr && !strings.HasSuffix(c.AdminAddr, ":0") {
 		l.fault("USHER_ADMIN_ADDR", "is the address of USHER_LISTEN_ADDR; it needs one of its own")
 	}
+	if t.PprofAddr != "" {
+		c.PprofAddr = l.address("USHER_PPROF_ADDR", t.PprofAddr)
+	}
 	cert, key := t.TLSCertFile, t.TLSKeyFile
 	if cert == "" && key == "" && l.useSSL() {
 		cert, key = "/etc/instance.crt", "/etc/instance.key"

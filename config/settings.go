@@ -29,6 +29,7 @@ type settings struct {
 
 	ListenAddr  string `env:"USHER_LISTEN_ADDR" shown:":3000 (WORKER_PORT where set)" doc:"public listener"`
 	AdminAddr   string `env:"USHER_ADMIN_ADDR" envDefault:":9090" doc:"health, metrics, summary, drain; keep it off the public network"`
+	PprofAddr   string `env:"USHER_PPROF_ADDR" shown:"–" doc:"serves Go's profiles under /debug/pprof/; 127.0.0.1:6060, say: it is for nobody else"`
 	TLSCertFile string `env:"USHER_TLS_CERT_FILE" shown:"– (/etc/instance.crt where USE_SSL=true)" doc:"certificate chain in PEM; TLS 1.2 and up; followed when it changes"`
 	TLSKeyFile  string `env:"USHER_TLS_KEY_FILE" shown:"– (/etc/instance.key where USE_SSL=true)" doc:"its private key"`
 

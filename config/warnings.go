@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -62,12 +64,21 @@ func (l *loader) warnings() []string {
 	if len(c.WorkerURLs) == 0 {
 		list = append(list, "USHER_WORKER_URL is any: a ticket for another worker passes here, too")
 	}
+	if host, _, err := net.SplitHostPort(c.PprofAddr); err == nil && !isLoopback(host) {
+		list = append(list, "USHER_PPROF_ADDR is not on loopback: who reaches it can read profiles and slow this worker down")
+	}
 	for _, u := range c.PublicKeyURLs {
 		if crypto.AllowedKeyURL(u, false) != nil {
 			list = append(list, "USHER_PUBLIC_KEY_URL: "+u+" is fetched without TLS; only the pin vouches for the key")
 		}
 	}
 	return append(list, l.misspelt()...)
+}
+
+// isLoopback tells whether an address to listen on is for this machine alone.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // misspelt finds variables that begin like ours and are none. Kubernetes sets

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
-// Listen binds the public and the admin address.
+// Listen binds the public and the admin address, and that of the profiles.
 func (s *Sidecar) Listen() error {
 	admin, err := net.Listen("tcp", s.cfg.AdminAddr)
 	if err != nil {
@@ -27,6 +27,14 @@ func (s *Sidecar) Listen() error {
 		return fmt.Errorf("USHER_LISTEN_ADDR: %w", err)
 	}
 	s.adminListener = admin
+	if s.cfg.PprofAddr != "" {
+		if s.profiler, err = newProfiler(s.cfg.PprofAddr); err != nil {
+			_ = admin.Close()
+			_ = public.Close()
+			return err
+		}
+		s.log.Info("profiles are served", zap.String("addr", s.profiler.listener.Addr().String()))
+	}
 	s.public, err = hangup.Listen(public, hangup.Options{
 		MaxConnections: s.cfg.MaxConnections,
 		MaxPerIP:       s.cfg.MaxConnectionsPerIP,
@@ -35,6 +43,9 @@ func (s *Sidecar) Listen() error {
 	if err != nil {
 		_ = admin.Close()
 		_ = public.Close()
+		if s.profiler != nil {
+			s.profiler.close()
+		}
 		return err
 	}
 	s.log.Info("listening", zap.String("public", s.PublicAddr().String()), zap.String("admin", s.AdminAddr().String()),
@@ -54,12 +65,19 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	defer s.close()
 	work, stop := context.WithCancel(context.Background())
 	var workers sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	workers.Go(func() { _ = s.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
 	workers.Go(func() { _ = s.pages.Run(work) })
 	if s.certificate != nil {
 		workers.Go(func() { s.certificate.run(work) })
+	}
+	if s.profiler != nil {
+		workers.Go(func() {
+			if err := s.profiler.run(); err != nil {
+				failed <- err
+			}
+		})
 	}
 	admin := s.adminServer()
 	workers.Go(func() {
@@ -86,6 +104,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	_ = admin.Shutdown(shut)
 	cancel()
 	_ = admin.Close()
+	if s.profiler != nil {
+		s.profiler.close()
+	}
 	s.public.Shutdown()
 	stop()
 	workers.Wait()

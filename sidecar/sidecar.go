@@ -77,6 +77,7 @@ type Sidecar struct {
 	public        *hangup.Listener
 	publicServer  *fasthttp.Server
 	adminListener net.Listener
+	profiler      *profiler // nil: none
 }
 
 // New wires a sidecar for the settings; it opens the state file and reads key

@@ -48,7 +48,7 @@ func (b *bench) sizes(largest int) (list []int) {
 func (b *bench) byWaiting(t target) error {
 	for _, n := range b.sizes(9000) {
 		o := options{env: []string{"USHER_MAX_CONCURRENCY=16", "USHER_QUEUE_CAPACITY=20000", "USHER_REPLAY_WINDOW=65536"}}
-		r, cpu, err := b.measured(t, o, spec{Path: "/generate", Conns: 16 + n, Warm: b.scaled(500), Count: b.scaled(9500), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: 16 + n, Warm: b.scaled(500), Count: b.scaled(9500), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("%d waiting: %w", n, err)
 		}
@@ -101,7 +101,7 @@ func (b *bench) byBody(t target) error {
 			kb = 8192
 		}
 		count := b.scaled(max(min(4000, 400_000/kb), 60))
-		r, cpu, err := b.measured(t, options{}, spec{Path: "/generate", Conns: 4, Warm: b.scaled(100), Count: count, Prompt: kb << 10})
+		r, cpu, err := b.measured("growth", t, options{}, spec{Path: "/generate", Conns: 4, Warm: b.scaled(100), Count: count, Prompt: kb << 10})
 		if err != nil {
 			return fmt.Errorf("%d KB: %w", kb, err)
 		}
@@ -114,7 +114,7 @@ func (b *bench) byBody(t target) error {
 func (b *bench) byWindow(t target) error {
 	for _, n := range []int{64, 1024, 8192, 131072, 16777216} {
 		o := options{env: []string{fmt.Sprintf("USHER_REPLAY_WINDOW=%d", n)}}
-		r, cpu, err := b.measured(t, o, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(6000), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(6000), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("a window of %d: %w", n, err)
 		}
@@ -128,7 +128,7 @@ func (b *bench) byWindow(t target) error {
 func (b *bench) byClients(t target) error {
 	for _, n := range b.sizes(9000) {
 		o := options{env: []string{"USHER_MAX_CONNECTIONS_PER_IP=1000"}}
-		r, cpu, err := b.measured(t, o, spec{Path: "/generate", Conns: max(n, 16), Sources: n, Warm: b.scaled(500), Count: b.scaled(9000), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: max(n, 16), Sources: n, Warm: b.scaled(500), Count: b.scaled(9000), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("%d clients: %w", n, err)
 		}
@@ -140,7 +140,7 @@ func (b *bench) byClients(t target) error {
 // byCores: Usher on one core, and on two.
 func (b *bench) byCores(t target) error {
 	for n, cores := range []string{"0", "0,1"} {
-		r, cpu, err := b.measured(t, options{cores: cores}, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(8000), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, options{cores: cores}, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(8000), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("cores %s: %w", cores, err)
 		}

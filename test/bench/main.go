@@ -74,6 +74,7 @@ func run() (err error) {
 	quick := flag.Bool("quick", false, "a smoke run: one short round")
 	targets := flag.String("targets", "", "what to measure, separated by commas: direct,nginx,haproxy,usher,python; all by default")
 	write := flag.Bool("write", false, "write the tables into docs/performance.md and the figures into docs/performance.tsv")
+	profile := flag.String("profile", "", "write CPU and allocation profiles of Usher into this folder")
 	flag.Var(&also, "also", "name=path of a further Usher binary to measure beside this one; may be repeated")
 	flag.Parse()
 	b, err := newBench(*quick, *rounds, split(*targets), also)
@@ -82,6 +83,7 @@ func run() (err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	go b.closeOnSignal()
+	b.profile = *profile
 	for _, name := range split(*only) {
 		if !slices.Contains(phaseNames(), name) {
 			return fmt.Errorf("no phase %q", name)

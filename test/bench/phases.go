@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 )
 
@@ -25,7 +27,14 @@ func (b *bench) eachRound(phase string, rounds int, one func(t target) error) er
 
 // measured starts a target, runs a load against it, and returns what the load
 // found and the CPU that the target took meanwhile.
-func (b *bench) measured(t target, o options, s spec) (r report, cpu time.Duration, err error) {
+func (b *bench) measured(phase string, t target, o options, s spec) (r report, cpu time.Duration, err error) {
+	var profiles *profiles
+	if b.profile != "" && t.kind == usher {
+		if profiles, err = newProfiles(); err != nil {
+			return r, 0, err
+		}
+		o.env = append(o.env, "USHER_PPROF_ADDR="+profiles.addr)
+	}
 	addr, p, err := b.launch(t, o)
 	if err != nil {
 		return r, 0, err
@@ -42,12 +51,19 @@ func (b *bench) measured(t target, o options, s spec) (r report, cpu time.Durati
 	if p != nil {
 		before = p.cpu()
 	}
+	if profiles != nil {
+		profiles.take("profile?seconds=1")
+	}
 	r, err = l.run()
 	if p != nil {
 		cpu = p.cpu() - before
 	}
 	if ended := l.end(); err == nil {
 		err = ended
+	}
+	if profiles != nil {
+		profiles.take("allocs")
+		err = errors.Join(err, profiles.write(filepath.Join(b.profile, phase+"-"+t.name)))
 	}
 	return r, cpu, err
 }
@@ -76,7 +92,7 @@ func (b *bench) large() error { return b.closedLoop("large", 256<<10, b.scaled(2
 
 func (b *bench) closedLoop(phase string, prompt, count int) error {
 	return b.eachRound(phase, b.rounds, func(t target) error {
-		r, cpu, err := b.measured(t, options{}, spec{
+		r, cpu, err := b.measured(phase, t, options{}, spec{
 			Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: few(t, count), Prompt: prompt,
 		})
 		if err != nil {
@@ -102,7 +118,7 @@ func (b *bench) addLatency(phase string, t target, what string, latency []int64,
 // open: 300 requests a second at fixed times.
 func (b *bench) open() error {
 	return b.eachRound("open", b.rounds, func(t target) error {
-		r, cpu, err := b.measured(t, options{}, spec{
+		r, cpu, err := b.measured("open", t, options{}, spec{
 			Path: "/generate", Conns: 64, Warm: b.scaled(500), Count: b.scaled(1500), Prompt: 1 << 10, Rate: 300,
 		})
 		if err != nil {
@@ -123,7 +139,7 @@ func (b *bench) streams() error {
 		events = 20
 	}
 	return b.eachRound("streams", b.rounds, func(t target) error {
-		r, cpu, err := b.measured(t, options{}, spec{
+		r, cpu, err := b.measured("streams", t, options{}, spec{
 			Path:  fmt.Sprintf("/generate_stream?tokens=%d&every=20ms", events),
 			Conns: count, Warm: 0, Count: count, Prompt: 1 << 10, Events: events, Apart: 2 * time.Millisecond,
 		})

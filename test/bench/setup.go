@@ -16,6 +16,7 @@ import (
 type bench struct {
 	dir     string
 	quick   bool
+	profile string // folder for profiles of Usher; "": none
 	rounds  int
 	targets []target
 	tickets string // file of signed requests

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Profiles are taken of one start of Usher, while it is measured.
+type profiles struct {
+	addr    string
+	takers  sync.WaitGroup
+	mu      sync.Mutex
+	cpu     []byte
+	allocs  []byte
+	failure error
+}
+
+func newProfiles() (*profiles, error) {
+	port, err := freePort()
+	return &profiles{addr: fmt.Sprintf("127.0.0.1:%d", port)}, err
+}
+
+// take begins to fetch a profile; write waits for it.
+func (p *profiles) take(what string) {
+	p.takers.Go(func() {
+		resp, err := http.Get("http://" + p.addr + "/debug/pprof/" + what)
+		var body []byte
+		if err == nil {
+			body, err = io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.failure = errors.Join(p.failure, err)
+		if what == "allocs" {
+			p.allocs = body
+		} else {
+			p.cpu = body
+		}
+	})
+}
+
+// write writes the profiles to files that begin with name.
+func (p *profiles) write(name string) error {
+	p.takers.Wait()
+	if p.failure != nil {
+		return p.failure
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(name+".cpu", p.cpu, 0o644), os.WriteFile(name+".allocs", p.allocs, 0o644))
+}
