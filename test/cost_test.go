@@ -1,0 +1,124 @@
+package test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The cost policies on every route, flat and nested: what is let in, what is
+// refused and as what, and what of the body is changed.
+func TestCostPolicies(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, nil)
+	const completions, chat = "/v1/completions", "/v1/chat/completions"
+	huge := strings.Repeat("9", 400)
+	tests := []struct {
+		path, model string // the cost is 256.0
+		enforce     string // what is forwarded, or the code
+	}{
+		{"/generate", `{"parameters":{"max_new_tokens":256}}`, `{"parameters":{"max_new_tokens":256}}`},
+		{"/generate", `{"parameters":{"max_new_tokens":257}}`, "cost_exceeded"},
+		{"/generate_stream", `{"parameters":{"max_new_tokens":128,"best_of":2}}`, `{"parameters":{"max_new_tokens":128,"best_of":2}}`},
+		{"/generate_stream", `{"parameters":{"max_new_tokens":129,"best_of":2}}`, "cost_exceeded"},
+		{"/generate", `{"parameters":{"max_new_tokens":4294967296,"best_of":4294967296}}`, "cost_exceeded"},
+		{"/generate", `{"parameters":{"max_new_tokens":` + huge + `}}`, "invalid_ticket"},
+		{"/generate", `{"parameters":{"max_new_tokens":-1}}`, "invalid_ticket"},
+		{"/generate", `{"parameters":{"max_new_tokens":0.5}}`, "invalid_ticket"},
+		{"/generate", `{"parameters":{"max_new_tokens":"8"}}`, "invalid_ticket"},
+		{"/generate", `{"parameters":{"max_new_tokens":true}}`, "invalid_ticket"},
+		{"/generate", `{"parameters":{"best_of":-2,"max_new_tokens":1}}`, "invalid_ticket"},
+		{"/generate", `{"parameters":[8]}`, "invalid_ticket"},
+		{"/generate", `{"max_tokens":9999,"n":-1}`, `{"parameters":{"max_new_tokens":256},"max_tokens":9999,"n":-1}`},
+		{"/generate", `{"parameters" : null , "inputs":"a"}`, `{"parameters" : {"max_new_tokens":256} , "inputs":"a"}`},
+		{"/generate", `{"inputs":"a","parameters": {} }`, `{"inputs":"a","parameters": {"max_new_tokens":256} }`},
+		{"/generate", `{"parameters":{ "best_of":3,"max_new_tokens":null,"x":1e2}}`, `{"parameters":{ "best_of":3,"max_new_tokens":85,"x":1e2}}`},
+		{"/generate", `{"parameters":{"best_of":300}}`, "cost_exceeded"},
+		{"/generate", `{"parameters":{"max_new\u005ftokens":300}}`, "cost_exceeded"},
+		{"/generate_stream", `{"x":"\ud800","y":{"parameters":1}}`, `{"parameters":{"max_new_tokens":256},"x":"\ud800","y":{"parameters":1}}`},
+		{completions, `{"prompt":"a"}`, `{"max_tokens":256,"prompt":"a"}`},
+		{completions, `{"max_tokens":null,"n":2,"best_of":4}`, `{"max_tokens":64,"n":2,"best_of":4}`},
+		{completions, `{"max_tokens":64,"n":2,"best_of":4}`, `{"max_tokens":64,"n":2,"best_of":4}`},
+		{completions, `{"max_tokens":65,"n":2,"best_of":4}`, "cost_exceeded"},
+		{completions, `{"max_tokens":1e2}`, `{"max_tokens":1e2}`},
+		{completions, `{"max_tokens":1,"n":1.5}`, "invalid_ticket"},
+		{completions, `{"parameters":{"max_new_tokens":9999}}`, `{"max_tokens":256,"parameters":{"max_new_tokens":9999}}`},
+		{chat, `{"messages":[]}`, `{"max_completion_tokens":256,"messages":[]}`},
+		{chat, `{"max_tokens":null,"max_completion_tokens":null}`, `{"max_tokens":null,"max_completion_tokens":256}`},
+		{chat, `{"max_tokens":256}`, `{"max_tokens":256}`},
+		{chat, `{"max_tokens":1,"max_completion_tokens":257}`, "cost_exceeded"},
+		{chat, `{"max_tokens":257,"max_completion_tokens":1}`, "cost_exceeded"},
+		{chat, `{"n":257}`, "cost_exceeded"},
+		{chat, `{"n":0}`, `{"max_completion_tokens":256,"n":0}`},
+		{chat, `{}`, `{"max_completion_tokens":256}`},
+		{chat, ` { } `, `{"max_completion_tokens":256 }`},
+	}
+	twice := []struct{ path, model string }{ // nested only: at the top of a body nothing may stand twice
+		{"/generate", `{"parameters":{"max_new_tokens":1,"max_new_tokens":1}}`},
+		{"/generate_stream", `{"parameters":{"best_of":1,"best\u005fof":null}}`},
+		{completions, `{"n":1,"n":1}`},
+		{chat, `{"max_tokens":1,"max_tokens":2}`},
+		{chat, `{"max_completion_tokens":null,"max_completion_tokens":2}`},
+	}
+	for policy, u := range map[string]*usher{
+		"off":     start(t, settings(m, s).with(env{"USHER_COST_POLICY": "off", "USHER_REORDER_HOLD": "0"})),
+		"observe": start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "0"})),
+		"enforce": start(t, settings(m, s).with(env{"USHER_COST_POLICY": "enforce", "USHER_REORDER_HOLD": "0"})),
+	} {
+		for _, tt := range tests {
+			trimmed := strings.TrimSpace(tt.model)
+			flat := strings.TrimSpace(trimmed[1:])
+			bodies := map[string]string{"nested": string(s.ticket().nested(tt.model))}
+			if flat != "}" {
+				bodies["flat"] = "{" + s.ticket().members() + "," + trimmed[1:]
+			}
+			for form, body := range bodies {
+				want := trimmed
+				if policy == "enforce" {
+					want = tt.enforce
+				}
+				before := len(m.arrivals())
+				got := u.post(tt.path, []byte(body))
+				if !strings.HasPrefix(want, "{") {
+					require.Equal(t, want, got.code(), "%s %s %s", policy, form, tt.model)
+					require.Len(t, m.arrivals(), before)
+					continue
+				}
+				require.Equal(t, 200, got.status, "%s %s %s: %s", policy, form, tt.model, got.body)
+				require.Equal(t, want, m.arrivals()[before].body, "%s %s", policy, form)
+			}
+		}
+		for _, tt := range twice {
+			want := map[string]int{"off": 200, "observe": 400, "enforce": 422}[policy]
+			require.Equal(t, want, u.post(tt.path, s.ticket().nested(tt.model)).status, "%s %s", policy, tt.model)
+		}
+	}
+}
+
+// The largest limit that the cost covers, at the edges of numbers.
+func TestLimitFromTheCost(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, nil)
+	u := start(t, settings(m, s).with(env{"USHER_COST_POLICY": "enforce", "USHER_REORDER_HOLD": "0"}))
+	for cost, want := range map[string]string{
+		"0": "", "0.0": "", "-0.0": "", "0.999": "", "5e-324": "", "1": "1", "1.9999": "1", "256.75": "256", "1e2": "100",
+		"9007199254740993": "9007199254740992", "1e+16": "10000000000000000", "1e+300": "9223372036854775807",
+	} {
+		python := map[string]string{"1e2": "100.0"}[cost]
+		if python == "" {
+			python = cost
+		}
+		tk := s.ticket()
+		tk = s.signed(tk.with("signature", "").with("cost", python), "cost", "endpoint", "reqnum", "url").with("cost", cost)
+		before := len(m.arrivals())
+		got := u.post("/v1/completions", tk.flat(""))
+		if want == "" {
+			require.Equal(t, "cost_exceeded", got.code(), cost)
+			require.Equal(t, 200, u.post("/v1/completions", tk.flat(`"max_tokens":0`)).status, "%s: the ticket is still good", cost)
+			continue
+		}
+		require.Equal(t, 200, got.status, "%s: %s", cost, got.body)
+		require.Equal(t, `{"max_tokens":`+want+`}`, m.arrivals()[before].body, cost)
+	}
+}
