@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -105,6 +106,7 @@ func (c *call) unbind() {
 type calls struct {
 	mu    sync.Mutex
 	live  map[*call]struct{}
+	short int           // how many cut broke off
 	empty chan struct{} // closed when live becomes empty; made by the first idle
 }
 
@@ -116,9 +118,14 @@ func (c *calls) add(x *call) {
 	c.mu.Unlock()
 }
 
-func (c *calls) remove(x *call) {
+// remove takes x out of the books; broken tells that it did not end well.
+func (c *calls) remove(x *call, broken bool) {
+	broken = broken && errors.Is(x.why(), errCut)
 	c.mu.Lock()
 	delete(c.live, x)
+	if broken {
+		c.short++
+	}
 	if len(c.live) == 0 && c.empty != nil {
 		close(c.empty)
 		c.empty = nil
@@ -139,8 +146,9 @@ func (c *calls) idle() <-chan struct{} {
 	return c.empty
 }
 
-// cut cancels every request in flight and returns how many there were.
-func (c *calls) cut(cause error) int {
+// cut cancels every request in flight. One whose answer was whole already, and
+// only had to be accounted for, is not broken off by that.
+func (c *calls) cut(cause error) {
 	c.mu.Lock()
 	live := make([]*call, 0, len(c.live))
 	for x := range c.live {
@@ -150,5 +158,11 @@ func (c *calls) cut(cause error) int {
 	for _, x := range live {
 		x.cancel(cause)
 	}
-	return len(live)
+}
+
+// broken returns how many requests cut broke off; all of them once idle.
+func (c *calls) broken() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.short
 }

@@ -79,10 +79,7 @@ func (d *drain) sequence() {
 	}()
 	d.wait(d.s.cfg.DrainTimeout, d.s.calls.idle())
 
-	if cut := d.s.calls.cut(errCut); cut > 0 {
-		d.err = ErrCut
-		d.s.log.Warn("requests were cut at the end of the drain", zap.Int("cut", cut))
-	}
+	d.s.calls.cut(errCut)
 	grace := time.NewTimer(flushGrace)
 	defer grace.Stop()
 	select {
@@ -93,6 +90,10 @@ func (d *drain) sequence() {
 	d.s.public.CloseConns()
 	<-shut
 	<-d.s.calls.idle()
+	if cut := d.s.calls.broken(); cut > 0 {
+		d.err = ErrCut
+		d.s.log.Warn("requests were cut at the end of the drain", zap.Int("cut", cut))
+	}
 	d.s.log.Info("drained", zap.Bool("cut", d.err != nil))
 }
 

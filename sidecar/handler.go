@@ -305,7 +305,7 @@ func (x *exchange) settle() {
 	x.sidecar.metrics.observe(&x.record, now)
 	x.tell(now)
 	x.sidecar.logRequest(&x.record, now)
-	x.sidecar.calls.remove(&x.call)
+	x.sidecar.calls.remove(&x.call, x.outcome != outcomeOK)
 }
 
 // recoverPanic keeps a fault of ours from ending the process, which fasthttp

@@ -229,8 +229,8 @@ func (r *relay) arm(now time.Time) {
 func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 	x := r.x
 	cause := x.why()
-	if cause != nil {
-		r.err = cause
+	if cause != nil && (r.err != nil || werr != nil) {
+		r.err = cause // what is whole was not broken by what came after
 	}
 	x.unbind()
 	r.resp.Close()
