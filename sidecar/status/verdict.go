@@ -114,6 +114,10 @@ func (s *Snapshot) bottleneck() Answer {
 		a.Level, a.Short = Bad, "It fails"
 		a.Detail = fmt.Sprintf("%d of %s failed at the model server in the last minute; %s.", failed, requests(int(all)), slots)
 		a.clause = fmt.Sprintf("the model server fails %s of them", percent(failed, all))
+		if s.rate(ClassModel) == 0 {
+			a.Level, a.Short = Warn, "It failed"
+			a.clause = fmt.Sprintf("the model server failed %s of them in the last minute, but not in the last seconds", percent(failed, all))
+		}
 	case full && l.Waiting > l.Held, s.Latency.Queue.P50 >= felt:
 		a.Level, a.Short = Warn, "Yes"
 		a.Detail = fmt.Sprintf("%s, and %d wait for one.", slots, l.Waiting-l.Held)
@@ -140,7 +144,7 @@ func (s *Snapshot) refusing() Answer {
 			break
 		}
 	}
-	a.Short = percent(refused, all)
+	a.Short = percent(refused, all) + " of all"
 	a.Detail = fmt.Sprintf("%d in the last minute", refused)
 	a.clause = fmt.Sprintf("%s are refused", percent(refused, all))
 	if top != nil {
@@ -192,13 +196,12 @@ func (s *Snapshot) keepingWaiting() Answer {
 		return a
 	}
 	a.Short = "p99 " + span(wait.P99)
-	half := ""
+	half, most := "", "Most do not wait at all"
 	if wait.P50 >= felt {
-		half = "half of them " + span(wait.P50) + " and "
+		half, most = "half of them "+span(wait.P50)+" and ", "Half wait over "+span(wait.P50)
 	}
 	a.clause = fmt.Sprintf("people wait for %s, %s1 in 100 over %s", what, half, span(wait.P99))
-	a.Detail = fmt.Sprintf("Mostly for %s. Half wait %s at most. For missing numbers p99 %s, for a slot p99 %s.",
-		what, span(wait.P50), span(hold.P99), span(queue.P99))
+	a.Detail = fmt.Sprintf("%s. 1 in 100 waits over %s for a missing number, over %s for a free slot.", most, span(hold.P99), span(queue.P99))
 	if wait.P50 >= longWait || wait.P99 >= 5*longWait {
 		a.Level = Warn
 	}

@@ -65,7 +65,12 @@ func TestVerdict(t *testing.T) {
 			s.Reasons = []Reason{{Code: "client_gone", Class: ClassGone, Minute: 50}, {Code: "reqnum_replayed", Class: ClassTicket, Minute: 10, Reason: "the ticket was used already"}}
 			s.Refusals = []Refusal{{At: now, Client: "203.0.113.9"}, {At: now, Client: "203.0.113.9"}, {At: now.Add(-time.Hour), Client: "x"}}
 		}, Warn, "Letting requests in, 1.5/s served, the model server keeps up (3 of 8 slots taken), and 10 % are refused because the ticket was used already.",
-			[4]string{"Yes, 1.5/s", "No", "10 %", "Nobody waits"}},
+			[4]string{"Yes, 1.5/s", "No", "10 % of all", "Nobody waits"}},
+		"failed": {func(s *Snapshot) {
+			s.Now = rates(map[Class]uint64{ClassServed: 80, ClassModel: 20})
+			s.Now[ClassModel.index()].PerSecond = 0
+		}, Warn, "Letting requests in, 1.3/s served, and the model server failed 20 % of them in the last minute, but not in the last seconds.",
+			[4]string{"Yes, 1.3/s", "It failed", "Nobody", "Nobody waits"}},
 		"failing": {func(s *Snapshot) { s.Now = rates(map[Class]uint64{ClassServed: 80, ClassModel: 20}) }, Bad,
 			"Letting requests in, 1.3/s served, and the model server fails 20 % of them.",
 			[4]string{"Yes, 1.3/s", "It fails", "Nobody", "Nobody waits"}},
