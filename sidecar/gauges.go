@@ -29,6 +29,7 @@ func (s *Sidecar) registerGauges() {
 	m.total("usher_gaps_filled_total", "Missing numbers that came in time.", func() float64 { return float64(s.buffer.Stats().GapsFilled) })
 	m.total("usher_gaps_given_up_total", "Missing numbers that were waited for in vain.", func() float64 { return float64(s.buffer.Stats().GapsGivenUp) })
 	m.total("usher_replay_window_resets_total", "Times that numbers were taken to start again.", func() float64 { return float64(s.ledger.Stats().Resets) })
+	m.total("usher_log_lines_left_out_total", "Lines of refused requests that were left out of the log in a flood.", func() float64 { return float64(s.sampler.total.Load()) })
 	m.total("usher_upstream_dials_total", "Connections opened to the model server.", func() float64 { return float64(s.upstream.Stats().Dials) })
 }
 

@@ -304,7 +304,7 @@ func (x *exchange) settle() {
 	now := time.Now()
 	x.sidecar.metrics.observe(&x.record, now)
 	x.tell(now)
-	x.sidecar.logRequest(&x.record, now)
+	x.log(now)
 	x.sidecar.calls.remove(&x.call, x.outcome != outcomeOK)
 }
 
@@ -321,12 +321,4 @@ func (x *exchange) recoverPanic(ctx *fasthttp.RequestCtx) {
 	x.call.cancel(errInternal)
 	x.refuse(ctx, errInternal)
 	ctx.SetConnectionClose()
-}
-
-// logRequest writes the request's one line. Refusals are the clients' doing and
-// no cause for alarm: they stand at info like every other request.
-func (s *Sidecar) logRequest(r *record, now time.Time) {
-	if ce := s.log.Check(zap.InfoLevel, "request"); ce != nil {
-		ce.Write(r.line(now)...)
-	}
 }

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -51,15 +52,29 @@ type record struct {
 	exceeded          bool
 }
 
+// log writes the request's one line. Refusals are the clients' doing and no cause
+// for alarm: they stand at info like every other request. In a flood of requests
+// that never got their turn, some are counted in place of it.
+func (x *exchange) log(now time.Time) {
+	s := x.sidecar
+	ce := s.log.Check(zap.InfoLevel, "request")
+	if ce != nil && (x.admitted || s.sampler.allow(x.outcome, now)) {
+		ce.Write(x.record.line(now)...)
+	}
+}
+
 // line turns the record into the log's flat members.
 func (r *record) line(now time.Time) []zap.Field {
-	fields := make([]zap.Field, 0, 16)
+	fields := make([]zap.Field, 0, 18)
+	fields = append(fields, zap.String("request_id", r.requestID))
+	if r.traceID != "" {
+		fields = append(fields, zap.String("trace_id", r.traceID))
+	}
 	fields = append(fields,
-		zap.String("request_id", r.requestID),
 		zap.String("client", r.client),
 		zap.String("route", r.route))
 	if r.endpoint != "" {
-		fields = append(fields, zap.String("endpoint", r.endpoint))
+		fields = append(fields, zap.String("endpoint", shortened(r.endpoint)))
 	}
 	if r.reqnum >= 0 {
 		fields = append(fields, zap.Int64("reqnum", r.reqnum), zap.Float64("cost", r.cost))
@@ -80,6 +95,18 @@ func (r *record) line(now time.Time) []zap.Field {
 		fields = append(fields, zap.String("detail", r.detail))
 	}
 	return fields
+}
+
+// maxLoggedName is how much of a name that a client chose stands in the log, in
+// bytes.
+const maxLoggedName = 64
+
+// shortened cuts a name that may be as long as a request's body.
+func shortened(name string) string {
+	if len(name) <= maxLoggedName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxLoggedName], "") + "…"
 }
 
 // timing is the value of Server-Timing (W3C Server Timing, section 3): where the

@@ -68,6 +68,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	failed := make(chan error, 3)
 	workers.Go(func() { _ = s.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
+	workers.Go(func() { s.sampler.run(work) })
 	workers.Go(func() { _ = s.pages.Run(work) })
 	if s.certificate != nil {
 		workers.Go(func() { s.certificate.run(work) })

@@ -73,6 +73,7 @@ type Sidecar struct {
 	drain       *drain
 	flowing     atomic.Int64 // when response bytes last came, Unix nanoseconds
 	stale       staleRun
+	sampler     *sampler
 
 	public        *hangup.Listener
 	publicServer  *fasthttp.Server
@@ -94,6 +95,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		hosts:              newHostNames(),
 		calls:              newCalls(),
 		room:               newRoom(cfg.QueueBytes, cfg.MaxBodyBytes),
+		sampler:            newSampler(log),
 	}
 	s.envelopeOptions = envelope.Options{ReqnumOptional: !s.reqnumAlwaysSigned}
 	for _, route := range cfg.Routes {
@@ -239,11 +241,12 @@ func (s *Sidecar) openServer() (err error) {
 }
 
 // quietLogger keeps fasthttp's words at debug: they tell of clients' faults,
-// which have a line of their own.
+// which have a line of their own. What it would fill in is left out: an error's
+// text may hold what came off the wire.
 type quietLogger struct{ log *zap.Logger }
 
-func (l quietLogger) Printf(format string, args ...any) {
-	l.log.Debug("http server", zap.String("event", fmt.Sprintf(format, args...)))
+func (l quietLogger) Printf(format string, _ ...any) {
+	l.log.Debug("http server", zap.String("event", format))
 }
 
 // close gives back what New opened.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"io"
+	"os"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -9,8 +11,9 @@ import (
 	"github.com/usher-sidecar/usher/config"
 )
 
-// newLogger writes lines to w, as JSON or for people.
-func newLogger(cfg *config.Config, w io.Writer) *zap.Logger {
+// newLogger writes lines to w, as JSON or for people; for those in colour, where
+// w is a terminal.
+func newLogger(cfg *config.Config, w io.Writer, colour bool) *zap.Logger {
 	keys := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", MessageKey: "msg", StacktraceKey: "stack",
 		LineEnding:     zapcore.DefaultLineEnding,
@@ -20,13 +23,27 @@ func newLogger(cfg *config.Config, w io.Writer) *zap.Logger {
 	}
 	encoder := zapcore.NewJSONEncoder(keys)
 	if cfg.LogFormat == config.LogConsole {
-		keys.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-		keys.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(keys)
+		encoder = newConsole(colour)
 	}
 	level, err := zapcore.ParseLevel(cfg.LogLevel)
 	if err != nil {
 		level = zapcore.InfoLevel // the settings allow no other word
 	}
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+}
+
+// wantsColour tells whether w is a terminal whose user did not ask for plain text
+// (https://no-color.org).
+func wantsColour(w io.Writer, environ []string) bool {
+	for _, v := range environ {
+		if strings.HasPrefix(v, "NO_COLOR=") && v != "NO_COLOR=" || v == "TERM=dumb" {
+			return false
+		}
+	}
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

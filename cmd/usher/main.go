@@ -83,7 +83,7 @@ func serve(environ []string, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "usher: %v\n", err)
 		return exitFault
 	}
-	log := newLogger(cfg, stderr)
+	log := newLogger(cfg, stderr, wantsColour(stderr, environ))
 	defer func() { _ = log.Sync() }()
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
