@@ -159,7 +159,7 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 	x.reserved = true
 	if x.reservation.Fresh() {
 		s.buffer.Restart()
-		s.recorder.Strip.Restart()
+		s.recorder.Strip.Restart(t.Reqnum)
 	}
 	s.recorder.Strip.Came(t.Reqnum)
 	if x.reservation.Reset() {

@@ -10,7 +10,8 @@ type history struct {
 	size   int // of points, the oldest first, from next on when full
 	next   int
 
-	totals  [minutePoints + 1][]uint64  // by outcome, the newest at now
+	at      [minutePoints + 1]time.Time // of the counts, the newest at now
+	totals  [minutePoints + 1][]uint64  // by outcome, likewise
 	latency [minutePoints + 1]latencies // likewise
 	now     int
 	filled  int // steps of the minute that are there
@@ -49,6 +50,7 @@ func (h *history) add(now time.Time, s Sample, r *Recorder) {
 	before := h.now
 	h.now = (h.now + 1) % len(h.totals)
 	h.filled = min(h.filled+1, minutePoints)
+	h.at[h.now] = now
 	copy(h.totals[h.now], s.Totals)
 	l, old := &h.latency[h.now], &h.latency[before]
 	l.read(r)
@@ -60,7 +62,7 @@ func (h *history) add(now time.Time, s Sample, r *Recorder) {
 		Wait:      longer(between(&old.hold, &l.hold), between(&old.queue, &l.queue)),
 	}
 	for i, o := range r.outcomes {
-		p.Rates[o.Class.index()] += float64(s.Totals[i]-h.totals[before][i]) / HistoryStep.Seconds()
+		p.Rates[o.Class.index()] += float64(s.Totals[i]-h.totals[before][i]) / h.seconds(before)
 	}
 	h.points[h.next] = p
 	h.next = (h.next + 1) % historyPoints
@@ -70,6 +72,15 @@ func (h *history) add(now time.Time, s Sample, r *Recorder) {
 // back is the place of the counts some steps ago, as far back as there are any.
 func (h *history) back(steps int) int {
 	return (h.now - min(steps, h.filled) + len(h.totals)) % len(h.totals)
+}
+
+// seconds is the time from some counts to the newest: a sample may have been
+// late. Before the first counts it is one step.
+func (h *history) seconds(from int) float64 {
+	if h.at[from].IsZero() || !h.at[h.now].After(h.at[from]) {
+		return HistoryStep.Seconds()
+	}
+	return h.at[h.now].Sub(h.at[from]).Seconds()
 }
 
 // list returns the points, the oldest first.

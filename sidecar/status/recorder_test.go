@@ -45,10 +45,26 @@ func TestStripKeepsOldNumbersOut(t *testing.T) {
 	require.Equal(t, byte(Waiting), p.Cells[len(p.Cells)-1], "the newer number has the cell")
 	require.LessOrEqual(t, len(p.Cells), StripShown)
 
-	s.Restart()
+	s.Restart(3)
 	s.Came(3)
 	s.Ended(1+stripCells, Served) // of the series before
 	require.Equal(t, Picture{From: 3, Cells: "w", Marks: "."}, s.Picture(3))
+}
+
+// After a change of key the numbers go on, and so does the picture.
+func TestStripGoesOnWithAnotherKey(t *testing.T) {
+	var s Strip
+	for n := range int64(20) {
+		s.Came(n)
+		s.Ran(n)
+	}
+	s.Restart(19) // 20 is on its way
+	s.Came(21)
+	s.Ended(3, Served)
+	require.Equal(t, "iiisiiiiiiiiiiiiiiii.w", s.Picture(20).Cells)
+	s.Restart(0)
+	s.Came(0)
+	require.Equal(t, Picture{Cells: "w", Marks: "."}, s.Picture(0))
 }
 
 // What an unverified ticket claims fills a hole, and no more.
@@ -160,6 +176,13 @@ func TestHistory(t *testing.T) {
 
 	news := s.news(last.At-5, 0)
 	require.Len(t, news.History, 1)
+
+	// A sample that was late has a longer step to account for.
+	totals[0] += 150
+	r.Sample(time.Unix(last.At, 0).Add(3*HistoryStep), Sample{Totals: totals})
+	r.Complete(&s)
+	require.InDelta(t, 10, s.History[historyPoints-1].Rates[0], 1e-9)
+	require.InDelta(t, 10, s.Now[0].PerSecond, 1e-9)
 }
 
 func BenchmarkRecorder(b *testing.B) {

@@ -163,7 +163,7 @@ func (r *Recorder) readHistory(s *Snapshot) {
 // rates are those by class. The mutex is held.
 func (h *history) rates(outcomes []Outcome) []Rate {
 	lately, minute := h.back(ratePoints), h.back(minutePoints)
-	seconds := HistoryStep.Seconds() * float64(max(1, min(ratePoints, h.filled)))
+	seconds := h.seconds(lately)
 	list := make([]Rate, len(Classes))
 	for i, c := range Classes {
 		list[i].Class = c

@@ -121,8 +121,17 @@ func (s *Strip) Claimed(n int64) {
 	}
 }
 
-// Restart empties the strip: the numbers start again.
-func (s *Strip) Restart() {
+// nearBelow is how far below the highest number a new series may begin and still
+// be taken for the old one going on.
+const nearBelow = 16
+
+// Restart tells that a new window of numbers begins with first. Where that is
+// below those known, the numbers start again and the strip is emptied; where it
+// is not, as after a change of key, they go on.
+func (s *Strip) Restart(first int64) {
+	if first > s.highest.Load()-nearBelow {
+		return
+	}
 	s.highest.Store(0)
 	s.gone.Store(0)
 	for i := range s.cells {
