@@ -53,7 +53,10 @@ func TestStateFileFaults(t *testing.T) {
 	}
 	damages := map[string][]byte{"empty": {}, "half": good[:len(good)/2], "a byte more": append(bytes.Clone(good), 0), "text": []byte("hello")}
 	for at := range good {
-		if at < 136 || at%509 == 0 || at/8%512 < 20 && at%8 == 3 { // the header, and samples of the rest
+		if raceEnabled && at%8 != 3 {
+			continue // the same code, in a binary that starts more slowly
+		}
+		if at < 136 || at%509 == 3 || at/8%512 < 20 && at%8 == 3 { // the header, and samples of the rest
 			flipped := bytes.Clone(good)
 			flipped[at] ^= 0x10
 			damages[fmt.Sprintf("byte %d", at)] = flipped
