@@ -12,7 +12,8 @@ import (
 )
 
 // newLogger writes lines to w, as JSON or for people; for those in colour, where
-// w is a terminal.
+// w is a terminal. Lines of info and below may wait for others, up to lineDelay;
+// Sync writes them.
 func newLogger(cfg *config.Config, w io.Writer, colour bool) *zap.Logger {
 	keys := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", MessageKey: "msg", StacktraceKey: "stack",
@@ -29,7 +30,13 @@ func newLogger(cfg *config.Config, w io.Writer, colour bool) *zap.Logger {
 	if err != nil {
 		level = zapcore.InfoLevel // the settings allow no other word
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+	lines := &lineWriter{w: w}
+	return zap.New(zapcore.NewCore(encoder, lines, level), zap.Hooks(func(e zapcore.Entry) error {
+		if e.Level > zapcore.InfoLevel {
+			return lines.Sync() // the hook comes after the line
+		}
+		return nil
+	}))
 }
 
 // wantsColour tells whether w is a terminal whose user did not ask for plain text
