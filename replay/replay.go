@@ -206,6 +206,7 @@ type Reservation struct {
 	fresh  bool
 	reset  bool
 	done   bool
+	spent  bool // by Commit
 }
 
 // Fresh tells whether the reservation is the first of a new window.
@@ -215,10 +216,24 @@ func (r *Reservation) Fresh() bool { return r.fresh }
 func (r *Reservation) Reset() bool { return r.reset }
 
 // Commit spends the number. When it returns, the state file has it.
-func (r *Reservation) Commit() { r.settle((*window).spend) }
+func (r *Reservation) Commit() {
+	r.spent = r.spent || !r.done && r.ledger != nil
+	r.settle((*window).spend)
+}
 
 // Release gives the number back.
 func (r *Reservation) Release() { r.settle((*window).release) }
+
+// Undo takes a Commit back, where it turned out that nothing was sent after
+// all: the number is as good as if it had been released. Without a Commit
+// before it, it does nothing. A process that is killed between the two leaves
+// the number spent.
+func (r *Reservation) Undo() {
+	if r.spent {
+		r.spent, r.done = false, false
+		r.settle((*window).unspend)
+	}
+}
 
 func (r *Reservation) settle(how func(*window, uint64)) {
 	if r.done || r.ledger == nil {

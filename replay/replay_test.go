@@ -52,6 +52,43 @@ func TestReleaseGivesBack(t *testing.T) {
 	require.ErrorIs(t, l.Check(5, key(1)), ErrReplayed)
 }
 
+// A commit that is taken back leaves the number good, in the state file too, and
+// touches no other number; what was not committed, or left behind, is not touched.
+func TestUndo(t *testing.T) {
+	cfg := Config{Window: 64, Path: filepath.Join(t.TempDir(), "state")}
+	l := open(t, cfg)
+	take := func(n int64) Reservation {
+		r, err := l.Reserve(key(1), n)
+		require.NoError(t, err)
+		return r
+	}
+	var none Reservation
+	none.Undo()
+	for n := int64(1); n <= 3; n++ {
+		r := take(n)
+		r.Undo() // nothing to take back yet
+		require.ErrorIs(t, l.Check(n, key(1)), ErrReplayed)
+		r.Commit()
+		if n == 2 {
+			r.Undo()
+			r.Undo()
+		}
+		r.Release()
+	}
+	require.NoError(t, l.Close())
+	l = open(t, cfg)
+	require.ErrorIs(t, l.Check(1, key(1)), ErrReplayed)
+	require.ErrorIs(t, l.Check(3, key(1)), ErrReplayed)
+	r := take(2)
+	r.Commit()
+	next := take(2 + 96)
+	next.Commit()
+	r.Undo() // long stale: its bit may be another number's
+	require.ErrorIs(t, l.Check(2, key(1)), ErrStale)
+	require.ErrorIs(t, l.Check(2+96, key(1)), ErrReplayed)
+	require.NoError(t, l.Close())
+}
+
 // A reservation that the window leaves behind harms nobody.
 func TestReservationLeftBehind(t *testing.T) {
 	l := open(t, Config{Window: 10})

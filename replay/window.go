@@ -215,6 +215,14 @@ func (w *window) spend(n uint64) {
 	delete(w.reserved, n)
 }
 
+// unspend clears the bit that spend has set.
+func (w *window) unspend(n uint64) {
+	if !w.stale(n) {
+		place, bit := w.place(n)
+		w.set(place, uint32(w.ring[place])&^bit)
+	}
+}
+
 func (w *window) release(n uint64) { delete(w.reserved, n) }
 
 // restarts counts a verified number below the window and tells whether it ends

@@ -236,6 +236,11 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 		Header: &ctx.Request.Header, Path: path, Query: query,
 		RequestID: x.requestID, Body: payload, Sender: x,
 	})
+	if x.reserved && errors.Is(err, upstream.ErrUnreachable) {
+		// The kept connection was dead and could not be replaced: nothing was
+		// sent, and the client is told that its ticket stays good.
+		x.reservation.Undo()
+	}
 	x.body.release()
 	if cause := x.why(); cause != nil && err != nil {
 		return nil, cause

@@ -1,0 +1,95 @@
+package sidecar
+
+import (
+	"bufio"
+	"crypto/ed25519"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A kept connection that turns out dead at the first byte, and cannot be
+// replaced, has taken nothing: the ticket, which was committed by then, is good
+// afterwards, as the answer says.
+func TestATicketThatNobodyTookStaysGood(t *testing.T) {
+	public, key, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := ln.Addr().String()
+	var model sync.WaitGroup
+	t.Cleanup(model.Wait)
+	model.Go(func() { answerAll(t, ln) })
+	s := serveForFuzzing(t, "http://"+address, public)
+	t.Cleanup(func() { _ = ln.Close() })
+
+	require.Equal(t, http.StatusOK, postTicket(t, s, fuzzTicket(key, 1)))
+	require.NoError(t, ln.Close())
+	shutWrites(t, address)
+	ticket := fuzzTicket(key, 2)
+	require.Equal(t, http.StatusBadGateway, postTicket(t, s, ticket))
+
+	ln, err = net.Listen("tcp", address)
+	require.NoError(t, err)
+	model.Go(func() { answerAll(t, ln) })
+	require.Equal(t, http.StatusOK, postTicket(t, s, ticket))
+	require.Equal(t, http.StatusConflict, postTicket(t, s, ticket))
+}
+
+// answerAll answers every request, and keeps every connection to the test's end,
+// whatever the other side does: it is not to tell that it noticed.
+func answerAll(t *testing.T, ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		go func() { // ends with its connection
+			in := bufio.NewReader(c)
+			for {
+				r, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			}
+		}()
+	}
+}
+
+// shutWrites makes this process's connections to address take no more writes,
+// behind their owners' back.
+func shutWrites(t *testing.T, address string) {
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	shut := 0
+	for _, d := range descriptors {
+		fd, err := strconv.Atoi(d.Name())
+		require.NoError(t, err)
+		peer, err := unix.Getpeername(fd)
+		if in, ok := peer.(*unix.SockaddrInet4); err == nil && ok && strings.HasSuffix(address, ":"+strconv.Itoa(in.Port)) {
+			require.NoError(t, unix.Shutdown(fd, unix.SHUT_WR))
+			shut++
+		}
+	}
+	require.Positive(t, shut)
+}
+
+func postTicket(t *testing.T, s *Sidecar, body string) int {
+	resp, err := http.Post("http://"+s.PublicAddr().String()+"/generate", "application/json", strings.NewReader(body))
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	_, err = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode
+}
