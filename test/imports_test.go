@@ -26,6 +26,7 @@ func TestImportRules(t *testing.T) {
 		"cmd/usher":        {"config", "crypto", "envelope", "sidecar", "sidecar/status"},
 		"cmd/playground":   {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":  {},
+		"test/chaos":       {},
 		"test/bench":       {"crypto", "envelope", "test/autoscaler"},
 		"test/modelserver": {},
 	}

@@ -1,0 +1,190 @@
+// Package chaos runs seeded random campaigns against the built binary: clients
+// and a model server that misbehave by plan, kills, rotations and limits, with a
+// ledger of what the model server saw as the oracle.
+//
+//	go test ./test/chaos                              a short one
+//	go test ./test/chaos -requests 100000             as CI does
+//	go test ./test/chaos -for 30m -timeout 0          for as long as wanted
+//	go test ./test/chaos -requests 5000 -seed 42      the plan of an earlier one
+//
+// A seed replays the plan: who tries what, where who breaks off, what is done
+// to the world and in which order. What the machine makes of it in time is not
+// repeated.
+package chaos
+
+import (
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	total    = flag.Int("requests", 3000, "requests of a campaign")
+	duration = flag.Duration("for", 0, "repeat campaigns, of -requests each, for this long")
+	seedFlag = flag.Uint64("seed", 0, "of the plan; 0: a new one")
+
+	binary string
+)
+
+// clients is how many there are at once.
+const clients = 48
+
+// phases are what a campaign goes through.
+var phases = []phase{
+	{name: "plain", share: 60, events: []weighted[string]{
+		{3, "kill usher"}, {1, "stop usher"}, {3, "kill model"}, {1, "flaky model"}, {2, "rotate key"}, {1, "lying keys"},
+		{1, "hang up"}, {2, "siege"},
+	}},
+	{name: "TLS", share: 20, tls: true, events: []weighted[string]{
+		{3, "new certificate"}, {1, "hang up"}, {1, "kill model"}, {1, "kill usher"}, {1, "siege"},
+	}},
+	{name: "tight", share: 20, files: 256, memory: "64MiB", events: []weighted[string]{
+		{3, "crowd"}, {1, "kill model"}, {1, "siege"}, {1, "rotate key"},
+	}},
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "usher-chaos")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = filepath.Join(dir, "usher")
+	args := []string{"build", "-o", binary}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "../../cmd/usher")...)
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building usher:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func TestChaos(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the measures of a process are those of Linux")
+	}
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64() >> 1
+	}
+	for end := time.Now().Add(*duration); ; seed++ {
+		campaign(t, seed, *total)
+		if !time.Now().Before(end) {
+			return
+		}
+	}
+}
+
+// campaign goes through all phases.
+func campaign(t *testing.T, seed uint64, total int) {
+	start, done, judged := time.Now(), 0, 0
+	t.Logf("seed %d, %d requests", seed, total)
+	for _, ph := range phases {
+		n := total * ph.share / 100
+		w := run(t, seed, ph, done, done+n)
+		done += n
+		judged += w.tally[judgedCalm]
+		if w.failed() {
+			require.FailNow(t, "an invariant is broken", "%s\n\nusher's last lines:\n%s\n\nthe plan again: go test ./test/chaos -count=1 -requests %d -seed %d",
+				strings.Join(w.faults, "\n"), w.usher.last(), total, seed)
+		}
+		t.Logf("%s: %d requests, %d at the model server: %s", ph.name, n, w.ledger.count(), w.tallied())
+	}
+	require.Greater(t, judged, total/20, "hardly any request was judged strictly: the campaign shows little")
+	t.Logf("seed %d: %d requests in %.0f s", seed, done, time.Since(start).Seconds())
+}
+
+// run goes through one phase: the requests from first to end, with events in
+// between.
+func run(t *testing.T, seed uint64, ph phase, first, end int) *world {
+	w, err := build(t, seed, ph)
+	require.NoError(t, err)
+	require.NoError(t, w.recovers("usher is up"))
+	base, err := w.usher.metrics()
+	require.NoError(t, err)
+	next := atomic.Int64{}
+	next.Store(int64(first))
+	var working sync.WaitGroup
+	for range clients {
+		working.Go(func() {
+			l := &lane{w: w}
+			defer l.drop("close")
+			for {
+				index := int(next.Add(1)) - 1
+				if index >= end || w.failed() {
+					return
+				}
+				w.request(l, index)
+			}
+		})
+	}
+	working.Go(func() { w.trouble(&next, first, end) })
+	working.Wait()
+	w.close(base)
+	return w
+}
+
+// trouble does the events: the next one once so many requests have been begun
+// in calm weather after the one before.
+func (w *world) trouble(next *atomic.Int64, first, end int) {
+	every := min(max(*total/40, 80), 250)
+	for number := first; ; number++ {
+		for at := next.Load() + int64(every); next.Load() < at; time.Sleep(time.Millisecond) {
+			if w.failed() || next.Load() >= int64(end) {
+				return
+			}
+		}
+		r := rand.New(rand.NewPCG(w.seed, eventStream|uint64(number)))
+		name := roll(r, w.phase.events)
+		w.count("event: " + name)
+		if err := events[name](w, r); err != nil {
+			w.fail("%s: %v", name, err)
+		}
+	}
+}
+
+func (w *world) tallied() string {
+	var b strings.Builder
+	for _, name := range sortedKeys(w.tally) {
+		fmt.Fprintf(&b, "\n  %7d %s", w.tally[name], name)
+	}
+	return b.String()
+}
+
+type netConn = net.Conn
+
+func tlsOf(l *lane) *tls.Conn { return l.conn.(*tls.Conn) }
+
+// address is not the one from which connections to it come: a client that
+// dials a port at which nobody listens for the moment could else be given that
+// very port, and connect to itself.
+const address = "127.0.0.2"
+
+// reserve finds a free port.
+func reserve(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", address+":0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String()
+}

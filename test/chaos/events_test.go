@@ -1,0 +1,202 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const terminate = syscall.SIGTERM
+
+// An event is something done to the world. Where it returns an error, the
+// world did not do what it must.
+type event func(w *world, r *rand.Rand) error
+
+var events = map[string]event{
+	"kill usher":      func(w *world, _ *rand.Rand) error { return w.restart(syscall.SIGKILL) },
+	"stop usher":      func(w *world, _ *rand.Rand) error { return w.restart(terminate) },
+	"kill model":      killModel,
+	"flaky model":     flakyModel,
+	"rotate key":      rotateKey,
+	"lying keys":      lyingKeys,
+	"hang up":         func(w *world, _ *rand.Rand) error { return w.usher.cmd.Process.Signal(syscall.SIGHUP) },
+	"siege":           siege,
+	"new certificate": newCertificate,
+	"crowd":           crowd,
+}
+
+// restart ends Usher in one way or another and starts it anew. No ticket that
+// the model server saw before may pass after: the latest are tried.
+func (w *world) restart(s syscall.Signal) error {
+	defer w.weather.storm()()
+	status, err := w.usher.end(s)
+	if err != nil {
+		return err
+	}
+	if s == terminate && status != 0 && status != 1 {
+		return fmt.Errorf("usher ended a drain with status %d", status)
+	}
+	spent := w.ledger.spent(40)
+	if err := w.usher.start(); err != nil {
+		return err
+	}
+	for _, t := range spent {
+		if o := w.send(t); o.err == nil && o.refusal == "" {
+			w.fail("after a kill no spent ticket passes: %s did", t.name())
+		}
+	}
+	return nil
+}
+
+func killModel(w *world, r *rand.Rand) error {
+	defer w.weather.storm()()
+	w.model.kill(r.IntN(2) == 0)
+	time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond) // connections are refused meanwhile
+	if err := w.model.start(); err != nil {
+		return err
+	}
+	return w.recovers("the model server is back")
+}
+
+// recovers waits until an honest request is served.
+func (w *world) recovers(after string) error {
+	return eventually("a request is served once "+after, func() bool {
+		o := w.send(w.issue())
+		return o.err == nil && o.status == 200
+	})
+}
+
+func flakyModel(w *world, r *rand.Rand) error {
+	defer w.weather.storm()()
+	w.model.flaky.Store(true)
+	time.Sleep(time.Duration(50+r.IntN(200)) * time.Millisecond)
+	w.model.flaky.Store(false)
+	return w.recovers("the model server accepts again")
+}
+
+func rotateKey(w *world, _ *rand.Rand) error {
+	defer w.weather.storm()()
+	if err := w.keys.rotate(); err != nil {
+		return err
+	}
+	if err := w.usher.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	return w.recovers("the key is another")
+}
+
+// lyingKeys is no storm: the last good key stays in force.
+func lyingKeys(w *world, r *rand.Rand) error {
+	w.keys.tell(lies[r.IntN(len(lies))])
+	defer w.keys.tell("")
+	asked := w.keys.asked.Load()
+	return eventually("the lie is heard", func() bool {
+		_ = w.usher.cmd.Process.Signal(syscall.SIGHUP)
+		return w.keys.asked.Load() > asked+2
+	})
+}
+
+// siege shuts the model server, fills the queue, and has half of those who wait
+// leave. What was waiting was never sent, and its ticket is good afterwards.
+func siege(w *world, r *rand.Rand) error {
+	open := w.model.shut()
+	defer open()
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	type place struct {
+		ticket ticket
+		lane   *lane
+	}
+	var places []place
+	for range slots + capacity {
+		p := place{w.issue(), &lane{w: w}}
+		if p.lane.open() != nil {
+			continue
+		}
+		plan := outsider(outsiders + int(w.aside.Add(1)))
+		i := id{p.ticket.key, p.ticket.Reqnum, plan.index, 0}
+		p.lane.write(compose(plan, i, plan.envelope(p.ticket)))
+		places = append(places, p)
+	}
+	full := within(time.Second, "slots and queue are full", func() bool {
+		m, err := w.usher.metrics()
+		return err == nil && m["usher_in_flight"] == slots && m["usher_waiting"] >= capacity/2
+	})
+	before := w.ledger.count()
+	var left []ticket
+	for n, p := range places {
+		// One that leaves its slot would let another in.
+		if n%2 == 0 && !w.ledger.saw(p.ticket) {
+			p.lane.drop([]string{"close", "reset"}[r.IntN(2)])
+			left = append(left, p.ticket)
+			continue
+		}
+		waiting.Go(func() { defer p.lane.drop("close"); p.lane.last(p.ticket) })
+	}
+	quiet := w.ledger.count() == before
+	open()
+	waiting.Wait()
+	if full != nil || !quiet || len(left) == 0 {
+		w.count("siege: no verdict") // a time-out of a busy machine let others in
+		return nil
+	}
+	w.count("siege")
+	for _, t := range left {
+		// It may take a moment until the leaving is noticed.
+		if eventually("it is usable", func() bool { return w.send(t).refusal != "reqnum_replayed" || w.ledger.saw(t) }) != nil {
+			w.fail("a ticket whose client left while waiting is usable again: %s is not", t.name())
+		}
+	}
+	return nil
+}
+
+// last reads the answer of one that stayed through a siege: any, but one.
+func (l *lane) last(t ticket) {
+	_ = l.conn.SetDeadline(time.Now().Add(patience))
+	one := make([]byte, 1)
+	if _, err := l.conn.Read(one); err != nil {
+		if network, ok := err.(net.Error); ok && network.Timeout() {
+			l.w.fail("every request gets an answer or a visible cut: %s got neither in a siege", t.name())
+		}
+	}
+}
+
+func newCertificate(w *world, _ *rand.Rand) error {
+	number, err := w.certificates.swap()
+	if err != nil {
+		return err
+	}
+	if err := w.usher.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	return eventually("the new certificate is served", func() bool {
+		l := &lane{w: w}
+		defer l.drop("close")
+		if l.open() != nil {
+			return false
+		}
+		c := tlsOf(l)
+		return c.Handshake() == nil && c.ConnectionState().PeerCertificates[0].SerialNumber.Int64() == number
+	})
+}
+
+// crowd opens more connections than Usher has descriptors, and goes away.
+func crowd(w *world, _ *rand.Rand) error {
+	defer w.weather.storm()()
+	var crowd []net.Conn
+	for range w.usher.files + 100 {
+		c, err := net.DialTimeout("tcp", w.usher.public, time.Second)
+		if err != nil {
+			break
+		}
+		crowd = append(crowd, c)
+	}
+	time.Sleep(300 * time.Millisecond) // others try to get in meanwhile
+	for _, c := range crowd {
+		_ = c.Close()
+	}
+	return w.recovers("the crowd is gone")
+}

@@ -1,0 +1,183 @@
+package chaos
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/usher-sidecar/usher/test/autoscaler"
+)
+
+// keys are the autoscaler: its key, those before it, and the server that tells
+// the public half, or lies.
+type keys struct {
+	server  *httptest.Server
+	foreign *autoscaler.Key
+	asked   atomic.Int64
+
+	mu        sync.Mutex
+	published *autoscaler.Key
+	signing   *autoscaler.Key
+	place     int
+	lie       string
+}
+
+func newKeys(t testing.TB) (*keys, error) {
+	k := &keys{}
+	var err error
+	if k.signing, err = autoscaler.NewRSAKey(); err != nil {
+		return nil, err
+	}
+	if k.foreign, err = autoscaler.NewEd25519Key(); err != nil {
+		return nil, err
+	}
+	k.published = k.signing
+	k.server = httptest.NewServer(k)
+	t.Cleanup(k.server.Close)
+	return k, nil
+}
+
+func (k *keys) url() string { return k.server.URL + "/pubkey/" }
+
+// current returns the key that signs, and its place in the order of the keys.
+func (k *keys) current() (*autoscaler.Key, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.signing, k.place
+}
+
+// rotate publishes another key and signs with it. Most are Ed25519, which
+// signs fast.
+func (k *keys) rotate() error {
+	next, err := autoscaler.NewEd25519Key()
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.published, k.signing = next, next
+	k.place++
+	return nil
+}
+
+// The ways in which the key server fails.
+var lies = []string{"down", "500", "garbage", "empty", "weak", "endless"}
+
+// tell sets how the server fails; "" is that it does not.
+func (k *keys) tell(lie string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lie = lie
+}
+
+// ServeHTTP implements http.Handler.
+func (k *keys) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	k.asked.Add(1)
+	k.mu.Lock()
+	lie, pem := k.lie, k.published.PEM()
+	k.mu.Unlock()
+	switch lie {
+	case "down":
+		panic(http.ErrAbortHandler)
+	case "500":
+		w.WriteHeader(http.StatusInternalServerError)
+	case "garbage":
+		_, _ = io.WriteString(w, strings.Replace(pem, "A", "B", 3))
+	case "empty":
+	case "weak":
+		_, _ = io.WriteString(w, "-----BEGIN PUBLIC KEY-----\nMDwwDQYJKoZIhvcNAQEBBQADKwAwKAIhALD8\n-----END PUBLIC KEY-----\n")
+	case "endless":
+		_, _ = io.WriteString(w, strings.Repeat("a", 16<<20))
+	default:
+		_, _ = io.WriteString(w, pem)
+	}
+}
+
+// certificates are the files that Usher follows, and what clients trust.
+type certificates struct {
+	cert, key string // paths
+
+	mu    sync.Mutex
+	known [][]byte // DER
+}
+
+func newCertificates(dir string) (*certificates, error) {
+	c := &certificates{cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key")}
+	_, err := c.swap()
+	return c, err
+}
+
+// swap writes another certificate and its key, one file after the other, and
+// returns its number.
+func (c *certificates) swap() (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	number := int64(len(c.known) + 1)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return 0, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(number), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.ParseIP(address)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		return 0, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return 0, err
+	}
+	c.known = append(c.known, der)
+	for path, block := range map[string]*pem.Block{
+		c.key: {Type: "PRIVATE KEY", Bytes: secret}, c.cert: {Type: "CERTIFICATE", Bytes: der},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			return 0, err
+		}
+	}
+	return number, nil
+}
+
+// client is the settings of a client that trusts these certificates alone, by
+// the time it is shown one.
+func (c *certificates) client() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, VerifyPeerCertificate: func(shown [][]byte, _ [][]*x509.Certificate) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, der := range c.known {
+			if len(shown) > 0 && bytes.Equal(shown[0], der) {
+				return nil
+			}
+		}
+		return errors.New("a certificate that nobody made")
+	}}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

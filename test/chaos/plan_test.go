@@ -1,0 +1,129 @@
+package chaos
+
+import (
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// A kind is what a client tries.
+type kind string
+
+const (
+	honest    kind = "honest"
+	pipelined kind = "pipelined" // two honest requests in one piece
+	twins     kind = "twins"     // copies of one ticket that race
+	replayed  kind = "replayed"  // a ticket that the model server has seen
+	forged    kind = "forged"
+	malformed kind = "malformed" // not acceptable HTTP, with a request hidden in it
+)
+
+// A manner is how a client sends.
+type manner string
+
+const (
+	whole   manner = "whole"
+	chunked manner = "chunked"
+	dripped manner = "dripped" // in small pieces
+	http10  manner = "HTTP/1.0"
+)
+
+// A point is where a client leaves.
+type point string
+
+const (
+	never     point = "never"
+	midHead   point = "mid-head"
+	midBody   point = "mid-body"
+	sent      point = "sent"
+	waiting   point = "waiting"
+	midAnswer point = "mid-answer"
+)
+
+// A plan is everything that is to happen to one request, on both sides of
+// Usher. It is a function of the campaign's seed and the request's index, so
+// the clients and the model server agree on it without talking, and a seed
+// replays it.
+type plan struct {
+	index  int
+	kind   kind
+	manner manner
+	leave  point
+	exit   string // of a client that leaves: close, reset, half-close
+	fault  string // of the model server, a name in faults
+	route  string
+	nested bool
+	fresh  bool          // on a connection of its own
+	again  bool          // a ticket whose fate is not known is tried again
+	secret bool          // the customer's own key rides along
+	size   int           // of the prompt, in bytes
+	lines  int           // of the answer
+	pause  time.Duration // wherever somebody is slow
+	choice uint64        // for what the kind has to choose
+}
+
+// A weighted is one side of a loaded die.
+type weighted[T any] struct {
+	weight int
+	value  T
+}
+
+func roll[T any](r *rand.Rand, sides []weighted[T]) T {
+	total := 0
+	for _, s := range sides {
+		total += s.weight
+	}
+	n := r.IntN(total)
+	for _, s := range sides {
+		if n -= s.weight; n < 0 {
+			return s.value
+		}
+	}
+	panic("unreachable")
+}
+
+var (
+	kinds = []weighted[kind]{
+		{800, honest}, {30, pipelined}, {50, twins}, {40, replayed}, {60, forged}, {20, malformed},
+	}
+	manners = []weighted[manner]{{80, whole}, {10, chunked}, {5, dripped}, {5, http10}}
+	leaves  = []weighted[point]{
+		{860, never}, {15, midHead}, {15, midBody}, {30, sent}, {40, waiting}, {40, midAnswer},
+	}
+	exits = []weighted[string]{{40, "close"}, {40, "reset"}, {20, "half-close"}}
+	sizes = []weighted[int]{{600, 40}, {350, 2000}, {45, 40_000}, {5, 300_000}}
+)
+
+// streams of the generator that are not requests.
+const (
+	eventStream = 1 << 62
+	acceptor    = 1 << 61
+)
+
+// planOf makes the plan of one request.
+func planOf(seed uint64, index int) plan {
+	r := rand.New(rand.NewPCG(seed, uint64(index)))
+	p := plan{
+		index: index, kind: roll(r, kinds), manner: roll(r, manners), leave: roll(r, leaves),
+		exit: roll(r, exits), fault: roll(r, faultDie), nested: r.IntN(2) == 0, fresh: r.IntN(8) == 0,
+		again: r.IntN(2) == 0, secret: r.IntN(4) == 0, lines: 1 + r.IntN(12), choice: r.Uint64(),
+		pause: time.Duration(r.IntN(3000)) * time.Microsecond,
+	}
+	p.size = 1 + r.IntN(roll(r, sizes))
+	p.route = []string{"/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions"}[r.IntN(4)]
+	if p.kind != honest {
+		p.leave = never
+	}
+	if p.kind == pipelined {
+		p.manner, p.fault = whole, "length" // what closes a connection would cost the second its answer
+	}
+	if p.manner == http10 {
+		p.fresh = true
+	}
+	return p
+}
+
+// payload is what the model server must get, byte for byte.
+func (p plan) payload() string {
+	return `{"inputs": "` + strings.Repeat("chaos ", p.size/6+1) + `","parameters": {"max_new_tokens":1e1}}`
+}

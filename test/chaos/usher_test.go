@@ -1,0 +1,200 @@
+package chaos
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// An usher is the real binary, started anew after every end at the same
+// addresses.
+type usher struct {
+	settings []string
+	files    int // ulimit -n; 0: as it is
+	public   string
+	admin    string
+	fail     func(format string, args ...any)
+
+	cmd    *exec.Cmd
+	exited chan struct{}
+
+	mu       sync.Mutex
+	expected bool     // the end
+	said     []string // the last lines
+}
+
+// start runs the binary and waits until it serves.
+func (u *usher) start() error {
+	u.cmd = exec.Command(binary)
+	if u.files > 0 {
+		u.cmd = exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d && exec %q", u.files, binary))
+	}
+	u.cmd.Env = append(u.settings, "PATH="+os.Getenv("PATH"))
+	stderr, err := u.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := u.cmd.Start(); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	u.expected = false
+	u.mu.Unlock()
+	u.exited = make(chan struct{})
+	go u.follow(stderr, u.exited)
+	err = eventually("usher is ready", func() bool {
+		select {
+		case <-u.exited:
+			return true
+		default:
+		}
+		resp, err := admin.Get("http://" + u.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	select {
+	case <-u.exited:
+		return errors.New("usher does not start")
+	default:
+		return err
+	}
+}
+
+// follow keeps the last lines and notices an end that nobody asked for.
+func (u *usher) follow(stderr io.Reader, exited chan struct{}) {
+	defer close(exited)
+	lines := bufio.NewScanner(stderr)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		u.mu.Lock()
+		u.said = append(u.said[max(0, len(u.said)-40):], line)
+		u.mu.Unlock()
+		if strings.Contains(line, "DATA RACE") || strings.Contains(line, "internal fault") || strings.HasPrefix(line, "panic:") {
+			u.fail("usher is sound: %s", line)
+		}
+	}
+	err := u.cmd.Wait()
+	u.mu.Lock()
+	expected := u.expected
+	u.mu.Unlock()
+	if !expected {
+		u.fail("usher stays up: it ended with %v; its last lines:\n%s", err, u.last())
+	}
+}
+
+func (u *usher) last() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return strings.Join(u.said, "\n")
+}
+
+// end sends a signal that ends it, and waits; it returns the exit status.
+func (u *usher) end(s os.Signal) (int, error) {
+	u.mu.Lock()
+	u.expected = true
+	u.mu.Unlock()
+	if err := u.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return 0, err
+	}
+	select {
+	case <-u.exited:
+		return u.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(patience):
+		_ = u.cmd.Process.Signal(syscall.SIGKILL)
+		<-u.exited
+		return 0, fmt.Errorf("usher did not end on %v", s)
+	}
+}
+
+// admin is the client of the admin listener; it keeps no connection, which
+// would be counted as one of Usher's.
+var admin = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// metrics reads /metrics; series with their labels are the names.
+func (u *usher) metrics() (map[string]float64, error) {
+	resp, err := admin.Get("http://" + u.admin + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	values := map[string]float64{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		name, value, ok := strings.Cut(lines.Text(), " ")
+		var v float64
+		if _, err := fmt.Sscan(value, &v); ok && err == nil {
+			values[name] = v
+		}
+	}
+	return values, lines.Err()
+}
+
+// The measures that must come back to where they were, with the room that each
+// is given: the scrape's own connection and goroutines, a timer, a probe.
+var baselines = []struct {
+	name string
+	room float64
+}{
+	{"usher_in_flight", 0}, {"usher_waiting", 0}, {"usher_held", 0}, {"usher_waiting_bytes", 0},
+	{"usher_connections", 0}, {"usher_panics_total", 0}, {"go_goroutines", 5}, {"process_open_fds", 5},
+	{"process_resident_memory_bytes", memoryRoom},
+}
+
+// memoryRoom is what a process may keep that has served: pooled buffers, and
+// the heap that the collector has not given back yet.
+const memoryRoom = 96 << 20
+
+// settles waits until every measure is back at its baseline; where it is not
+// patient it leaves out the goroutines, because fasthttp keeps those that served
+// connections for another 10 s and more.
+func (u *usher) settles(base map[string]float64, patient bool) error {
+	var off string
+	err := eventually("the measures are back at their baseline", func() bool {
+		now, err := u.metrics()
+		if err != nil {
+			off = err.Error()
+			return false
+		}
+		off = ""
+		for _, b := range baselines {
+			switch {
+			case raceEnabled && b.room == memoryRoom:
+				continue // the detector's own memory
+			case !patient && b.name == "go_goroutines":
+				continue
+			}
+			if now[b.name] > base[b.name]+b.room {
+				off += fmt.Sprintf(" %s %g, was %g;", b.name, now[b.name], base[b.name])
+			}
+		}
+		return off == ""
+	})
+	if err != nil {
+		return fmt.Errorf("%w:%s", err, off)
+	}
+	return nil
+}
+
+// eventually asks until the answer is yes, for as long as patience lasts.
+func eventually(what string, yes func() bool) error { return within(patience, what, yes) }
+
+func within(limit time.Duration, what string, yes func() bool) error {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if yes() {
+			return nil
+		}
+	}
+	return fmt.Errorf("waited in vain until %s", what)
+}

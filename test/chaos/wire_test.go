@@ -1,0 +1,216 @@
+package chaos
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A lane is one client's kept connection.
+type lane struct {
+	w    *world
+	raw  *net.TCPConn
+	conn net.Conn // raw, or TLS on it
+	in   *bufio.Reader
+}
+
+func (l *lane) open() error {
+	c, err := net.DialTimeout("tcp", l.w.usher.public, patience)
+	if err != nil {
+		return err
+	}
+	l.raw, l.conn = c.(*net.TCPConn), c
+	if l.w.phase.tls {
+		l.conn = tls.Client(c, l.w.certificates.client())
+	}
+	l.in = bufio.NewReader(l.conn)
+	return nil
+}
+
+// drop ends the connection in one of the ways that clients have.
+func (l *lane) drop(exit string) {
+	if l.conn == nil {
+		return
+	}
+	switch exit {
+	case "half-close":
+		_ = l.raw.CloseWrite()
+		_ = l.raw.SetReadDeadline(time.Now().Add(patience))
+		_, _ = io.Copy(io.Discard, l.raw)
+	case "reset":
+		_ = l.raw.SetLinger(0)
+	}
+	_ = l.raw.Close()
+	l.raw, l.conn, l.in = nil, nil, nil
+}
+
+// An attempt is one request on the wire.
+type attempt struct {
+	plan plan
+	id   id
+	head string // with the empty line
+	body string
+}
+
+// compose writes the request of a plan with a ticket.
+func compose(p plan, i id, text string) attempt {
+	version := "HTTP/1.1"
+	if p.manner == http10 {
+		version = "HTTP/1.0"
+	}
+	target, secret := p.route, ""
+	if p.secret {
+		target, secret = target+"?api_key=customer", "Authorization: Bearer customer\r\n"
+	}
+	framing := "Content-Length: " + strconv.Itoa(len(text))
+	if p.manner == chunked {
+		framing = "Transfer-Encoding: chunked"
+		cut := len(text) / 3
+		text = fmt.Sprintf("%x\r\n%s\r\n%x;ext=1\r\n%s\r\n0\r\n\r\n", cut, text[:cut], len(text)-cut, text[cut:])
+	}
+	head := "POST " + target + " " + version + "\r\nHost: usher\r\nX-Request-Id: " + i.String() + "\r\n" +
+		secret + framing + "\r\n\r\n"
+	return attempt{plan: p, id: i, head: head, body: text}
+}
+
+// envelope is the body that brings a ticket and the plan's payload.
+func (p plan) envelope(t ticket) string {
+	if p.nested {
+		return t.Nested(p.payload())
+	}
+	payload := p.payload()
+	return t.Flat(payload[1 : len(payload)-1])
+}
+
+// An outcome is what a client saw.
+type outcome struct {
+	status  int
+	refusal string // code, of Usher's own answer
+	closes  bool
+	err     error // no answer, or not all of one
+	began   bool  // something of an answer came
+	left    bool  // the client did, as planned
+	calm    bool  // nothing was done to the world meanwhile, and no time-out is to blame
+}
+
+// sees names the outcome in the words of fault.sees.
+func (o outcome) sees() string {
+	switch {
+	case o.err != nil:
+		return "cut"
+	case o.refusal != "":
+		return o.refusal
+	}
+	return strconv.Itoa(o.status)
+}
+
+// shortest is below every time-out that Usher runs with here.
+const shortest = 1500 * time.Millisecond
+
+// do sends the request and reads its answer, as planned.
+func (l *lane) do(a attempt) (o outcome) {
+	calm, began := l.w.weather.watch(), time.Now()
+	defer func() {
+		o.calm = calm() && time.Since(began) < shortest
+		if o.err != nil || o.closes || o.left {
+			l.drop("close")
+		}
+	}()
+	if a.plan.fresh {
+		l.drop(a.plan.exit)
+	}
+	if l.conn == nil {
+		if o.err = l.open(); o.err != nil {
+			time.Sleep(20 * time.Millisecond) // as clients do
+			return o
+		}
+	}
+	_ = l.conn.SetDeadline(time.Now().Add(2 * patience))
+	if o.left = l.write(a); o.left {
+		l.drop(a.plan.exit)
+		return o
+	}
+	return l.read(a)
+}
+
+// write sends the request; what fails shows when the answer is read. It reports
+// whether the client is to leave here.
+func (l *lane) write(a attempt) (left bool) {
+	text := a.head + a.body
+	switch a.plan.leave {
+	case midHead:
+		text = a.head[:len(a.head)*2/3]
+	case midBody:
+		text = a.head + a.body[:len(a.body)*2/3]
+	}
+	if a.plan.manner == dripped {
+		for step := max(1, len(text)/6); len(text) > step; text = text[step:] {
+			_, _ = io.WriteString(l.conn, text[:step])
+			time.Sleep(a.plan.pause / 4)
+		}
+	}
+	_, _ = io.WriteString(l.conn, text)
+	if a.plan.leave == waiting {
+		time.Sleep(a.plan.pause)
+	}
+	return a.plan.leave != never && a.plan.leave != midAnswer
+}
+
+// read takes the answer and judges what the answer itself tells.
+func (l *lane) read(a attempt) (o outcome) {
+	resp, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
+	if err != nil {
+		if network, ok := err.(net.Error); ok && network.Timeout() {
+			l.w.fail("every request gets an answer or a visible cut: %s got neither", a.id)
+		}
+		o.err = err
+		return o
+	}
+	o.began, o.status, o.closes = true, resp.StatusCode, resp.Close
+	o.refusal = resp.Header.Get("X-Usher-Refusal")
+	if got := resp.Header.Get("X-Request-Id"); got != a.id.String() && a.plan.kind != malformed && o.refusal != "bad_request" {
+		l.w.fail("every request gets exactly one answer, its own: %s got that of %q", a.id, got)
+	}
+	if a.plan.leave == midAnswer {
+		_, _ = io.CopyN(io.Discard, resp.Body, int64(a.plan.choice%100))
+		o.left = true
+		l.drop(a.plan.exit)
+		return o
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		o.err = err
+		return o
+	}
+	if o.refusal == "" {
+		if err := checkAnswer(body, a.id.String()); err != nil && (a.plan.manner != http10 || l.w.weather.calm()) {
+			l.w.fail("a broken stream never ends cleanly: %s (%s, %s): %v", a.id, a.plan.fault, a.plan.manner, err)
+		}
+	}
+	return o
+}
+
+// checkAnswer is the other half of answerBody.
+func checkAnswer(body []byte, name string) error {
+	if !bytes.HasPrefix(body, []byte("data: for "+name+"\n")) {
+		return fmt.Errorf("another's answer, %.60q", body)
+	}
+	const mark = "data: sum "
+	at := bytes.LastIndex(body, []byte(mark))
+	if at < 0 {
+		return fmt.Errorf("%d bytes without the sum", len(body))
+	}
+	at += len(mark)
+	if want := fmt.Sprintf("%08x\n\n", crc32.ChecksumIEEE(body[:at])); string(body[at:]) != want {
+		return fmt.Errorf("a wrong sum in %d bytes: %.200q", len(body), strings.TrimSpace(string(body[at:])))
+	}
+	return nil
+}
