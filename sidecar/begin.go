@@ -81,6 +81,7 @@ func (s *Sidecar) serveFault(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	c.recall(&ctx.Request.Header)
+	c.forget()
 	x := s.begin(ctx)
 	_ = ctx.SetWriteDeadline(x.start.Add(s.cfg.WriteTimeout))
 	if c.failed != nil {

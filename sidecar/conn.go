@@ -3,6 +3,7 @@ package sidecar
 import (
 	"bytes"
 	"net"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 
@@ -23,15 +24,20 @@ type conn struct {
 	net.Conn
 	watched *hangup.Conn
 
-	swallow bool   // the next write was answered already
-	first   []byte // what the first read of a head brought: fasthttp's memory, for recall alone
-	midLine bool   // the first line of a request has begun, but not ended
-	fresh   bool   // nothing was read since the last write
-	spoke   bool   // something was read once
+	swallow bool    // the next write was answered already
+	first   *[]byte // what the first read of a head brought, for recall alone; nil: nothing, or no need any more
+	midLine bool    // the first line of a request has begun, but not ended
+	fresh   bool    // nothing was read since the last write
+	spoke   bool    // something was read once
 
 	guard  wireGuard
 	failed error // what reading failed with; errMalformedWire: the guard has stopped it
 }
+
+// firsts hold what conn.first points to. It must be a copy: fasthttp lets go of
+// the memory it reads into before it says that a request was none, and by then
+// another connection may be reading into it.
+var firsts = sync.Pool{New: func() any { b := make([]byte, 0, readBufferSize); return &b }}
 
 // Read notes where in a head fasthttp is: of one that is too large it does not
 // say whether it was the target (414) or the fields (431). It ends before what
@@ -46,7 +52,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	c.failed = err
 	if n > 0 && c.fresh {
-		c.first = p[:n]
+		if c.first == nil {
+			c.first = firsts.Get().(*[]byte)
+		}
+		*c.first = append((*c.first)[:0], p[:min(n, readBufferSize)]...)
 	}
 	if n > 0 && (c.fresh || c.midLine) {
 		c.spoke, c.fresh, c.midLine = true, false, bytes.IndexByte(p[:n], '\n') < 0
@@ -54,15 +63,23 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// forget ends what recall is for: a head has come whole, or was answered.
+func (c *conn) forget() {
+	if c.first != nil {
+		firsts.Put(c.first)
+		c.first = nil
+	}
+}
+
 // recall puts the target, the origin and the id of a request that fasthttp gave
 // up reading into h, so that its answer has the shape of its route. It leaves h as
 // it is where they are not known: of a request that came in pieces, or right
 // behind another.
 func (c *conn) recall(h *fasthttp.RequestHeader) {
-	if c.fresh {
+	if c.fresh || c.first == nil {
 		return
 	}
-	line, fields, _ := bytes.Cut(c.first, []byte("\n"))
+	line, fields, _ := bytes.Cut(*c.first, []byte("\n"))
 	if _, rest, ok := bytes.Cut(line, []byte(" ")); ok {
 		target, _, _ := bytes.Cut(rest, []byte(" "))
 		h.SetRequestURIBytes(bytes.TrimRight(target, "\r"))
