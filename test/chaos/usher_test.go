@@ -37,7 +37,7 @@ func (u *usher) start() error {
 	if u.files > 0 {
 		u.cmd = exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d && exec %q", u.files, binary))
 	}
-	u.cmd.Env = append(u.settings, "PATH="+os.Getenv("PATH"))
+	u.cmd.Env = append(u.settings, "PATH="+os.Getenv("PATH"), "GORACE="+os.Getenv("GORACE"))
 	stderr, err := u.cmd.StderrPipe()
 	if err != nil {
 		return err
