@@ -172,7 +172,7 @@ func TestScreenshots(t *testing.T) {
 	for _, width := range []int64{1280, 390} {
 		for _, scheme := range []string{"light", "dark"} {
 			b.scheme(scheme)
-			b.size(width, 900)
+			b.size(width, 1180)
 			b.until(`document.getElementById("strip").width === Math.round(document.getElementById("strip").clientWidth * devicePixelRatio)`)
 			b.shoot(filepath.Join(*screenshots, "status-"+strconv.FormatInt(width, 10)+"-"+scheme+".png"))
 		}
