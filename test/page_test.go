@@ -157,6 +157,13 @@ func TestPageInABrowser(t *testing.T) {
 	u.signal(syscall.SIGTERM)
 	require.Equal(t, 0, u.wait(), "an open page holds up nothing")
 	b.until(`document.getElementById("live").dataset.state === "off"`)
+	// The next one at the same address takes the open page over.
+	start(t, settings(newModel(t, nil), s).with(env{"USHER_ADMIN_ADDR": u.admin})).ready()
+	b.says("live", "live")
+	b.says("verdict-text", "Ready and idle")
+	b.says("strip-text", "No number has come yet")
+	b.says("recent-none", "None since the start")
+	b.until(`document.getElementById("recent").children.length === 0`)
 }
 
 // The pictures in docs, taken of a playground that somebody has started:
