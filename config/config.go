@@ -92,6 +92,7 @@ type Config struct {
 	DrainTimeout time.Duration
 	LogLevel     string // debug, info, warn or error
 	LogFormat    string
+	Tracing      bool // an OTLP endpoint is set, and nothing turns it off
 
 	inForce  []Value
 	warnings []string

@@ -263,4 +263,7 @@ func (l *loader) timing() {
 func (l *loader) logging() {
 	l.cfg.LogLevel = l.choice("USHER_LOG_LEVEL", l.text.LogLevel, "info", "debug", "warn", "error")
 	l.cfg.LogFormat = l.choice("USHER_LOG_FORMAT", l.text.LogFormat, LogJSON, LogConsole)
+	// The other OTEL_ variables are OpenTelemetry's own to read.
+	l.cfg.Tracing = (l.vars["OTEL_EXPORTER_OTLP_ENDPOINT"] != "" || l.vars["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] != "") &&
+		l.vars["OTEL_TRACES_EXPORTER"] != "none" && !strings.EqualFold(l.vars["OTEL_SDK_DISABLED"], "true")
 }

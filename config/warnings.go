@@ -72,6 +72,11 @@ func (l *loader) warnings() []string {
 			list = append(list, "USHER_PUBLIC_KEY_URL: "+u+" is fetched without TLS; only the pin vouches for the key")
 		}
 	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		if protocol := l.vars[name]; c.Tracing && protocol != "" && protocol != "http/protobuf" {
+			list = append(list, name+" is "+protocol+", but spans are sent as http/protobuf: the endpoint must take that (usually at port 4318)")
+		}
+	}
 	return append(list, l.misspelt()...)
 }
 

@@ -25,6 +25,9 @@ func (s *Sidecar) begin(ctx *fasthttp.RequestCtx) *exchange {
 	if _, ok := s.routes[string(path)]; ok {
 		x.route = string(path)
 	}
+	if s.tracer != nil {
+		x.beginTrace(head)
+	}
 	s.calls.add(&x.call)
 	x.conn.watched.Watch(&x.call)
 	return x

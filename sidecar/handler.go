@@ -13,6 +13,7 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -36,6 +37,7 @@ type exchange struct {
 	admitted    bool
 	line        *upstream.Conn
 	settled     bool
+	span        *trace.Request // nil: not traced
 }
 
 // serve is the handler of the public listener.
@@ -144,7 +146,7 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 		}
 	}
 	proof, err := s.keys.Verify(&t.Message, t.Signature, now)
-	x.verify = time.Since(now)
+	x.verifyAt, x.verify = now, time.Since(now)
 	s.metrics.verify.Observe(x.verify.Seconds())
 	if err != nil {
 		return false, err
@@ -235,7 +237,7 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 	path, query := splitTarget(x.target)
 	resp, err := line.RoundTrip(&upstream.Request{
 		Header: &ctx.Request.Header, Path: path, Query: query,
-		RequestID: x.requestID, Body: payload, Sender: x,
+		RequestID: x.requestID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
 	})
 	if x.reserved && errors.Is(err, upstream.ErrUnreachable) {
 		// The kept connection was dead and could not be replaced: nothing was
@@ -310,6 +312,7 @@ func (x *exchange) settle() {
 	now := time.Now()
 	x.sidecar.metrics.observe(&x.record, now)
 	x.tell(now)
+	x.endTrace(now)
 	x.log(now)
 	x.sidecar.calls.remove(&x.call, x.outcome != outcomeOK)
 }

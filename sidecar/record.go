@@ -42,6 +42,7 @@ type record struct {
 	detail    string // why the model server failed; never sent to the client
 
 	start             time.Time
+	verifyAt          time.Time     // when its verification began; zero: it did not
 	verify            time.Duration // of the signature
 	hold, queue, ttfb time.Duration // ttfb is 0 while nothing was sent
 	upstream          time.Duration // from taking a line to the response's head

@@ -21,6 +21,7 @@ import (
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/status"
+	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -74,6 +75,7 @@ type Sidecar struct {
 	flowing     atomic.Int64 // when response bytes last came, Unix nanoseconds
 	stale       staleRun
 	sampler     *sampler
+	tracer      *trace.Tracer // nil: no tracing
 
 	public        *hangup.Listener
 	publicServer  *fasthttp.Server
@@ -102,7 +104,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		s.routes[route] = struct{}{}
 	}
 	s.drain = newDrain(s)
-	for _, step := range []func() error{s.openGuards, s.openUpstream, s.openKey, s.openServer} {
+	for _, step := range []func() error{s.openGuards, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
 			s.close()
 			return nil, fmt.Errorf("%w: %w", ErrStart, err)
@@ -251,6 +253,11 @@ func (l quietLogger) Printf(format string, _ ...any) {
 
 // close gives back what New opened.
 func (s *Sidecar) close() {
+	if s.tracer != nil {
+		if err := s.tracer.Close(); err != nil {
+			s.log.Warn("the last spans were not sent", zap.Error(err))
+		}
+	}
 	if s.upstream != nil {
 		s.upstream.Close()
 	}

@@ -20,9 +20,10 @@ func TestImportRules(t *testing.T) {
 		"replay":           {},
 		"reorder":          {},
 		"sidecar/hangup":   {},
+		"sidecar/trace":    {},
 		"sidecar/upstream": {},
 		"sidecar/status":   {},
-		"sidecar":          {"config", "crypto", "envelope", "replay", "reorder", "sidecar/hangup", "sidecar/status", "sidecar/upstream"},
+		"sidecar":          {"config", "crypto", "envelope", "replay", "reorder", "sidecar/hangup", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
 		"cmd/usher":        {"config", "crypto", "envelope", "sidecar", "sidecar/status"},
 		"cmd/playground":   {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":  {},
@@ -34,6 +35,7 @@ func TestImportRules(t *testing.T) {
 		"github.com/valyala/fasthttp":  {"sidecar", "sidecar/upstream", "sidecar/hangup"},
 		"github.com/caarlos0/env/v10":  {"config"},
 		"go.uber.org/zap":              {"sidecar", "cmd/usher", "cmd/playground"},
+		"go.opentelemetry.io":          {"sidecar/trace"},
 		"github.com/prometheus/client": {"sidecar"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "../...").Output()

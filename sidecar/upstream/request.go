@@ -23,7 +23,12 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	dst = append(dst, o.Host...)
 	dst = append(dst, "\r\n"...)
 	if r.Header != nil {
-		dst = appendFields(dst, r.Header.RawHeaders())
+		dst = appendFields(dst, r.Header.RawHeaders(), r.Traceparent != "")
+	}
+	if r.Traceparent != "" {
+		dst = append(dst, "traceparent: "...)
+		dst = append(dst, r.Traceparent...)
+		dst = append(dst, "\r\n"...)
 	}
 	if o.Authorization != "" {
 		dst = append(dst, "Authorization: "...)
@@ -44,14 +49,15 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	return append(dst, "\r\n\r\n"...), nil
 }
 
-// appendFields appends a client's end-to-end fields, of a block of header lines.
-func appendFields(dst, block []byte) []byte {
+// appendFields appends a client's end-to-end fields, of a block of header lines;
+// traced: without its traceparent.
+func appendFields(dst, block []byte, traced bool) []byte {
 	named := namesOthers(block)
 	for rest := block; len(rest) > 0; {
 		var line []byte
 		line, rest = cutLine(rest)
 		name, _, ok := splitField(line)
-		if !ok || isHopByHop(name) || isOurs(name) || named && isNamed(block, name) {
+		if !ok || isHopByHop(name) || isOurs(name) || traced && is(name, "traceparent") || named && isNamed(block, name) {
 			continue
 		}
 		dst = append(dst, line...)

@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"bufio"
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
 )
 
 func TestRequestHead(t *testing.T) {
@@ -64,7 +67,7 @@ func TestRequestHeadHoldsNoInjection(t *testing.T) {
 		"\r\n" +
 		"Bare: lf\n" +
 		"Last: 2"
-	require.Equal(t, "Good: 1\r\nBare: lf\r\nLast: 2\r\n", string(appendFields(nil, []byte(block))))
+	require.Equal(t, "Good: 1\r\nBare: lf\r\nLast: 2\r\n", string(appendFields(nil, []byte(block), false)))
 }
 
 func TestRequestThatIsNone(t *testing.T) {
@@ -98,7 +101,7 @@ func FuzzRequestFields(f *testing.F) {
 	f.Add([]byte("A: 1\r\n B: 2\r\nHost: x\r\n\r\nC: 3\n\nD : 1\r\nE:\x001\r\n"))
 	f.Add([]byte("Transfer-Encoding:chunked\r\nConnection: close,,Content-Length\r\nx-request-id: 1\r"))
 	f.Fuzz(func(t *testing.T, block []byte) {
-		out := appendFields(nil, block)
+		out := appendFields(nil, block, false)
 		rest := out
 		for len(rest) > 0 {
 			end := bytes.Index(rest, []byte("\r\n"))
@@ -109,7 +112,21 @@ func FuzzRequestFields(f *testing.F) {
 			require.NotContains(t, string(value), "\n")
 			rest = rest[end+2:]
 		}
-		require.Equal(t, string(out), string(appendFields(nil, out)), "a second time changes nothing")
+		require.Equal(t, string(out), string(appendFields(nil, out, false)), "a second time changes nothing")
 		require.NotContains(t, string(out), "\r\n\r\n")
 	})
+}
+
+// A traceparent of ours takes the place of the client's; without one the
+// client's passes.
+func TestTraceparent(t *testing.T) {
+	var o Options
+	var h fasthttp.RequestHeader
+	require.NoError(t, h.Read(bufio.NewReader(strings.NewReader("POST / HTTP/1.1\r\nHost: x\r\nTraceParent: theirs\r\ntracestate: s\r\nContent-Length: 0\r\n\r\n"))))
+	for ours, want := range map[string]string{"": "TraceParent: theirs\r\ntracestate: s\r\n", "ours": "tracestate: s\r\ntraceparent: ours\r\n"} {
+		head, err := o.appendHead(nil, &Request{Header: &h, Path: []byte("/"), Traceparent: ours})
+		require.NoError(t, err)
+		require.Contains(t, string(head), want)
+		require.Equal(t, 1, strings.Count(strings.ToLower(string(head)), "traceparent:"))
+	}
 }

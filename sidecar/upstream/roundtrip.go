@@ -18,8 +18,10 @@ type Request struct {
 	Path      []byte // as it was on the wire, from the first slash; the prefix comes before it
 	Query     []byte // as it was on the wire, without the question mark; api_key is taken out
 	RequestID string // sent as X-Request-Id; "": none
-	Body      []byte
-	Sender    Sender // nil: nobody wants to know
+	// Traceparent is sent in place of the client's; "": the client's is.
+	Traceparent string
+	Body        []byte
+	Sender      Sender // nil: nobody wants to know
 }
 
 // A Sender is told that its request is on its way: all of it, or as much as the

@@ -1,0 +1,55 @@
+package sidecar
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/sidecar/trace"
+)
+
+// trace runs what tracing adds to one request.
+func (x *exchange) trace(h *fasthttp.RequestHeader, now time.Time) {
+	if x.sidecar.tracer != nil {
+		x.beginTrace(h)
+	}
+	_ = x.sendTrace()
+	x.endTrace(now)
+}
+
+// Without an endpoint tracing makes no garbage.
+func TestTracingOffIsFree(t *testing.T) {
+	x, now := &exchange{sidecar: newIdle(t)}, time.Now()
+	require.Nil(t, x.sidecar.tracer)
+	require.Zero(t, testing.AllocsPerRun(1000, func() { x.trace(nil, now) }))
+}
+
+// BenchmarkTracing is what tracing adds to one request: off, and on with a
+// collector that is not there, so that most spans are dropped after they were
+// made.
+func BenchmarkTracing(b *testing.B) {
+	now := time.Now()
+	b.Run("off", func(b *testing.B) {
+		x := &exchange{sidecar: &Sidecar{}}
+		b.ReportAllocs()
+		for b.Loop() {
+			x.trace(nil, now)
+		}
+	})
+	b.Run("on", func(b *testing.B) {
+		b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+		tracer, err := trace.New(b.Context(), "", func(error) {})
+		require.NoError(b, err)
+		b.Cleanup(func() { _ = tracer.Close() })
+		s, h := &Sidecar{tracer: tracer}, &fasthttp.RequestHeader{}
+		h.SetMethod("POST")
+		b.ReportAllocs()
+		for b.Loop() {
+			x := &exchange{sidecar: s}
+			x.route, x.outcome, x.start, x.sent, x.verifyAt = "/generate", outcomeOK, now, now, now
+			x.trace(h, now)
+		}
+	})
+}
