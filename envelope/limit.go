@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"strconv"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/usher-sidecar/usher/crypto"
 )
 
@@ -79,9 +77,8 @@ func splice(body []byte, from, to int, literal []byte) []byte {
 func find(body []byte, at int, name string) (value, bool) {
 	s := scanners.Get().(*scanner)
 	defer s.release()
-	s.body = body[at:]
-	s.buf = *bytes.NewBuffer(s.body)
-	s.dec.Reset(&s.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	s.read(body[at:])
+	s.json.peek()
 	var found value
 	_ = s.object(nil, func(got []byte, _ int) error {
 		v, err := s.value()

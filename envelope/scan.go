@@ -2,9 +2,7 @@ package envelope
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"unicode/utf8"
 
@@ -36,8 +34,7 @@ func (v value) present() bool { return v.kind != 0 }
 // the ticket's members, flat or nested, the limits that the cost policy reads,
 // and the runs of members that are forwarded from a flat body.
 type scanner struct {
-	dec  *jsontext.Decoder
-	buf  bytes.Buffer
+	json reader
 	body []byte
 
 	flat, auth        [memberCount]value
@@ -52,21 +49,20 @@ type scanner struct {
 // A run is a stretch of members that are kept, their commas between them.
 type run struct{ from, to int }
 
-var scanners = sync.Pool{New: func() any { return &scanner{dec: new(jsontext.Decoder)} }}
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
 // release lets go of the body and keeps the memory.
 func (s *scanner) release() {
-	runs, names, dec := s.runs[:0], s.names, s.dec
+	runs, names := s.runs[:0], s.names
 	for i := range names {
 		names[i].reset()
 	}
-	*s = scanner{dec: dec, runs: runs, names: names}
+	*s = scanner{runs: runs, names: names}
 	scanners.Put(s)
 }
 
-// scan reads the whole body. jsontext is the strict parser; what it checks too
-// much is turned off (names and surrogates are the model's own business below
-// the ticket), and what it does not know is checked here.
+// scan reads the whole body. Names and surrogates below the ticket are the
+// model's own business; the rest is strict.
 func (s *scanner) scan(body []byte) error {
 	if i := invalidUTF8(body); i >= 0 {
 		return invalid("not UTF-8", i)
@@ -74,21 +70,19 @@ func (s *scanner) scan(body []byte) error {
 	if i := tooDeep(body); i >= 0 {
 		return invalid(fmt.Sprintf("nested deeper than %d", maxDepth), i)
 	}
-	s.body = body
-	s.buf = *bytes.NewBuffer(body)
-	s.dec.Reset(&s.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if s.dec.PeekKind() != '{' {
-		if _, err := s.dec.ReadToken(); err != nil {
-			return s.syntax(err)
+	s.read(body)
+	if s.json.peek() != '{' {
+		if _, ok := s.json.value(); !ok {
+			return s.syntax()
 		}
 		return invalid("not an object", 0)
 	}
-	err := s.object(&s.names[0], s.topMember)
-	if err != nil {
+	s.open = s.json.at
+	if err := s.object(&s.names[0], s.topMember); err != nil {
 		return err
 	}
-	s.closed = int(s.dec.InputOffset()) - 1
-	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
+	s.closed = s.json.at - 1
+	if s.json.peek(); s.json.at < len(body) {
 		return invalid("bytes after the object", s.closed+1)
 	}
 	if s.running {
@@ -97,61 +91,67 @@ func (s *scanner) scan(body []byte) error {
 	return nil
 }
 
-// object reads an object, member by member. member is called with the decoded
-// name and where it begins, and has to read the value. seen may be nil where
-// names may stand twice.
+// read begins at the start of body.
+func (s *scanner) read(body []byte) { s.body, s.json = body, reader{b: body} }
+
+// object reads an object, whose brace comes next, member by member. member is
+// called with the decoded name and where it begins, and has to read the value.
+// seen may be nil where names may stand twice.
 func (s *scanner) object(seen *names, member func(name []byte, at int) error) error {
-	if _, err := s.dec.ReadToken(); err != nil {
-		return s.syntax(err)
+	s.json.at++
+	if s.json.take('}') {
+		return nil
 	}
-	if seen == &s.names[0] {
-		s.open = int(s.dec.InputOffset()) - 1
-	}
-	for s.dec.PeekKind() != '}' {
-		raw, err := s.dec.ReadValue()
-		if err != nil {
-			return s.syntax(err)
+	for {
+		if s.json.peek() != '"' {
+			return s.syntax()
 		}
-		at := int(s.dec.InputOffset()) - len(raw)
-		name := unquoteName(raw)
+		at := s.json.at
+		if !s.json.text() {
+			return s.syntax()
+		}
+		name := unquoteName(s.body[at:s.json.at])
 		if seen != nil && !seen.add(name) {
 			return invalid("a member name stands twice", at)
+		}
+		if !s.json.take(':') {
+			return s.syntax()
 		}
 		if err := member(name, at); err != nil {
 			return err
 		}
+		if s.json.take(',') {
+			continue
+		}
+		if !s.json.take('}') {
+			return s.syntax()
+		}
+		return nil
 	}
-	if _, err := s.dec.ReadToken(); err != nil {
-		return s.syntax(err)
-	}
-	return nil
 }
 
 // value reads a value whole and says where it is.
 func (s *scanner) value() (value, error) {
-	kind := s.dec.PeekKind()
-	raw, err := s.dec.ReadValue()
-	if err != nil {
-		return value{}, s.syntax(err)
+	s.json.peek()
+	from := s.json.at
+	kind, ok := s.json.value()
+	if !ok {
+		return value{}, s.syntax()
 	}
-	to := int(s.dec.InputOffset())
-	return value{to - len(raw), to, kind}, nil
+	return value{from, s.json.at, kind}, nil
 }
 
 // within reads an object by its members and says where it is; any other value
 // is read whole.
 func (s *scanner) within(seen *names, member func([]byte, int) error) (value, error) {
-	kind := s.dec.PeekKind()
-	if kind != '{' {
+	if s.json.peek() != '{' {
 		return s.value()
 	}
-	// The decoder stands at the colon; the brace is the next byte that is one.
-	from := int(s.dec.InputOffset())
-	from += bytes.IndexByte(s.body[from:], '{')
+	from := s.json.at
 	if err := s.object(seen, member); err != nil {
 		return value{}, err
 	}
-	return value{from, int(s.dec.InputOffset()), kind}, nil
+	return value{from, s.json.at, '{'}, nil
 }
 
 // topMember reads a member of the body itself.
@@ -226,17 +226,12 @@ func (s *scanner) payloadMember(name []byte, _ int) error {
 	return err
 }
 
-// syntax turns jsontext's error into ours: what and where, without content.
-func (s *scanner) syntax(err error) error {
-	at := int(s.dec.InputOffset())
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
-		at = int(syntactic.ByteOffset)
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+// syntax says where the reader could not go on: what and where, without content.
+func (s *scanner) syntax() error {
+	if s.json.at >= len(s.body) {
 		return invalid("it ends too early", len(s.body))
 	}
-	return invalid("a syntax error", at)
+	return invalid("a syntax error", s.json.at)
 }
 
 func invalid(what string, at int) error {

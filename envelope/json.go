@@ -1,0 +1,205 @@
+package envelope
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// A reader goes over JSON (RFC 8259) strictly, and takes nothing apart that
+// nobody asks for. It is in the place of jsontext's decoder because most of a
+// body is one long string, the prompt, which it passes over eight bytes at a
+// time; fuzzing holds it to accept exactly what that one does, depth and UTF-8
+// apart: those are for the caller to check, before.
+//
+// Its methods return false at the first byte that cannot stand where it does;
+// at is that byte's offset, or the end's.
+type reader struct {
+	b  []byte
+	at int // what comes next
+}
+
+// peek is the next byte that is not white space, 0 at the end.
+func (r *reader) peek() byte {
+	for ; r.at < len(r.b); r.at++ {
+		if c := r.b[r.at]; c > ' ' || c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return c
+		}
+	}
+	return 0
+}
+
+// take takes the next byte that is not white space, which must be c, not NUL.
+func (r *reader) take(c byte) bool {
+	if r.peek() != c {
+		return false
+	}
+	r.at++
+	return true
+}
+
+// value passes over a value and says what it is, as jsontext does: '0' is any
+// number. It recurses as deep as the value nests.
+func (r *reader) value() (jsontext.Kind, bool) {
+	switch c := r.peek(); c {
+	case '"':
+		return '"', r.text()
+	case '{':
+		return '{', r.object()
+	case '[':
+		return '[', r.array()
+	case 't':
+		return 't', r.literal("true")
+	case 'f':
+		return 'f', r.literal("false")
+	case 'n':
+		return 'n', r.literal("null")
+	default:
+		return '0', r.number()
+	}
+}
+
+func (r *reader) object() bool {
+	r.at++
+	if r.take('}') {
+		return true
+	}
+	for {
+		if r.peek() != '"' || !r.text() || !r.take(':') {
+			return false
+		}
+		if _, ok := r.value(); !ok {
+			return false
+		}
+		if !r.take(',') {
+			return r.take('}')
+		}
+	}
+}
+
+func (r *reader) array() bool {
+	r.at++
+	if r.take(']') {
+		return true
+	}
+	for {
+		if _, ok := r.value(); !ok {
+			return false
+		}
+		if !r.take(',') {
+			return r.take(']')
+		}
+	}
+}
+
+func (r *reader) literal(word string) bool {
+	for i := range len(word) {
+		if r.at == len(r.b) || r.b[r.at] != word[i] {
+			return false
+		}
+		r.at++
+	}
+	return true
+}
+
+// number is [ minus ] int [ frac ] [ exp ] (RFC 8259 section 6).
+func (r *reader) number() bool {
+	if r.next() == '-' {
+		r.at++
+	}
+	if r.next() == '0' {
+		r.at++
+	} else if !r.digits() {
+		return false
+	}
+	if r.next() == '.' {
+		r.at++
+		if !r.digits() {
+			return false
+		}
+	}
+	if r.next()|0x20 == 'e' {
+		r.at++
+		if c := r.next(); c == '+' || c == '-' {
+			r.at++
+		}
+		return r.digits()
+	}
+	return true
+}
+
+// next is the next byte, 0 at the end.
+func (r *reader) next() byte {
+	if r.at < len(r.b) {
+		return r.b[r.at]
+	}
+	return 0
+}
+
+// digits takes one digit or more.
+func (r *reader) digits() bool {
+	from := r.at
+	for r.at < len(r.b) && r.b[r.at]-'0' <= 9 {
+		r.at++
+	}
+	return r.at > from
+}
+
+// text passes over a string (RFC 8259 section 7), whose quote comes next.
+func (r *reader) text() bool {
+	for r.at++; r.at < len(r.b); r.at++ {
+		r.plain()
+		switch c := r.next(); {
+		case c == '"':
+			r.at++
+			return true
+		case c == '\\':
+			if r.at++; !r.escape() {
+				return false
+			}
+		case c < ' ':
+			return false // a control byte, or the end
+		}
+	}
+	return false
+}
+
+// plain passes over bytes of a string that need no look, up to a quote, a
+// backslash or a control byte, or less than eight bytes from the end. A byte is
+// one of them where its high bit is set in found (Bit Twiddling Hacks,
+// "determine if a word has a byte less than n"); bits above the first may be
+// wrong, by a borrow, and are not looked at.
+func (r *reader) plain() {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	b, at := r.b, r.at
+	for ; at+8 <= len(b); at += 8 {
+		w := binary.LittleEndian.Uint64(b[at:])
+		quote, slash := w^ones*'"', w^ones*'\\'
+		if found := ((w-ones*' ')&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs; found != 0 {
+			at += bits.TrailingZeros64(found) / 8
+			break
+		}
+	}
+	r.at = at
+}
+
+// escape takes what follows a backslash, but for its last byte.
+func (r *reader) escape() bool {
+	switch r.next() {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return true
+	case 'u':
+		for range 4 {
+			r.at++
+			if c := r.next(); c-'0' > 9 && c|0x20-'a' > 5 {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
