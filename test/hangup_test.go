@@ -20,7 +20,7 @@ import (
 )
 
 // certificateFiles writes a fresh pair for localhost.
-func certificateFiles(t *testing.T, dir string) (cert, key string, pool *x509.CertPool) {
+func certificateFiles(t testing.TB, dir string) (cert, key string, pool *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func hangUp(t *testing.T, phase string, secure, half bool) {
 }
 
 // connect opens a connection, over TLS where a pool is given.
-func connect(t *testing.T, u *usher, pool *x509.CertPool) *wire {
+func connect(t testing.TB, u *usher, pool *x509.CertPool) *wire {
 	t.Helper()
 	w := dial(t, u.public)
 	if pool != nil {

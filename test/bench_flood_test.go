@@ -1,0 +1,113 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BenchmarkForgedFlood measures what signed requests suffer from a flood of
+// forged signatures: 8 connections with signed requests, one after the other,
+// beside none and 64 that send forged ones as fast as they are answered. The
+// flood is made on the same machine, which weighs on both.
+//
+//	go test -run '^$' -bench ForgedFlood -benchtime 3000x ./test
+func BenchmarkForgedFlood(b *testing.B) {
+	for _, flooders := range []int{0, 64} {
+		b.Run(fmt.Sprintf("flooders=%d", flooders), func(b *testing.B) { benchmarkForgedFlood(b, flooders) })
+	}
+}
+
+func benchmarkForgedFlood(b *testing.B, flooders int) {
+	const connections = 8
+	s := newSigner(b)
+	u := start(b, env{
+		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": testURL, "USHER_PUBLIC_KEY": s.public(),
+		"USHER_UPSTREAM_URL": cannedModel(b), "USHER_REPLAY_WINDOW": "1000000", "USHER_REORDER_HOLD": "0",
+	})
+	requests := make([][]byte, b.N)
+	for i := range requests {
+		body := s.ticket().flat(`"inputs":"hi"`)
+		requests[i] = append([]byte(head(len(body))), body...)
+	}
+	signature := make([]byte, 256)
+	_, _ = rand.Read(signature)
+	signature[0] = 0 // below the modulus, so that the key must be used
+	forged := s.numbered(1<<40).with("signature", quote(base64.StdEncoding.EncodeToString(signature))).flat(`"inputs":"hi"`)
+	forged = append([]byte(head(len(forged))), forged...)
+
+	var stop atomic.Bool
+	var refused, next atomic.Int64
+	var flood, clients sync.WaitGroup
+	for range flooders {
+		flood.Go(func() {
+			exchange(b, u.public, func(send func([]byte, int)) {
+				for !stop.Load() {
+					send(forged, 401)
+					refused.Add(1)
+				}
+			})
+		})
+	}
+	var mu sync.Mutex
+	var latencies []time.Duration
+	used := cpu(b, u.cmd.Process.Pid)
+	b.ResetTimer()
+	for range connections {
+		clients.Go(func() {
+			var mine []time.Duration
+			exchange(b, u.public, func(send func([]byte, int)) {
+				for i := next.Add(1) - 1; i < int64(len(requests)); i = next.Add(1) - 1 {
+					begin := time.Now()
+					send(requests[i], 200)
+					mine = append(mine, time.Since(begin))
+				}
+			})
+			mu.Lock()
+			latencies = append(latencies, mine...)
+			mu.Unlock()
+		})
+	}
+	clients.Wait()
+	b.StopTimer()
+	used = cpu(b, u.cmd.Process.Pid) - used
+	forgeries := float64(refused.Load())
+	stop.Store(true)
+	flood.Wait()
+	slices.Sort(latencies)
+	b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds()), "us-p50")
+	b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds()), "us-p99")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "signed/s")
+	b.ReportMetric(forgeries/b.Elapsed().Seconds(), "forged/s")
+	b.ReportMetric(used.Seconds()/b.Elapsed().Seconds(), "cores")
+	u.kill()
+}
+
+// exchange has f send requests over one connection, each with the status that
+// must come back.
+func exchange(b *testing.B, address string, f func(send func(request []byte, status int))) {
+	c, err := net.Dial("tcp", address)
+	require.NoError(b, err)
+	defer func() { _ = c.Close() }()
+	in := bufio.NewReader(c)
+	f(func(request []byte, status int) {
+		_, err := io.Copy(c, bytes.NewReader(request))
+		require.NoError(b, err)
+		resp, err := http.ReadResponse(in, nil)
+		require.NoError(b, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		require.Equal(b, status, resp.StatusCode)
+	})
+}
