@@ -23,6 +23,7 @@ import (
 type conn struct {
 	net.Conn
 	watched *hangup.Conn
+	forger  forger
 
 	swallow bool    // the next write was answered already
 	first   *[]byte // what the first read of a head brought, for recall alone; nil: nothing, or no need any more

@@ -68,6 +68,10 @@ func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
 // wait; the ones after it own all the waiting.
 func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 	s := x.sidecar
+	// A connection that brings forgeries waits.
+	if err := x.coolOff(); err != nil {
+		return err
+	}
 	// 5: the size, while the body comes in.
 	if err := x.body.read(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), s.cfg.MaxBodyBytes, s.room); err != nil {
 		return x.conn.bodyFault(err)
@@ -148,6 +152,7 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 	proof, err := s.keys.Verify(&t.Message, t.Signature, now)
 	x.verifyAt, x.verify = now, time.Since(now)
 	s.metrics.verify.Observe(x.verify.Seconds())
+	x.conn.forger.note(err, now)
 	if err != nil {
 		return false, err
 	}
