@@ -1,5 +1,5 @@
 # What is typed often; everything else is the go tool's.
-.PHONY: ci fuzz
+.PHONY: ci fuzz release
 
 # All that must hold before a change lands.
 ci:
@@ -9,3 +9,22 @@ ci:
 FUZZTIME ?= 20s
 fuzz:
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+# What a release consists of, in DIST: binaries of linux amd64 and arm64, the man
+# page, a list of all that is inside (SBOM, CycloneDX) and checksums. The
+# binaries are the image's, byte for byte (a test holds it): the Dockerfile has
+# the same line.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(devel)')
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DIST ?= dist
+CYCLONEDX := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0
+release: $(DIST)/usher-linux-amd64 $(DIST)/usher-linux-arm64
+	GOFLAGS= go run ./cmd/usher man >$(DIST)/usher.1
+	$(CYCLONEDX) app -json -licenses -noserial -main cmd/usher -output $(DIST)/usher.cdx.json .
+	cd $(DIST) && sha256sum usher-linux-amd64 usher-linux-arm64 usher.1 usher.cdx.json >SHA256SUMS
+
+# Always made: the go tool knows better than make what has changed.
+.PHONY: FORCE
+$(DIST)/usher-linux-%: FORCE
+	GOFLAGS= CGO_ENABLED=0 GOOS=linux GOARCH=$* go build -trimpath -buildvcs=false \
+	  -ldflags "-s -w -buildid= -X 'main.number=$(VERSION)' -X 'main.commit=$(COMMIT)'" -o $@ ./cmd/usher

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,30 @@ func TestVersionAndUsage(t *testing.T) {
 	status, out, _ = command(t, env{}, "", "settings")
 	require.Equal(t, 0, status)
 	require.Contains(t, out, "USHER_REORDER_HOLD")
+}
+
+// The manual page is the usage and the settings, in roff that man renders
+// without a complaint.
+func TestManual(t *testing.T) {
+	status, page, _ := command(t, env{}, "", "man")
+	require.Equal(t, 0, status)
+	cmd := exec.Command(need(t, "groff", "groff-base"), "-man", "-Tutf8", "-Kutf8", "-ww", "-rLL=200n", "-P-cbou")
+	cmd.Stdin = strings.NewReader(page)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	shown, err := cmd.Output()
+	require.NoError(t, err)
+	require.Empty(t, complaints.String())
+	plain := string(shown)
+	_, list, _ := command(t, env{}, "", "settings")
+	names := regexp.MustCompile("`(USHER_[A-Z0-9_]+)` \\|").FindAllStringSubmatch(list, -1)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		require.Contains(t, plain, name[1])
+	}
+	for _, want := range []string{"usher healthcheck", `a comma inside a name is written \,`, "EXIT STATUS", "SIGHUP"} {
+		require.Contains(t, plain, want)
+	}
 }
 
 func TestHealthcheck(t *testing.T) {

@@ -92,7 +92,13 @@ type usher struct {
 // start runs the binary with settings that fit a loopback test, and more.
 func start(t testing.TB, settings env) *usher {
 	t.Helper()
-	u := launch(t, settings)
+	return startCommand(t, exec.Command(binary), settings)
+}
+
+// startCommand is start for a binary that is run in another way.
+func startCommand(t testing.TB, cmd *exec.Cmd, settings env) *usher {
+	t.Helper()
+	u := launchCommand(t, cmd, settings)
 	line := u.waitLine(`"msg":"listening"`)
 	var said struct{ Public, Admin string }
 	require.NoError(t, json.Unmarshal([]byte(line), &said))
@@ -103,8 +109,12 @@ func start(t testing.TB, settings env) *usher {
 // launch runs the binary without waiting for it to listen.
 func launch(t testing.TB, settings env) *usher {
 	t.Helper()
-	u := &usher{t: t, news: make(chan struct{}), exited: make(chan struct{})}
-	u.cmd = exec.Command(binary)
+	return launchCommand(t, exec.Command(binary), settings)
+}
+
+func launchCommand(t testing.TB, cmd *exec.Cmd, settings env) *usher {
+	t.Helper()
+	u := &usher{t: t, cmd: cmd, news: make(chan struct{}), exited: make(chan struct{})}
 	u.cmd.Env = env{
 		"USHER_LISTEN_ADDR": "127.0.0.1:0", "USHER_ADMIN_ADDR": "127.0.0.1:0",
 		"USHER_DRAIN_DELAY": "0s", "USHER_HEALTH_INTERVAL": "200ms",

@@ -34,6 +34,7 @@ const usage = `usher: a guard in front of a model server
   usher verify        read a ticket or a request body on standard input and
                       explain, check by check, whether it would pass
   usher settings      list the settings with their defaults
+  usher man           print the manual page: usher man | man -l -
   usher version       print version and commit
 `
 
@@ -61,6 +62,11 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		return verify(environ, stdin, stdout, stderr)
 	case "settings":
 		if err := config.WriteMarkdown(stdout); err != nil {
+			return exitFailed
+		}
+		return exitOK
+	case "man":
+		if err := writeManual(stdout); err != nil {
 			return exitFailed
 		}
 		return exitOK

@@ -1,0 +1,218 @@
+//go:build linux
+
+package test
+
+import (
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	imageVersion = "v0.0.0-test"
+	imageCommit  = "0123456789abcdef0123456789abcdef01234567"
+	certificates = "/etc/ssl/certs/ca-certificates.crt"
+)
+
+// needImage skips what only root on Linux can try: mounts and a change of root.
+func needImage(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("the image's binary has no race detector: one of the two runs is enough")
+	}
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the image's binary is built for amd64 here")
+	}
+	need(t, "unshare", "util-linux")
+	needFile(t, certificates, "apt-get install ca-certificates")
+	if os.Geteuid() != 0 || exec.Command("unshare", "-m", "true").Run() != nil {
+		if os.Getenv("CI") == "true" {
+			require.FailNow(t, "a mount namespace is needed: run it as root")
+		}
+		t.Skip("a mount namespace is needed: run it as root")
+	}
+}
+
+// An image is the root of the final stage, and how it is run.
+type image struct {
+	t          *testing.T
+	user       string
+	root, data string // data is the volume at /var/lib/usher
+}
+
+// buildImage does what docker build does, without Docker.
+func buildImage(t *testing.T, d *dockerfile) *image {
+	t.Helper()
+	usher := d.compile("..", nil)
+	stage := filepath.Dir(usher)
+	d.sh(".", d.command("mkdir -p /empty", "/empty", stage), nil)
+	im := &image{t: t, user: d.one("USER"), root: d.assemble(stage), data: t.TempDir()}
+	// A new volume takes the owner of what the image has at its place.
+	info, err := os.Stat(filepath.Join(im.root, "var/lib/usher"))
+	require.NoError(t, err)
+	owner := info.Sys().(*syscall.Stat_t)
+	require.NoError(t, os.Chown(im.data, int(owner.Uid), int(owner.Gid)))
+	return im
+}
+
+// command runs arguments in the image: root read-only, the volume writable, no
+// /dev and no /proc (a container engine gives more), as the image's user.
+func (im *image) command(settings env, args ...string) *exec.Cmd {
+	im.t.Helper()
+	const script = `mount --bind "$1" "$1"
+mount --bind "$2" "$1/var/lib/usher"
+mount -o remount,bind,ro "$1"
+root=$1 user=$3; shift 3
+exec chroot --userspec="$user" "$root" "$@"`
+	cmd := exec.Command("unshare", append([]string{"-m", "--propagation", "private", "sh", "-ec", script, "sh",
+		im.root, im.data, im.user}, args...)...)
+	cmd.Env = settings.list()
+	return cmd
+}
+
+// output runs a command to its end.
+func (im *image) output(settings env, args ...string) (status int, said string) {
+	im.t.Helper()
+	cmd := im.command(settings, args...)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		require.NoError(im.t, err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+func fileSum(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// The final stage holds the binary, certificates and the state's folder, and
+// says by the OCI image spec what it is.
+func TestImageContents(t *testing.T) {
+	needImage(t)
+	d := readDockerfile(t)
+	im := buildImage(t, d)
+	var files []string
+	require.NoError(t, filepath.WalkDir(im.root, func(path string, e fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		if !e.IsDir() {
+			files = append(files, strings.TrimPrefix(path, im.root))
+		}
+		return nil
+	}))
+	require.ElementsMatch(t, []string{"/usher", certificates}, files)
+	require.Equal(t, "65532:65532", im.user)
+
+	program, err := elf.Open(filepath.Join(im.root, "usher"))
+	require.NoError(t, err)
+	defer func() { _ = program.Close() }()
+	libraries, err := program.ImportedLibraries()
+	require.NoError(t, err)
+	require.Empty(t, libraries, "the binary is static")
+	for _, p := range program.Progs {
+		require.NotEqual(t, elf.PT_INTERP, p.Type, "the binary is static")
+	}
+
+	for _, name := range []string{"title", "description", "source", "documentation", "licenses", "version", "revision"} {
+		require.NotEmpty(t, d.labels["org.opencontainers.image."+name], name)
+	}
+	require.Equal(t, "${VERSION}", d.labels["org.opencontainers.image.version"])
+	require.Equal(t, "${COMMIT}", d.labels["org.opencontainers.image.revision"])
+
+	status, said := im.output(env{}, append(d.exec("ENTRYPOINT"), "version")...)
+	require.Zero(t, status, said)
+	require.Contains(t, said, "usher "+imageVersion+" (commit "+imageCommit+", go1.")
+}
+
+// The final stage serves as the image's user with a read-only root: a signed
+// request passes, the state file outlives a SIGKILL, the health check tells.
+func TestImageRuns(t *testing.T) {
+	needImage(t)
+	d := readDockerfile(t)
+	im := buildImage(t, d)
+	s, m := newSigner(t), newModel(t, nil)
+	with := settings(m, s).with(env{"USHER_STATE_FILE": "/var/lib/usher/window"})
+	serve := func() *usher { return startCommand(t, im.command(with, d.exec("ENTRYPOINT")...), with).ready() }
+
+	u := serve()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.cmd.Process.Pid))
+	require.NoError(t, err)
+	require.Contains(t, string(status), "Uid:\t65532\t65532\t65532\t65532\n")
+	require.Contains(t, string(status), "Gid:\t65532\t65532\t65532\t65532\n")
+	once := s.ticket().flat(`"inputs":"a"`)
+	require.Equal(t, http.StatusOK, u.post("/generate", once).status)
+	where := env{"USHER_ADMIN_ADDR": u.admin}
+	healthy, said := im.output(where, d.exec("HEALTHCHECK")...)
+	require.Zero(t, healthy, said)
+
+	u.kill()
+	healthy, said = im.output(where, d.exec("HEALTHCHECK")...)
+	require.Equal(t, 1, healthy, said)
+	u = serve()
+	require.Equal(t, "reqnum_replayed", u.post("/generate", once).code(), "the volume keeps what was spent")
+	require.Equal(t, http.StatusOK, u.post("/generate", s.ticket().flat("")).status)
+
+	m.CloseClientConnections()
+	m.Close()
+	where["USHER_ADMIN_ADDR"] = u.admin
+	require.Eventually(t, func() bool {
+		healthy, said = im.output(where, d.exec("HEALTHCHECK")...)
+		return healthy == 1 && strings.Contains(said, "upstream")
+	}, patience, 50*time.Millisecond, "it says what is not ready")
+	u.signal(syscall.SIGTERM)
+	require.Zero(t, u.wait(), "it drains")
+
+	// Nothing but the volume can be written, whoever owns it.
+	require.NoError(t, os.Chmod(im.root, 0o777))
+	exit, said := im.output(with.with(env{"USHER_STATE_FILE": "/window"}), d.exec("ENTRYPOINT")...)
+	require.Equal(t, 2, exit)
+	require.Contains(t, said, "read-only file system")
+}
+
+// left excludes what .dockerignore leaves out, in git's words.
+func left(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../.dockerignore")
+	require.NoError(t, err)
+	var list []string
+	for name := range strings.Lines(string(text)) {
+		list = append(list, "':!"+strings.TrimSpace(name)+"'")
+	}
+	require.NotEmpty(t, list)
+	return strings.Join(list, " ")
+}
+
+// The same sources make the same bytes: in another folder, with nothing cached,
+// and as make release builds them.
+func TestImageIsReproducible(t *testing.T) {
+	needImage(t)
+	d := readDockerfile(t)
+	here := d.compile("..", nil)
+
+	elsewhere := t.TempDir()
+	need(t, "git", "git")
+	d.sh("..", `git ls-files -z --cached --others --exclude-standard -- . `+left(t)+` | xargs -0 cp --parents -t "`+elsewhere+`"`, nil)
+	there := d.compile(elsewhere, env{"GOCACHE": t.TempDir()})
+	require.Equal(t, fileSum(t, here), fileSum(t, there))
+
+	need(t, "make", "make")
+	dist := t.TempDir()
+	d.sh("..", `make -s "`+dist+`/usher-linux-amd64" DIST="`+dist+`" VERSION=`+imageVersion+` COMMIT=`+imageCommit, nil)
+	require.Equal(t, fileSum(t, here), fileSum(t, filepath.Join(dist, "usher-linux-amd64")))
+}
