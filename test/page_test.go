@@ -118,7 +118,7 @@ func TestPageInABrowser(t *testing.T) {
 	b := browse(t, "http://"+u.admin+"/")
 	b.says("live", "live")
 	b.says("verdict-text", "Ready and idle")
-	b.says("strip-text", "No number has come yet")
+	b.says("strip-text", "No signed number has come yet")
 	b.says("reasons-none", "Everybody was served")
 
 	require.Equal(t, 200, u.post("/generate", s.numbered(5).flat("")).status)
@@ -161,7 +161,7 @@ func TestPageInABrowser(t *testing.T) {
 	start(t, settings(newModel(t, nil), s).with(env{"USHER_ADMIN_ADDR": u.admin})).ready()
 	b.says("live", "live")
 	b.says("verdict-text", "Ready and idle")
-	b.says("strip-text", "No number has come yet")
+	b.says("strip-text", "No signed number has come yet")
 	b.says("recent-none", "None since the start")
 	b.until(`document.getElementById("recent").children.length === 0`)
 }

@@ -140,7 +140,7 @@ func (p *printer) order(s *Snapshot) {
 	p.line("", "  %d numbers found missing: %d came in time, %d given up, %d came late", o.Opened, o.Filled, o.GivenUp, o.Late)
 	cells, marks := s.Strip.Cells, s.Strip.Marks
 	if cells == "" || len(marks) != len(cells) {
-		p.line("", "  no number has come yet")
+		p.line("", "  no signed number has come yet")
 		return
 	}
 	first := max(0, len(cells)-(p.width-4))

@@ -65,7 +65,7 @@ func TestText(t *testing.T) {
 	require.Contains(t, colored, "\x1b[1;31m")
 	require.NotContains(t, colored, "owned\x07", "what could steer the terminal is left out")
 	require.NotContains(t, colored, "\x1b]")
-	require.Contains(t, (&Snapshot{}).withVerdict().Text(Terminal{}), "no number has come yet")
+	require.Contains(t, (&Snapshot{}).withVerdict().Text(Terminal{}), "no signed number has come yet")
 }
 
 func (s *Snapshot) withVerdict() *Snapshot {

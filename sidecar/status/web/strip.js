@@ -45,7 +45,7 @@ export class Strip {
     const count = (letter) => picture.cells.split(letter).length - 1;
     const held = load.held > 0 ? ` (${load.held} held for a gap)` : "";
     this.text.textContent = picture.cells === ""
-      ? "No number has come yet."
+      ? "No signed number has come yet."
       : `Next expected ${expected}: ${picture.missing} missing, ${load.waiting} waiting${held}, ${load.in_flight} in flight; of those shown ${count("s")} served, ${count("x")} given up.`;
     if (this.cursor !== null) this.tell();
     const jump = first || this.still.matches || document.hidden || this.highest < before || this.highest - this.right > this.columns();
