@@ -105,8 +105,9 @@ func campaign(t *testing.T, seed uint64, total int) {
 		done += n
 		judged += w.tally[judgedCalm]
 		if w.failed() {
+			faults := strings.Join(w.faults, "\n")
 			require.FailNow(t, "an invariant is broken", "%s\n\nusher's last lines:\n%s\n\nthe plan again: go test ./test/chaos -count=1 -requests %d -seed %d",
-				strings.Join(w.faults, "\n"), w.usher.last(), total, seed)
+				faults, w.usher.last(faults), total, seed)
 		}
 		t.Logf("%s: %d requests, %d at the model server: %s", ph.name, n, w.ledger.count(), w.tallied())
 	}

@@ -99,54 +99,68 @@ func lyingKeys(w *world, r *rand.Rand) error {
 	})
 }
 
-// siege shuts the model server, fills the queue, and has half of those who wait
-// leave. What was waiting was never sent, and its ticket is good afterwards.
+// A besieger is one of those who wait in a siege.
+type besieger struct {
+	ticket ticket
+	lane   *lane
+}
+
+// besiege sends as many requests as have room beside those of the clients, and
+// waits until the slots are taken and others wait.
+func besiege(w *world) (all []besieger, full bool) {
+	for range slots + capacity - clients {
+		b := besieger{w.issue(), &lane{w: w}}
+		if b.lane.open() != nil {
+			continue
+		}
+		p := outsider(outsiders + int(w.aside.Add(1)))
+		b.lane.write(compose(p, id{b.ticket.key, b.ticket.Reqnum, p.index, 0}, p.envelope(b.ticket)))
+		all = append(all, b)
+	}
+	return all, within(shortest, "slots are taken and others wait", func() bool {
+		m, err := w.usher.metrics()
+		return err == nil && m["usher_in_flight"] == slots && m["usher_waiting"] >= float64(len(all))
+	}) == nil
+}
+
+// siege shuts the model server, lets the queue grow, and has half of those who
+// wait leave. They were never sent, and their tickets are good afterwards.
 func siege(w *world, r *rand.Rand) error {
 	open := w.model.shut()
+	var staying sync.WaitGroup
+	defer staying.Wait()
 	defer open()
-	var waiting sync.WaitGroup
-	defer waiting.Wait()
-	type place struct {
-		ticket ticket
-		lane   *lane
-	}
-	var places []place
-	for range slots + capacity {
-		p := place{w.issue(), &lane{w: w}}
-		if p.lane.open() != nil {
-			continue
-		}
-		plan := outsider(outsiders + int(w.aside.Add(1)))
-		i := id{p.ticket.key, p.ticket.Reqnum, plan.index, 0}
-		p.lane.write(compose(plan, i, plan.envelope(p.ticket)))
-		places = append(places, p)
-	}
-	full := within(time.Second, "slots and queue are full", func() bool {
-		m, err := w.usher.metrics()
-		return err == nil && m["usher_in_flight"] == slots && m["usher_waiting"] >= capacity/2
-	})
-	before := w.ledger.count()
+	began := time.Now()
+	all, full := besiege(w)
+	before, gone := w.ledger.count(), w.usher.gone()
 	var left []ticket
-	for n, p := range places {
+	for n, b := range all {
 		// One that leaves its slot would let another in.
-		if n%2 == 0 && !w.ledger.saw(p.ticket) {
-			p.lane.drop([]string{"close", "reset"}[r.IntN(2)])
-			left = append(left, p.ticket)
+		if n%2 == 0 && !w.ledger.saw(b.ticket) {
+			b.lane.drop([]string{"close", "reset"}[r.IntN(2)])
+			left = append(left, b.ticket)
 			continue
 		}
-		waiting.Go(func() { defer p.lane.drop("close"); p.lane.last(p.ticket) })
+		staying.Go(func() { defer b.lane.drop("close"); b.lane.last(b.ticket) })
 	}
-	quiet := w.ledger.count() == before
-	open()
-	waiting.Wait()
-	if full != nil || !quiet || len(left) == 0 {
-		w.count("siege: no verdict") // a time-out of a busy machine let others in
+	if !full || len(left) == 0 || time.Since(began) > 2*shortest {
+		w.count("siege: no verdict") // on a busy machine, where time-outs come first
 		return nil
 	}
+	if err := eventually("those who left while waiting are noticed", func() bool {
+		return w.usher.gone() >= gone+float64(len(left))
+	}); err != nil {
+		return err
+	}
+	if w.ledger.count() != before {
+		w.count("siege: no verdict")
+		return nil
+	}
+	open()
+	staying.Wait()
 	w.count("siege")
 	for _, t := range left {
-		// It may take a moment until the leaving is noticed.
-		if eventually("it is usable", func() bool { return w.send(t).refusal != "reqnum_replayed" || w.ledger.saw(t) }) != nil {
+		if o := w.send(t); o.refusal == "reqnum_replayed" {
 			w.fail("a ticket whose client left while waiting is usable again: %s is not", t.name())
 		}
 	}

@@ -2,10 +2,12 @@ package chaos
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +27,7 @@ type acting struct {
 	net.Conn
 	plan plan
 	body []byte
+	fail func(format string, args ...any)
 }
 
 var faults = map[string]fault{
@@ -147,9 +150,11 @@ func (a *acting) halfClose() bool {
 	return a.hold()
 }
 
-// hold says nothing more until the other side goes.
+// hold says nothing more until the other side goes, which it must.
 func (a *acting) hold() bool {
 	_ = a.SetReadDeadline(time.Now().Add(patience))
-	_, _ = io.Copy(io.Discard, a.Conn)
+	if _, err := io.Copy(io.Discard, a.Conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		a.fail("a line that is of no use any more is closed: that of plan %d (%s) is not", a.plan.index, a.plan.fault)
+	}
 	return false
 }

@@ -155,7 +155,7 @@ func (m *model) answer(c net.Conn, r *http.Request) bool {
 	if gate != nil {
 		<-gate
 	}
-	return faults[p.fault].act(&acting{Conn: c, plan: p, body: answerBody(name, p.lines)})
+	return faults[p.fault].act(&acting{Conn: c, plan: p, body: answerBody(name, p.lines), fail: m.fail})
 }
 
 // check judges the head.

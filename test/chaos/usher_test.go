@@ -28,7 +28,8 @@ type usher struct {
 
 	mu       sync.Mutex
 	expected bool     // the end
-	said     []string // the last lines
+	said     []string // the last lines that tell of no request
+	requests []string // the last lines that do
 }
 
 // start runs the binary and waits until it serves.
@@ -79,7 +80,14 @@ func (u *usher) follow(stderr io.Reader, exited chan struct{}) {
 	for lines.Scan() {
 		line := lines.Text()
 		u.mu.Lock()
-		u.said = append(u.said[max(0, len(u.said)-40):], line)
+		if strings.Contains(line, `"msg":"request"`) {
+			u.requests = append(u.requests, line)
+			if len(u.requests) > 40_000 {
+				u.requests = append([]string(nil), u.requests[20_000:]...)
+			}
+		} else {
+			u.said = append(u.said[max(0, len(u.said)-40):], line)
+		}
 		u.mu.Unlock()
 		if strings.Contains(line, "DATA RACE") || strings.Contains(line, "internal fault") || strings.HasPrefix(line, "panic:") {
 			u.fail("usher is sound: %s", line)
@@ -90,14 +98,23 @@ func (u *usher) follow(stderr io.Reader, exited chan struct{}) {
 	expected := u.expected
 	u.mu.Unlock()
 	if !expected {
-		u.fail("usher stays up: it ended with %v; its last lines:\n%s", err, u.last())
+		u.fail("usher stays up: it ended with %v; its last lines:\n%s", err, u.last(""))
 	}
 }
 
-func (u *usher) last() string {
+// last is what it said last, and what it said of the requests whose ids stand in
+// the text.
+func (u *usher) last(text string) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return strings.Join(u.said, "\n")
+	lines := u.said
+	for _, line := range u.requests {
+		_, rest, _ := strings.Cut(line, `"request_id":"`)
+		if name, _, ok := strings.Cut(rest, `"`); ok && strings.Contains(text, name) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // end sends a signal that ends it, and waits; it returns the exit status.
@@ -139,6 +156,15 @@ func (u *usher) metrics() (map[string]float64, error) {
 		}
 	}
 	return values, lines.Err()
+}
+
+// gone is how many clients it has seen leaving on the route of the outsiders.
+func (u *usher) gone() float64 {
+	m, err := u.metrics()
+	if err != nil {
+		return 0
+	}
+	return m[`usher_requests_total{outcome="client_gone",route="/generate"}`]
 }
 
 // The measures that must come back to where they were, with the room that each

@@ -20,9 +20,12 @@ type lane struct {
 	raw  *net.TCPConn
 	conn net.Conn // raw, or TLS on it
 	in   *bufio.Reader
+
+	weather int64 // at the time of the connect
 }
 
 func (l *lane) open() error {
+	l.weather = l.w.weather.changes.Load()
 	c, err := net.DialTimeout("tcp", l.w.usher.public, patience)
 	if err != nil {
 		return err
@@ -124,12 +127,15 @@ func (l *lane) do(a attempt) (o outcome) {
 			l.drop("close")
 		}
 	}()
-	if a.plan.fresh {
+	// A kept connection that has come through a storm may be a dead Usher's.
+	if a.plan.fresh || l.weather != l.w.weather.changes.Load() {
 		l.drop(a.plan.exit)
 	}
 	if l.conn == nil {
 		if o.err = l.open(); o.err != nil {
-			time.Sleep(20 * time.Millisecond) // as clients do
+			// Not one of the campaign's requests: it waits until Usher is back.
+			l.w.count("no connection")
+			_ = within(shortest, "it is calm again", l.w.weather.calm)
 			return o
 		}
 	}

@@ -111,9 +111,9 @@ func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 		"USHER_UPSTREAM_URL=http://" + w.model.address, "USHER_PUBLIC_KEY_URL=" + w.keys.url(),
 		"USHER_PUBLIC_KEY_REFRESH=1s", "USHER_STATE_FILE=" + filepath.Join(dir, "state"),
 		fmt.Sprintf("USHER_REPLAY_WINDOW=%d", window), fmt.Sprintf("USHER_MAX_CONCURRENCY=%d", slots),
-		fmt.Sprintf("USHER_QUEUE_CAPACITY=%d", capacity), "USHER_QUEUE_TIMEOUT=2s", "USHER_REORDER_MAX_HOLD=10ms",
-		"USHER_UPSTREAM_TIMEOUT=3s", "USHER_STREAM_IDLE_TIMEOUT=2s", "USHER_READ_TIMEOUT=5s",
-		"USHER_HEALTH_INTERVAL=200ms", "USHER_DRAIN_DELAY=0s", "USHER_DRAIN_TIMEOUT=1s", "USHER_LOG_LEVEL=error",
+		fmt.Sprintf("USHER_QUEUE_CAPACITY=%d", capacity), "USHER_QUEUE_TIMEOUT=5s", "USHER_REORDER_MAX_HOLD=10ms",
+		"USHER_UPSTREAM_TIMEOUT=6s", "USHER_STREAM_IDLE_TIMEOUT=3s", "USHER_READ_TIMEOUT=5s",
+		"USHER_HEALTH_INTERVAL=200ms", "USHER_DRAIN_DELAY=0s", "USHER_DRAIN_TIMEOUT=1s", "USHER_LOG_LEVEL=info",
 	}
 	if ph.memory != "" {
 		w.usher.settings = append(w.usher.settings, "GOMEMLIMIT="+ph.memory)
@@ -131,7 +131,7 @@ func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 		}
 	})
 	if err := w.usher.start(); err != nil {
-		return nil, fmt.Errorf("%w; usher said:\n%s", err, w.usher.last())
+		return nil, fmt.Errorf("%w; usher said:\n%s", err, w.usher.last(""))
 	}
 	return w, nil
 }
