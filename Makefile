@@ -20,7 +20,7 @@ DIST ?= dist
 CYCLONEDX := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0
 release: $(DIST)/usher-linux-amd64 $(DIST)/usher-linux-arm64
 	GOFLAGS= go run ./cmd/usher man >$(DIST)/usher.1
-	$(CYCLONEDX) app -json -licenses -noserial -main cmd/usher -output $(DIST)/usher.cdx.json .
+	$(CYCLONEDX) bin -json -licenses -std -noserial -version '$(VERSION)' -output $(DIST)/usher.cdx.json $(DIST)/usher-linux-amd64
 	cd $(DIST) && sha256sum usher-linux-amd64 usher-linux-arm64 usher.1 usher.cdx.json >SHA256SUMS
 
 # Always made: the go tool knows better than make what has changed.
