@@ -113,11 +113,19 @@ func (c *conn) Write(p []byte) (int, error) {
 // answered is called when the handler has written the whole answer itself.
 func (c *conn) answered() { c.swallow = true }
 
+// joinBelow is how many bytes of an answer cost less to copy than to hand to the
+// kernel in several pieces.
+const joinBelow = 2 << 10
+
 // writeBuffers writes pieces of an answer: in one system call over TCP, as one
 // record over TLS, where scratch joins the small ones.
 func (c *conn) writeBuffers(scratch []byte, pieces ...[]byte) error {
 	c.fresh = true
-	if tcp, ok := c.Conn.(*hangup.Conn); ok {
+	total := 0
+	for _, p := range pieces {
+		total += len(p)
+	}
+	if tcp, ok := c.Conn.(*hangup.Conn); ok && total > joinBelow {
 		buffers := net.Buffers(pieces)
 		_, err := buffers.WriteTo(tcp.TCPConn)
 		return err
