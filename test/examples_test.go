@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,6 +23,9 @@ type example struct {
 	name, kind, says, text string
 }
 
+// compiling bounds what the go tool may take on a busy machine.
+const compiling = 5 * time.Minute
+
 var marked = regexp.MustCompile("(?s)<!-- run: (\\w+); says: (.*?) -->\n```\\w+\n(.*?)```\n")
 
 func examples(t *testing.T, document string) (list []example) {
@@ -31,14 +35,18 @@ func examples(t *testing.T, document string) (list []example) {
 	for i, m := range marked.FindAllStringSubmatch(string(text), -1) {
 		list = append(list, example{fmt.Sprintf("%d %s", i+1, m[1]), m[1], m[2], m[3]})
 	}
-	require.Equal(t, strings.Count(string(text), "<!-- run: "), len(list), "a mark without its block")
+	require.Equal(t, strings.Count("\n"+string(text), "\n<!-- run: "), len(list), "a mark without its block")
 	return list
 }
 
 // run runs an example as it stands.
 func (e example) run(t *testing.T, environment env) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	limit := patience
+	if e.kind == "go" {
+		limit = compiling
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var cmd *exec.Cmd
 	switch e.kind {
@@ -53,6 +61,13 @@ func (e example) run(t *testing.T, environment env) string {
 		cmd = exec.CommandContext(ctx, need(t, "node", "nodejs"), "--input-type=module", "-e", e.text)
 		cmd.Dir = "testdata/openai"
 		needFile(t, filepath.Join(cmd.Dir, "node_modules", "openai"), "npm ci --prefix test/testdata/openai")
+	case "go":
+		cmd = exec.CommandContext(ctx, need(t, "bash", "bash"), "-euo", "pipefail", "-c", e.text)
+		cmd.Dir = ".."
+	case "worker":
+		need(t, "curl", "curl")
+		cmd = exec.CommandContext(ctx, need(t, "bash", "bash"), "-euo", "pipefail", "-c", e.text)
+		cmd.Dir = environment["FOLDER"]
 	default:
 		require.FailNow(t, "no such kind of example", e.kind)
 	}
@@ -91,11 +106,57 @@ func TestClientExamples(t *testing.T) {
 
 	list := examples(t, "../docs/clients.md")
 	require.GreaterOrEqual(t, len(list), 6)
+	ran := 0
 	for _, e := range list {
 		t.Run(e.name, func(t *testing.T) {
 			out := e.run(t, env{"AUTOSCALER": router.URL(), "API_KEY": "toy-key"})
+			ran++ // and was not skipped for want of its client
 			require.Contains(t, out, e.says)
 		})
 	}
-	require.EqualValues(t, len(list), len(model.Requests()), "each sent one request")
+	require.Len(t, model.Requests(), ran, "each sent one request")
+}
+
+// Every block of commands that a document marks for this folder or for a worker
+// does what the document says, as it stands.
+func TestDocumentsCommands(t *testing.T) {
+	s := newSigner(t)
+	with := settings(newModel(t, nil), s)
+	u := start(t, with).ready()
+	folder := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "request.json"), s.ticket().flat(`"inputs":"a"`), 0o600))
+	beside := with.with(env{"FOLDER": folder, "PATH": filepath.Dir(binary) + ":" + os.Getenv("PATH")})
+	places := strings.NewReplacer("localhost:9090", u.admin, "localhost:3000", u.public)
+
+	inherited := env{}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		inherited[name] = value
+	}
+	modules, err := exec.Command("go", "env", "GOMODCACHE", "GOCACHE").Output()
+	require.NoError(t, err)
+	caches := strings.Fields(string(modules))
+	require.Len(t, caches, 2)
+	own := inherited.with(env{"GOPATH": t.TempDir(), "GOBIN": "", "GOMODCACHE": caches[0], "GOCACHE": caches[1]})
+
+	ran := map[string]int{}
+	for _, document := range documents(t) {
+		for _, e := range examples(t, document) {
+			environment := beside
+			switch e.kind {
+			case "go":
+				environment = own
+			case "worker":
+				e.text = places.Replace(e.text)
+			default:
+				continue // of docs/clients.md, with a toy autoscaler
+			}
+			ran[e.kind]++
+			t.Run(filepath.Base(document)+" "+e.name, func(t *testing.T) {
+				require.Contains(t, e.run(t, environment), e.says)
+			})
+		}
+	}
+	require.GreaterOrEqual(t, ran["go"], 3)
+	require.GreaterOrEqual(t, ran["worker"], 3)
 }

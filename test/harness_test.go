@@ -5,11 +5,9 @@ package test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -67,8 +65,8 @@ func (e env) with(more env) env {
 }
 
 func (e env) list() []string {
-	list := []string{"PATH=" + os.Getenv("PATH")}
-	for k, v := range e {
+	var list []string
+	for k, v := range (env{"PATH": os.Getenv("PATH")}).with(e) {
 		list = append(list, k+"="+v)
 	}
 	slices.Sort(list)
@@ -243,70 +241,6 @@ func (u *usher) metric(series string) float64 {
 		}
 	}
 	return 0
-}
-
-// An answer is what a client got.
-type answer struct {
-	status int
-	header http.Header
-	body   string
-}
-
-// code is the error_type of a refusal, in either shape.
-func (a answer) code() string {
-	var flat struct {
-		ErrorType string `json:"error_type"`
-		Error     any    `json:"error"`
-	}
-	if json.Unmarshal([]byte(a.body), &flat) != nil {
-		return ""
-	}
-	if e, ok := flat.Error.(map[string]any); ok {
-		code, _ := e["code"].(string)
-		return code
-	}
-	return flat.ErrorType
-}
-
-// post sends a body as an HTTP client would.
-func (u *usher) post(path string, body []byte) answer {
-	u.t.Helper()
-	return u.do("POST", path, body, nil)
-}
-
-func (u *usher) do(method, path string, body []byte, header http.Header) answer {
-	u.t.Helper()
-	req, err := http.NewRequest(method, "http://"+u.public+path, bytes.NewReader(body))
-	require.NoError(u.t, err)
-	for name, values := range header {
-		req.Header[name] = values
-	}
-	resp, err := (&http.Client{Timeout: patience}).Do(req)
-	require.NoError(u.t, err)
-	defer func() { _ = resp.Body.Close() }()
-	got, err := io.ReadAll(resp.Body)
-	require.NoError(u.t, err)
-	return answer{resp.StatusCode, resp.Header, string(got)}
-}
-
-// raw sends bytes as they are and returns everything that comes back until the
-// connection ends or nothing came for the silence given.
-func (u *usher) raw(request string, silence time.Duration) string {
-	u.t.Helper()
-	c, err := net.Dial("tcp", u.public)
-	require.NoError(u.t, err)
-	defer func() { _ = c.Close() }()
-	_, _ = io.WriteString(c, request)
-	var got bytes.Buffer
-	buf := make([]byte, 64<<10)
-	for {
-		_ = c.SetReadDeadline(time.Now().Add(silence))
-		n, err := c.Read(buf)
-		got.Write(buf[:n])
-		if err != nil {
-			return got.String()
-		}
-	}
 }
 
 // need skips a test whose client is not installed, or fails it where CI has
