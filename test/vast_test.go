@@ -102,6 +102,9 @@ func TestVastStartScript(t *testing.T) {
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.FileExists(t, filepath.Join(dir, "usher.window"))
 	require.Zero(t, stop(syscall.SIGTERM), "it drains")
+	log, err := os.ReadFile(filepath.Join(dir, "usher.log"))
+	require.NoError(t, err)
+	require.NotContains(t, string(log), "is no setting of usher")
 }
 
 // With USE_SSL it has a certificate signed for a new key, where there is none,

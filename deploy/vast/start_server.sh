@@ -41,6 +41,7 @@ export USHER_ROUTES="${USHER_ROUTES:-$routes}"
 export USHER_STATE_FILE="${USHER_STATE_FILE:-$WORKSPACE_DIR/usher.window}"
 [ "${UNSECURED:-false}" = true ] && die 'UNSECURED=true is not offered: Usher verifies every ticket'
 
+export -n USHER_BIN USHER_URL # this script's own, and no settings of usher
 USHER_BIN="${USHER_BIN:-$(command -v usher || echo "$WORKSPACE_DIR/usher")}"
 if [ ! -x "$USHER_BIN" ]; then
   [ -n "${USHER_URL:-}" ] || die "no usher at $USHER_BIN: set USHER_BIN, or USHER_URL to get it from"
