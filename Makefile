@@ -17,9 +17,10 @@ fuzz:
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo '(devel)')
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DIST ?= dist
+STAMP = -X 'main.number=$(VERSION)' -X 'main.commit=$(COMMIT)'
 CYCLONEDX := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0
 release: $(DIST)/usher-linux-amd64 $(DIST)/usher-linux-arm64
-	GOFLAGS= go run ./cmd/usher man >$(DIST)/usher.1
+	GOFLAGS= go run -ldflags "$(STAMP)" ./cmd/usher man >$(DIST)/usher.1
 	$(CYCLONEDX) bin -json -licenses -std -noserial -version '$(VERSION)' -output $(DIST)/usher.cdx.json $(DIST)/usher-linux-amd64
 	cd $(DIST) && sha256sum usher-linux-amd64 usher-linux-arm64 usher.1 usher.cdx.json >SHA256SUMS
 
@@ -27,4 +28,4 @@ release: $(DIST)/usher-linux-amd64 $(DIST)/usher-linux-arm64
 .PHONY: FORCE
 $(DIST)/usher-linux-%: FORCE
 	GOFLAGS= CGO_ENABLED=0 GOOS=linux GOARCH=$* go build -trimpath -buildvcs=false \
-	  -ldflags "-s -w -buildid= -X 'main.number=$(VERSION)' -X 'main.commit=$(COMMIT)'" -o $@ ./cmd/usher
+	  -ldflags "-s -w -buildid= $(STAMP)" -o $@ ./cmd/usher
