@@ -252,6 +252,7 @@ func TestFaultsOfFallbacks(t *testing.T) {
 		{[]string{"PUBLIC_IPADDR=203.0.113.7", "VAST_TCP_PORT_3000=0"}, []string{"VAST_TCP_PORT_3000"}},
 		{[]string{"PUBLIC_IPADDR=a/b?c", "VAST_TCP_PORT_3000=1"}, []string{"PUBLIC_IPADDR"}},
 		{[]string{"PUBLIC_IPADDR=user@host", "VAST_TCP_PORT_3000=1"}, []string{"PUBLIC_IPADDR"}},
+		{[]string{"USHER_WORKER_URL=any", "USHER_REORDER_HOLD=50ms", "USHER_REORDER_MAX_HOLD=abc"}, []string{"USHER_REORDER_MAX_HOLD"}},
 	} {
 		_, err := Load(append([]string{"USHER_ENDPOINT=E", "USHER_PUBLIC_KEY=" + publicKey(t)}, tt.environ...))
 		var faults Faults

@@ -213,7 +213,7 @@ func (l *loader) limits() {
 	if c.ReqnumResetAfter == 1 {
 		l.fault("USHER_REQNUM_RESET_AFTER", "1 would let a single old ticket start a new window; use 0 or at least 2")
 	}
-	c.StateFile = t.StateFile
+	c.StateFile = l.place("USHER_STATE_FILE", t.StateFile)
 	c.MaxConcurrency = int(l.integer("USHER_MAX_CONCURRENCY", t.MaxConcurrency, 0, mostQueue))
 	c.QueueCapacity = int(l.integer("USHER_QUEUE_CAPACITY", t.QueueCapacity, 0, mostQueue))
 	c.QueueBytes = l.integer("USHER_QUEUE_BYTES", t.QueueBytes, 0, math.MaxInt64)
@@ -233,7 +233,8 @@ func (l *loader) order() {
 		l.fault("USHER_REORDER_HOLD", "%q is not auto, 0 or a duration like 50ms", t.ReorderHold)
 	} else {
 		c.ReorderHold = d
-		if d > c.ReorderMaxHold {
+		// A maximum that is wrong itself says nothing about the hold.
+		if !l.faulty("USHER_REORDER_MAX_HOLD") && d > c.ReorderMaxHold {
 			l.fault("USHER_REORDER_HOLD", "%s is above USHER_REORDER_MAX_HOLD, %s", d, c.ReorderMaxHold)
 		}
 	}

@@ -1,9 +1,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +28,11 @@ func (l *loader) fault(variable, format string, args ...any) {
 	if !slices.Contains(l.faults, f) {
 		l.faults = append(l.faults, f)
 	}
+}
+
+// faulty tells whether a fault of a variable was noted.
+func (l *loader) faulty(variable string) bool {
+	return slices.ContainsFunc(l.faults, func(f Fault) bool { return f.Variable == variable })
 }
 
 // duration reads a duration of at least least.
@@ -94,6 +103,25 @@ func (l *loader) address(variable, text string) string {
 		return ":0"
 	}
 	return text
+}
+
+// place reads the path of a file that is, or can be, a regular one in a folder
+// that is there. What is in it is looked at by whoever opens it.
+func (l *loader) place(variable, path string) string {
+	if path == "" {
+		return ""
+	}
+	switch info, err := os.Stat(path); {
+	case err == nil && !info.Mode().IsRegular():
+		l.fault(variable, "%s is not a regular file", path)
+	case errors.Is(err, fs.ErrNotExist):
+		if folder, err := os.Stat(filepath.Dir(path)); err != nil || !folder.IsDir() {
+			l.fault(variable, "%s has no folder to stand in: make %s first", path, filepath.Dir(path))
+		}
+	case err != nil:
+		l.fault(variable, "cannot be used: %s", err)
+	}
+	return path
 }
 
 // webURL reads an absolute http or https address without user, query, fragment.
