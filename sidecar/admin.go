@@ -18,6 +18,10 @@ func (s *Sidecar) adminServer() *http.Server {
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.Handle("POST /drain", s.hosts.guardForm(http.HandlerFunc(s.serveDrain)))
+	mux.HandleFunc("/drain", func(w http.ResponseWriter, _ *http.Request) { // the page's pattern would answer 404
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "use POST to drain", http.StatusMethodNotAllowed)
+	})
 	mux.Handle("/", s.hosts.guard(s.pages.Handler()))
 	server := &http.Server{
 		Handler:           mux,

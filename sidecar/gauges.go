@@ -19,6 +19,7 @@ func (s *Sidecar) registerGauges() {
 	m.gauge("usher_upstream_up", "1 while the model server counts as healthy.", func() float64 { return truth(s.prober.Healthy()) })
 	m.gauge("usher_ready", "1 while requests may be sent here.", func() float64 { return truth(s.readiness().ready()) })
 	m.gauge("usher_public_key_fetched_timestamp_seconds", "When the key in force was last read, in Unix time; 0 without a key.", s.keyFetched)
+	m.gauge("usher_public_key_age_seconds", "Time since the key in force was last read, by this machine's clock; 0 without a key.", s.keyAge)
 	m.gauge("usher_replay_window_highest", "Highest verified reqnum; -1 before the first.", func() float64 { return float64(s.ledger.Stats().Highest) })
 	m.gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.publicServer.GetOpenConnectionsCount()) })
 
@@ -56,4 +57,14 @@ func (s *Sidecar) keyFetched() float64 {
 		return 0
 	}
 	return float64(fetched.UnixMilli()) / 1000
+}
+
+// keyAge is how long ago that was, in seconds.
+func (s *Sidecar) keyAge() float64 {
+	now := time.Now()
+	fetched := s.keys.Status(now).Fetched
+	if fetched.IsZero() {
+		return 0
+	}
+	return now.Sub(fetched).Seconds()
 }

@@ -222,6 +222,7 @@ func TestAsides(t *testing.T) {
 	resp, err := http.Get("http://" + u.admin + "/drain")
 	require.NoError(t, err)
 	_ = resp.Body.Close()
-	require.GreaterOrEqual(t, resp.StatusCode, 400)
+	require.Equal(t, 405, resp.StatusCode)
+	require.Equal(t, "POST", resp.Header.Get("Allow"))
 	require.Equal(t, 200, u.do("GET", "/health", nil, nil).status, "a GET must not drain")
 }

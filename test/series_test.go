@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -61,6 +62,22 @@ func TestSeriesAreClosed(t *testing.T) {
 	require.EqualValues(t, clients*each, u.sum("usher_requests_total{"))
 	require.Positive(t, u.metric(`usher_requests_total{outcome="endpoint_mismatch",route="/generate"}`))
 	require.Equal(t, before, u.series())
+}
+
+// The state that operators ask for first is there under names of its own.
+func TestGauges(t *testing.T) {
+	u := start(t, settings(newModel(t, nil), newSigner(t)).with(env{"USHER_MAX_CONCURRENCY": "7"})).ready()
+	for name, want := range map[string]float64{
+		"usher_in_flight": 0, "usher_waiting": 0, "usher_slots": 7, "usher_upstream_up": 1, "usher_learned_hold_seconds": 0,
+	} {
+		require.Equal(t, want, u.metric(name), name)
+	}
+	age := u.metric("usher_public_key_age_seconds")
+	require.Positive(t, age)
+	require.Eventually(t, func() bool { return u.metric("usher_public_key_age_seconds") > age }, patience, 5*time.Millisecond)
+
+	settings := settings(newModel(t, nil), newSigner(t)).with(env{"USHER_PUBLIC_KEY": "", "USHER_PUBLIC_KEY_URL": "http://127.0.0.1:1/pubkey/"})
+	require.Zero(t, start(t, settings).metric("usher_public_key_age_seconds"), "no key, no age")
 }
 
 // Exemplars are there for scrapers that read OpenMetrics, where the request
