@@ -16,9 +16,8 @@ import (
 // run what stands there, so that the two cannot drift apart.
 type dockerfile struct {
 	t      testing.TB
-	build  []instruction // of the first stage
+	shell  []string      // commands of the first stage, in order
 	final  []instruction // of the last one
-	shell  []string      // shell-form commands of the build, in order
 	labels map[string]string
 }
 
@@ -44,7 +43,6 @@ func readDockerfile(t testing.TB) *dockerfile {
 		case name == "FROM":
 			stages++
 		case stages == 1:
-			d.build = append(d.build, in)
 			if name == "RUN" {
 				d.shell = append(d.shell, in.rest)
 			}
@@ -108,10 +106,7 @@ func (d *dockerfile) sh(dir, command string, variables env) {
 	d.t.Helper()
 	cmd := exec.Command("sh", "-ec", command)
 	cmd.Dir = dir
-	cmd.Env = os.Environ()
-	for _, v := range variables.with(env{"GOFLAGS": "", "TARGETOS": "linux", "TARGETARCH": "amd64"}).list() {
-		cmd.Env = append(cmd.Env, v)
-	}
+	cmd.Env = append(os.Environ(), variables.with(env{"GOFLAGS": "", "TARGETOS": "linux", "TARGETARCH": "amd64"}).list()...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(d.t, err, "%s\n%s", command, out)
 }
