@@ -181,9 +181,12 @@ func (r *results) writeDocs() error {
 	for _, s := range r.sections() {
 		open, end := "<!-- "+s.name+" -->\n", "<!-- /"+s.name+" -->"
 		before, rest, ok := strings.Cut(string(text), open)
-		_, after, closed := strings.Cut(rest, end)
+		old, after, closed := strings.Cut(rest, end)
 		if !ok || !closed {
 			return fmt.Errorf("%s has no place for %s", page, s.name)
+		}
+		if s.name == "goals" {
+			s.text += otherGoals(old, s.text)
 		}
 		text = []byte(before + open + s.text + end + after)
 	}
@@ -195,6 +198,17 @@ func (r *results) writeDocs() error {
 		return err
 	}
 	return os.WriteFile(figures, []byte(r.merged(string(old))), 0o644)
+}
+
+// otherGoals are the rows of goals that this run has no figures of.
+func otherGoals(old, text string) string {
+	var rows strings.Builder
+	for line := range strings.Lines(old) {
+		if what, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " | "); ok && what != "" && !strings.Contains(text, "| "+what+" | ") {
+			rows.WriteString(line)
+		}
+	}
+	return rows.String()
 }
 
 // merged keeps the lines of phases that were not measured in this run.
