@@ -96,10 +96,7 @@ func (b *bench) besideStreams(t target, n int) error {
 
 // byBody: 4 connections, bodies of 1 KB to 8 MB.
 func (b *bench) byBody(t target) error {
-	for kb := 1; kb <= 8192; kb *= 8 {
-		if kb > 4096 {
-			kb = 8192
-		}
+	for _, kb := range []int{1, 8, 64, 512, 2048, 8192} {
 		count := b.scaled(max(min(4000, 400_000/kb), 60))
 		r, cpu, err := b.measured("growth", t, options{}, spec{Path: "/generate", Conns: 4, Warm: b.scaled(100), Count: count, Prompt: kb << 10})
 		if err != nil {
