@@ -6,18 +6,24 @@ import "time"
 // out: far longer than sending a request takes, and too short to be felt.
 const maxStall = 5 * time.Millisecond
 
+// mostStalls is how many may stall before those behind stop waiting for anyone:
+// then it is not one who is slow, but the way to the model server.
+const mostStalls = 8
+
 // Departures let those who are admitted together go one by one, each when the
 // one before it has set out (Slot.Sent). Woken all at once they would race to
 // the model server, and Go's scheduler runs the last one woken first: of ten
 // held behind one gap three quarters overtook another on their way.
 //
 // One who is admitted alone does not come here, but for what Admit does while
-// others are still on their way. Nobody is waited for longer than maxStall.
+// others are still on their way. Nobody is waited for longer than maxStall; who
+// takes longer is passed over, and only that one is out of order for it.
 type departures struct {
 	first, last *waiter // admitted and not woken, linked by nextSettled
 	turn        uint64  // whose it is, counted; 0 is nobody's
 	out         bool    // whose turn it is has not set out yet
 	until       time.Duration
+	stalls      int // since nobody was behind
 }
 
 // idle reports whether nobody is on the way or behind.
@@ -57,21 +63,24 @@ func (d *departures) join(settled *waiter) (others *waiter) {
 }
 
 // next takes out who is to be woken now: the next one, or all of them, in their
-// order, if the one before has taken too long.
+// order, if too many before have taken too long.
 func (d *departures) next(now time.Duration) *waiter {
 	w := d.first
-	switch {
-	case w == nil:
+	if w == nil || d.out && now < d.until {
 		return nil
-	case !d.out:
-		d.first, w.nextSettled = w.nextSettled, nil
-		w.turn = d.begin(now)
-		return w
-	case now >= d.until:
-		d.first, d.out = nil, false
+	}
+	if d.out {
+		d.stalls++
+	}
+	if d.stalls >= mostStalls {
+		d.first, d.out, d.stalls = nil, false, 0
 		return w
 	}
-	return nil
+	if d.first, w.nextSettled = w.nextSettled, nil; d.first == nil {
+		d.stalls = 0
+	}
+	w.turn = d.begin(now)
+	return w
 }
 
 // wake returns when next must be called at the latest.

@@ -121,7 +121,6 @@ func TestDeparturesDoNotStall(t *testing.T) {
 		cancel(reason)
 		group.Wait()
 		require.Equal(t, maxStall, time.Since(start))
-		slices.Sort(sent.steps)
 		require.Equal(t, []int64{3, 5, 6}, sent.steps)
 		require.Equal(t, 1, b.Stats().InFlight)
 		stuck.Sent() // its turn is long over
@@ -129,4 +128,45 @@ func TestDeparturesDoNotStall(t *testing.T) {
 		require.Zero(t, b.Stats().InFlight)
 		require.True(t, b.line.idle())
 	})
+}
+
+// One that stalls is out of order alone; where many do, nobody is waited for.
+func TestDeparturesPassOverWhoStalls(t *testing.T) {
+	for stalled, want := range map[int]time.Duration{
+		1: maxStall, mostStalls - 1: (mostStalls - 1) * maxStall, mostStalls: mostStalls * maxStall, 30: mostStalls * maxStall,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b, err := New(fixed())
+			require.NoError(t, err)
+			var sent journey
+			var group sync.WaitGroup
+			start := time.Now()
+			send := func(n int64) {
+				slot, err := b.Admit(t.Context(), Request{Number: n})
+				assert.NoError(t, err)
+				if n > 1 && n < int64(2+stalled) {
+					time.Sleep(time.Second)
+				}
+				sent.add(n)
+				slot.Sent()
+				if n == 40 {
+					assert.Equal(t, want, time.Since(start))
+				}
+				slot.Release()
+			}
+			send(1)
+			for n := int64(40); n > 2; n-- {
+				group.Go(func() { send(n) })
+				synctest.Wait()
+			}
+			group.Go(func() { send(2) })
+			group.Wait()
+			require.Len(t, sent.steps, 40)
+			if stalled < mostStalls {
+				require.True(t, slices.IsSorted(sent.steps[:40-stalled]), sent.steps)
+				require.EqualValues(t, 2+stalled, sent.steps[1])
+			}
+			require.True(t, b.line.idle())
+		})
+	}
 }
