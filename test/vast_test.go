@@ -9,12 +9,14 @@ import (
 	"encoding/pem"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,16 +25,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// quietPort finds a port that nothing listens on, and that no other test is
+// given by chance before it is used: below those that the kernel hands out.
+func quietPort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(20000 + mathrand.IntN(12000))
+		free, err := net.Listen("tcp", ":"+port)
+		if err == nil {
+			require.NoError(t, free.Close())
+			return port
+		}
+	}
+	require.FailNow(t, "no free port")
+	return ""
+}
+
 // startVast runs the start script as a rented machine does, until it listens.
 func startVast(t *testing.T, variables env) (public, dir string, stop func(os.Signal) int) {
 	t.Helper()
 	need(t, "bash", "bash")
 	dir = t.TempDir()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, free.Close())
+	port := quietPort(t)
 	cmd := exec.Command("bash", "../deploy/vast/start_server.sh")
 	cmd.Env = env{
 		"BACKEND": "tgi", "WORKSPACE_DIR": dir, "CERT_DIR": dir, "USHER_BIN": binary, "WORKER_PORT": port,
@@ -61,7 +75,8 @@ func startVast(t *testing.T, variables env) (public, dir string, stop func(os.Si
 		log, _ := os.ReadFile(filepath.Join(dir, "usher.log"))
 		require.FailNow(t, "it ended", "%s", log)
 	case <-time.After(patience):
-		require.FailNow(t, "it does not listen")
+		log, _ := os.ReadFile(filepath.Join(dir, "usher.log"))
+		require.FailNow(t, "it does not listen", "%s", log)
 	}
 	return public, dir, func(s os.Signal) int {
 		_ = cmd.Process.Signal(s)
