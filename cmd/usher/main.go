@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
@@ -91,6 +92,7 @@ func serve(environ []string, stderr io.Writer) int {
 	}
 	log := newLogger(cfg, stderr, wantsColour(stderr, environ))
 	defer func() { _ = log.Sync() }()
+	limitMemory(memlimit.FromCgroup, log)
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
 	}
