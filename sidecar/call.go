@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -104,6 +105,7 @@ func (c *call) unbind() {
 // calls are the requests in flight, so that the drain can wait for them and,
 // when its time is up, cut them.
 type calls struct {
+	over  atomic.Bool // cut began
 	mu    sync.Mutex
 	live  map[*call]struct{}
 	short int           // how many cut broke off
@@ -146,9 +148,20 @@ func (c *calls) idle() <-chan struct{} {
 	return c.empty
 }
 
+// bind is x's bind, and refuses from the moment that cut begins. A request that
+// cut breaks off gives its slot to one that waits; would that be sent before cut
+// comes to it, too, its ticket would be spent on nothing.
+func (c *calls) bind(x *call, line *upstream.Conn) error {
+	if c.over.Load() {
+		x.cancel(errCut)
+	}
+	return x.bind(line)
+}
+
 // cut cancels every request in flight. One whose answer was whole already, and
 // only had to be accounted for, is not broken off by that.
 func (c *calls) cut(cause error) {
+	c.over.Store(true)
 	c.mu.Lock()
 	live := make([]*call, 0, len(c.live))
 	for x := range c.live {

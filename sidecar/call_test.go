@@ -22,3 +22,19 @@ func TestCutCountsWhatItBrokeOff(t *testing.T) {
 	<-c.idle()
 	require.Equal(t, 1, c.broken())
 }
+
+// A request that is given its slot by one that the drain has cut is not sent:
+// it has not been cut itself yet, but will be.
+func TestNothingIsSentOnceTheDrainCuts(t *testing.T) {
+	list := newCalls()
+	var before, after call
+	list.add(&before)
+	require.NoError(t, list.bind(&before, nil))
+	list.cut(errCut)
+	require.ErrorIs(t, before.why(), errCut)
+
+	require.ErrorIs(t, list.bind(&after, nil), errCut)
+	list.add(&after)
+	list.remove(&after, true)
+	require.Equal(t, 1, list.broken(), "it counts as cut")
+}

@@ -232,7 +232,7 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 		return nil, err
 	}
 	x.line = line
-	if err := x.bind(line); err != nil {
+	if err := x.sidecar.calls.bind(&x.call, line); err != nil {
 		return nil, err
 	}
 	if x.reserved {
