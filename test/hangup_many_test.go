@@ -83,62 +83,109 @@ func (s *stage) of(id string) chan time.Time {
 	return s.closed[id]
 }
 
-// hangUpMany opens n answers at once, has the clients leave one by one, and
-// returns how long each took from the client's close to the end of the model
-// server's connection. The bytes of a next request lie unread behind every
-// other one.
-func hangUpMany(t testing.TB, n int, phase string, secure bool) []time.Duration {
-	st := newStage(t, phase == "non-stream")
-	s := newSigner(t)
+// A crowd is many clients of one usher, each with one request under way.
+type crowd struct {
+	t       testing.TB
+	u       *usher
+	stage   *stage
+	phase   string
+	pool    *x509.CertPool
+	signer  *signer
+	clients []*wire
+}
+
+// newCrowd has n clients reach a phase: waiting for a slot (that one more client
+// has), before the head, or in the middle of an answer. The bytes of a next
+// request lie unread behind every other one.
+func newCrowd(t testing.TB, n int, phase string, secure bool) *crowd {
+	c := &crowd{t: t, phase: phase, stage: newStage(t, phase == "non-stream"), signer: newSigner(t)}
 	with := env{
-		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": testURL, "USHER_PUBLIC_KEY": s.public(),
-		"USHER_UPSTREAM_URL": "http://" + st.address, "USHER_MAX_CONCURRENCY": itoa(n), "USHER_REORDER_HOLD": "0",
+		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": testURL, "USHER_PUBLIC_KEY": c.signer.public(),
+		"USHER_UPSTREAM_URL": "http://" + c.stage.address, "USHER_REORDER_HOLD": "0",
+		"USHER_MAX_CONCURRENCY": itoa(n), "USHER_QUEUE_CAPACITY": itoa(n), "USHER_QUEUE_TIMEOUT": "10m",
 	}
-	var pool *x509.CertPool
+	if phase == "waiting" {
+		with["USHER_MAX_CONCURRENCY"] = "1"
+	}
 	if secure {
 		var cert, key string
-		cert, key, pool = certificateFiles(t, t.TempDir())
+		cert, key, c.pool = certificateFiles(t, t.TempDir())
 		with = with.with(env{"USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key})
 	}
-	u := start(t, with)
-	clients := make([]*wire, n)
-	id := func(i int) string { return fmt.Sprintf("%s-%d", phase, i) }
-	for i := range clients {
-		c := connect(t, u, pool)
-		require.NoError(t, c.SetDeadline(time.Now().Add(3*patience)))
-		body := s.ticket().flat("")
-		request := "POST /generate_stream HTTP/1.1\r\nHost: usher\r\nX-Request-Id: " + id(i) +
-			"\r\nContent-Length: " + itoa(len(body)) + "\r\n\r\n" + string(body)
-		if i%2 == 1 {
-			request += "POST /generate HTTP/1.1\r\nHost: usher\r\n"
-		}
-		c.write(request)
-		clients[i] = c
+	c.u = start(t, with)
+	gauge := "usher_in_flight"
+	if phase == "waiting" {
+		c.open("head-first", false)
+		require.Eventually(t, func() bool { return c.u.metric(gauge) == 1 }, patience, 10*time.Millisecond)
+		gauge = "usher_waiting"
 	}
-	for _, c := range clients {
-		if phase != "head" {
-			_, err := c.in.Peek(1)
+	for i := range n {
+		c.clients = append(c.clients, c.open(c.id(i), i%2 == 1))
+	}
+	for _, client := range c.clients {
+		if phase == "stream" || phase == "non-stream" {
+			_, err := client.in.Peek(1)
 			require.NoError(t, err)
 		}
 	}
-	require.Eventually(t, func() bool { return u.metric("usher_in_flight") == float64(n) }, patience, 10*time.Millisecond)
-	took := make([]time.Duration, n)
-	for i, c := range clients {
-		began := time.Now()
-		_ = c.Close()
-		select {
-		case at := <-st.of(id(i)):
-			took[i] = at.Sub(began)
-		case <-time.After(patience):
-			require.Fail(t, "the model server's connection stays open", "client %d of %d", i, n)
-		}
+	require.Eventually(t, func() bool { return c.u.metric(gauge) == float64(n) }, patience, 10*time.Millisecond)
+	return c
+}
+
+func (c *crowd) id(i int) string { return fmt.Sprintf("%s-%d-", c.phase, i) }
+
+// open sends a request, and with more the beginning of another one.
+func (c *crowd) open(id string, more bool) *wire {
+	client := connect(c.t, c.u, c.pool)
+	require.NoError(c.t, client.SetDeadline(time.Now().Add(3*patience)))
+	body := c.signer.ticket().flat("")
+	request := "POST /generate_stream HTTP/1.1\r\nHost: usher\r\nX-Request-Id: " + id +
+		"\r\nContent-Length: " + itoa(len(body)) + "\r\n\r\n" + string(body)
+	if more {
+		request += "POST /generate HTTP/1.1\r\nHost: usher\r\n"
 	}
-	require.Eventually(t, func() bool { return u.metric("usher_in_flight") == 0 }, patience, 10*time.Millisecond)
-	u.kill()
+	client.write(request)
+	return client
+}
+
+// leave closes a client's connection and returns how long it took to the end of
+// the model server's. One that waits has none: there it is the time to its line
+// in the log, which is gathered for up to 10 ms.
+func (c *crowd) leave(i int) time.Duration {
+	began := time.Now()
+	_ = c.clients[i].Close()
+	if c.phase == "waiting" {
+		require.Contains(c.t, c.u.waitLine(c.id(i)), `"client_gone"`)
+		return time.Since(began)
+	}
+	select {
+	case at := <-c.stage.of(c.id(i)):
+		return at.Sub(began)
+	case <-time.After(patience):
+		require.Fail(c.t, "the model server's connection stays open", "client %d of %d", i, len(c.clients))
+		return patience
+	}
+}
+
+// hangUpMany has n clients leave one by one and returns how long each took.
+func hangUpMany(t testing.TB, n int, phase string, secure bool) []time.Duration {
+	c := newCrowd(t, n, phase, secure)
+	took := make([]time.Duration, n)
+	for i := range took {
+		took[i] = c.leave(i)
+	}
+	left := 0.0
+	if phase == "waiting" {
+		left = 1
+	}
+	require.Eventually(t, func() bool {
+		return c.u.metric("usher_in_flight") == left && c.u.metric("usher_waiting") == 0
+	}, patience, 10*time.Millisecond)
+	c.u.kill()
 	return took
 }
 
-var hangUpPhases = []string{"head", "stream", "non-stream"}
+var hangUpPhases = []string{"waiting", "head", "stream", "non-stream"}
 
 // Of many that are open at once each hang-up is noticed.
 func TestHangUpOfMany(t *testing.T) {
