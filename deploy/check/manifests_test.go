@@ -5,8 +5,11 @@ package check
 import (
 	"bytes"
 	"io"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,8 +18,6 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
-
-	"github.com/usher-sidecar/usher/config"
 )
 
 // build is what kubectl kustomize prints.
@@ -87,13 +88,13 @@ type container struct {
 func TestWorkerManifest(t *testing.T) {
 	var usher, model container
 	var grace int
-	var settings map[string]string
+	var values map[string]string
 	for document := range strings.SplitSeq(string(build(t, "../kubernetes/base")), "\n---\n") {
 		var m manifest
 		require.NoError(t, yaml.Unmarshal([]byte(document), &m))
 		switch m.Kind {
 		case "ConfigMap":
-			settings = m.Data
+			values = m.Data
 		case "Deployment":
 			usher, model = m.Spec.Template.Spec.InitContainers[0], m.Spec.Template.Spec.Containers[0]
 			grace = m.Spec.Template.Spec.TerminationGracePeriodSeconds
@@ -107,17 +108,17 @@ func TestWorkerManifest(t *testing.T) {
 	require.Contains(t, stop, "/drain")
 	require.Contains(t, stop, "method='POST'")
 	require.Contains(t, strings.Join(model.Args, " "), "--host 127.0.0.1")
-	require.Equal(t, "http://127.0.0.1:8000", settings["USHER_UPSTREAM_URL"])
+	require.Equal(t, "http://127.0.0.1:8000", values["USHER_UPSTREAM_URL"])
 
-	drain := seconds(t, settings["USHER_DRAIN_DELAY"]) + seconds(t, settings["USHER_DRAIN_TIMEOUT"])
+	drain := seconds(t, values["USHER_DRAIN_DELAY"]) + seconds(t, values["USHER_DRAIN_TIMEOUT"])
 	require.Contains(t, stop, "timeout=130")
 	require.LessOrEqual(t, drain, 130.0-5, "preStop waits for the drain")
 	require.GreaterOrEqual(t, grace, 130+20, "and the model server has time after it")
 
 	for _, e := range usher.Env {
-		settings[e.Name] = ""
+		values[e.Name] = ""
 	}
-	requireKnown(t, settings)
+	requireKnown(t, values)
 }
 
 func seconds(t *testing.T, text string) float64 {
@@ -127,13 +128,23 @@ func seconds(t *testing.T, text string) float64 {
 	return d.Seconds()
 }
 
+// settings are the variables that Usher reads, by its own word: its packages are
+// not imported, so that this module need not follow their dependencies.
+var settings = sync.OnceValues(func() (map[string]bool, error) {
+	out, err := exec.Command("go", "-C", "../..", "run", "./cmd/usher", "settings").Output()
+	known := map[string]bool{}
+	for _, name := range regexp.MustCompile(`USHER_[A-Z0-9_]+`).FindAllString(string(out), -1) {
+		known[name] = true
+	}
+	return known, err
+})
+
 // requireKnown fails for a variable that Usher would not read.
 func requireKnown[V any](t *testing.T, variables map[string]V) {
 	t.Helper()
-	known := map[string]bool{}
-	for _, s := range config.Settings() {
-		known[s.Name] = true
-	}
+	known, err := settings()
+	require.NoError(t, err)
+	require.Contains(t, known, "USHER_ENDPOINT")
 	for name := range variables {
 		if strings.HasPrefix(name, "USHER_") {
 			require.True(t, known[name], "%s is no setting", name)
