@@ -185,7 +185,6 @@ func TestFaults(t *testing.T) {
 		"USHER_COST_POLICY=maybe":                            `USHER_COST_POLICY: "maybe" is not one of off, observe, enforce`,
 		"USHER_REPLAY_WINDOW=0":                              `USHER_REPLAY_WINDOW: "0" is not a whole number from 1 to 16777216`,
 		"USHER_REPLAY_WINDOW=1e3":                            `USHER_REPLAY_WINDOW: "1e3" is not a whole number from 1 to 16777216`,
-		"USHER_REQNUM_RESET_AFTER=1":                         `USHER_REQNUM_RESET_AFTER: 1 would let a single old ticket start a new window; use 0 or at least 2`,
 		"USHER_MAX_CONCURRENCY=-1":                           `USHER_MAX_CONCURRENCY: "-1" is not a whole number from 0 to 1048576`,
 		"USHER_QUEUE_CAPACITY=many":                          `USHER_QUEUE_CAPACITY: "many" is not a whole number from 0 to 1048576`,
 		"USHER_QUEUE_BYTES=1MB":                              `USHER_QUEUE_BYTES: "1MB" is not a whole number`,
@@ -271,6 +270,7 @@ func TestWarnings(t *testing.T) {
 		"USHER_SIGNED_FIELDS=cost,endpoint,reqnum":         {"good at every worker"},
 		"USHER_SIGNED_FIELDS=cost,endpoint,reqnum,url|url": {"can be replayed", "understate", "every endpoint"},
 		"USHER_WORKER_URL=any":                             {"USHER_WORKER_URL is any"},
+		"USHER_REQNUM_RESET_AFTER=1":                       {"a single old ticket starts a new window"},
 		"USHER_ENDPIONT=x":                                 {"USHER_ENDPIONT is no setting of usher; did you mean USHER_ENDPOINT?"},
 		"USHER_COLOUR=x":                                   {"USHER_COLOUR is no setting of usher"},
 	} {

@@ -210,9 +210,6 @@ func (l *loader) limits() {
 	c.CostPolicy = CostPolicy(l.choice("USHER_COST_POLICY", t.CostPolicy, string(CostOff), string(CostObserve), string(CostEnforce)))
 	c.ReplayWindow = int(l.integer("USHER_REPLAY_WINDOW", t.ReplayWindow, 1, mostWindow))
 	c.ReqnumResetAfter = int(l.integer("USHER_REQNUM_RESET_AFTER", t.ReqnumResetAfter, 0, mostWindow))
-	if c.ReqnumResetAfter == 1 {
-		l.fault("USHER_REQNUM_RESET_AFTER", "1 would let a single old ticket start a new window; use 0 or at least 2")
-	}
 	c.StateFile = l.place("USHER_STATE_FILE", t.StateFile)
 	c.MaxConcurrency = int(l.integer("USHER_MAX_CONCURRENCY", t.MaxConcurrency, 0, mostQueue))
 	c.QueueCapacity = int(l.integer("USHER_QUEUE_CAPACITY", t.QueueCapacity, 0, mostQueue))

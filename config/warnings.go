@@ -64,6 +64,9 @@ func (l *loader) warnings() []string {
 	if len(c.WorkerURLs) == 0 {
 		list = append(list, "USHER_WORKER_URL is any: a ticket for another worker passes here, too")
 	}
+	if c.ReqnumResetAfter == 1 {
+		list = append(list, "USHER_REQNUM_RESET_AFTER is 1: a single old ticket starts a new window")
+	}
 	if host, _, err := net.SplitHostPort(c.PprofAddr); err == nil && !isLoopback(host) {
 		list = append(list, "USHER_PPROF_ADDR is not on loopback: who reaches it can read profiles and slow this worker down")
 	}
