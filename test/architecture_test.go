@@ -81,6 +81,7 @@ func TestArchitecturePath(t *testing.T) {
 	source, err := os.ReadFile("../sidecar/handler.go")
 	require.NoError(t, err)
 	functions := calls(t, "../sidecar/handler.go")
+	functions["settle"] = calls(t, "../sidecar/finish.go")["settle"]
 
 	var steps []string
 	for _, line := range lines {

@@ -1,0 +1,38 @@
+package sidecar
+
+// eventTail remembers how an event stream ended (HTML Living Standard, section
+// 9.2.5), to know whether the next event can begin.
+type eventTail struct {
+	newlines int  // at the very end, CR LF counted as one
+	cr       bool // the last byte was CR
+	any      bool
+}
+
+func (t *eventTail) write(p []byte) {
+	end := len(p)
+	for end > 0 && (p[end-1] == '\n' || p[end-1] == '\r') {
+		end--
+	}
+	if end > 0 {
+		*t = eventTail{any: true}
+		p = p[end:]
+	}
+	for _, c := range p {
+		t.any = true
+		if c != '\n' || !t.cr {
+			t.newlines++
+		}
+		t.cr = c == '\r'
+	}
+}
+
+// separator ends what was left open, so that the next event stands alone.
+func (t *eventTail) separator() string {
+	switch {
+	case !t.any || t.newlines >= 2:
+		return ""
+	case t.newlines == 1 && !t.cr: // with CR, LF would be the rest of the same line end
+		return "\n"
+	}
+	return "\n\n"
+}
