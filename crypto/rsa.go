@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 
 	"filippo.io/bigmod"
+
+	"github.com/usher-sidecar/usher/crypto/modexp"
 )
 
 // A rsaVerifier recovers what an RSA signature holds. The modulus is prepared
@@ -13,6 +15,7 @@ import (
 //
 // All values here are public, so running time may depend on them.
 type rsaVerifier struct {
+	fast     *modexp.Modulus // nil where it does not serve: other sizes than 2048 bits, other processors
 	modulus  *bigmod.Modulus
 	exponent uint
 	size     int // of modulus and signature, bytes
@@ -23,7 +26,9 @@ func newRSAVerifier(public *rsa.PublicKey) (*rsaVerifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &rsaVerifier{modulus: m, exponent: uint(public.E), size: m.Size()}, nil
+	v := &rsaVerifier{modulus: m, exponent: uint(public.E), size: m.Size()}
+	v.fast, _ = modexp.New(public.N)
+	return v, nil
 }
 
 // recover is RSAVP1 of RFC 8017 section 5.2.2: the encoded message that the
@@ -32,6 +37,9 @@ func newRSAVerifier(public *rsa.PublicKey) (*rsaVerifier, error) {
 func (v *rsaVerifier) recover(signature []byte) (encoded []byte, ok bool) {
 	if len(signature) != v.size {
 		return nil, false
+	}
+	if v.fast != nil {
+		return v.fast.Exp(signature, v.exponent)
 	}
 	s, err := bigmod.NewNat().SetBytes(signature, v.modulus)
 	if err != nil {

@@ -68,14 +68,25 @@ func TestWycheproof(t *testing.T) {
 				require.NoError(t, err)
 				signature, err := hex.DecodeString(tt.Sig)
 				require.NoError(t, err)
-				check, ok := key.prepare(signature)
-				got := ok && check.fits(message)
-				require.Equal(t, tt.Result == "valid", got, "%s %d: %s", file, tt.TcID, tt.Comment)
+				for _, key := range waysOf(key) {
+					require.Equal(t, tt.Result == "valid", fits(key, message, signature), "%s %d: %s", file, tt.TcID, tt.Comment)
+				}
 				cases++
 			}
 		}
 		require.Greater(t, cases, 50, file)
 	}
+}
+
+// waysOf is the key, once for each way in which its signatures may be checked
+// here.
+func waysOf(k *Key) []*Key {
+	if k.rsa == nil || k.rsa.fast == nil {
+		return []*Key{k}
+	}
+	portable, verifier := *k, *k.rsa
+	verifier.fast, portable.rsa = nil, &verifier
+	return []*Key{k, &portable}
 }
 
 func fits(k *Key, message, signature []byte) bool {
@@ -102,7 +113,6 @@ func TestForgeries(t *testing.T) {
 		return append(append(append([]byte{0, 1}, bytes.Repeat([]byte{0xff}, 256-3-len(info))...), 0), info...)
 	}
 	info := append(append([]byte(nil), sha256Prefix...), digest[:]...)
-	require.True(t, fits(key, message, raw(encode(info))), "the honest one")
 
 	noNull := append([]byte{0x30, 0x2f, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x04, 0x20}, digest[:]...)
 	longLength := append([]byte{0x30, 0x81, 0x31}, info[2:]...)
@@ -128,9 +138,14 @@ func TestForgeries(t *testing.T) {
 		"s = 0": number(0), "s = 1": number(1), "s = n-1": minusOne, "s = n": private.N.Bytes(), "s + n": beyond.Bytes(),
 		"short": good[1:], "long": append(bytes.Clone(good), 0), "zero in front": append([]byte{0}, good...), "empty": {},
 	} {
-		require.False(t, fits(key, message, signature), name)
+		for _, key := range waysOf(key) {
+			require.False(t, fits(key, message, signature), name)
+		}
 	}
-	require.False(t, fits(key, []byte("another"), good))
+	for _, key := range waysOf(key) {
+		require.True(t, fits(key, message, good), "the honest one")
+		require.False(t, fits(key, []byte("another"), good))
+	}
 }
 
 // Bleichenbacher's low-exponent forgery: a cube root whose cube begins as a
@@ -146,7 +161,9 @@ func TestCubeRootForgery(t *testing.T) {
 	root := cubeRoot(target)
 	cube := new(big.Int).Exp(root, big.NewInt(3), nil).FillBytes(make([]byte, 256))
 	require.True(t, bytes.HasPrefix(cube, prefix), "the forgery is well made")
-	require.False(t, fits(key, message, root.FillBytes(make([]byte, 256))))
+	for _, key := range waysOf(key) {
+		require.False(t, fits(key, message, root.FillBytes(make([]byte, 256))))
+	}
 }
 
 // cubeRoot is the integer part of a cube root, by bisection.
