@@ -23,9 +23,9 @@ type Call interface {
 }
 
 // A Conn is a client's connection. Being a *net.TCPConn underneath, it keeps
-// splice, sendfile and writev (net.Buffers). Watch and Unwatch are for one
-// goroutine at a time, the one that serves the connection; the other methods
-// are safe for concurrent use.
+// splice, sendfile and writev (net.Buffers). Watch, Unwatch and Read are for one
+// goroutine at a time, the one that serves the connection, and so is Write; the
+// other methods are safe for concurrent use.
 type Conn struct {
 	*net.TCPConn
 	listener *Listener
@@ -33,6 +33,7 @@ type Conn struct {
 	origin   netip.Addr // what MaxPerIP counts
 	lingers  atomic.Bool
 	released atomic.Bool
+	socket
 
 	// How Watch, Unwatch and hangUp meet. state has two bits. Only the serving
 	// goroutine changes watched and call, the latter while watched is unset;

@@ -108,6 +108,11 @@ func (l *Listener) accept() (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{TCPConn: tcp, listener: l}
+	if err := c.prepare(tcp); err != nil {
+		_ = tcp.Close()
+		l.leave()
+		return nil, err
+	}
 	if l.perIP != nil {
 		c.origin = originOf(tcp.RemoteAddr())
 		if !l.perIP.add(c.origin) {

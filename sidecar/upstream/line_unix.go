@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/usher-sidecar/usher/sidecar/nowait"
 )
 
 // A socket makes the system calls of a line itself, waiting in the runtime's
@@ -51,9 +53,7 @@ func (l *line) silent() bool {
 // rather than recv with MSG_PEEK: that tells the same (bytes, FIN and RST are
 // all events) and allocates no address.
 func (l *line) probeOnce(fd uintptr) {
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds[:], 0)
-	l.quiet = n == 0 && err == nil
+	l.quiet = nowait.Silent(fd)
 }
 
 // fill waits for bytes and reads once. Nothing may be read ahead.
@@ -67,10 +67,7 @@ func (l *line) fill() error {
 // readOnce reads what is here, and asks to wait where nothing is.
 func (l *line) readOnce(fd uintptr) bool {
 	buf := l.buffers.Get().(*[]byte)
-	n, err := unix.Read(int(fd), *buf)
-	for err == unix.EINTR {
-		n, err = unix.Read(int(fd), *buf)
-	}
+	n, err := nowait.Read(fd, *buf)
 	if n > 0 {
 		l.buf, l.from, l.to, l.err = buf, 0, n, nil
 		return true
@@ -101,10 +98,7 @@ func (l *line) write(a, b []byte) (n int, err error) {
 
 // writeOnce never asks to wait.
 func (l *line) writeOnce(fd uintptr) bool {
-	n, err := unix.Writev(int(fd), l.pieces[:])
-	for err == unix.EINTR {
-		n, err = unix.Writev(int(fd), l.pieces[:])
-	}
+	n, err := nowait.Write2(fd, l.pieces[0], l.pieces[1])
 	switch {
 	case err == nil:
 		l.n = n

@@ -1,0 +1,65 @@
+//go:build linux && !race
+
+package nowait
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read is read(2), made again when a signal came between.
+func Read(fd uintptr, p []byte) (n int, err error) {
+	if len(p) == 0 || len(p) > short {
+		return read(fd, p)
+	}
+	for {
+		r, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno != unix.EINTR {
+			return result(r, errno)
+		}
+	}
+}
+
+// Write is write(2), made again when a signal came between.
+func Write(fd uintptr, p []byte) (n int, err error) {
+	if len(p) == 0 || len(p) > short {
+		return write(fd, p)
+	}
+	for {
+		r, _, errno := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno != unix.EINTR {
+			return result(r, errno)
+		}
+	}
+}
+
+// Write2 is writev(2) of two pieces, made again when a signal came between.
+func Write2(fd uintptr, a, b []byte) (n int, err error) {
+	if len(a)+len(b) > short {
+		return write2(fd, a, b)
+	}
+	pieces := [2]unix.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
+	pieces[0].SetLen(len(a))
+	pieces[1].SetLen(len(b))
+	for {
+		r, _, errno := unix.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&pieces)), uintptr(len(pieces)))
+		if errno != unix.EINTR {
+			return result(r, errno)
+		}
+	}
+}
+
+// Silent tells whether nothing has come: no bytes, no end, no error.
+func Silent(fd uintptr) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), uintptr(len(fds)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
+	return n == 0 && errno == 0
+}
+
+func result(r uintptr, errno unix.Errno) (int, error) {
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(r), nil
+}
