@@ -93,33 +93,38 @@ func (d *decoder) whole(member int, v value) {
 }
 
 // text decodes a string that is whole.
-func (d *decoder) text(member int, v value) string {
+func (d *decoder) text(member int, v value) string { return string(d.unquoted(member, v)) }
+
+// unquoted is text, of which the result may alias the body.
+func (d *decoder) unquoted(member int, v value) []byte {
 	switch {
 	case !v.present():
 		d.fault(member, "is missing")
-		return ""
+		return nil
 	case v.kind != '"':
 		d.fault(member, "is not a string")
-		return ""
+		return nil
 	}
 	raw := d.raw(v)
 	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1])
+		return raw[1 : len(raw)-1]
 	}
 	text, _ := jsontext.AppendUnquote(nil, raw) // if it is not whole, that is told already
-	return string(text)
+	return text
 }
 
 // signature decodes standard base64: padded, canonical, and nothing else in it.
 // What is not leaves nil, which no key verifies.
 func (d *decoder) signature(v value) []byte {
-	text := d.text(memberSignature, v)
-	if text == "" || bytes.ContainsAny([]byte(text), "\r\n") {
+	text := d.unquoted(memberSignature, v)
+	if len(text) == 0 || bytes.ContainsAny(text, "\r\n") {
 		return nil
 	}
-	signature, err := base64.StdEncoding.Strict().DecodeString(text)
+	signature, err := canonicalBase64.AppendDecode(nil, text)
 	if err != nil {
 		return nil
 	}
 	return signature
 }
+
+var canonicalBase64 = base64.StdEncoding.Strict()

@@ -17,7 +17,7 @@ func (s *Sidecar) begin(ctx *fasthttp.RequestCtx) *exchange {
 	x.start = time.Now()
 	x.requestID = requestID(head)
 	x.traceID = traceIDOf(head)
-	x.client = ctx.RemoteIP().String()
+	x.client = x.conn.client(ctx)
 	x.reqnum = -1
 	x.route = routeOther
 	path, _ := splitTarget(x.target)

@@ -24,6 +24,7 @@ type conn struct {
 	net.Conn
 	watched *hangup.Conn
 	forger  forger
+	address string // the client's, once it was asked for
 
 	swallow bool    // the next write was answered already
 	first   *[]byte // what the first read of a head brought, for recall alone; nil: nothing, or no need any more
@@ -39,6 +40,14 @@ type conn struct {
 // the memory it reads into before it says that a request was none, and by then
 // another connection may be reading into it.
 var firsts = sync.Pool{New: func() any { b := make([]byte, 0, readBufferSize); return &b }}
+
+// client is the client's address as the log names it.
+func (c *conn) client(ctx *fasthttp.RequestCtx) string {
+	if c.address == "" {
+		c.address = ctx.RemoteIP().String()
+	}
+	return c.address
+}
 
 // Read notes where in a head fasthttp is: of one that is too large it does not
 // say whether it was the target (414) or the fields (431). It ends before what
@@ -119,7 +128,7 @@ const joinBelow = 2 << 10
 
 // writeBuffers writes pieces of an answer: in one system call over TCP, as one
 // record over TLS, where scratch joins the small ones.
-func (c *conn) writeBuffers(scratch []byte, pieces ...[]byte) error {
+func (c *conn) writeBuffers(scratch []byte, pieces [][]byte) error {
 	c.fresh = true
 	total := 0
 	for _, p := range pieces {

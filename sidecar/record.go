@@ -42,6 +42,7 @@ type record struct {
 	detail    string // why the model server failed; never sent to the client
 
 	start             time.Time
+	took              time.Duration // from start to the end, once it is logged
 	verifyAt          time.Time     // when its verification began; zero: it did not
 	verify            time.Duration // of the signature
 	hold, queue, ttfb time.Duration // ttfb is 0 while nothing was sent
@@ -60,42 +61,41 @@ func (x *exchange) log(now time.Time) {
 	s := x.sidecar
 	ce := s.log.Check(zap.InfoLevel, "request")
 	if ce != nil && (x.admitted || s.sampler.allow(x.outcome, now)) {
-		ce.Write(x.record.line(now)...)
+		x.took = now.Sub(x.start)
+		ce.Write(zap.Inline(&x.record))
 	}
 }
 
-// line turns the record into the log's flat members.
-func (r *record) line(now time.Time) []zap.Field {
-	fields := make([]zap.Field, 0, 18)
-	fields = append(fields, zap.String("request_id", r.requestID))
+// MarshalLogObject implements zapcore.ObjectMarshaler: the log's flat members.
+func (r *record) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	to.AddString("request_id", r.requestID)
 	if r.traceID != "" {
-		fields = append(fields, zap.String("trace_id", r.traceID))
+		to.AddString("trace_id", r.traceID)
 	}
-	fields = append(fields,
-		zap.String("client", r.client),
-		zap.String("route", r.route))
+	to.AddString("client", r.client)
+	to.AddString("route", r.route)
 	if r.endpoint != "" {
-		fields = append(fields, zap.String("endpoint", shortened(r.endpoint)))
+		to.AddString("endpoint", shortened(r.endpoint))
 	}
 	if r.reqnum >= 0 {
-		fields = append(fields, zap.Int64("reqnum", r.reqnum), zap.Float64("cost", r.cost))
+		to.AddInt64("reqnum", r.reqnum)
+		to.AddFloat64("cost", r.cost)
 	}
-	fields = append(fields,
-		zap.String("outcome", r.outcome),
-		zap.Int("status", r.status),
-		millis("hold_ms", r.hold),
-		millis("queue_ms", r.queue),
-		millis("ttfb_ms", r.ttfb),
-		millis("duration_ms", now.Sub(r.start)),
-		zap.Int64("bytes_in", r.bytesIn),
-		zap.Int64("bytes_out", r.bytesOut))
+	to.AddString("outcome", r.outcome)
+	to.AddInt("status", r.status)
+	to.AddFloat64("hold_ms", millis(r.hold))
+	to.AddFloat64("queue_ms", millis(r.queue))
+	to.AddFloat64("ttfb_ms", millis(r.ttfb))
+	to.AddFloat64("duration_ms", millis(r.took))
+	to.AddInt64("bytes_in", r.bytesIn)
+	to.AddInt64("bytes_out", r.bytesOut)
 	if r.exceeded {
-		fields = append(fields, zap.Bool("cost_exceeded", true))
+		to.AddBool("cost_exceeded", true)
 	}
 	if r.detail != "" {
-		fields = append(fields, zap.String("detail", r.detail))
+		to.AddString("detail", r.detail)
 	}
-	return fields
+	return nil
 }
 
 // maxLoggedName is how much of a name that a client chose stands in the log, in
@@ -122,15 +122,13 @@ func (r *record) timing(dst []byte) []byte {
 			dst = append(dst, ", "...)
 		}
 		dst = append(dst, part.name...)
-		dst = strconv.AppendFloat(dst, float64(part.took.Microseconds())/1000, 'f', -1, 64)
+		dst = strconv.AppendFloat(dst, millis(part.took), 'f', -1, 64)
 	}
 	return dst
 }
 
-// millis writes a duration as milliseconds to the microsecond.
-func millis(name string, d time.Duration) zapcore.Field {
-	return zap.Float64(name, float64(d.Microseconds())/1000)
-}
+// millis is a duration in milliseconds, to the microsecond.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // maxRequestID is how long a client's X-Request-Id may be.
 const maxRequestID = 128

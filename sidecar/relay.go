@@ -46,6 +46,7 @@ type relayBuffer struct {
 	join  [17 << 10]byte
 	size  [20]byte
 	head  []byte
+	parts [4][]byte // what one write is put together of
 }
 
 var (
@@ -188,7 +189,10 @@ func (r *relay) piece(b *relayBuffer, head, p []byte, done bool) error {
 }
 
 func (r *relay) write(b *relayBuffer, pieces ...[]byte) error {
-	return r.x.conn.writeBuffers(b.join[:], pieces...)
+	parts := b.parts[:copy(b.parts[:], pieces)] // the variadic slice would be an allocation
+	err := r.x.conn.writeBuffers(b.join[:], parts)
+	clear(parts)
+	return err
 }
 
 // passed accounts for a piece and moves the write deadline on. The deadline is
