@@ -3,22 +3,33 @@ package sidecar
 import (
 	"errors"
 	"io"
+	"math/bits"
 	"os"
 	"sync"
 )
 
-// Sizes of request bodies in memory. A body grows with what arrives, never with
-// what its Content-Length promises; buffers above maxPooledBody are not kept.
-const (
-	firstBody     = 16 << 10
-	maxPooledBody = 1 << 20
-)
+// firstBody is the size of the buffer that every body begins with. A body grows
+// with what arrives, never with what its Content-Length promises.
+const firstBody = 16 << 10
 
-var bodies = sync.Pool{New: func() any { return newBody() }}
+// bodies hold the buffers that are not in use: firstBody and its doubles, each
+// size in a pool of its own, so that a small body never holds a large buffer.
+// The largest is of the limit and one byte, whatever size that makes.
+var bodies [bits.UintSize]sync.Pool
 
-func newBody() *[]byte {
-	b := make([]byte, 0, firstBody)
+func poolOf(size int) *sync.Pool { return &bodies[bits.Len(uint(size-1)/firstBody)] }
+
+func getBuffer(size int) *[]byte {
+	if b, ok := poolOf(size).Get().(*[]byte); ok && cap(*b) == size {
+		return b
+	}
+	b := make([]byte, 0, size)
 	return &b
+}
+
+func putBuffer(b *[]byte) {
+	*b = (*b)[:0]
+	poolOf(cap(*b)).Put(b)
 }
 
 // A body is a request body read whole, in a pooled buffer.
@@ -48,11 +59,10 @@ func (b *body) leaveRoom() {
 // release gives the buffer back. It may be called more than once.
 func (b *body) release() {
 	b.leaveRoom()
-	if b.buf != nil && cap(*b.buf) <= maxPooledBody {
-		*b.buf = (*b.buf)[:0]
-		bodies.Put(b.buf)
+	if b.buf != nil {
+		putBuffer(b.buf)
+		b.buf = nil
 	}
-	b.buf = nil
 }
 
 // read takes the whole body from r, at most limit bytes of it, and counts its
@@ -60,30 +70,19 @@ func (b *body) release() {
 // or what r failed with.
 func (b *body) read(r io.Reader, length, limit int, room *room) error {
 	b.room = room
-	b.buf = bodies.Get().(*[]byte)
-	if !b.count(cap(*b.buf)) { // a large one that was kept
-		b.buf = newBody()
-	}
+	b.buf = getBuffer(firstBody)
 	if r == nil {
 		return nil
 	}
-	buf := (*b.buf)[:0]
-	defer func() { *b.buf = buf }()
 	for {
-		if len(buf) == cap(buf) {
-			size := nextSize(cap(buf), length, limit)
-			before := b.taken
-			if !b.count(size) {
-				return errBodyRoom
-			}
-			buf = append(make([]byte, 0, size), buf...)
-			room.give(before)
-			b.taken -= before
+		if size := cap(*b.buf); len(*b.buf) == size && !b.grow(nextSize(size, length, limit)) {
+			return errBodyRoom
 		}
+		buf := *b.buf
 		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
+		*b.buf = buf[:len(buf)+n]
 		switch {
-		case len(buf) > limit:
+		case len(*b.buf) > limit:
 			return errBodyTooLarge
 		case err == io.EOF:
 			return nil
@@ -93,25 +92,34 @@ func (b *body) read(r io.Reader, length, limit int, room *room) error {
 	}
 }
 
-// count takes room for a buffer of size bytes, beside what is taken already.
-func (b *body) count(size int) bool {
-	n := max(size-firstBody, 0)
+// grow moves what was read into a buffer of size bytes, if there is room for it
+// beside the one that it replaces.
+func (b *body) grow(size int) bool {
+	n := size - firstBody
 	if !b.room.take(n) {
 		return false
 	}
-	b.taken += n
+	small := b.buf
+	b.buf = getBuffer(size)
+	*b.buf = append(*b.buf, *small...)
+	putBuffer(small)
+	b.room.give(b.taken)
+	b.taken = n
 	return true
 }
 
-// nextSize doubles a buffer's size, but not beyond the declared length or the
-// limit: one byte more than either, so that the end of the body and its excess
-// show.
+// nextSize doubles a buffer's size. Where the length is declared it may take
+// four times the size, so that less is copied on the way: its steps are the last
+// buffer's quarters. The limit's buffer has one byte more, in which the excess shows.
 func nextSize(size, length, limit int) int {
 	next := 2 * size
-	if length >= 0 && next > length+1 {
-		next = max(length+1, size+1)
+	if length >= next {
+		next = size << bits.Len(uint(length/size)) // holds it, and the byte in which its end shows
+		for next > 4*size {
+			next /= 4
+		}
 	}
-	return min(next, max(limit+1, size+1))
+	return min(next, limit+1)
 }
 
 // bodyFault says what reading a body failed with. What the connection failed

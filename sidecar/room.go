@@ -18,7 +18,7 @@ type room struct {
 }
 
 // newRoom makes one of the size of the queue, which is what is meant for
-// bodies that wait; one of the largest bodies must fit, beside its first half.
+// bodies that wait; one of the largest must fit, beside the buffer that it replaces.
 func newRoom(queueBytes int64, maxBody int) *room {
 	return &room{limit: max(queueBytes, 2*int64(maxBody))}
 }
