@@ -165,41 +165,52 @@ func (r *reader) text() bool {
 	return false
 }
 
-// plain passes over bytes of a string that need no look, up to a quote, a
-// backslash or a control byte, or less than eight bytes from the end. A byte is
-// one of them where its high bit is set in found (Bit Twiddling Hacks,
-// "determine if a word has a byte less than n"); bits above the first may be
-// wrong, by a borrow, and are not looked at.
+// plain passes over bytes of a string that need no look, and escapes of two
+// bytes, up to its end, any other escape or a control byte, or less than nine
+// bytes from the body's end.
 func (r *reader) plain() {
+	b := r.b[r.at:]
+	for len(b) > 8 {
+		found := special(binary.LittleEndian.Uint64(b))
+		if found == 0 {
+			b = b[8:]
+			continue
+		}
+		b = b[bits.TrailingZeros64(found)/8:]
+		if b[0] != '\\' || !simpleEscape[b[1]] {
+			break
+		}
+		b = b[2:]
+	}
+	r.at = len(r.b) - len(b)
+}
+
+// special has the high bit set of the first of eight bytes that is a quote, a
+// backslash or a control byte; those of bytes behind it may be wrong, by a
+// borrow. A byte less than n has it set in w-n where w has not (Bit Twiddling
+// Hacks, "determine if a word has a byte less than n"). With the second bit
+// turned over, a quote and the control bytes are what is less than '!'.
+func special(w uint64) uint64 {
 	const (
 		ones  = 0x0101010101010101
 		highs = 0x8080808080808080
 	)
-	b, at := r.b, r.at
-	for ; at+8 <= len(b); at += 8 {
-		w := binary.LittleEndian.Uint64(b[at:])
-		quote, slash := w^ones*'"', w^ones*'\\'
-		if found := ((w-ones*' ')&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs; found != 0 {
-			at += bits.TrailingZeros64(found) / 8
-			break
-		}
-	}
-	r.at = at
+	return ((w ^ ones*2 - ones*'!') | (w ^ ones*'\\' - ones)) &^ w & highs
 }
+
+// simpleEscape has what may follow a backslash, but for 'u'.
+var simpleEscape = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
 
 // escape takes what follows a backslash, but for its last byte.
 func (r *reader) escape() bool {
-	switch r.next() {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return true
-	case 'u':
-		for range 4 {
-			r.at++
-			if c := r.next(); c-'0' > 9 && c|0x20-'a' > 5 {
-				return false
-			}
-		}
-		return true
+	if r.next() != 'u' {
+		return simpleEscape[r.next()]
 	}
-	return false
+	for range 4 {
+		r.at++
+		if c := r.next(); c-'0' > 9 && c|0x20-'a' > 5 {
+			return false
+		}
+	}
+	return true
 }
