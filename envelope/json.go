@@ -10,14 +10,15 @@ import (
 // A reader goes over JSON (RFC 8259) strictly, and takes nothing apart that
 // nobody asks for. It is in the place of jsontext's decoder because most of a
 // body is one long string, the prompt, which it passes over eight bytes at a
-// time; fuzzing holds it to accept exactly what that one does, depth and UTF-8
-// apart: those are for the caller to check, before.
+// time; fuzzing holds it to accept exactly what that one does, but for nesting
+// below maxDepth, and UTF-8, which is for the caller to check, before.
 //
 // Its methods return false at the first byte that cannot stand where it does;
 // at is that byte's offset, or the end's.
 type reader struct {
-	b  []byte
-	at int // what comes next
+	b     []byte
+	at    int // what comes next
+	depth int // objects and arrays that are open
 }
 
 // peek is the next byte that is not white space, 0 at the end.
@@ -60,9 +61,36 @@ func (r *reader) value() (jsontext.Kind, bool) {
 	}
 }
 
-func (r *reader) object() bool {
+// open takes the bracket that comes next, unless too many are open.
+func (r *reader) open() bool {
+	if r.depth == maxDepth {
+		return false
+	}
+	r.depth++
 	r.at++
-	if r.take('}') {
+	return true
+}
+
+// close takes the bracket c, if it is next.
+func (r *reader) close(c byte) bool {
+	if !r.take(c) {
+		return false
+	}
+	r.depth--
+	return true
+}
+
+// tooDeep tells whether a bracket could not be taken for the number of open ones.
+func (r *reader) tooDeep() bool {
+	c := r.next()
+	return r.depth == maxDepth && (c == '{' || c == '[')
+}
+
+func (r *reader) object() bool {
+	if !r.open() {
+		return false
+	}
+	if r.close('}') {
 		return true
 	}
 	for {
@@ -73,14 +101,16 @@ func (r *reader) object() bool {
 			return false
 		}
 		if !r.take(',') {
-			return r.take('}')
+			return r.close('}')
 		}
 	}
 }
 
 func (r *reader) array() bool {
-	r.at++
-	if r.take(']') {
+	if !r.open() {
+		return false
+	}
+	if r.close(']') {
 		return true
 	}
 	for {
@@ -88,7 +118,7 @@ func (r *reader) array() bool {
 			return false
 		}
 		if !r.take(',') {
-			return r.take(']')
+			return r.close(']')
 		}
 	}
 }

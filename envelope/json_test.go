@@ -3,6 +3,7 @@ package envelope
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -41,7 +42,8 @@ func FuzzReader(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if !utf8.Valid(text) || tooDeep(text) >= 0 {
+		r := reader{b: text}
+		if _, ok := r.value(); !utf8.Valid(text) || !ok && r.tooDeep() {
 			return
 		}
 		readsAsOracle(t, text)
@@ -83,6 +85,38 @@ func TestReaderStrings(t *testing.T) {
 	for _, text := range []string{"é", "日本語日本語", "😀😀😀", "ÿÿÿÿÿÿÿÿÿ\u0080\u0081"} {
 		_, valid := readOne([]byte(`"` + text + `"`))
 		require.True(t, valid, text)
+	}
+}
+
+// Brackets count where they nest, and not in strings or side by side.
+func TestReaderDepth(t *testing.T) {
+	mixed := strings.Repeat(`[{"[[{{\"":`, maxDepth/2) + `%` + strings.Repeat(`}]`, maxDepth/2)
+	for inner, want := range map[string]bool{
+		`1`: true, `"[{"`: true, `[]`: false, `{}`: false, `[[`: false, `{"a":1}`: false,
+	} {
+		text := []byte(`[` + strings.Repeat(`[],{"a":{}},`, maxDepth) + strings.Replace(mixed, "%", inner, 1)[1:])
+		r := reader{b: text}
+		_, got := r.value()
+		require.Equal(t, want, got, inner)
+		require.Equal(t, !want, r.tooDeep(), inner)
+		if !want {
+			require.Equal(t, inner[0], text[r.at], inner)
+			require.Equal(t, maxDepth, r.depth, inner)
+		}
+	}
+}
+
+// Depth counts from the body's own object, whichever part of the body is deep.
+func TestTooDeep(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for before, outer := range map[string]int{
+		`{"x":`: 1, `{"cost":`: 1, `{"auth_data":`: 1, `{"auth_data":{"x":`: 2, `{"payload":{"x":`: 2, `{"payload":{"parameters":{"best_of":`: 3,
+	} {
+		after := strings.Repeat("}", outer)
+		_, err := Parse([]byte(before+deep(maxDepth-outer)+after), Options{})
+		require.ErrorIs(t, err, ErrInvalidTicket, before)
+		_, err = Parse([]byte(before+deep(maxDepth-outer+1)+after), Options{})
+		require.ErrorContains(t, err, fmt.Sprintf("nested deeper than 512, at offset %d", len(before)+maxDepth-outer), before)
 	}
 }
 

@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"bytes"
 	"fmt"
 	"sync"
 	"unicode/utf8"
@@ -67,9 +66,6 @@ func (s *scanner) scan(body []byte) error {
 	if i := invalidUTF8(body); i >= 0 {
 		return invalid("not UTF-8", i)
 	}
-	if i := tooDeep(body); i >= 0 {
-		return invalid(fmt.Sprintf("nested deeper than %d", maxDepth), i)
-	}
 	s.read(body)
 	if s.json.peek() != '{' {
 		if _, ok := s.json.value(); !ok {
@@ -98,8 +94,10 @@ func (s *scanner) read(body []byte) { s.body, s.json = body, reader{b: body} }
 // called with the decoded name and where it begins, and has to read the value.
 // seen may be nil where names may stand twice.
 func (s *scanner) object(seen *names, member func(name []byte, at int) error) error {
-	s.json.at++
-	if s.json.take('}') {
+	if !s.json.open() {
+		return s.syntax()
+	}
+	if s.json.close('}') {
 		return nil
 	}
 	for {
@@ -123,7 +121,7 @@ func (s *scanner) object(seen *names, member func(name []byte, at int) error) er
 		if s.json.take(',') {
 			continue
 		}
-		if !s.json.take('}') {
+		if !s.json.close('}') {
 			return s.syntax()
 		}
 		return nil
@@ -228,8 +226,11 @@ func (s *scanner) payloadMember(name []byte, _ int) error {
 
 // syntax says where the reader could not go on: what and where, without content.
 func (s *scanner) syntax() error {
-	if s.json.at >= len(s.body) {
+	switch {
+	case s.json.at >= len(s.body):
 		return invalid("it ends too early", len(s.body))
+	case s.json.tooDeep():
+		return invalid(fmt.Sprintf("nested deeper than %d", maxDepth), s.json.at)
 	}
 	return invalid("a syntax error", s.json.at)
 }
@@ -248,31 +249,6 @@ func invalidUTF8(body []byte) int {
 			return i
 		}
 		i += size
-	}
-	return -1
-}
-
-// tooDeep returns where the nesting exceeds maxDepth, or -1. Counting brackets
-// settles it for nearly every body at memory speed.
-func tooDeep(body []byte) int {
-	if bytes.Count(body, []byte{'['})+bytes.Count(body, []byte{'{'}) <= maxDepth {
-		return -1
-	}
-	depth, inString := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '[' || c == '{':
-			if depth++; depth > maxDepth {
-				return i
-			}
-		case c == ']' || c == '}':
-			depth--
-		}
 	}
 	return -1
 }
