@@ -204,6 +204,9 @@ func (r *reader) plain() {
 		found := special(binary.LittleEndian.Uint64(b))
 		if found == 0 {
 			b = b[8:]
+			if hasBlocks {
+				b = b[passBlocks(b):]
+			}
 			continue
 		}
 		b = b[bits.TrailingZeros64(found)/8:]

@@ -50,7 +50,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-func readsAsOracle(t *testing.T, text []byte) {
+func readsAsOracle(t require.TestingT, text []byte) {
 	wantKind, want := oracle(text)
 	kind, got := readOne(text)
 	require.Equal(t, want, got, "%q", text)
