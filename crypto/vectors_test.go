@@ -10,38 +10,54 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Signed examples made with Python's json and OpenSSL.
-func TestVectors(t *testing.T) {
+// A vector is a signed example, made with Python's json and OpenSSL.
+type vector struct {
+	Name         string
+	SignedFields []string `json:"signed_fields"`
+	Message      string
+	Signature    string
+	BodyRaw      string `json:"body_raw"`
+	Valid        bool
+}
+
+// readVectors reads the examples, and the key that they were signed with.
+func readVectors(t testing.TB) (*Key, []vector) {
+	t.Helper()
 	raw, err := os.ReadFile("testdata/signed-route.json")
 	require.NoError(t, err)
 	var file struct {
 		PublicKey string `json:"public_key_pem"`
-		Vectors   []struct {
-			Name         string
-			SignedFields []string `json:"signed_fields"`
-			Message      string
-			Signature    string
-			BodyRaw      string `json:"body_raw"`
-			Valid        bool
-		}
+		Vectors   []vector
 	}
 	require.NoError(t, json.Unmarshal(raw, &file))
 	require.NotEmpty(t, file.Vectors)
 	key, err := ParsePublicKey([]byte(file.PublicKey))
 	require.NoError(t, err)
-	for _, v := range file.Vectors {
+	return key, file.Vectors
+}
+
+// ticket takes an example's body apart.
+func (v *vector) ticket(t testing.TB) (m *Message, signature []byte) {
+	t.Helper()
+	var body struct {
+		Cost       json.RawMessage
+		Endpoint   string
+		Reqnum     int64
+		URL        string
+		RequestIdx json.RawMessage `json:"request_idx"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(v.BodyRaw), &body))
+	cost, err := ParseCost(body.Cost)
+	require.NoError(t, err)
+	signature, _ = base64.StdEncoding.Strict().DecodeString(v.Signature)
+	return &Message{Cost: cost, Endpoint: body.Endpoint, Reqnum: body.Reqnum, URL: body.URL, RequestIdx: string(body.RequestIdx)}, signature
+}
+
+func TestVectors(t *testing.T) {
+	key, vectors := readVectors(t)
+	for _, v := range vectors {
 		t.Run(v.Name, func(t *testing.T) {
-			var body struct {
-				Cost       json.RawMessage
-				Endpoint   string
-				Reqnum     int64
-				URL        string
-				RequestIdx json.RawMessage `json:"request_idx"`
-			}
-			require.NoError(t, json.Unmarshal([]byte(v.BodyRaw), &body))
-			cost, err := ParseCost(body.Cost)
-			require.NoError(t, err)
-			m := &Message{Cost: cost, Endpoint: body.Endpoint, Reqnum: body.Reqnum, URL: body.URL, RequestIdx: string(body.RequestIdx)}
+			m, signature := v.ticket(t)
 			text := "auto"
 			if len(v.SignedFields) == 1 {
 				text = v.SignedFields[0]
@@ -50,7 +66,6 @@ func TestVectors(t *testing.T) {
 			require.NoError(t, err)
 			set := NewKeySet(schema, time.Minute)
 			set.Install(key, time.Unix(0, 0))
-			signature, _ := base64.StdEncoding.Strict().DecodeString(v.Signature)
 			proof, err := set.Verify(m, signature, time.Unix(0, 0))
 			if !v.Valid {
 				require.ErrorIs(t, err, ErrBadSignature)

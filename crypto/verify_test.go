@@ -12,9 +12,6 @@ import (
 	"encoding/json"
 	"io/fs"
 	"math/big"
-	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -319,53 +316,4 @@ func TestKeySetRace(t *testing.T) {
 		set.Install([]*Key{b, a}[i%2], now)
 	}
 	group.Wait()
-}
-
-func BenchmarkVerifyRSA2048(b *testing.B) {
-	schema, err := ParseSchema("auto")
-	require.NoError(b, err)
-	set := NewKeySet(schema, 0)
-	private, key := testKey(b)
-	now := time.Now()
-	set.Install(key, now)
-	m := testMessage(b, "256")
-	signature := sign(b, private, "cost,endpoint,reqnum,url", "256.0", m)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := set.Verify(m, signature, now); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkAgainstOpenSSL reports how many verifications a second are made for
-// each that OpenSSL makes, one after the other in one run.
-//
-//	go test -run '^$' -bench AgainstOpenSSL -benchtime 3s ./crypto
-func BenchmarkAgainstOpenSSL(b *testing.B) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		b.Skip("openssl is missing: apt-get install openssl")
-	}
-	_, key := testKey(b)
-	private, own := testKey(b)
-	_ = key
-	digest := sha256.Sum256([]byte("message"))
-	signature, err := rsa.SignPKCS1v15(nil, private, gocrypto.SHA256, digest[:])
-	require.NoError(b, err)
-	for b.Loop() {
-		if !fits(own, []byte("message"), signature) {
-			b.Fatal("does not verify")
-		}
-	}
-	mine := float64(b.N) / b.Elapsed().Seconds()
-	b.StopTimer()
-	out, err := exec.Command(openssl, "speed", "-seconds", "2", "rsa2048").Output()
-	require.NoError(b, err)
-	fields := strings.Fields(strings.TrimSpace(string(out)))
-	theirs, err := strconv.ParseFloat(fields[len(fields)-1], 64)
-	require.NoError(b, err)
-	b.ReportMetric(mine, "verify/s")
-	b.ReportMetric(theirs, "openssl-verify/s")
-	b.ReportMetric(mine/theirs, "ratio")
 }

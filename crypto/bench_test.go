@@ -1,0 +1,83 @@
+package crypto
+
+import (
+	gocrypto "crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BenchmarkVerifyRSA2048 is a whole check. Its key is always the same, because
+// to make one takes as many tries as chance wants.
+func BenchmarkVerifyRSA2048(b *testing.B) {
+	schema, err := ParseSchema("auto")
+	require.NoError(b, err)
+	set := NewKeySet(schema, 0)
+	key, vectors := readVectors(b)
+	now := time.Now()
+	set.Install(key, now)
+	m, signature := vectors[0].ticket(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := set.Verify(m, signature, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMessage is a check without its RSA operation: the message in both
+// spellings of its cost, hashed and compared.
+func BenchmarkMessage(b *testing.B) {
+	schema, err := ParseSchema("auto")
+	require.NoError(b, err)
+	m := testMessage(b, "256")
+	c := check{key: &Key{rsa: new(rsaVerifier)}, digest: make([]byte, sha256.Size)}
+	var spellings [maxSpellings]string
+	var scratch [512]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, cost := range m.Cost.spellings(&spellings) {
+			if c.fits(appendMessage(scratch[:0], &indented, schema.alternatives[0], m, cost)) {
+				b.Fatal("fits")
+			}
+		}
+	}
+}
+
+// BenchmarkAgainstOpenSSL reports how many verifications a second are made for
+// each that OpenSSL makes, one after the other in one run.
+//
+//	go test -run '^$' -bench AgainstOpenSSL -benchtime 3s ./crypto
+func BenchmarkAgainstOpenSSL(b *testing.B) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		b.Skip("openssl is missing: apt-get install openssl")
+	}
+	_, key := testKey(b)
+	private, own := testKey(b)
+	_ = key
+	digest := sha256.Sum256([]byte("message"))
+	signature, err := rsa.SignPKCS1v15(nil, private, gocrypto.SHA256, digest[:])
+	require.NoError(b, err)
+	for b.Loop() {
+		if !fits(own, []byte("message"), signature) {
+			b.Fatal("does not verify")
+		}
+	}
+	mine := float64(b.N) / b.Elapsed().Seconds()
+	b.StopTimer()
+	out, err := exec.Command(openssl, "speed", "-seconds", "2", "rsa2048").Output()
+	require.NoError(b, err)
+	fields := strings.Fields(strings.TrimSpace(string(out)))
+	theirs, err := strconv.ParseFloat(fields[len(fields)-1], 64)
+	require.NoError(b, err)
+	b.ReportMetric(mine, "verify/s")
+	b.ReportMetric(theirs, "openssl-verify/s")
+	b.ReportMetric(mine/theirs, "ratio")
+}
