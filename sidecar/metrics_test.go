@@ -22,7 +22,7 @@ import (
 )
 
 // newIdle is a sidecar that does nothing, with all that New wires.
-func newIdle(t *testing.T) *Sidecar {
+func newIdle(t testing.TB) *Sidecar {
 	t.Helper()
 	public := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public()
 	der, err := x509.MarshalPKIXPublicKey(public)

@@ -51,13 +51,17 @@ func BenchmarkRoundTrip(b *testing.B) {
 
 // BenchmarkStream is an answer of 100 chunks, each written for itself.
 func BenchmarkStream(b *testing.B) {
+	run(b, streamOf100(), 100*43)
+}
+
+// streamOf100 is an answer of 100 events, a piece each.
+func streamOf100() [][]byte {
 	answer := [][]byte{[]byte(responseHead + "Transfer-Encoding: chunked\r\n\r\n")}
 	for i := range 100 {
 		event := fmt.Sprintf("data: {\"token\":{\"id\":%03d,\"text\":\" word\"}}\n\n", i)
 		answer = append(answer, fmt.Appendf(nil, "%x\r\n%s\r\n", len(event), event))
 	}
-	answer = append(answer, []byte("0\r\n\r\n"))
-	run(b, answer, 100*43)
+	return append(answer, []byte("0\r\n\r\n"))
 }
 
 func run(b *testing.B, answer [][]byte, want int) {
