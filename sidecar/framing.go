@@ -97,7 +97,7 @@ func (f *fields) field(line []byte) *httpFault {
 	if colon < 1 || !isToken(line[:colon]) {
 		return &httpFault{fasthttp.StatusBadRequest, "A header line is folded or its name is malformed"}
 	}
-	value := bytes.Trim(line[colon+1:], " \t")
+	value := trimBlanks(line[colon+1:])
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {
 			return &httpFault{fasthttp.StatusBadRequest, "A header value holds a control byte"}
@@ -122,18 +122,30 @@ func (f *fields) field(line []byte) *httpFault {
 
 // frame takes what a header line says of the body's end.
 func (f *fields) frame(line []byte) {
-	colon := bytes.IndexByte(line, ':')
-	if colon < 0 {
-		return
+	if first := lower(line[0]); first != 'c' && first != 't' {
+		return // as most
 	}
-	switch name, value := line[:colon], bytes.Trim(line[colon+1:], " \t"); {
+	name, value, ok := bytes.Cut(line, []byte(":"))
+	switch {
+	case !ok:
 	case equalFold(name, "content-length"):
 		f.contentLength++
-		f.length = value
+		f.length = trimBlanks(value)
 	case equalFold(name, "transfer-encoding"):
 		f.transferEncoding++
-		f.coding = value
+		f.coding = trimBlanks(value)
 	}
+}
+
+// trimBlanks takes spaces and tabs off both ends.
+func trimBlanks(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 func (f *fields) judge(http11 bool) *httpFault {

@@ -4,11 +4,15 @@ import "bytes"
 
 // cutLine takes the first line off a block of them, without its end.
 func cutLine(block []byte) (line, rest []byte) {
-	line, rest, _ = bytes.Cut(block, newline)
-	return bytes.TrimSuffix(line, carriageReturn), rest
+	line = block
+	if end := bytes.IndexByte(block, '\n'); end >= 0 {
+		line, rest = block[:end], block[end+1:]
+	}
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, rest
 }
-
-var newline, carriageReturn = []byte("\n"), []byte("\r")
 
 // splitField cuts a header line into name and value, the value without the
 // blanks around it. It is ok when the name is a token (RFC 9110 section 5.6.2),

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"iter"
 	"strconv"
 )
 
@@ -68,11 +69,8 @@ func appendFields(dst, block []byte, traced bool) []byte {
 
 // namesOthers tells whether a Connection field may name others: nearly none do.
 func namesOthers(block []byte) bool {
-	for len(block) > 0 {
-		var line []byte
-		line, block = cutLine(block)
-		name, value, ok := splitField(line)
-		if ok && is(name, "connection") && !is(value, "keep-alive") && !is(value, "close") {
+	for value := range connectionFields(block) {
+		if !is(value, "keep-alive") && !is(value, "close") {
 			return true
 		}
 	}
@@ -81,13 +79,27 @@ func namesOthers(block []byte) bool {
 
 // isNamed tells whether a Connection field names another one.
 func isNamed(block, other []byte) bool {
-	for len(block) > 0 {
-		var line []byte
-		line, block = cutLine(block)
-		name, value, ok := splitField(line)
-		if ok && is(name, "connection") && has(value, other) {
+	for value := range connectionFields(block) {
+		if has(value, other) {
 			return true
 		}
 	}
 	return false
+}
+
+// connectionFields yields the values of the Connection fields.
+func connectionFields(block []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(block) > 0 {
+			var line []byte
+			line, block = cutLine(block)
+			if len(line) == 0 || line[0]|0x20 != 'c' {
+				continue // as most
+			}
+			name, value, ok := splitField(line)
+			if ok && is(name, "connection") && !yield(value) {
+				return
+			}
+		}
+	}
 }
