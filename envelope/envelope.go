@@ -76,19 +76,27 @@ type Options struct {
 // maxDepth is how deep the body may nest, its own object counted.
 const maxDepth = 512
 
-// Parse opens a body. It takes the body over: the payload is a part of it, and
-// is moved together in place. Errors: ErrInvalidJSON, wrapped with what and
-// where but never with content; *TicketError.
+// Parse opens a body, as Open does.
 func Parse(body []byte, opt Options) (Envelope, error) {
+	var env Envelope
+	err := env.Open(body, opt)
+	return env, err
+}
+
+// Open makes e the envelope of a body; with an error it is the zero value. It
+// takes the body over: the payload is a part of it, and is moved together in
+// place. Errors: ErrInvalidJSON, wrapped with what and where but never with
+// content; *TicketError.
+func (e *Envelope) Open(body []byte, opt Options) error {
+	*e = Envelope{}
 	s := scanners.Get().(*scanner)
 	defer s.release()
 	if err := s.scan(body); err != nil {
-		return Envelope{}, err
+		return err
 	}
-	env := Envelope{Form: Flat, limits: s.top}
 	members, faults := &s.flat, []string(nil)
 	if s.authData.present() {
-		env.Form, members, env.limits = Nested, &s.auth, s.nested
+		members = &s.auth
 		if s.authData.kind != '{' {
 			faults = append(faults, "auth_data is not an object")
 		}
@@ -100,17 +108,18 @@ func Parse(body []byte, opt Options) (Envelope, error) {
 		}
 	}
 	d := decoder{body: body, opt: opt, faults: faults}
-	env.Ticket = d.ticket(members)
+	ticket := d.ticket(members)
 	if d.err != nil {
-		return Envelope{}, d.err
+		return d.err
 	}
 	if len(d.faults) > 0 {
-		return Envelope{}, &TicketError{d.faults}
+		return &TicketError{d.faults}
 	}
-	if env.Form == Nested {
-		env.Payload = body[s.payload.from:s.payload.to]
+	e.Ticket = ticket
+	if s.authData.present() {
+		e.Form, e.limits, e.Payload = Nested, s.nested, body[s.payload.from:s.payload.to]
 	} else {
-		env.Payload = s.cut(body)
+		e.limits, e.Payload = s.top, s.cut(body)
 	}
-	return env, nil
+	return nil
 }
