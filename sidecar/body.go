@@ -122,12 +122,8 @@ func nextSize(size, length, limit int) int {
 	return min(next, limit+1)
 }
 
-// bodyFault says what reading a body failed with. What the connection failed
-// with is the better source: fasthttp hides it in errors about chunks.
-func (c *conn) bodyFault(err error) error {
-	if c.failed != nil {
-		err = c.failed
-	}
+// bodyFault says what reading a body failed with.
+func bodyFault(err error) error {
 	switch {
 	case errors.Is(err, errBodyTooLarge), errors.Is(err, errBodyRoom):
 		return err
@@ -137,4 +133,75 @@ func (c *conn) bodyFault(err error) error {
 		return errClientGone
 	}
 	return errBodyFraming
+}
+
+// A clientBody is a connection while the body of a request is read from it.
+type clientBody conn
+
+// body is that of the request whose head was read last.
+func (c *conn) body() io.Reader { return (*clientBody)(c) }
+
+// Read reads what comes, its framing taken off. io.EOF is the true end alone, and
+// comes with the last bytes where it is known then. errMalformedWire tells of
+// chunks that are none.
+func (b *clientBody) Read(p []byte) (int, error) {
+	c := (*conn)(b)
+	for {
+		skip, data, err := c.guard.next(c.ahead())
+		c.drop(skip)
+		if err != nil {
+			return 0, err
+		}
+		if data > 0 {
+			return b.data(p[:min(int64(len(p)), data)])
+		}
+		if err := c.await(); err != nil {
+			return 0, cutShort(err)
+		}
+	}
+}
+
+// data reads what is here of data. Where nothing is ahead it goes around the
+// buffer: large bodies are not copied twice.
+func (b *clientBody) data(p []byte) (n int, err error) {
+	c := (*conn)(b)
+	if c.buf != nil {
+		n = copy(p, c.ahead())
+		c.drop(n)
+	} else {
+		n, err = c.Conn.Read(p)
+	}
+	c.guard.took(n)
+	if err == nil && !c.guard.inBody() {
+		return n, io.EOF
+	}
+	return n, cutShort(err)
+}
+
+// cutShort keeps the end of the connection from looking like that of the body.
+func cutShort(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// maxSkipped is how much of a body that nobody wanted is read to get to the next
+// request; it is not worth more than a new connection.
+const maxSkipped = 256 << 10
+
+// skipBody reads over what the handler left of a body. io.EOF is also what is
+// too large.
+func (c *conn) skipBody() error {
+	if !c.guard.inBody() {
+		return nil
+	}
+	_, err := io.CopyN(io.Discard, c.body(), maxSkipped)
+	switch {
+	case err == nil && c.guard.inBody():
+		return io.EOF
+	case err == io.EOF:
+		return nil
+	}
+	return err
 }

@@ -2,6 +2,8 @@ package sidecar
 
 import (
 	"bytes"
+	"cmp"
+	"io"
 	"net"
 	"sync"
 
@@ -29,17 +31,23 @@ type conn struct {
 	swallow bool    // the next write was answered already
 	first   *[]byte // what the first read of a head brought, for recall alone; nil: nothing, or no need any more
 	midLine bool    // the first line of a request has begun, but not ended
-	fresh   bool    // nothing was read since the last write
+	fresh   bool    // nothing of a head came since the last write
 	spoke   bool    // something was read once
 
+	buf      *[]byte // nil while nothing is read ahead: a silent connection holds no buffer
+	from, to int     // what is read ahead is (*buf)[from:to]
+	passed   int     // bytes of it that are fasthttp's: of a head, and let pass by the guard
+
 	guard  wireGuard
-	failed error // what reading failed with; errMalformedWire: the guard has stopped it
+	failed error // what reading a head failed with; errMalformedWire: the guard has stopped it
 }
 
-// firsts hold what conn.first points to. It must be a copy: fasthttp lets go of
-// the memory it reads into before it says that a request was none, and by then
-// another connection may be reading into it.
-var firsts = sync.Pool{New: func() any { b := make([]byte, 0, readBufferSize); return &b }}
+// Buffers of connections. What conn.first points to must be a copy: by the time
+// fasthttp says that a request was none, its bytes are not ahead any more.
+var (
+	aheads = sync.Pool{New: func() any { b := make([]byte, readBufferSize); return &b }}
+	firsts = sync.Pool{New: func() any { b := make([]byte, 0, readBufferSize); return &b }}
+)
 
 // client is the client's address as the log names it.
 func (c *conn) client(ctx *fasthttp.RequestCtx) string {
@@ -49,28 +57,79 @@ func (c *conn) client(ctx *fasthttp.RequestCtx) string {
 	return c.address
 }
 
-// Read notes where in a head fasthttp is: of one that is too large it does not
-// say whether it was the target (414) or the fields (431). It ends before what
-// the guard does not let pass.
+// Read gives fasthttp the heads of requests and nothing else. Bodies are for the
+// handler (clientBody): so fasthttp has no use for its own buffer, which must be
+// as large as the largest head, while a handler runs.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.failed == errMalformedWire {
-		return 0, errMalformedWire
+	if c.passed == 0 && c.failed == nil {
+		c.failed = c.nextHead()
 	}
-	n, err := c.Conn.Read(p)
-	if ok := c.guard.pass(p[:n]); ok < n {
-		n, err = ok, errMalformedWire
+	if c.passed == 0 {
+		return 0, c.failed
 	}
-	c.failed = err
+	n := copy(p, c.ahead()[:c.passed])
+	c.passed -= n
+	c.drop(n)
+	return n, nil
+}
+
+// nextHead finds out how much of a head is here, and waits while nothing is. It
+// notes where in a head fasthttp is: of one that is too large it does not say
+// whether it was the target (414) or the fields (431).
+func (c *conn) nextHead() error {
+	if err := c.skipBody(); err != nil {
+		return err
+	}
+	if err := c.await(); err != nil {
+		return err
+	}
+	n, ok := c.guard.pass(c.ahead())
+	c.passed = n
+	piece := c.ahead()[:n]
 	if n > 0 && c.fresh {
 		if c.first == nil {
 			c.first = firsts.Get().(*[]byte)
 		}
-		*c.first = append((*c.first)[:0], p[:min(n, readBufferSize)]...)
+		*c.first = append((*c.first)[:0], piece...)
 	}
 	if n > 0 && (c.fresh || c.midLine) {
-		c.spoke, c.fresh, c.midLine = true, false, bytes.IndexByte(p[:n], '\n') < 0
+		c.spoke, c.fresh, c.midLine = true, false, bytes.IndexByte(piece, '\n') < 0
 	}
-	return n, err
+	if !ok {
+		return errMalformedWire
+	}
+	return nil
+}
+
+// ahead is what was read and not taken yet.
+func (c *conn) ahead() []byte {
+	if c.buf == nil {
+		return nil
+	}
+	return (*c.buf)[c.from:c.to]
+}
+
+// drop takes n bytes of what is ahead away.
+func (c *conn) drop(n int) {
+	if c.from += n; c.from >= c.to && c.buf != nil {
+		aheads.Put(c.buf)
+		c.buf = nil
+	}
+}
+
+// await waits until something is ahead.
+func (c *conn) await() error {
+	if c.buf != nil {
+		return nil
+	}
+	buf := aheads.Get().(*[]byte)
+	n, err := c.Conn.Read(*buf)
+	if n == 0 {
+		aheads.Put(buf)
+		return cmp.Or(err, io.ErrNoProgress)
+	}
+	c.buf, c.from, c.to = buf, 0, n
+	return nil
 }
 
 // forget ends what recall is for: a head has come whole, or was answered.
@@ -83,8 +142,7 @@ func (c *conn) forget() {
 
 // recall puts the target, the origin and the id of a request that fasthttp gave
 // up reading into h, so that its answer has the shape of its route. It leaves h as
-// it is where they are not known: of a request that came in pieces, or right
-// behind another.
+// it is where they are not known: of a request that came in pieces.
 func (c *conn) recall(h *fasthttp.RequestHeader) {
 	if c.fresh || c.first == nil {
 		return

@@ -72,8 +72,8 @@ func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 		return err
 	}
 	// 5: the size, while the body comes in.
-	if err := x.body.read(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), s.cfg.MaxBodyBytes, s.room); err != nil {
-		return x.conn.bodyFault(err)
+	if err := x.body.read(x.conn.body(), x.conn.guard.declared(), s.cfg.MaxBodyBytes, s.room); err != nil {
+		return bodyFault(err)
 	}
 	x.bytesIn = int64(len(x.body.bytes()))
 	// 6, 7: open the envelope. In place: with copies of it in this frame, which lies

@@ -16,10 +16,10 @@ const (
 	verdictFraming  = "framing"
 )
 
-// headReceived is called by fasthttp between the head and the body. A request
-// that its head alone condemns must be answered at once, but fasthttp waits for
-// the first bytes of a body before it calls the handler, and sends
-// "100 Continue" before that. So such a request is made one without a body; the
+// headReceived is called by fasthttp between the head and the body. It makes
+// every request one without a body for fasthttp, since the handler reads that
+// from the connection. A request that its head alone condemns must be answered
+// before "100 Continue" is sent: it becomes one that does not expect that; the
 // handler answers it and closes the connection.
 func (s *Sidecar) headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	switch {
@@ -33,6 +33,7 @@ func (s *Sidecar) headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig
 		if !endsKnown(h) {
 			h.SetConnectionClose()
 		}
+		h.SetContentLength(0)
 		return fasthttp.RequestConfig{}
 	}
 	if !endsKnown(h) || h.ContentLength() > 0 || h.ContentLength() == -1 || len(h.Peek(fasthttp.HeaderExpect)) > 0 {

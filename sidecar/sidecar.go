@@ -222,22 +222,20 @@ func (s *Sidecar) openServer() (err error) {
 		}
 	}
 	s.publicServer = &fasthttp.Server{
-		Handler:                      s.serve,
-		ErrorHandler:                 s.serveFault,
-		HeaderReceived:               s.headReceived,
-		StreamRequestBody:            true,
-		DisablePreParseMultipartForm: true,
-		MaxRequestBodySize:           s.cfg.MaxBodyBytes,
-		ReadBufferSize:               readBufferSize,
-		WriteBufferSize:              4 << 10,
-		ReadTimeout:                  s.cfg.ReadTimeout,
-		IdleTimeout:                  s.cfg.IdleTimeout,
-		Concurrency:                  s.cfg.MaxConnections + 1, // the listener limits them, one place
-		NoDefaultServerHeader:        true,
-		NoDefaultDate:                true,
-		NoDefaultContentType:         true,
-		SecureErrorLogMessage:        true,
-		Logger:                       quietLogger{s.log},
+		Handler:               s.serve,
+		ErrorHandler:          s.serveFault,
+		HeaderReceived:        s.headReceived,
+		ReduceMemoryUsage:     true, // no buffer is kept while a handler runs, nor between two requests
+		ReadBufferSize:        readBufferSize,
+		WriteBufferSize:       4 << 10,
+		ReadTimeout:           s.cfg.ReadTimeout,
+		IdleTimeout:           s.cfg.IdleTimeout,
+		Concurrency:           s.cfg.MaxConnections + 1, // the listener limits them, one place
+		NoDefaultServerHeader: true,
+		NoDefaultDate:         true,
+		NoDefaultContentType:  true,
+		SecureErrorLogMessage: true,
+		Logger:                quietLogger{s.log},
 	}
 	return nil
 }

@@ -3,28 +3,21 @@ package sidecar
 import (
 	"bytes"
 	"errors"
+	"io"
 )
 
 // errMalformedWire is what fasthttp gets instead of bytes that are no HTTP/1.1.
 var errMalformedWire = errors.New("request is malformed on the wire")
 
-// Limits of what may surround the data of a chunked request body.
-const (
-	maxChunkDigits   = 15
-	maxChunkLine     = 4 << 10  // of a size with its extensions
-	maxChunkOverhead = 16 << 10 // of lines in all, beyond 16 bytes and twice the data for each chunk
-	maxTrailer       = 8 << 10
-)
-
 // A wireGuard follows the requests of one connection as they come off the wire,
-// ahead of fasthttp, and stops what is malformed there before fasthttp sees it.
-// It looks at what fasthttp does not keep: the ends of the lines of a head, the
-// request line's too, and the framing of a chunked body.
+// and stops what is malformed there before fasthttp sees it. It looks at what
+// fasthttp does not keep of a head, the ends of its lines, the request line's
+// too, and takes the framing off a body.
 //
 // Let through by fasthttp and stopped here: lines that end in a bare LF, blanks
 // after a chunk's size, chunk extensions of any length and with any byte,
 // hardly any data in very much framing, and in trailer sections bare LF, folded
-// lines and names that are no tokens.
+// lines and names that are no tokens or frame a body. Trailers are dropped.
 //
 // Where a head frames its body in two ways the guard is lost, and passes
 // everything: checkFraming refuses such a head, and nothing behind it is read.
@@ -45,38 +38,56 @@ const (
 	isLost
 )
 
-// pass returns how many bytes of p are acceptable; fewer than all of them when
-// what follows is not.
-func (g *wireGuard) pass(p []byte) (n int) {
-	for n < len(p) {
-		rest := p[n:]
-		switch g.state {
-		case inHead:
-			m, ok := g.passHead(rest)
-			n += m
-			if !ok {
-				return n
-			}
-		case inLength:
-			m := min(g.left, int64(len(rest)))
-			n += int(m)
-			if g.left -= m; g.left == 0 {
-				g.state = inHead
-			}
-		case inChunks:
-			m, end, ok := g.chunks.pass(rest)
-			n += m
-			if !ok {
-				return n
-			}
-			if end {
-				g.state = inHead
-			}
-		case isLost:
-			return len(p)
-		}
+// inBody tells whether what comes next is a body's.
+func (g *wireGuard) inBody() bool { return g.state == inLength || g.state == inChunks }
+
+// declared is the length of the body that comes next, -1 where its chunks tell.
+func (g *wireGuard) declared() int {
+	if g.state == inChunks {
+		return -1
 	}
-	return n
+	return int(g.left)
+}
+
+// pass returns how many bytes of p are a head's, up to its end, and whether what
+// follows them is acceptable. It is not for a body.
+func (g *wireGuard) pass(p []byte) (n int, ok bool) {
+	if g.state == isLost {
+		return len(p), true
+	}
+	return g.passHead(p)
+}
+
+// next passes over the framing of a body at the beginning of p: skip bytes. data
+// is how many bytes of the body come then, here or not; 0 where more framing has
+// to tell. Errors: io.EOF at the body's end, errMalformedWire.
+func (g *wireGuard) next(p []byte) (skip int, data int64, err error) {
+	if g.state != inChunks {
+		if g.left == 0 {
+			err = io.EOF
+		}
+		return 0, g.left, err
+	}
+	skip, end, ok := g.chunks.skip(p)
+	switch {
+	case !ok:
+		return skip, 0, errMalformedWire
+	case end:
+		g.state = inHead
+		return skip, 0, io.EOF
+	case g.chunks.state != inData:
+		return skip, 0, nil
+	}
+	return skip, g.chunks.left, nil
+}
+
+// took tells that n bytes of a body's data were taken.
+func (g *wireGuard) took(n int) {
+	if g.state == inChunks {
+		g.chunks.took(n)
+	} else if g.left -= int64(n); g.left == 0 {
+		g.state = inHead
+	}
 }
 
 // passHead takes bytes up to the end of a head.
@@ -135,148 +146,4 @@ func (g *wireGuard) begin(f *fields) {
 			g.state = inLength
 		}
 	}
-}
-
-// A chunkGuard follows one chunked body (RFC 9112 section 7.1), a byte at a
-// time but for the data.
-type chunkGuard struct {
-	state    chunkState
-	left     int64 // of the chunk's data
-	digits   int
-	line     int // bytes of this line
-	overhead int
-	trailer  int
-	named    bool // the name of the trailer field has ended
-}
-
-type chunkState uint8
-
-const (
-	inSize chunkState = iota
-	inExtension
-	afterSize // and its CR; so on below
-	inData
-	afterData
-	afterDataCR
-	atTrailer
-	inTrailer
-	afterTrailerCR
-	afterLastCR
-)
-
-// pass returns how many bytes of p are acceptable, whether the body has ended
-// with them, and whether what follows is acceptable too.
-func (g *chunkGuard) pass(p []byte) (n int, end, ok bool) {
-	for n < len(p) {
-		if g.state == inData {
-			m := min(g.left, int64(len(p)-n))
-			n += int(m)
-			if g.left -= m; g.left == 0 {
-				g.state = afterData
-			}
-			continue
-		}
-		if !g.step(p[n]) {
-			return n, false, false
-		}
-		n++
-		if g.state == afterLastCR && p[n-1] == '\n' {
-			return n, true, true
-		}
-	}
-	return n, false, true
-}
-
-// step takes one byte that is not data.
-func (g *chunkGuard) step(c byte) bool {
-	switch g.state {
-	case inSize, inExtension:
-		return g.size(c)
-	case afterSize:
-		return c == '\n' && g.data()
-	case afterData:
-		g.state = afterDataCR
-		return c == '\r'
-	case afterDataCR:
-		*g = chunkGuard{overhead: g.overhead}
-		return c == '\n'
-	case atTrailer, inTrailer:
-		return g.field(c)
-	case afterTrailerCR:
-		g.state = atTrailer
-		return c == '\n'
-	case afterLastCR:
-		return c == '\n'
-	}
-	return false
-}
-
-// size takes one byte of the line with a chunk's size.
-func (g *chunkGuard) size(c byte) bool {
-	if g.line++; g.line > maxChunkLine {
-		return false
-	}
-	digit := bytes.IndexByte([]byte("0123456789abcdef"), lower(c))
-	switch {
-	case g.state == inSize && digit >= 0:
-		// Zeros before a number are part of the grammar.
-		if g.left > 0 {
-			g.digits++
-		}
-		g.left = g.left<<4 | int64(digit)
-		return g.digits < maxChunkDigits
-	case g.line == 1:
-		return false
-	case c == '\r':
-		g.state = afterSize
-		return true
-	case g.state == inSize:
-		g.state = inExtension
-		return c == ';'
-	}
-	return c >= ' ' && c != 0x7f || c == '\t'
-}
-
-// data begins the data of a chunk, or the trailer section after the last one.
-func (g *chunkGuard) data() bool {
-	if g.left == 0 {
-		g.state = atTrailer
-		return true
-	}
-	g.overhead += g.line + 4 - 16
-	g.overhead = max(g.overhead-int(2*min(g.left, maxChunkOverhead)), 0)
-	g.state = inData
-	return g.overhead <= maxChunkOverhead
-}
-
-// field takes one byte of a line of the trailer section.
-func (g *chunkGuard) field(c byte) bool {
-	if g.trailer++; g.trailer > maxTrailer {
-		return false
-	}
-	begins := g.state == atTrailer
-	switch {
-	case c == '\r' && begins:
-		g.state = afterLastCR
-		return true
-	case c == '\r':
-		g.state = afterTrailerCR
-		return g.named
-	case begins:
-		g.state, g.named = inTrailer, false
-		return isToken([]byte{c})
-	case g.named:
-		return c >= ' ' && c != 0x7f || c == '\t'
-	case c == ':':
-		g.named = true
-		return true
-	}
-	return isToken([]byte{c})
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		c += 'a' - 'A'
-	}
-	return c
 }
