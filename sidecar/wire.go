@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// errMalformedWire is what fasthttp gets instead of bytes that are no HTTP/1.1.
+// errMalformedWire is what reading gives instead of bytes that are no HTTP/1.1.
 var errMalformedWire = errors.New("request is malformed on the wire")
 
 // A wireGuard follows the requests of one connection as they come off the wire,

@@ -1,0 +1,61 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A silent stream holds no buffers, and what it went through has not made its
+// goroutine's stack grow beyond 8 KiB: else it would take twice as much memory.
+// The collector, which makes stacks smaller again, runs only when told to.
+func TestMemoryOfASilentStream(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes frames larger")
+	}
+	const streams = 300
+	st, s := newStage(t, false), newSigner(t)
+	u := start(t, env{
+		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": testURL, "USHER_PUBLIC_KEY": s.public(),
+		"USHER_UPSTREAM_URL": "http://" + st.address, "USHER_MAX_CONCURRENCY": "0",
+		"USHER_PPROF_ADDR": "127.0.0.1:0", "GOGC": "off", "GODEBUG": "memprofilerate=1",
+	})
+	var said struct{ Addr string }
+	require.NoError(t, json.Unmarshal([]byte(u.waitLine(`"msg":"profiles are served"`)), &said))
+	alive := func() (bytes float64) { // by the profile, of each allocation
+		for range 2 { // what is pooled survives one collection
+			resp, err := http.Get("http://" + said.Addr + "/debug/pprof/heap?gc=1&debug=1")
+			require.NoError(t, err)
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			_, err = fmt.Sscanf(string(text), "heap profile: %d: %f [", new(int), &bytes)
+			require.NoError(t, err)
+		}
+		return bytes
+	}
+	heap, stack := alive(), u.metric("go_memstats_stack_inuse_bytes")
+	for range streams {
+		c, err := net.Dial("tcp", u.public)
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		body := s.ticket().flat(`"inputs":"hi"`)
+		_, err = fmt.Fprintf(c, "POST /generate_stream HTTP/1.1\r\nHost: usher\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		require.NoError(t, err)
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+		head := make([]byte, len("HTTP/1.1 200"))
+		_, err = c.Read(head)
+		require.NoError(t, err)
+		require.Equal(t, "HTTP/1.1 200", string(head))
+	}
+	require.EqualValues(t, streams, u.metric("usher_in_flight"))
+	require.Less(t, (u.metric("go_memstats_stack_inuse_bytes")-stack)/streams, 10.0*1024)
+	require.Less(t, (alive()-heap)/streams, 8.0*1024)
+	u.kill() // ends what the model server keeps open
+}
