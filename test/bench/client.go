@@ -85,11 +85,24 @@ func (c *client) send(line string) error {
 	return err
 }
 
+// greet has the target take the connection, and answer on it.
+func (c *client) greet() error {
+	if _, err := c.Write([]byte("GET /ping HTTP/1.1\r\nHost: 203.0.113.7:41234\r\n\r\n")); err != nil {
+		return err
+	}
+	return c.answer()
+}
+
 // exchange sends a request and reads the whole answer.
 func (c *client) exchange(line string) error {
 	if err := c.send(line); err != nil {
 		return err
 	}
+	return c.answer()
+}
+
+// answer reads a whole answer.
+func (c *client) answer() error {
 	have := 0
 	for {
 		if have == len(c.in) {

@@ -43,12 +43,12 @@ func (b *bench) sizes(largest int) (list []int) {
 	return append(list, largest)
 }
 
-// byWaiting: 16 requests at the model server at once, and so many waiting, all
-// the time. The latency is the queue's, the CPU should be flat.
+// byWaiting: 16 requests at the model server at once, and so many waiting, until
+// the last are sent. The latency is the queue's, the CPU should be flat.
 func (b *bench) byWaiting(t target) error {
-	for _, n := range b.sizes(9000) {
+	for _, n := range b.sizes(10_000) {
 		o := options{env: []string{"USHER_MAX_CONCURRENCY=16", "USHER_QUEUE_CAPACITY=20000", "USHER_REPLAY_WINDOW=65536"}}
-		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: 16 + n, Warm: b.scaled(500), Count: b.scaled(9500), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: 16 + n, Greet: true, Warm: b.scaled(500), Count: b.scaled(25_000), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("%d waiting: %w", n, err)
 		}
@@ -57,7 +57,8 @@ func (b *bench) byWaiting(t target) error {
 	return nil
 }
 
-// byStreams: 16 connections, while so many streams are open and silent.
+// byStreams: 16 connections, while so many streams are open and silent: of two
+// descriptors each, 9,000 are what a limit of 20,000 allows.
 func (b *bench) byStreams(t target) error {
 	for _, n := range b.sizes(9000) {
 		if err := b.besideStreams(t, n); err != nil {
@@ -81,7 +82,7 @@ func (b *bench) besideStreams(t target, n int) error {
 	if _, err := streams.run(); err != nil {
 		return err
 	}
-	l, err := b.newLoad(spec{Addr: addr, Path: "/generate", Conns: 16, First: n, Warm: 200, Count: b.scaled(ticketCount - n - 200), Prompt: 1 << 10})
+	l, err := b.newLoad(spec{Addr: addr, Path: "/generate", Conns: 16, First: n, Warm: 200, Count: b.scaled(15_000), Prompt: 1 << 10})
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (b *bench) byBody(t target) error {
 func (b *bench) byWindow(t target) error {
 	for _, n := range []int{64, 1024, 8192, 131072, 16777216} {
 		o := options{env: []string{fmt.Sprintf("USHER_REPLAY_WINDOW=%d", n)}}
-		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(6000), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(15_000), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("a window of %d: %w", n, err)
 		}
@@ -123,9 +124,9 @@ func (b *bench) byWindow(t target) error {
 // byClients: 16 requests under way, from so many addresses by turns, counted
 // for the limit of each.
 func (b *bench) byClients(t target) error {
-	for _, n := range b.sizes(9000) {
+	for _, n := range b.sizes(10_000) {
 		o := options{env: []string{"USHER_MAX_CONNECTIONS_PER_IP=1000"}}
-		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: max(n, 16), Sources: n, Warm: b.scaled(500), Count: b.scaled(9000), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, o, spec{Path: "/generate", Conns: max(n, 16), Greet: true, Sources: n, Warm: b.scaled(500), Count: b.scaled(20_000), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("%d clients: %w", n, err)
 		}
@@ -137,7 +138,7 @@ func (b *bench) byClients(t target) error {
 // byCores: Usher on one core, and on two.
 func (b *bench) byCores(t target) error {
 	for n, cores := range []string{"0", "0,1"} {
-		r, cpu, err := b.measured("growth", t, options{cores: cores}, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(8000), Prompt: 1 << 10})
+		r, cpu, err := b.measured("growth", t, options{cores: cores}, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(15_000), Prompt: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("cores %s: %w", cores, err)
 		}

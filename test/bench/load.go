@@ -90,6 +90,11 @@ func (g *generator) connect() error {
 		if err != nil {
 			return err
 		}
+		if g.spec.Greet {
+			if err := c.greet(); err != nil {
+				return err
+			}
+		}
 		g.idle <- c
 	}
 	return nil

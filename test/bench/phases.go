@@ -79,13 +79,13 @@ func (b *bench) scaled(n int) int {
 // few keeps the slow Python from taking most of the time.
 func few(t target, n int) int {
 	if t.kind == python {
-		return n / 5
+		return n / 10
 	}
 	return n
 }
 
 // small: prompts of 1 KB over 16 kept connections, closed loop.
-func (b *bench) small() error { return b.closedLoop("small", 1<<10, b.scaled(9000)) }
+func (b *bench) small() error { return b.closedLoop("small", 1<<10, b.scaled(25_000)) }
 
 // large: prompts of 256 KB.
 func (b *bench) large() error { return b.closedLoop("large", 256<<10, b.scaled(2000)) }

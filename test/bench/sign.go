@@ -37,20 +37,21 @@ func (b *bench) readyTickets() error {
 	}
 	kept := filepath.Join(cache, "usher-bench")
 	b.tickets, b.key = filepath.Join(kept, "tickets"), filepath.Join(kept, "public.pem")
-	if text, err := os.ReadFile(b.tickets); err == nil && bytes.Count(text, []byte("\n")) >= ticketCount-1 {
+	count := b.scaled(ticketCount)
+	if text, err := os.ReadFile(b.tickets); err == nil && bytes.Count(text, []byte("\n")) >= count-1 {
 		return nil
 	}
-	b.progress("signing %d requests", ticketCount)
+	b.progress("signing %d requests", count)
 	if err := os.MkdirAll(kept, 0o755); err != nil {
 		return err
 	}
-	return b.sign()
+	return b.sign(count)
 }
 
-// sign writes ticketCount signed requests to a file, a line each: the ticket's
+// sign writes count signed requests to a file, a line each: the ticket's
 // JSON and, for HAProxy, a token that says the same (RFC 7519), both with RSA
 // of 2048 bits and SHA-256. The public key is written beside it.
-func (b *bench) sign() error {
+func (b *bench) sign(count int) error {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return err
@@ -68,7 +69,7 @@ func (b *bench) sign() error {
 			return err
 		}
 	}
-	lines := make([]string, ticketCount)
+	lines := make([]string, count)
 	var workers sync.WaitGroup
 	for w := range runtime.NumCPU() {
 		workers.Go(func() {

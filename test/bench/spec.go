@@ -24,7 +24,8 @@ type spec struct {
 	Prompt  int    // bytes of the prompt
 	Token   bool   // send the token in the head as well
 	Conns   int
-	Sources int // client addresses, 127.0.0.1 and up; 0: one
+	Greet   bool // ask for /ping on each connection, before the warming up
+	Sources int  // client addresses, 127.0.0.1 and up; 0: one
 
 	Rate   float64       // requests a second at fixed times; 0: each as soon as the one before is answered
 	Apart  time.Duration // streams: between two starts
