@@ -212,7 +212,7 @@ func (r *relay) passed(p []byte) {
 	r.last = now
 	x.pieces++
 	x.bytesOut += int64(len(p))
-	x.sidecar.flowing.Store(now.UnixNano())
+	x.sidecar.flow(now)
 	if r.events {
 		r.tail.write(p)
 	}

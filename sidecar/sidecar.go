@@ -209,6 +209,14 @@ func (s *Sidecar) reportHealth(healthy bool, err error) {
 	s.log.Warn("model server is not healthy", zap.Error(err))
 }
 
+// flow notes that response bytes came. Only every millisecond: a store for each
+// would take the word away from the other processors.
+func (s *Sidecar) flow(now time.Time) {
+	if at := now.UnixNano(); at-s.flowing.Load() > int64(time.Millisecond) {
+		s.flowing.Store(at)
+	}
+}
+
 // isFlowing tells whether response bytes came within the last probe interval.
 func (s *Sidecar) isFlowing() bool {
 	return time.Since(time.Unix(0, s.flowing.Load())) < s.cfg.HealthInterval
