@@ -66,6 +66,11 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.Background())
 	var workers sync.WaitGroup
 	failed := make(chan error, 3)
+	workers.Go(func() {
+		if err := reserveDescriptors(s.cfg.MaxConnections); err != nil {
+			s.log.Debug("no room was made for descriptors", zap.Error(err))
+		}
+	})
 	workers.Go(func() { _ = s.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
 	workers.Go(func() { s.sampler.run(work) })

@@ -1,0 +1,32 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The kernel's table of descriptors has room for all connections from the start:
+// while it grows, those who open one wait for 10 to 20 ms.
+func TestDescriptorsHaveRoom(t *testing.T) {
+	s := newSigner(t)
+	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{}`) })
+	u := start(t, settings(m, s).with(env{"USHER_MAX_CONNECTIONS": "1000"})).ready()
+	room := func() int {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.cmd.Process.Pid))
+		require.NoError(t, err)
+		size := regexp.MustCompile(`FDSize:\s+(\d+)`).FindSubmatch(status)
+		require.NotNil(t, size)
+		n, err := strconv.Atoi(string(size[1]))
+		require.NoError(t, err)
+		return n
+	}
+	require.Eventually(t, func() bool { return room() >= 2000 }, patience, 5*time.Millisecond, "a client and a line for each of 1,000")
+}
