@@ -93,16 +93,18 @@ func run() (err error) {
 		if *only != "" && !slices.Contains(split(*only), phase.name) {
 			continue
 		}
-		if err := phase.run(b); err != nil {
-			return fmt.Errorf("%s: %w", phase.name, err)
+		if ferr := phase.run(b); ferr != nil {
+			// What the others measure, minutes of it, is not to be lost with it.
+			err = errors.Join(err, fmt.Errorf("%s: %w", phase.name, ferr))
+			continue
 		}
 		b.progress("%s: done", phase.name)
 	}
 	fmt.Println(b.results.markdown())
-	if *write {
+	if *write && err == nil {
 		return b.results.writeDocs()
 	}
-	return nil
+	return err
 }
 
 // closeOnSignal ends the processes under measurement when bench is interrupted.
