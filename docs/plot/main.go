@@ -129,7 +129,18 @@ func number(cell string) (float64, error) {
 // decades are the powers of ten.
 var decades = plot.TickerFunc(func(low, high float64) (ticks []plot.Tick) {
 	for v := math.Pow(10, math.Ceil(math.Log10(low))); v <= high*1.001; v *= 10 {
-		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+		ticks = append(ticks, plot.Tick{Value: v, Label: short(v)})
 	}
 	return ticks
 })
+
+// short writes thousands and millions as k and M.
+func short(v float64) string {
+	switch {
+	case v >= 1e6:
+		return strconv.FormatFloat(v/1e6, 'f', -1, 64) + "M"
+	case v >= 1e3:
+		return strconv.FormatFloat(v/1e3, 'f', -1, 64) + "k"
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}

@@ -53,7 +53,7 @@ func addPeers(p *plot.Plot, points plotter.XYs, names []string) error {
 	var text []string
 	least, most := math.Inf(1), 0.0
 	for _, at := range points {
-		text = append(text, strconv.FormatFloat(at.Y, 'g', 3, 64))
+		text = append(text, rounded(at.Y))
 		least, most = math.Min(least, at.Y), math.Max(most, at.Y)
 	}
 	scatter, err := plotter.NewScatter(points)
@@ -76,4 +76,12 @@ func addPeers(p *plot.Plot, points plotter.XYs, names []string) error {
 	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.3
 	p.Y.Min, p.Y.Max = least/2, most*2
 	return nil
+}
+
+// rounded writes three digits, or all before the point.
+func rounded(v float64) string {
+	if v >= 1000 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
 }
