@@ -212,7 +212,8 @@ func (s *Sidecar) reportHealth(healthy bool, err error) {
 // flow notes that response bytes came. Only every millisecond: a store for each
 // would take the word away from the other processors.
 func (s *Sidecar) flow(now time.Time) {
-	if at := now.UnixNano(); at-s.flowing.Load() > int64(time.Millisecond) {
+	at := now.UnixNano()
+	if since := time.Duration(at - s.flowing.Load()); since > time.Millisecond || since < -time.Millisecond { // less: the clock was set back
 		s.flowing.Store(at)
 	}
 }
