@@ -59,9 +59,7 @@ func BenchmarkAgainstOpenSSL(b *testing.B) {
 	if err != nil {
 		b.Skip("openssl is missing: apt-get install openssl")
 	}
-	_, key := testKey(b)
 	private, own := testKey(b)
-	_ = key
 	digest := sha256.Sum256([]byte("message"))
 	signature, err := rsa.SignPKCS1v15(nil, private, gocrypto.SHA256, digest[:])
 	require.NoError(b, err)

@@ -9,9 +9,9 @@ import (
 
 // A reader goes over JSON (RFC 8259) strictly, and takes nothing apart that
 // nobody asks for. It is in the place of jsontext's decoder because most of a
-// body is one long string, the prompt, which it passes over eight bytes at a
-// time; fuzzing holds it to accept exactly what that one does, but for nesting
-// below maxDepth, and UTF-8, which is for the caller to check, before.
+// body is one long string, the prompt, which it passes over in blocks; fuzzing
+// holds it to accept exactly what that one does, but for what nests deeper than
+// maxDepth, and for UTF-8, which the caller has to check before.
 //
 // Its methods return false at the first byte that cannot stand where it does;
 // at is that byte's offset, or the end's.

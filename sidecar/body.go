@@ -71,9 +71,6 @@ func (b *body) release() {
 func (b *body) read(r io.Reader, length, limit int, room *room) error {
 	b.room = room
 	b.buf = getBuffer(firstBody)
-	if r == nil {
-		return nil
-	}
 	for {
 		if size := cap(*b.buf); len(*b.buf) == size && !b.grow(nextSize(size, length, limit)) {
 			return errBodyRoom

@@ -63,7 +63,7 @@ func prepared(t require.TestingT, n *big.Int) *Modulus {
 
 func skipWithout(t testing.TB) {
 	if !available {
-		t.Skip("the processor lacks AVX-512 IFMA")
+		t.Skip("nothing of this package runs on this processor, which has no AVX-512 IFMA (Ice Lake, Zen 4 and later have); bigmod does its work, and is tested in ../")
 	}
 }
 

@@ -1,5 +1,25 @@
 #include "textflag.h"
 
+// GATHER puts in front of AX a bit for each digit of z that is above 2^52-1, and
+// in front of R9 one for each that is just that.
+#define GATHER(z) \
+	VPCMPUQ $6, Z19, z, K2 \
+	VPCMPUQ $0, Z19, z, K3 \
+	KMOVB K2, R10 \
+	KMOVB K3, R11 \
+	SHLQ $8, AX \
+	SHLQ $8, R9 \
+	ORQ R10, AX \
+	ORQ R11, R9
+
+// CARRY adds one to the digits of z that AX has a bit for, and takes the bits off
+// AX. Z16 is -1 in each digit.
+#define CARRY(z) \
+	KMOVB AX, K2 \
+	SHRQ $8, AX \
+	VPSUBQ Z16, z, K2, z \
+	VPANDQ Z19, z, z
+
 // func multiply(out, a, b, n *number, inverse uint64)
 //
 // The textbook's Montgomery multiplication, digit by digit of b, with the digits
@@ -141,65 +161,22 @@ digit:
 	// What is left are carries of one, which may run through digits that are all
 	// ones. An addition runs them, a bit for each digit: AX has the digits that
 	// carry, R9 those that pass a carry on.
-	VPCMPUQ $6, Z19, Z14, K2
-	KMOVB K2, AX
-	VPCMPUQ $0, Z19, Z14, K3
-	KMOVB K3, R9
-	VPCMPUQ $6, Z19, Z13, K2
-	KMOVB K2, R10
-	VPCMPUQ $0, Z19, Z13, K3
-	KMOVB K3, R11
-	SHLQ $8, AX
-	SHLQ $8, R9
-	ORQ R10, AX
-	ORQ R11, R9
-	VPCMPUQ $6, Z19, Z12, K2
-	KMOVB K2, R10
-	VPCMPUQ $0, Z19, Z12, K3
-	KMOVB K3, R11
-	SHLQ $8, AX
-	SHLQ $8, R9
-	ORQ R10, AX
-	ORQ R11, R9
-	VPCMPUQ $6, Z19, Z11, K2
-	KMOVB K2, R10
-	VPCMPUQ $0, Z19, Z11, K3
-	KMOVB K3, R11
-	SHLQ $8, AX
-	SHLQ $8, R9
-	ORQ R10, AX
-	ORQ R11, R9
-	VPCMPUQ $6, Z19, Z10, K2
-	KMOVB K2, R10
-	VPCMPUQ $0, Z19, Z10, K3
-	KMOVB K3, R11
-	SHLQ $8, AX
-	SHLQ $8, R9
-	ORQ R10, AX
-	ORQ R11, R9
+	XORL AX, AX
+	XORL R9, R9
+	GATHER(Z14)
+	GATHER(Z13)
+	GATHER(Z12)
+	GATHER(Z11)
+	GATHER(Z10)
 	LEAQ (R9)(AX*2), AX
 	XORQ R9, AX
 
 	VPTERNLOGQ $0xff, Z16, Z16, Z16
-	KMOVB AX, K2
-	SHRQ $8, AX
-	VPSUBQ Z16, Z10, K2, Z10
-	KMOVB AX, K2
-	SHRQ $8, AX
-	VPSUBQ Z16, Z11, K2, Z11
-	KMOVB AX, K2
-	SHRQ $8, AX
-	VPSUBQ Z16, Z12, K2, Z12
-	KMOVB AX, K2
-	SHRQ $8, AX
-	VPSUBQ Z16, Z13, K2, Z13
-	KMOVB AX, K2
-	VPSUBQ Z16, Z14, K2, Z14
-	VPANDQ Z19, Z10, Z10
-	VPANDQ Z19, Z11, Z11
-	VPANDQ Z19, Z12, Z12
-	VPANDQ Z19, Z13, Z13
-	VPANDQ Z19, Z14, Z14
+	CARRY(Z10)
+	CARRY(Z11)
+	CARRY(Z12)
+	CARRY(Z13)
+	CARRY(Z14)
 
 	VMOVDQU64 Z10, 0(DI)
 	VMOVDQU64 Z11, 64(DI)

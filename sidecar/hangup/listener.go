@@ -111,7 +111,7 @@ func (l *Listener) accept() (*Conn, error) {
 	if err := c.prepare(tcp); err != nil {
 		_ = tcp.Close()
 		l.leave()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errUnwatched, err)
 	}
 	if l.perIP != nil {
 		c.origin = originOf(tcp.RemoteAddr())
