@@ -6,7 +6,7 @@ import "errors"
 
 // A file does not exist here: without shared mappings a number could be spent
 // and forgotten.
-type file struct{}
+type file struct{ slots int }
 
 func openFile(Config, int) (*file, error) {
 	return nil, errors.New("state files are supported on Unix only")

@@ -18,8 +18,9 @@ import (
 )
 
 // The state file: a page with a header that never changes after it was made, a
-// page whose first word says which window is the current key's, and the two
-// windows, each at the begin of a page.
+// page whose first word says which window is the current key's, and the windows,
+// each at the begin of a page. The header changes once at most: when a file is
+// opened that has fewer windows than there are to be, and is made longer.
 const (
 	pageSize    = 4096
 	magic       = "usher replay window\n"
@@ -30,7 +31,8 @@ const (
 // Offsets in the header page.
 const (
 	atVersion   = 24
-	atWindow    = 32
+	atWindow    = 32 // 32 bits
+	atMore      = 36 // 32 bits: how many windows there are beyond two
 	atEndpoints = 40
 	atURLs      = 72
 	atChecksum  = 104 // SHA-256 of all that stands before it
@@ -38,8 +40,9 @@ const (
 
 // A file is a state file, locked and mapped.
 type file struct {
-	f    *os.File
-	data []byte
+	f     *os.File
+	data  []byte
+	slots int // windows, two or more
 }
 
 // openFile opens the state file, or makes it whole under another name first, so
@@ -79,14 +82,15 @@ func slotBytes(blocks int) int {
 	return (n + pageSize - 1) / pageSize * pageSize
 }
 
-func fileBytes(blocks int) int { return 2*pageSize + 2*slotBytes(blocks) }
+func fileBytes(slots, blocks int) int { return 2*pageSize + slots*slotBytes(blocks) }
 
 // header is the page that says whose file it is.
 func header(cfg Config) []byte {
 	page := make([]byte, pageSize)
 	copy(page, magic)
 	binary.LittleEndian.PutUint64(page[atVersion:], version)
-	binary.LittleEndian.PutUint64(page[atWindow:], uint64(cfg.Window))
+	binary.LittleEndian.PutUint32(page[atWindow:], uint32(cfg.Window))
+	binary.LittleEndian.PutUint32(page[atMore:], uint32(cfg.Keys-2))
 	endpoints, urls := digest(cfg.Identity.Endpoints), digest(cfg.Identity.WorkerURLs)
 	copy(page[atEndpoints:], endpoints[:])
 	copy(page[atURLs:], urls[:])
@@ -106,7 +110,7 @@ func digest(names []string) [sha256.Size]byte {
 	return sha256.Sum256(text)
 }
 
-// create makes a file with both windows blank. Every byte is written, so that
+// create makes a file with all windows blank. Every byte is written, so that
 // the disk has a place for it: a store into the mapping must never find it full.
 func create(cfg Config, blocks int) error {
 	f, err := os.CreateTemp(filepath.Dir(cfg.Path), "."+filepath.Base(cfg.Path)+".*")
@@ -115,11 +119,11 @@ func create(cfg Config, blocks int) error {
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	defer func() { _ = f.Close() }()
-	content := make([]byte, fileBytes(blocks))
+	content := make([]byte, fileBytes(cfg.Keys, blocks))
 	copy(content, header(cfg))
 	image := &file{data: content}
 	image.setCurrent(0)
-	for i := range 2 {
+	for i := range cfg.Keys {
 		blank(image.slot(i, blocks))
 	}
 	if _, err := f.Write(content); err != nil {
@@ -155,17 +159,24 @@ func mapFile(f *os.File, cfg Config, blocks int) (*file, error) {
 	if _, err := f.ReadAt(page, 0); err != nil || info.Size() < 2*pageSize {
 		return nil, fmt.Errorf("%w: it is too short", ErrDamaged)
 	}
-	if err := checkHeader(page, cfg); err != nil {
+	slots, err := checkHeader(page, cfg)
+	if err != nil {
 		return nil, err
 	}
-	if info.Size() != int64(fileBytes(blocks)) {
-		return nil, fmt.Errorf("%w: it has %d bytes and not %d", ErrDamaged, info.Size(), fileBytes(blocks))
+	size := fileBytes(slots, blocks)
+	if slots < cfg.Keys && info.Size() >= int64(size) {
+		if err := grow(f, cfg, slots, blocks); err != nil {
+			return nil, fmt.Errorf("making it longer: %w", withoutPath(err))
+		}
+		slots, size = cfg.Keys, fileBytes(cfg.Keys, blocks)
+	} else if info.Size() != int64(size) {
+		return nil, fmt.Errorf("%w: it has %d bytes and not %d", ErrDamaged, info.Size(), size)
 	}
-	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	data, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("mapping it: %w", err)
 	}
-	opened := &file{f, data}
+	opened := &file{f, data, slots}
 	if err := opened.checkRest(blocks); err != nil {
 		_ = opened.close()
 		return nil, err
@@ -173,74 +184,83 @@ func mapFile(f *os.File, cfg Config, blocks int) (*file, error) {
 	return opened, nil
 }
 
-// checkHeader tells damage from another worker's file.
-func checkHeader(page []byte, cfg Config) error {
+// checkHeader tells damage from another worker's file, and how many windows
+// there are.
+func checkHeader(page []byte, cfg Config) (slots int, err error) {
 	sum := sha256.Sum256(page[:atChecksum])
 	switch {
 	case !bytes.HasPrefix(page, []byte(magic)):
-		return fmt.Errorf("%w: it is no state file", ErrDamaged)
+		return 0, fmt.Errorf("%w: it is no state file", ErrDamaged)
 	case !bytes.Equal(sum[:], page[atChecksum:headerBytes]):
-		return fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
+		return 0, fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
 	case binary.LittleEndian.Uint64(page[atVersion:]) != version:
-		return fmt.Errorf("%w: its version is unknown", ErrDamaged)
+		return 0, fmt.Errorf("%w: its version is unknown", ErrDamaged)
 	}
 	for _, b := range page[headerBytes:] {
 		if b != 0 {
-			return fmt.Errorf("%w: bytes after its header", ErrDamaged)
+			return 0, fmt.Errorf("%w: bytes after its header", ErrDamaged)
 		}
 	}
+	more := binary.LittleEndian.Uint32(page[atMore:])
+	if more > MaxKeys-2 {
+		return 0, fmt.Errorf("%w: it has too many windows", ErrDamaged)
+	}
+	slots = 2 + int(more)
 	want := header(cfg)
 	for _, part := range []struct {
 		name     string
 		from, to int
 	}{
-		{"endpoint", atEndpoints, atURLs}, {"worker url", atURLs, atChecksum}, {"window size", atWindow, atEndpoints},
+		{"endpoint", atEndpoints, atURLs}, {"worker url", atURLs, atChecksum}, {"window size", atWindow, atMore},
 	} {
 		if !bytes.Equal(page[part.from:part.to], want[part.from:part.to]) {
-			return fmt.Errorf("%w: its %s is another; move it away to begin with an empty window", ErrForeign, part.name)
+			return 0, fmt.Errorf("%w: its %s is another; move it away to begin with an empty window", ErrForeign, part.name)
 		}
 	}
-	return nil
+	return slots, nil
 }
 
 func (f *file) word(offset int) *uint64 { return (*uint64)(unsafe.Pointer(&f.data[offset])) }
 
 // currentWord is the first word of the second page, by which of the windows is
 // the current key's.
-var currentWord = [2]uint64{check(100), check(101)}
+func currentWord(i int) uint64 { return check(100 + uint64(i)) }
 
+// current is which window is the current key's; -1: the word says none of them.
 func (f *file) current() int {
-	if *f.word(pageSize) == currentWord[1] {
-		return 1
+	for i := range f.slots {
+		if *f.word(pageSize) == currentWord(i) {
+			return i
+		}
 	}
-	return 0
+	return -1
 }
 
-func (f *file) setCurrent(i int) { atomic.StoreUint64(f.word(pageSize), currentWord[i]) }
+func (f *file) setCurrent(i int) { atomic.StoreUint64(f.word(pageSize), currentWord(i)) }
 
 // checkRest checks what is neither header nor window.
 func (f *file) checkRest(blocks int) error {
-	if w := *f.word(pageSize); w != currentWord[0] && w != currentWord[1] {
+	if f.current() < 0 {
 		return fmt.Errorf("%w: it has no current window", ErrDamaged)
 	}
-	used := 8 * (slotWords + blocks)
-	for _, rest := range [][]byte{
-		f.data[pageSize+8 : 2*pageSize],
-		f.data[2*pageSize+used : 2*pageSize+slotBytes(blocks)],
-		f.data[2*pageSize+slotBytes(blocks)+used:],
-	} {
-		for _, b := range rest {
-			if b != 0 {
-				return fmt.Errorf("%w: bytes where none belong", ErrDamaged)
-			}
+	rests := [][]byte{f.data[pageSize+8 : 2*pageSize]}
+	for i := range f.slots {
+		used := fileBytes(i, blocks) + 8*(slotWords+blocks)
+		rests = append(rests, f.data[used:fileBytes(i+1, blocks)])
+	}
+	for _, rest := range rests {
+		if bytes.ContainsFunc(rest, func(r rune) bool { return r != 0 }) {
+			return fmt.Errorf("%w: bytes where none belong", ErrDamaged)
 		}
 	}
 	return nil
 }
 
 // slot is the memory of a window.
-func (f *file) slot(i, blocks int) []uint64 {
-	return unsafe.Slice(f.word(2*pageSize+i*slotBytes(blocks)), slotWords+blocks)
+func (f *file) slot(i, blocks int) []uint64 { return f.words(fileBytes(i, blocks), blocks) }
+
+func (f *file) words(offset, blocks int) []uint64 {
+	return unsafe.Slice(f.word(offset), slotWords+blocks)
 }
 
 func (f *file) close() error {

@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,14 +34,14 @@ func (m *model) check(n int64) error {
 	return nil
 }
 
-// The ledger against the model: any sequence of calls, with two keys, rotations,
-// jumps, and a file that is closed and opened again in between.
+// The ledger against the model: any sequence of calls, with a few keys in force at
+// once, rotations, jumps, and a file that is closed and opened again in between.
 func TestLedgerAgainstModel(t *testing.T) {
 	dir := t.TempDir()
 	files := 0
 	rapid.Check(t, func(t *rapid.T) {
 		files++
-		cfg := Config{Window: rapid.IntRange(1, 200).Draw(t, "window")}
+		cfg := Config{Window: rapid.IntRange(1, 200).Draw(t, "window"), Keys: rapid.IntRange(2, 5).Draw(t, "keys")}
 		if rapid.Bool().Draw(t, "file") {
 			cfg.Path = filepath.Join(dir, string(rune('a'+files%26))+rapid.StringMatching(`[a-z]{12}`).Draw(t, "name"))
 		}
@@ -48,7 +49,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, l.Close()) }()
 		models := map[byte]*model{}
-		current, previous := byte(0), byte(0)
+		latest := byte(1)
 		type pending struct {
 			r   Reservation
 			m   *model
@@ -58,25 +59,37 @@ func TestLedgerAgainstModel(t *testing.T) {
 		var open []pending
 		near := int64(1000)
 
-		rotate := func(b byte) {
-			l.Rotate(key(b))
-			if b == current {
-				return
+		// Which windows make room is looked up afterwards: never one of the keys',
+		// and none while a place is free.
+		rotate := func(keys ...byte) {
+			prints := make([]Fingerprint, len(keys))
+			fresh, gone, free := 0, 0, cfg.Keys-len(models)
+			for i, b := range keys {
+				prints[i] = key(b)
 			}
-			if b != previous || models[b] == nil {
-				models[b] = newModel(cfg.Window)
-			}
-			current, previous = b, current
-			for other := range models {
-				if other != current && other != previous {
-					delete(models, other)
+			l.Rotate(prints...)
+			kept := keys[:min(len(keys), cfg.Keys)]
+			for _, b := range kept {
+				if models[b] == nil {
+					fresh++
+					models[b] = newModel(cfg.Window)
 				}
+			}
+			for b := range models {
+				if !slices.Contains(kept, b) && l.find(key(b)) == nil {
+					delete(models, b)
+					gone++
+				}
+			}
+			require.Equal(t, max(0, fresh-free), gone, "windows that were given away")
+			if !slices.Contains(kept, latest) {
+				latest = keys[0]
 			}
 		}
 		rotate(1)
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": func(t *rapid.T) {
-				b := rapid.SampledFrom([]byte{current, previous, 9}).Draw(t, "key")
+				b := rapid.SampledFrom([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9}).Draw(t, "key")
 				n := max(0, near+rapid.Int64Range(-300, 300).Draw(t, "offset"))
 				if rapid.IntRange(0, 20).Draw(t, "jump") == 0 {
 					n += rapid.Int64Range(0, 1<<40).Draw(t, "far")
@@ -93,6 +106,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 				if want == nil {
 					require.Equal(t, m.highest < 0, r.Fresh())
 					m.highest = max(m.highest, n)
+					latest = b
 					m.state[n] = "reserved"
 					open = append(open, pending{r, m, b, n})
 				}
@@ -113,7 +127,9 @@ func TestLedgerAgainstModel(t *testing.T) {
 				}
 				p.r.Commit() // the second one does nothing
 			},
-			"rotate": func(t *rapid.T) { rotate(rapid.SampledFrom([]byte{1, 2, 3}).Draw(t, "key")) },
+			"rotate": func(t *rapid.T) {
+				rotate(rapid.SliceOfNDistinct(rapid.ByteRange(1, 8), 1, 6, rapid.ID[byte]).Draw(t, "keys")...)
+			},
 			"reopen": func(t *rapid.T) {
 				if cfg.Path == "" {
 					t.Skip("no file")
@@ -129,6 +145,11 @@ func TestLedgerAgainstModel(t *testing.T) {
 					}
 				}
 				open = nil
+				for b := range models {
+					if l.windows[l.latest].is(key(b)) {
+						latest = b
+					}
+				}
 			},
 			"": func(t *rapid.T) {
 				for b, m := range models {
@@ -137,7 +158,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 					got := l.Check(n, key(b))
 					require.True(t, errors.Is(got, want), "%d: %v, not %v", n, got, want)
 				}
-				if m := models[current]; m != nil {
+				if m := models[latest]; m != nil {
 					require.Equal(t, m.highest, l.Stats().Highest)
 				}
 			},

@@ -30,6 +30,9 @@ var (
 // MaxWindow is the largest window.
 const MaxWindow = 1 << 24
 
+// MaxKeys is the largest number of windows.
+const MaxKeys = 64
+
 // A Fingerprint identifies a key; it is the SHA-256 of something.
 type Fingerprint = [32]byte
 
@@ -42,42 +45,44 @@ type Identity struct {
 // A Config shapes a Ledger.
 type Config struct {
 	Window     int    // numbers, 1 … MaxWindow
+	Keys       int    // how many keys have a window at once, 2 … MaxKeys; 0: 2
 	ResetAfter int    // see Reserve; 0: never
 	Path       string // of the state file; "": memory only
 	Identity   Identity
 }
 
-// A Ledger holds a window for each of two keys: the current one, and the one
-// before it, whose tickets are still good for a while. Make it with Open; it is
-// safe for concurrent use.
+// A Ledger holds a window for each of a few keys: those in force, and those
+// before them, whose tickets are still good for a while. Make it with Open; it
+// is safe for concurrent use.
 type Ledger struct {
 	mu      sync.Mutex
 	cfg     Config
-	file    *file // nil: memory only
-	windows [2]*window
-	current int // which of them is the current key's
+	file    *file     // nil: memory only
+	windows []*window // nil: none was needed yet
+	current int       // which of them is the current key's
+	latest  int       // which of them last took a number
 	resets  uint64
 }
 
 // Open makes a ledger, from its state file if there is one. Errors: ErrDamaged,
 // ErrForeign, ErrLocked, or the system's.
 func Open(cfg Config) (*Ledger, error) {
-	if cfg.Window < 1 || cfg.Window > MaxWindow || cfg.ResetAfter < 0 {
-		return nil, fmt.Errorf("replay: a window of %d numbers, reset after %d", cfg.Window, cfg.ResetAfter)
+	cfg.Keys = max(cfg.Keys, 2)
+	if cfg.Window < 1 || cfg.Window > MaxWindow || cfg.Keys > MaxKeys || cfg.ResetAfter < 0 {
+		return nil, fmt.Errorf("replay: a window of %d numbers for %d keys, reset after %d", cfg.Window, cfg.Keys, cfg.ResetAfter)
 	}
 	l := &Ledger{cfg: cfg}
-	blocks := ringBlocks(cfg.Window)
 	if cfg.Path == "" {
-		for i := range l.windows {
-			l.windows[i] = newWindow(cfg, make([]uint64, slotWords+blocks))
-		}
+		l.windows = make([]*window, cfg.Keys)
 		return l, nil
 	}
+	blocks := ringBlocks(cfg.Window)
 	f, err := openFile(cfg, blocks)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
-	l.file, l.current = f, f.current()
+	l.file, l.current, l.latest = f, f.current(), f.current()
+	l.windows = make([]*window, f.slots)
 	for i := range l.windows {
 		l.windows[i] = mapWindow(cfg, f.slot(i, blocks))
 		if err := l.windows[i].load(); err != nil {
@@ -98,39 +103,8 @@ func (l *Ledger) Close() error {
 	}
 	err := l.file.close()
 	l.file = nil
-	for i := range l.windows {
-		// What is still under way must not touch the memory that is gone.
-		l.windows[i] = newWindow(l.cfg, make([]uint64, slotWords+ringBlocks(l.cfg.Window)))
-	}
+	clear(l.windows) // what is still under way must not touch the memory that is gone
 	return err
-}
-
-// Rotate makes key the current one. Its window is the one it had, if that is
-// still kept, or a new one in the place of the key before last.
-func (l *Ledger) Rotate(key Fingerprint) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.windows[l.current].is(key) {
-		return
-	}
-	other := 1 - l.current
-	if !l.windows[other].is(key) {
-		l.windows[other] = l.windows[other].renew(key)
-	}
-	l.current = other
-	if l.file != nil {
-		l.file.setCurrent(other)
-	}
-}
-
-// find returns the window of a key, or nil.
-func (l *Ledger) find(key Fingerprint) *window {
-	for _, i := range [2]int{l.current, 1 - l.current} {
-		if l.windows[i].is(key) {
-			return l.windows[i]
-		}
-	}
-	return nil
 }
 
 // Check tells, without a change, whether n is refused under every one of the
@@ -166,15 +140,16 @@ func (l *Ledger) Check(n int64, keys ...Fingerprint) error {
 func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.find(key)
-	if w == nil {
+	at := l.indexOf(key)
+	if at < 0 {
 		return Reservation{}, ErrUnknownKey
 	}
+	w := l.windows[at]
 	err := w.check(uint64(n))
 	fresh, reset := w.empty(), false
 	if errors.Is(err, ErrStale) && w.restarts(uint64(n), l.cfg.ResetAfter) {
-		w = w.renew(key)
-		l.windows[l.indexOf(key)] = w
+		l.renew(at, key)
+		w = l.windows[at]
 		l.resets++
 		err, fresh, reset = nil, true, true
 	}
@@ -186,14 +161,8 @@ func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 	}
 	w.advance(uint64(n))
 	w.reserve(uint64(n))
-	return Reservation{ledger: l, window: w, number: uint64(n), fresh: fresh, reset: reset}, nil
-}
-
-func (l *Ledger) indexOf(key Fingerprint) int {
-	if l.windows[l.current].is(key) {
-		return l.current
-	}
-	return 1 - l.current
+	l.latest = at
+	return Reservation{ledger: l, window: w, place: at, number: uint64(n), fresh: fresh, reset: reset}, nil
 }
 
 // A Reservation is a number that is taken and not spent yet. The first of
@@ -202,6 +171,7 @@ func (l *Ledger) indexOf(key Fingerprint) int {
 type Reservation struct {
 	ledger *Ledger
 	window *window
+	place  int // of the window
 	number uint64
 	fresh  bool
 	reset  bool
@@ -244,14 +214,14 @@ func (r *Reservation) settle(how func(*window, uint64)) {
 	defer r.ledger.mu.Unlock()
 	// A window that was renewed meanwhile is not in the ledger any more, and
 	// its memory may be its successor's.
-	if w := r.window; w == r.ledger.windows[0] || w == r.ledger.windows[1] {
+	if w := r.window; w == r.ledger.windows[r.place] {
 		how(w, r.number)
 	}
 }
 
 // Stats is what a ledger holds.
 type Stats struct {
-	Highest int64  // of the current key's window; -1: none yet
+	Highest int64  // of the window that last took a number, or of the current key's; -1: none yet
 	Resets  uint64 // windows started by Config.ResetAfter
 }
 
@@ -260,7 +230,7 @@ func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := Stats{Highest: -1, Resets: l.resets}
-	if w := l.windows[l.current]; w.valid() && !w.empty() {
+	if w := l.windows[l.latest]; w.valid() && !w.empty() {
 		s.Highest = int64(w.highest())
 	}
 	return s

@@ -1,7 +1,9 @@
 package replay
 
 import (
+	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -127,6 +129,57 @@ func TestKeys(t *testing.T) {
 	require.ErrorIs(t, spend(2, 9), ErrUnknownKey)
 }
 
+// Of the keys that are gone, the one whose window is the oldest makes room.
+func TestTheOldestWindowMakesRoom(t *testing.T) {
+	l := open(t, Config{Window: 10, Keys: 4})
+	for _, step := range []struct{ rotate, kept []byte }{
+		{[]byte{1, 2}, []byte{1, 2}},
+		{[]byte{3, 2, 1}, []byte{1, 2, 3}},
+		{[]byte{4}, []byte{1, 2, 3, 4}},
+		{[]byte{5, 4, 2}, []byte{2, 3, 4, 5}},
+		{[]byte{6, 5, 4}, []byte{3, 4, 5, 6}},
+		{[]byte{7, 8, 9, 10, 11}, []byte{7, 8, 9, 10}},
+	} {
+		var keys []Fingerprint
+		for _, b := range step.rotate {
+			keys = append(keys, key(b))
+		}
+		l.Rotate(keys...)
+		for b := byte(1); b < 12; b++ {
+			require.Equal(t, slices.Contains(step.kept, b), l.find(key(b)) != nil, "after %v: key %d", step.rotate, b)
+		}
+	}
+}
+
+// Eight keys at once, each with numbers of its own, across a restart.
+func TestABundleOfKeys(t *testing.T) {
+	cfg := Config{Window: 10, Keys: 16, Path: filepath.Join(t.TempDir(), "state")}
+	l := open(t, cfg)
+	keys := make([]Fingerprint, 8)
+	for i := range keys {
+		keys[i] = key(byte(i + 1))
+	}
+	for round := range 2 {
+		l.Rotate(keys...)
+		for i, k := range keys {
+			require.Equal(t, round == 1, errors.Is(l.Check(int64(i), k), ErrReplayed))
+			if round == 0 {
+				r, err := l.Reserve(k, int64(i))
+				require.NoError(t, err)
+				require.True(t, r.Fresh())
+				r.Commit()
+				require.EqualValues(t, i, l.Stats().Highest)
+			}
+		}
+		require.NoError(t, l.Check(7, keys...), "under one of them it is good")
+		require.NoError(t, l.Close())
+		var err error
+		l, err = Open(cfg)
+		require.NoError(t, err)
+	}
+	require.NoError(t, l.Close())
+}
+
 func TestResetAfter(t *testing.T) {
 	l := open(t, Config{Window: 10, ResetAfter: 3})
 	try := func(n int64) (bool, error) {
@@ -196,6 +249,24 @@ func BenchmarkCheck(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = l.Check(100, k)
+	}
+}
+
+// BenchmarkCheckKeys is Check with the most keys that a sidecar accepts at once.
+func BenchmarkCheckKeys(b *testing.B) {
+	l := open(b, Config{Window: 8192, Keys: 16})
+	keys := make([]Fingerprint, 16)
+	for i := range keys {
+		keys[i] = key(byte(i + 1))
+	}
+	l.Rotate(keys...)
+	for _, k := range keys {
+		r, _ := l.Reserve(k, 100)
+		r.Commit()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = l.Check(100, keys...)
 	}
 }
 

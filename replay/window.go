@@ -101,7 +101,7 @@ func (w *window) setState(v uint64) {
 	}
 }
 
-func (w *window) valid() bool     { return w.now != stateNone }
+func (w *window) valid() bool     { return w != nil && w.now != stateNone }
 func (w *window) empty() bool     { return w.now == stateEmpty }
 func (w *window) highest() uint64 { return w.now - stateBase }
 
