@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 // aTicket is one whose every member is as it should be.
@@ -169,7 +170,7 @@ func TestTicketDoesNotAliasTheBody(t *testing.T) {
 	require.Equal(t, "http://w", env.Ticket.URL)
 	require.Equal(t, "hi", string(env.Ticket.Signature))
 	require.Equal(t, "256.0", env.Ticket.Cost.String())
-	work, err := env.Work(APIGenerate)
+	work, err := env.Work(dialect.Of("/generate"))
 	require.NoError(t, err)
 	require.EqualValues(t, 7, work.limit)
 }
@@ -285,7 +286,7 @@ func TestAllocations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := env.Work(APIGenerate); err != nil {
+			if _, err := env.Work(dialect.Of("/generate")); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 // WithLimit returns the payload with the limit stated that the request left out:
@@ -12,16 +13,8 @@ import (
 // math.MaxInt64. All other bytes stay as they are. It is false where even 1
 // would exceed the cost. For an API whose limit has no known name the payload
 // stays as it is. It is for a request whose Work is not Stated.
-func (e *Envelope) WithLimit(api API, cost crypto.Cost) (payload []byte, ok bool) {
-	name := ""
-	switch api {
-	case APIGenerate:
-		name = limitNames[limitMaxNewTokens]
-	case APICompletions:
-		name = limitNames[limitMaxTokens]
-	case APIChat:
-		name = limitNames[limitMaxCompletionTokens]
-	default:
+func (e *Envelope) WithLimit(api *dialect.API, cost crypto.Cost) (payload []byte, ok bool) {
+	if len(api.Insert) == 0 {
 		return e.Payload, true
 	}
 	work, err := e.Work(api)
@@ -33,22 +26,24 @@ func (e *Envelope) WithLimit(api API, cost crypto.Cost) (payload []byte, ok bool
 		return nil, false
 	}
 	number := strconv.AppendInt(nil, n, 10)
-	if api == APIGenerate {
-		return e.inParameters(name, number), true
+	payload = e.Payload
+	for _, m := range api.Insert {
+		payload = insert(payload, m, number)
 	}
-	return state(e.Payload, 0, name, number), true
+	return payload, true
 }
 
-// inParameters states a limit in the parameters object, and makes that where
-// there is none.
-func (e *Envelope) inParameters(name string, number []byte) []byte {
-	if e.limits.parameters.kind == '{' {
-		if v, ok := find(e.Payload, 0, "parameters"); ok {
-			return state(e.Payload, v.from, name, number)
-		}
+// insert states a member, and makes the object that it stands in where there is
+// none.
+func insert(payload []byte, m dialect.Member, literal []byte) []byte {
+	if m.In() == dialect.Body {
+		return state(payload, 0, m.Name(), literal)
 	}
-	object := append([]byte(`{"`+name+`":`), number...)
-	return state(e.Payload, 0, "parameters", append(object, '}'))
+	if v, ok := find(payload, 0, m.In().Name()); ok && v.kind == '{' {
+		return state(payload, v.from, m.Name(), literal)
+	}
+	object := append([]byte(`{"`+m.Name()+`":`), literal...)
+	return state(payload, 0, m.In().Name(), append(object, '}'))
 }
 
 // state sets a member of the object that begins at offset at: where it is null,

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 // The members of a ticket, in the order of ticketNames.
@@ -170,7 +172,7 @@ func (s *scanner) topMember(name []byte, at int) (err error) {
 		s.payload, err = s.within(nil, s.payloadMember)
 		v = s.payload
 	default:
-		v, err = s.modelMember(&s.top, name)
+		v, err = s.modelMember(&s.top, dialect.Body, name)
 	}
 	if err != nil {
 		return err
@@ -220,7 +222,7 @@ func (s *scanner) authMember(name []byte, _ int) error {
 }
 
 func (s *scanner) payloadMember(name []byte, _ int) error {
-	_, err := s.modelMember(&s.nested, name)
+	_, err := s.modelMember(&s.nested, dialect.Body, name)
 	return err
 }
 

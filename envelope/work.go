@@ -10,49 +10,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 )
 
-// An API says in which members of its body a route states the work it asks for.
-type API uint8
-
-// The APIs.
-const (
-	APINone        API = iota // states none that is known
-	APIGenerate               // TGI: parameters.max_new_tokens × parameters.best_of
-	APICompletions            // OpenAI's /v1/completions
-	APIChat                   // OpenAI's /v1/chat/completions
-	APIOpenAI                 // any other route below /v1/
-)
-
-// APIOf knows the API by the route's path.
-func APIOf(route string) API {
-	switch {
-	case route == "/generate" || route == "/generate_stream":
-		return APIGenerate
-	case route == "/v1/completions":
-		return APICompletions
-	case route == "/v1/chat/completions":
-		return APIChat
-	case strings.HasPrefix(route, "/v1/"):
-		return APIOpenAI
-	}
-	return APINone
-}
-
-// The members that the cost policy reads.
-const (
-	limitMaxNewTokens        = iota // of parameters
-	limitParametersBestOf           // of parameters
-	limitMaxTokens                  // of the model's body
-	limitMaxCompletionTokens        // of the model's body
-	limitN                          // of the model's body
-	limitBestOf                     // of the model's body
-	limitCount
-)
-
-var limitNames = [limitCount]string{"max_new_tokens", "best_of", "max_tokens", "max_completion_tokens", "n", "best_of"}
-
-// A limit is one such member: absent, null, or a literal.
+// A limit is a member that states work: absent, null, or a literal.
 type limit struct {
 	literal string // a number; "" where it is none
 	kind    jsontext.Kind
@@ -63,40 +24,25 @@ type limit struct {
 func (l limit) stated() bool { return l.kind != 0 && l.kind != 'n' }
 
 // limits are those members of one body.
-type limits struct {
-	member     [limitCount]limit
-	parameters limit // the object itself
-}
+type limits [dialect.MemberCount]limit
 
-// modelMember reads a member of the model's body and notes it if the cost policy
-// reads it.
-func (s *scanner) modelMember(l *limits, name []byte) (value, error) {
-	if string(name) == "parameters" {
+// modelMember reads a member of the model's body, or of an object in it, and
+// notes it if it states work.
+func (s *scanner) modelMember(l *limits, in dialect.Member, name []byte) (value, error) {
+	member := dialect.Find(in, name)
+	switch {
+	case member == dialect.Body:
+		return s.value()
+	case member.IsObject():
 		v, err := s.within(nil, func(name []byte, _ int) error {
-			return s.limit(l, name, limitMaxNewTokens, limitMaxTokens)
+			_, err := s.modelMember(l, member, name)
+			return err
 		})
-		l.parameters.twice = l.parameters.kind != 0
-		l.parameters.kind = v.kind
+		l[member].twice = l[member].kind != 0
+		l[member].kind = v.kind
 		return v, err
 	}
-	for i := limitMaxTokens; i < limitCount; i++ {
-		if string(name) == limitNames[i] {
-			return s.note(&l.member[i])
-		}
-	}
-	return s.value()
-}
-
-// limit reads a member of parameters.
-func (s *scanner) limit(l *limits, name []byte, from, to int) error {
-	for i := from; i < to; i++ {
-		if string(name) == limitNames[i] {
-			_, err := s.note(&l.member[i])
-			return err
-		}
-	}
-	_, err := s.value()
-	return err
+	return s.note(&l[member])
 }
 
 // note reads a limit's value.
@@ -121,30 +67,22 @@ type Work struct {
 // of 0 as 1, and numbers by their value (1e3 is 1000). Errors:
 // ErrDuplicateMember, or a *TicketError that names all that is no whole number
 // from 0 to math.MaxInt64.
-func (e *Envelope) Work(api API) (Work, error) {
-	limitsOf, multipliersOf := []int{limitMaxTokens, limitMaxCompletionTokens}, []int{limitN, limitBestOf}
-	switch api {
-	case APINone:
-		return Work{}, nil
-	case APIGenerate:
-		limitsOf, multipliersOf = []int{limitMaxNewTokens}, []int{limitParametersBestOf}
-		if e.limits.parameters.twice {
-			return Work{}, ErrDuplicateMember
-		}
-		if p := e.limits.parameters; p.stated() && p.kind != '{' {
-			return Work{}, &TicketError{[]string{"parameters is not an object"}}
-		}
-	}
-	for _, members := range [2][]int{limitsOf, multipliersOf} {
-		for _, i := range members {
-			if e.limits.member[i].twice {
+func (e *Envelope) Work(api *dialect.API) (Work, error) {
+	var faults []string
+	for _, members := range [2][]dialect.Member{api.Limits, api.Copies} {
+		for _, m := range members {
+			if e.limits[m].twice || e.limits[m.In()].twice {
 				return Work{}, ErrDuplicateMember
 			}
 		}
 	}
-	var faults []string
-	limit, stated := e.largest(limitsOf, &faults)
-	multiplier, _ := e.largest(multipliersOf, &faults)
+	for _, m := range api.Limits {
+		if object := e.limits[m.In()]; object.stated() && object.kind != '{' {
+			return Work{}, &TicketError{[]string{m.In().Name() + " is not an object"}}
+		}
+	}
+	limit, stated := e.largest(api.Limits, &faults)
+	multiplier, _ := e.largest(api.Copies, &faults)
 	if len(faults) > 0 {
 		return Work{}, &TicketError{faults}
 	}
@@ -152,15 +90,15 @@ func (e *Envelope) Work(api API) (Work, error) {
 }
 
 // largest reads members of which the larger counts.
-func (e *Envelope) largest(members []int, faults *[]string) (largest uint64, stated bool) {
-	for _, i := range members {
-		l := e.limits.member[i]
+func (e *Envelope) largest(members []dialect.Member, faults *[]string) (largest uint64, stated bool) {
+	for _, m := range members {
+		l := e.limits[m]
 		if !l.stated() {
 			continue
 		}
 		n, ok := l.number()
 		if !ok {
-			*faults = append(*faults, limitNames[i]+" is not a whole number of at least 0")
+			*faults = append(*faults, m.Name()+" is not a whole number of at least 0")
 		}
 		largest, stated = max(largest, n), true
 	}

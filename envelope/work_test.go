@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 // opened parses a model's body, flat and nested.
@@ -26,38 +28,38 @@ func opened(t *testing.T, model string) map[string]*Envelope {
 
 func TestWork(t *testing.T) {
 	for _, tt := range []struct {
-		api     API
+		route   string
 		model   string
 		cost    string
 		stated  bool
 		exceeds bool
 	}{
-		{APIGenerate, `{"parameters":{"max_new_tokens":256}}`, "256", true, false},
-		{APIGenerate, `{"parameters":{"max_new_tokens":257}}`, "256", true, true},
-		{APIGenerate, `{"parameters":{"max_new_tokens":257}}`, "256.99", true, true},
-		{APIGenerate, `{"parameters":{"max_new_tokens":1e2,"best_of":2.0}}`, "200", true, false},
-		{APIGenerate, `{"parameters":{"max_new_tokens":101,"best_of":2}}`, "200", true, true},
-		{APIGenerate, `{"parameters":{"max_new_tokens":null,"best_of":null}}`, "0", false, false},
-		{APIGenerate, `{"parameters":{"max_new_tokens":5,"best_of":0}}`, "4", true, true},
-		{APIGenerate, `{"parameters":null}`, "0", false, false},
-		{APIGenerate, `{}`, "0", false, false},
-		{APIGenerate, `{"max_tokens":9,"max_new_tokens":9}`, "0", false, false},
-		{APIGenerate, `{"parameters":{"max_new_tokens":0}}`, "0", true, false},
-		{APIGenerate, `{"parameters":{"max_new_tokens":9223372036854775807,"best_of":9223372036854775807}}`, "1e30", true, true},
-		{APIGenerate, `{"parameters":{"max_new_tokens":9223372036854775807,"best_of":9223372036854775807}}`, "1e40", true, false},
-		{APIGenerate, `{"parameters":{"max_new_tokens":9007199254740993}}`, "9007199254740992", true, true},
-		{APIChat, `{"max_tokens":10}`, "10", true, false},
-		{APIChat, `{"max_tokens":10,"max_completion_tokens":11}`, "10", true, true},
-		{APIChat, `{"max_tokens":11,"max_completion_tokens":null}`, "10", true, true},
-		{APIChat, `{"max_tokens":10,"n":2,"best_of":3}`, "29", true, true},
-		{APIChat, `{"max_tokens":10,"n":3,"best_of":2}`, "30", true, false},
-		{APICompletions, `{"max_completion_tokens":10,"best_of":2}`, "19", true, true},
-		{APIOpenAI, `{"max_tokens":11}`, "10", true, true},
-		{APIOpenAI, `{"parameters":{"max_new_tokens":11}}`, "10", false, false},
-		{APINone, `{"max_tokens":11}`, "10", false, false},
+		{"/generate", `{"parameters":{"max_new_tokens":256}}`, "256", true, false},
+		{"/generate", `{"parameters":{"max_new_tokens":257}}`, "256", true, true},
+		{"/generate", `{"parameters":{"max_new_tokens":257}}`, "256.99", true, true},
+		{"/generate", `{"parameters":{"max_new_tokens":1e2,"best_of":2.0}}`, "200", true, false},
+		{"/generate", `{"parameters":{"max_new_tokens":101,"best_of":2}}`, "200", true, true},
+		{"/generate", `{"parameters":{"max_new_tokens":null,"best_of":null}}`, "0", false, false},
+		{"/generate", `{"parameters":{"max_new_tokens":5,"best_of":0}}`, "4", true, true},
+		{"/generate", `{"parameters":null}`, "0", false, false},
+		{"/generate", `{}`, "0", false, false},
+		{"/generate", `{"max_tokens":9,"max_new_tokens":9}`, "0", false, false},
+		{"/generate", `{"parameters":{"max_new_tokens":0}}`, "0", true, false},
+		{"/generate", `{"parameters":{"max_new_tokens":9223372036854775807,"best_of":9223372036854775807}}`, "1e30", true, true},
+		{"/generate", `{"parameters":{"max_new_tokens":9223372036854775807,"best_of":9223372036854775807}}`, "1e40", true, false},
+		{"/generate", `{"parameters":{"max_new_tokens":9007199254740993}}`, "9007199254740992", true, true},
+		{"/v1/chat/completions", `{"max_tokens":10}`, "10", true, false},
+		{"/v1/chat/completions", `{"max_tokens":10,"max_completion_tokens":11}`, "10", true, true},
+		{"/v1/chat/completions", `{"max_tokens":11,"max_completion_tokens":null}`, "10", true, true},
+		{"/v1/chat/completions", `{"max_tokens":10,"n":2,"best_of":3}`, "29", true, true},
+		{"/v1/chat/completions", `{"max_tokens":10,"n":3,"best_of":2}`, "30", true, false},
+		{"/v1/completions", `{"max_completion_tokens":10,"best_of":2}`, "19", true, true},
+		{"/v1/embeddings", `{"max_tokens":11}`, "10", true, true},
+		{"/v1/embeddings", `{"parameters":{"max_new_tokens":11}}`, "10", false, false},
+		{"/other", `{"max_tokens":11}`, "10", false, false},
 	} {
 		for form, env := range opened(t, tt.model) {
-			work, err := env.Work(tt.api)
+			work, err := env.Work(dialect.Of(tt.route))
 			require.NoError(t, err, tt.model)
 			require.Equal(t, tt.stated, work.Stated, "%s %s", form, tt.model)
 			require.Equal(t, tt.exceeds, work.Exceeds(cost(t, tt.cost)), "%s %s for %s", form, tt.model, tt.cost)
@@ -72,62 +74,62 @@ func TestWorkThatCannotBeRead(t *testing.T) {
 		`{"parameters":{"max_new_tokens":` + strings.Repeat("9", 500) + `}}`, `{"parameters":{"max_new_tokens":-0}}`,
 	} {
 		for _, env := range opened(t, model) {
-			_, err := env.Work(APIGenerate)
+			_, err := env.Work(dialect.Of("/generate"))
 			require.ErrorIs(t, err, ErrInvalidTicket, model)
 		}
 	}
 	for _, env := range opened(t, `{"max_tokens":-1,"max_completion_tokens":"x","n":1.5,"best_of":1}`) {
-		_, err := env.Work(APIChat)
+		_, err := env.Work(dialect.Of("/v1/chat/completions"))
 		for _, name := range []string{"max_tokens", "max_completion_tokens", "n "} {
 			require.ErrorContains(t, err, name, "all of them at once")
 		}
 		require.NotContains(t, err.Error(), "best_of")
 	}
-	for model, api := range map[string]API{
-		`{"parameters":{"max_new_tokens":1,"max_new_tokens":1}}`:      APIGenerate,
-		`{"parameters":{"max_new_tokens":1,"max\u005fnew_tokens":1}}`: APIGenerate,
-		`{"parameters":{"best_of":null,"best_of":1}}`:                 APIGenerate,
+	for model, route := range map[string]string{
+		`{"parameters":{"max_new_tokens":1,"max_new_tokens":1}}`:      "/generate",
+		`{"parameters":{"max_new_tokens":1,"max\u005fnew_tokens":1}}`: "/generate",
+		`{"parameters":{"best_of":null,"best_of":1}}`:                 "/generate",
 	} {
 		for _, env := range opened(t, model) {
-			_, err := env.Work(api)
+			_, err := env.Work(dialect.Of(route))
 			require.ErrorIs(t, err, ErrDuplicateMember, model)
-			_, err = env.Work(APIChat)
+			_, err = env.Work(dialect.Of("/v1/chat/completions"))
 			require.NoError(t, err, "not the members that this route states work in")
 		}
 	}
-	for model, api := range map[string]API{
-		`{"max_tokens":1,"max_tokens":1}`: APIChat, `{"n":1,"\u006e":1}`: APICompletions, `{"parameters":{},"parameters":{}}`: APIGenerate,
+	for model, route := range map[string]string{
+		`{"max_tokens":1,"max_tokens":1}`: "/v1/chat/completions", `{"n":1,"\u006e":1}`: "/v1/completions", `{"parameters":{},"parameters":{}}`: "/generate",
 	} {
 		env, err := Parse([]byte(`{"auth_data":{`+aTicket+`},"payload":`+model+`}`), Options{})
 		require.NoError(t, err)
-		_, err = env.Work(api)
+		_, err = env.Work(dialect.Of(route))
 		require.ErrorIs(t, err, ErrDuplicateMember, model)
 	}
 }
 
 func TestWithLimit(t *testing.T) {
 	for _, tt := range []struct {
-		api               API
+		route             string
 		model, cost, want string // "": the cost leaves none
 	}{
-		{APIGenerate, `{"inputs":"a"}`, "256", `{"parameters":{"max_new_tokens":256},"inputs":"a"}`},
-		{APIGenerate, `{}`, "256.9", `{"parameters":{"max_new_tokens":256}}`},
-		{APIGenerate, `{"parameters": { } ,"x":1}`, "7", `{"parameters": {"max_new_tokens":7 } ,"x":1}`},
-		{APIGenerate, `{"parameters":{"best_of":3}}`, "256", `{"parameters":{"max_new_tokens":85,"best_of":3}}`},
-		{APIGenerate, `{"parameters":null}`, "7", `{"parameters":{"max_new_tokens":7}}`},
-		{APIGenerate, `{"parameters":{"a":1,"max_new_tokens": null }}`, "7", `{"parameters":{"a":1,"max_new_tokens": 7 }}`},
-		{APICompletions, `{"prompt":"a","n":2}`, "7", `{"max_tokens":3,"prompt":"a","n":2}`},
-		{APICompletions, `{"max_tokens":null}`, "7", `{"max_tokens":7}`},
-		{APIChat, `{"n":1}`, "1", `{"max_completion_tokens":1,"n":1}`},
-		{APIChat, `{"n":2}`, "1", ``},
-		{APIGenerate, `{}`, "0.99", ``},
-		{APIGenerate, `{}`, "0", ``},
-		{APIGenerate, `{}`, "1e300", `{"parameters":{"max_new_tokens":9223372036854775807}}`},
-		{APIOpenAI, `{"input":"a"}`, "1", `{"input":"a"}`},
-		{APINone, `{}`, "0", `{}`},
+		{"/generate", `{"inputs":"a"}`, "256", `{"parameters":{"max_new_tokens":256},"inputs":"a"}`},
+		{"/generate", `{}`, "256.9", `{"parameters":{"max_new_tokens":256}}`},
+		{"/generate", `{"parameters": { } ,"x":1}`, "7", `{"parameters": {"max_new_tokens":7 } ,"x":1}`},
+		{"/generate", `{"parameters":{"best_of":3}}`, "256", `{"parameters":{"max_new_tokens":85,"best_of":3}}`},
+		{"/generate", `{"parameters":null}`, "7", `{"parameters":{"max_new_tokens":7}}`},
+		{"/generate", `{"parameters":{"a":1,"max_new_tokens": null }}`, "7", `{"parameters":{"a":1,"max_new_tokens": 7 }}`},
+		{"/v1/completions", `{"prompt":"a","n":2}`, "7", `{"max_tokens":3,"prompt":"a","n":2}`},
+		{"/v1/completions", `{"max_tokens":null}`, "7", `{"max_tokens":7}`},
+		{"/v1/chat/completions", `{"n":1}`, "1", `{"max_completion_tokens":1,"n":1}`},
+		{"/v1/chat/completions", `{"n":2}`, "1", ``},
+		{"/generate", `{}`, "0.99", ``},
+		{"/generate", `{}`, "0", ``},
+		{"/generate", `{}`, "1e300", `{"parameters":{"max_new_tokens":9223372036854775807}}`},
+		{"/v1/embeddings", `{"input":"a"}`, "1", `{"input":"a"}`},
+		{"/other", `{}`, "0", `{}`},
 	} {
 		for form, env := range opened(t, tt.model) {
-			got, ok := env.WithLimit(tt.api, cost(t, tt.cost))
+			got, ok := env.WithLimit(dialect.Of(tt.route), cost(t, tt.cost))
 			require.Equal(t, tt.want != "", ok, "%s %s", form, tt.model)
 			if ok {
 				require.Equal(t, tt.want, string(got), form)
@@ -140,11 +142,11 @@ func TestWithLimit(t *testing.T) {
 // largest that the cost covers.
 func FuzzWithLimit(f *testing.F) {
 	for _, seed := range []string{`{}`, `{"parameters":{"best_of":3}}`, `{"parameters":null,"n":2}`, `{"max_tokens":null,"best_of":7}`, `{ "a" : {"parameters":{}} }`} {
-		f.Add(seed, "256.5", byte(APIGenerate))
-		f.Add(seed, "1e3", byte(APIChat))
+		f.Add(seed, "256.5", byte(0))
+		f.Add(seed, "1e3", byte(2))
 	}
 	f.Fuzz(func(t *testing.T, model, literal string, which byte) {
-		api := []API{APIGenerate, APICompletions, APIChat}[which%3]
+		api := dialect.Of([]string{"/generate", "/v1/completions", "/v1/chat/completions"}[which%3])
 		env, err := Parse([]byte(`{"auth_data":{`+aTicket+`},"payload":`+model+`}`), Options{})
 		if err != nil {
 			return

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 // begin opens the account of a request.
@@ -21,9 +23,10 @@ func (s *Sidecar) begin(ctx *fasthttp.RequestCtx) *exchange {
 	x.reqnum = -1
 	x.route = routeOther
 	path, _ := splitTarget(x.target)
-	x.openAI = isOpenAI(path)
-	if _, ok := s.routes[string(path)]; ok {
-		x.route = string(path)
+	if api, ok := s.routes[string(path)]; ok {
+		x.api, x.route = api, string(path)
+	} else {
+		x.api = dialect.Of(string(path))
 	}
 	if s.tracer != nil {
 		x.beginTrace(head)

@@ -29,7 +29,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 	r := refusalOf(err)
 	x.outcome, x.status, x.detail = r.code, r.status, upstream.Detail(err)
 	ctx.Response.Reset()
-	r.write(&ctx.Response, x.openAI, x.requestID)
+	r.write(&ctx.Response, x.api.Errors, x.requestID)
 	ctx.Response.Header.SetBytesV(headerServerTiming, x.timing(nil))
 	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
 	x.bytesOut = int64(len(ctx.Response.Body()))

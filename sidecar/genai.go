@@ -1,10 +1,11 @@
 package sidecar
 
 import (
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 // genAI are the server metrics of OpenTelemetry's semantic conventions for
@@ -31,12 +32,9 @@ var (
 	genAIPerTokenBuckets   = []float64{.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5}
 )
 
-// errorOther is the conventions' word for an error that has no name of its own.
-const errorOther = "_OTHER"
-
 // genAIErrors are the values of error_type; a request that went well has none,
 // which in Prometheus is the empty value.
-var genAIErrors = []string{"", outcomeUpstreamError, "upstream_broken", "upstream_timeout", outcomeClientGone, errorOther}
+var genAIErrors = []string{"", outcomeUpstreamError, "upstream_broken", "upstream_timeout", outcomeClientGone, dialect.Other}
 
 func newGenAI(routes []string) *genAI {
 	vec := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
@@ -53,7 +51,8 @@ func newGenAI(routes []string) *genAI {
 		routes: make(map[string]*genAIRoute),
 	}
 	for _, route := range routes {
-		operation, provider := genAINames(route)
+		api := dialect.Of(route)
+		operation, provider := api.Operation, api.Provider
 		r := &genAIRoute{
 			duration:   make(map[string]prometheus.Observer),
 			firstToken: g.firstToken.WithLabelValues(operation, provider),
@@ -65,27 +64,6 @@ func newGenAI(routes []string) *genAI {
 		g.routes[route] = r
 	}
 	return g
-}
-
-// genAINames gives a route its operation and provider. The provider tells the
-// flavour of the API, as the conventions have it, not who runs the model.
-func genAINames(route string) (operation, provider string) {
-	operation, provider = errorOther, errorOther
-	switch {
-	case strings.HasSuffix(route, "/chat/completions"):
-		operation = "chat"
-	case strings.HasSuffix(route, "/completions"), route == "/generate", route == "/generate_stream":
-		operation = "text_completion"
-	case strings.HasSuffix(route, "/embeddings"):
-		operation = "embeddings"
-	}
-	switch {
-	case isOpenAI([]byte(route)):
-		provider = "openai"
-	case route == "/generate", route == "/generate_stream":
-		provider = "tgi"
-	}
-	return operation, provider
 }
 
 func (g *genAI) collectors() []prometheus.Collector {
@@ -104,7 +82,7 @@ func (g *genAI) observe(r *record, now time.Time) {
 	}
 	h, ok := route.duration[failure]
 	if !ok {
-		h = route.duration[errorOther]
+		h = route.duration[dialect.Other]
 	}
 	observe(h, now.Sub(r.sent), r.traceID)
 	if r.outcome != outcomeOK || !r.streamed || r.pieces == 0 || r.status >= 400 {

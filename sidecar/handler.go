@@ -9,6 +9,7 @@ import (
 
 	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
@@ -25,8 +26,8 @@ type exchange struct {
 
 	sidecar *Sidecar
 	conn    *conn
-	target  []byte // the request target; valid while the handler runs
-	openAI  bool
+	target  []byte       // the request target; valid while the handler runs
+	api     *dialect.API // that the path speaks
 
 	body        body
 	reservation replay.Reservation
@@ -124,7 +125,7 @@ func (x *exchange) work(env *envelope.Envelope) (envelope.Work, error) {
 	if policy == config.CostOff {
 		return envelope.Work{}, nil
 	}
-	work, err := env.Work(envelope.APIOf(x.route))
+	work, err := env.Work(x.api)
 	switch {
 	case err == nil:
 		return work, nil
@@ -193,7 +194,7 @@ func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, er
 	if work.Stated {
 		return env.Payload, nil
 	}
-	payload, ok := env.WithLimit(envelope.APIOf(x.route), env.Ticket.Cost)
+	payload, ok := env.WithLimit(x.api, env.Ticket.Cost)
 	if !ok {
 		x.exceeded = true
 		return nil, errWorkNotStated

@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
@@ -129,8 +129,9 @@ const (
 	retryAfterSeconds  = "1"
 )
 
-// write puts the refusal into resp, in the shape of the route that was called.
-func (r refusal) write(resp *fasthttp.Response, openAI bool, requestID string) {
+// write puts the refusal into resp, in a shape that the clients of the route
+// that was called expect.
+func (r refusal) write(resp *fasthttp.Response, shape dialect.Shape, requestID string) {
 	resp.SetStatusCode(r.status)
 	h := &resp.Header
 	h.SetContentType("application/json")
@@ -148,28 +149,7 @@ func (r refusal) write(resp *fasthttp.Response, openAI bool, requestID string) {
 	if r.retry {
 		h.Set(fasthttp.HeaderRetryAfter, retryAfterSeconds)
 	}
-	resp.SetBodyRaw(r.body(openAI, requestID))
-}
-
-// body is the refusal as JSON: OpenAI's shape on its routes, ours elsewhere.
-func (r refusal) body(openAI bool, requestID string) []byte {
-	message, code, id := quote(r.message), quote(r.code), quote(requestID)
-	if openAI {
-		return []byte(`{"error":{"message":` + message + `,"type":` + code + `,"code":` + code +
-			`,"param":null},"request_id":` + id + `}`)
-	}
-	return []byte(`{"error":` + message + `,"error_type":` + code + `,"request_id":` + id + `}`)
-}
-
-func isOpenAI(path []byte) bool { return len(path) >= 4 && string(path[:4]) == "/v1/" }
-
-// quote writes s as a JSON string; what is not UTF-8 is replaced.
-func quote(s string) string {
-	b, err := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "�"))
-	if err != nil {
-		return `""`
-	}
-	return string(b)
+	resp.SetBodyRaw(shape.Error(r.message, r.code, requestID))
 }
 
 // WriteAnswers prints the table of refusals as the README shows it.

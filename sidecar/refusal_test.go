@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
+	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 )
 
@@ -24,7 +25,7 @@ func TestRefusalShapes(t *testing.T) {
 				ErrorType string `json:"error_type"`
 				RequestID string `json:"request_id"`
 			}
-			require.NoError(t, json.Unmarshal(got.body(false, "id-1"), &plain))
+			require.NoError(t, json.Unmarshal(dialect.Plain.Error(got.message, got.code, "id-1"), &plain))
 			require.Equal(t, r.code, plain.ErrorType)
 			require.Equal(t, "id-1", plain.RequestID)
 			require.Equal(t, got.message, plain.Error)
@@ -37,7 +38,7 @@ func TestRefusalShapes(t *testing.T) {
 				}
 				RequestID string `json:"request_id"`
 			}
-			require.NoError(t, json.Unmarshal(got.body(true, "id-1"), &openAI))
+			require.NoError(t, json.Unmarshal(dialect.OpenAI.Error(got.message, got.code, "id-1"), &openAI))
 			require.Equal(t, r.code, openAI.Error.Code)
 			require.Equal(t, r.code, openAI.Error.Type)
 			require.Equal(t, plain.Error, openAI.Error.Message)
@@ -61,7 +62,7 @@ func TestRefusalHeaders(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var resp fasthttp.Response
-		refusalOf(tt.err).write(&resp, false, "id-1")
+		refusalOf(tt.err).write(&resp, dialect.Plain, "id-1")
 		require.Equal(t, tt.want, string(resp.Header.Peek(tt.header)), "%s on %v", tt.header, tt.err)
 	}
 }

@@ -271,7 +271,8 @@ func (r *relay) lastEvent() {
 	if !r.events {
 		return
 	}
-	event := r.tail.separator() + "data: " + string(refusalOf(r.err).body(r.x.openAI, r.x.requestID)) + "\n\n"
+	cause := refusalOf(r.err)
+	event := r.tail.separator() + "data: " + string(r.x.api.Errors.Error(cause.message, cause.code, r.x.requestID)) + "\n\n"
 	b := relayBuffers.Get().(*relayBuffer)
 	defer relayBuffers.Put(b)
 	// The client may be gone too, and there is nothing more to be done for it.

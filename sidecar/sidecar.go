@@ -16,6 +16,7 @@ import (
 
 	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
@@ -51,7 +52,7 @@ type Sidecar struct {
 	version Version
 	started time.Time
 
-	routes             map[string]struct{}
+	routes             map[string]*dialect.API
 	cors               cors
 	envelopeOptions    envelope.Options
 	audience           envelope.Audience
@@ -88,7 +89,7 @@ type Sidecar struct {
 func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
 	s := &Sidecar{
 		cfg: cfg, log: log, version: version, started: time.Now(),
-		routes:             make(map[string]struct{}, len(cfg.Routes)),
+		routes:             make(map[string]*dialect.API, len(cfg.Routes)),
 		cors:               newCORS(cfg.CORSOrigins),
 		reqnumAlwaysSigned: cfg.SignedFields.AlwaysSigns(crypto.FieldReqnum),
 		keys:               crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
@@ -101,7 +102,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	}
 	s.envelopeOptions = envelope.Options{ReqnumOptional: !s.reqnumAlwaysSigned}
 	for _, route := range cfg.Routes {
-		s.routes[route] = struct{}{}
+		s.routes[route] = dialect.Of(route)
 	}
 	s.drain = newDrain(s)
 	for _, step := range []func() error{s.openGuards, s.openUpstream, s.openKey, s.openServer, s.openTracer} {

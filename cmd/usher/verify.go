@@ -10,6 +10,7 @@ import (
 
 	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/sidecar"
 )
@@ -181,7 +182,7 @@ func (in *inspection) cost(env *envelope.Envelope) {
 		return
 	}
 	for _, route := range in.cfg.Routes {
-		api := envelope.APIOf(route)
+		api := dialect.Of(route)
 		work, err := env.Work(api)
 		name := "cost " + route
 		switch {

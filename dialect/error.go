@@ -1,0 +1,36 @@
+package dialect
+
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// A Shape is how an API's clients expect an error to be written.
+type Shape uint8
+
+// The shapes.
+const (
+	Plain  Shape = iota // {"error":"…","error_type":"…","request_id":"…"}
+	OpenAI              // {"error":{"message":"…","type":"…","code":"…","param":null},"request_id":"…"}
+)
+
+// Error is an error as JSON: a sentence for the user, a code, and the id under
+// which the log has the request.
+func (s Shape) Error(message, code, requestID string) []byte {
+	message, code, requestID = quote(message), quote(code), quote(requestID)
+	if s == OpenAI {
+		return []byte(`{"error":{"message":` + message + `,"type":` + code + `,"code":` + code +
+			`,"param":null},"request_id":` + requestID + `}`)
+	}
+	return []byte(`{"error":` + message + `,"error_type":` + code + `,"request_id":` + requestID + `}`)
+}
+
+// quote writes s as a JSON string; what is not UTF-8 is replaced.
+func quote(s string) string {
+	b, err := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "�"))
+	if err != nil {
+		return `""`
+	}
+	return string(b)
+}
