@@ -58,7 +58,7 @@ type settings struct {
 	WriteTimeout      string `env:"USHER_WRITE_TIMEOUT" envDefault:"60s" doc:"a client that takes nothing for so long is cut"`
 
 	HealthPath     string `env:"USHER_HEALTH_PATH" shown:"/health (MODEL_HEALTH_ENDPOINT where set)" doc:"of the model server; 404 counts as healthy"`
-	HealthInterval string `env:"USHER_HEALTH_INTERVAL" envDefault:"5s" doc:"between two probes; faster while it is not healthy"`
+	HealthInterval string `env:"USHER_HEALTH_INTERVAL" envDefault:"5s" doc:"between two probes; every second while it is not healthy, or a probe or request failed"`
 	HealthFailures string `env:"USHER_HEALTH_FAILURES" envDefault:"3" doc:"failed probes in a row that make it unhealthy"`
 
 	CORSOrigins  string `env:"USHER_CORS_ORIGINS" shown:"–" doc:"origins whose pages may call, or *"`

@@ -26,6 +26,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	_ = ctx.SetWriteDeadline(time.Now().Add(x.sidecar.cfg.WriteTimeout))
+	x.sidecar.suspect(err)
 	r := refusalOf(err)
 	x.outcome, x.status, x.detail = r.code, r.status, upstream.Detail(err)
 	ctx.Response.Reset()

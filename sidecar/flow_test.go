@@ -3,31 +3,61 @@ package sidecar
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
 
-// What came last is kept to the millisecond, also after the clock was set back:
-// else the prober would keep still until the clock has caught up.
-func TestFlow(t *testing.T) {
-	var s Sidecar
-	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+// clockSet is t as it would read had the wall clock been set by d: what Go keeps
+// in a time that has a monotonic reading is the wall clock's seconds from bit 30
+// of the first word on, and the monotonic reading in the second.
+func clockSet(t time.Time, d time.Duration) time.Time {
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(d/time.Second) << 30
+	return t
+}
+
+func TestClockSet(t *testing.T) {
+	now := time.Now()
+	require.Equal(t, now.Unix()-3600, clockSet(now, -time.Hour).Unix())
+	require.Zero(t, clockSet(now, -time.Hour).Sub(now), "the monotonic reading stays")
+}
+
+func TestSawBytes(t *testing.T) {
+	start := time.Now()
+	s := sawBytes{origin: start}
+	require.False(t, s.within(time.Hour, start.Add(time.Millisecond)), "none were seen")
 	for _, step := range []struct {
 		name string
-		now  time.Time
+		at   time.Duration
 		kept bool
 	}{
-		{"the first bytes", at, true},
-		{"within the millisecond", at.Add(time.Millisecond), false},
-		{"after it", at.Add(time.Millisecond + 1), true},
-		{"an hour back", at.Add(-time.Hour), true},
+		{"the first bytes", time.Second, true},
+		{"within the millisecond", time.Second + time.Millisecond, false},
+		{"after it", time.Second + time.Millisecond + 1, true},
+		{"what was seen before and told late", time.Second, false},
 	} {
-		before := s.flowing.Load()
-		s.flow(step.now)
+		before := s.last.Load()
+		s.at(start.Add(step.at))
 		want := before
 		if step.kept {
-			want = step.now.UnixNano()
+			want = int64(step.at)
 		}
-		require.Equal(t, want, s.flowing.Load(), step.name)
+		require.Equal(t, want, s.last.Load(), step.name)
+	}
+}
+
+// A wall clock that is set changes nothing: neither does a server that hangs
+// pass for one that answers, nor the other way round.
+func TestSawBytesByTheMonotonicClock(t *testing.T) {
+	for name, set := range map[string]time.Duration{"back": -time.Hour, "on": time.Hour} {
+		start := time.Now()
+		s := sawBytes{origin: start}
+		s.at(start.Add(time.Second))
+		after := func(d time.Duration) time.Time { return clockSet(start.Add(d), set) }
+		require.True(t, s.within(5*time.Second, after(5*time.Second)), name)
+		require.False(t, s.within(5*time.Second, after(6*time.Second)), name)
+		s.at(after(10 * time.Second))
+		require.True(t, s.within(5*time.Second, after(14*time.Second)), name)
+		require.False(t, s.within(5*time.Second, after(15*time.Second)), name)
 	}
 }

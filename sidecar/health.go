@@ -1,7 +1,10 @@
 package sidecar
 
 import (
+	"errors"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
 // A readiness is the answer to "may requests be sent here", with its reasons;
@@ -26,4 +29,12 @@ func (s *Sidecar) readiness() readiness {
 		r.Draining = "draining"
 	}
 	return r
+}
+
+// suspect has the model server probed at once where err is that a request found
+// it unreachable or broken.
+func (s *Sidecar) suspect(err error) {
+	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrBroken) {
+		s.prober.Suspect()
+	}
 }

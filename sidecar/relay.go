@@ -212,7 +212,7 @@ func (r *relay) passed(p []byte) {
 	r.last = now
 	x.pieces++
 	x.bytesOut += int64(len(p))
-	x.sidecar.flow(now)
+	x.sidecar.sawBytes.at(now)
 	if r.events {
 		r.tail.write(p)
 	}
@@ -252,6 +252,7 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 		x.outcome = outcomeCut
 	case r.err != nil && cause == nil:
 		x.outcome, x.detail = refusalOf(r.err).code, upstream.Detail(r.err)
+		x.sidecar.suspect(r.err)
 	case cause == nil && errors.Is(werr, os.ErrDeadlineExceeded):
 		x.outcome, x.status, x.detail = outcomeClientSlow, statusClientGone, errSlowClient.Error()
 	default:

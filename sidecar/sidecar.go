@@ -73,7 +73,7 @@ type Sidecar struct {
 	calls       *calls
 	room        *room // for bodies whose senders are not verified yet
 	drain       *drain
-	flowing     atomic.Int64 // when response bytes last came, Unix nanoseconds
+	sawBytes    sawBytes
 	stale       staleRun
 	sampler     *sampler
 	tracer      *trace.Tracer // nil: no tracing
@@ -104,6 +104,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	for _, route := range cfg.Routes {
 		s.routes[route] = dialect.Of(route)
 	}
+	s.sawBytes.origin = s.started
 	s.drain = newDrain(s)
 	for _, step := range []func() error{s.openGuards, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
@@ -149,8 +150,9 @@ func (s *Sidecar) openUpstream() (err error) {
 	}
 	s.prober, err = upstream.NewProber(upstream.ProberOptions{
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
-		Path:     cfg.Upstream.PathPrefix + cfg.HealthPath,
-		Interval: cfg.HealthInterval, Failures: cfg.HealthFailures,
+		Authorization: cfg.UpstreamAuthorization,
+		Path:          cfg.Upstream.PathPrefix + cfg.HealthPath,
+		Interval:      cfg.HealthInterval, Failures: cfg.HealthFailures,
 		Flowing: s.isFlowing, Report: s.reportHealth,
 	})
 	return err
@@ -210,19 +212,8 @@ func (s *Sidecar) reportHealth(healthy bool, err error) {
 	s.log.Warn("model server is not healthy", zap.Error(err))
 }
 
-// flow notes that response bytes came. Only every millisecond: a store for each
-// would take the word away from the other processors.
-func (s *Sidecar) flow(now time.Time) {
-	at := now.UnixNano()
-	if since := time.Duration(at - s.flowing.Load()); since > time.Millisecond || since < -time.Millisecond { // less: the clock was set back
-		s.flowing.Store(at)
-	}
-}
-
-// isFlowing tells whether response bytes came within the last probe interval.
-func (s *Sidecar) isFlowing() bool {
-	return time.Since(time.Unix(0, s.flowing.Load())) < s.cfg.HealthInterval
-}
+// isFlowing reports whether response bytes came within the last probe interval.
+func (s *Sidecar) isFlowing() bool { return s.sawBytes.within(s.cfg.HealthInterval, time.Now()) }
 
 // openServer makes the public server.
 func (s *Sidecar) openServer() (err error) {

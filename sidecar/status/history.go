@@ -14,7 +14,8 @@ type history struct {
 	totals  [minutePoints + 1][]uint64  // by outcome, likewise
 	latency [minutePoints + 1]latencies // likewise
 	now     int
-	filled  int // steps of the minute that are there
+	origin  time.Time // of the first point
+	filled  int       // steps of the minute that are there
 }
 
 // latencies are the histograms at one moment.
@@ -54,8 +55,12 @@ func (h *history) add(now time.Time, s Sample, r *Recorder) {
 	copy(h.totals[h.now], s.Totals)
 	l, old := &h.latency[h.now], &h.latency[before]
 	l.read(r)
+	if h.origin.IsZero() {
+		h.origin = now
+	}
 	p := Point{
-		At: now.Unix(), InFlight: s.InFlight, Waiting: s.Waiting, Hold: s.Hold, Reordered: s.Reordered,
+		// By the monotonic clock: points stay in order when the wall clock is set.
+		At: h.origin.Unix() + int64(now.Sub(h.origin).Round(time.Second)/time.Second), InFlight: s.InFlight, Waiting: s.Waiting, Hold: s.Hold, Reordered: s.Reordered,
 		Rates:     make([]float64, len(Classes)),
 		FirstByte: between(&old.firstByte, &l.firstByte),
 		TokenGap:  between(&old.tokenGap, &l.tokenGap),

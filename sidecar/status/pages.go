@@ -61,7 +61,7 @@ func NewPages(r *Recorder, source Source) *Pages {
 func (p *Pages) Run(ctx context.Context) error {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
-	news := newsline{at: time.Now().Unix()}
+	var news newsline
 	p.sample.Totals = make([]uint64, len(p.recorder.outcomes))
 	for n := 1; ; n++ {
 		select {

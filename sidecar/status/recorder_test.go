@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -242,4 +243,22 @@ func TestRecorderAllocatesNothing(t *testing.T) {
 		r.TokenGap.Observe(time.Millisecond)
 		r.Refused(Refusal{RequestID: "r"})
 	}))
+}
+
+// The points of the charts stay in order when the wall clock is set: a page takes
+// only what is later than what it has.
+func TestHistoryStaysInOrderWhenTheClockIsSet(t *testing.T) {
+	r := NewRecorder([]Outcome{{Code: "ok", Class: ClassServed}})
+	start := time.Now()
+	r.Sample(start, Sample{Totals: []uint64{0}})
+	back := start.Add(HistoryStep)
+	// An hour less by the wall clock, which stands from bit 30 of the first word on.
+	*(*uint64)(unsafe.Pointer(&back)) -= 3600 << 30
+	require.Equal(t, start.Add(HistoryStep).Unix()-3600, back.Unix())
+	r.Sample(back, Sample{Totals: []uint64{5}})
+	var s Snapshot
+	r.Complete(&s)
+	require.Len(t, s.History, 2)
+	require.Equal(t, s.History[0].At+5, s.History[1].At)
+	require.InDelta(t, 1, s.History[1].Rates[0], 1e-9)
 }

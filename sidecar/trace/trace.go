@@ -67,13 +67,13 @@ func (t *Tracer) Close() error {
 // A handler passes on OpenTelemetry's errors, but not each of a thousand.
 type handler struct {
 	report func(error)
-	last   atomic.Int64 // Unix nanoseconds
+	last   atomic.Pointer[time.Time] // nil: never
 }
 
 // Handle implements otel.ErrorHandler.
 func (h *handler) Handle(err error) {
-	now, last := time.Now().UnixNano(), h.last.Load()
-	if now-last >= int64(reportInterval) && h.last.CompareAndSwap(last, now) {
+	now, last := time.Now(), h.last.Load()
+	if (last == nil || now.Sub(*last) >= reportInterval) && h.last.CompareAndSwap(last, &now) {
 		h.report(err)
 	}
 }

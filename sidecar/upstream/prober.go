@@ -13,7 +13,8 @@ import (
 
 const (
 	// fastProbe is how soon a server that is not healthy is asked again, where
-	// the interval is longer: readiness should not wait for that.
+	// the interval is longer, and one that is under suspicion: readiness should
+	// not wait for that.
 	fastProbe = time.Second
 	// maxProbe is the longest default of ProberOptions.Timeout.
 	maxProbe = 5 * time.Second
@@ -28,9 +29,10 @@ var errNotProbed = errors.New("not probed yet")
 // ProberOptions shape a Prober.
 type ProberOptions struct {
 	Network, Address, Host string // as in Options
+	Authorization          string // as in Options: a server that wants it may want it here too
 
 	Path     string        // what is fetched
-	Interval time.Duration // between two probes of a healthy server; one that is not is asked every second at least
+	Interval time.Duration // between two probes of a server that is healthy and not suspected; others are asked every second at least
 	Timeout  time.Duration // of one probe; 0: the interval, but 1 s at least and 5 s at most
 	Failures int           // in a row that make a healthy server unhealthy, 1 or more
 
@@ -45,16 +47,20 @@ type ProberOptions struct {
 // A Prober asks the model server for its health. An answer below 400 is a
 // success, and so is 404: a server without such a path, but alive. Redirects
 // are not followed. The server counts as unhealthy until the first success and
-// after Failures failures in a row, as healthy after one success. Make it with
-// NewProber; its methods are safe for concurrent use.
+// after Failures failures in a row, as healthy after one success. A failed probe
+// or a call of Suspect brings a healthy server under suspicion: the next probe
+// comes at once and those after it every second, until Failures in a row
+// succeeded. Make it with NewProber; its methods are safe for concurrent use.
 type Prober struct {
-	o      ProberOptions
-	client http.Client
+	o       ProberOptions
+	client  http.Client
+	suspect chan struct{} // of one place: Suspect was called
 
 	mu       sync.Mutex
 	healthy  bool
 	reported bool // the first verdict was
 	failures int  // in a row
+	doubts   int  // successes in a row that end the suspicion
 	last     error
 }
 
@@ -70,7 +76,7 @@ func NewProber(o ProberOptions) (*Prober, error) {
 		return nil, fmt.Errorf("upstream: cannot probe %q at %q", o.Path, o.Host)
 	}
 	dialer := net.Dialer{}
-	p := &Prober{o: o, last: errNotProbed}
+	p := &Prober{o: o, last: errNotProbed, suspect: make(chan struct{}, 1)}
 	p.client = http.Client{
 		Timeout: o.Timeout,
 		Transport: &http.Transport{
@@ -89,6 +95,7 @@ func NewProber(o ProberOptions) (*Prober, error) {
 func (p *Prober) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var hastened time.Time // when a probe last came before its time
 	for {
 		select {
 		case <-timer.C:
@@ -96,20 +103,35 @@ func (p *Prober) Run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			p.note(err)
-			timer.Reset(p.pause())
+			timer.Reset(p.note(err))
+		case <-p.suspect:
+			// Not more than one a second, however many requests break.
+			if p.doubt() && time.Since(hastened) >= fastProbe {
+				hastened = time.Now()
+				timer.Reset(0)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// pause is the time to the next probe.
-func (p *Prober) pause() time.Duration {
-	if p.Healthy() {
-		return p.o.Interval
+// Suspect tells that a request found the server unreachable or broken. It does
+// not block, and costs next to nothing when many say so at once.
+func (p *Prober) Suspect() {
+	select {
+	case p.suspect <- struct{}{}:
+	default:
 	}
-	return min(p.o.Interval, fastProbe)
+}
+
+// doubt brings the server under suspicion; false where it counts as unhealthy
+// anyway, and is asked every second.
+func (p *Prober) doubt() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubts = p.o.Failures
+	return p.healthy
 }
 
 // probe asks once.
@@ -117,6 +139,9 @@ func (p *Prober) probe(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.o.Host+p.o.Path, nil)
 	if err != nil {
 		return err
+	}
+	if p.o.Authorization != "" {
+		req.Header.Set("Authorization", p.o.Authorization)
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
@@ -130,28 +155,42 @@ func (p *Prober) probe(ctx context.Context) error {
 	return fmt.Errorf("%s answered %d", p.o.Path, resp.StatusCode)
 }
 
-// note counts a probe and reports the verdict where that is new.
-func (p *Prober) note(err error) {
+// note counts a probe, reports the verdict where that is new, and returns the
+// time to the next probe.
+func (p *Prober) note(err error) (pause time.Duration) {
 	var network net.Error
 	slow := errors.As(err, &network) && network.Timeout()
-	if slow && p.o.Flowing != nil && p.o.Flowing() {
-		return
-	}
+	forgiven := slow && p.o.Flowing != nil && p.o.Flowing()
 	p.mu.Lock()
-	before := p.healthy
-	p.last = err
-	if err == nil {
+	before, first := p.healthy, false
+	switch {
+	case forgiven:
+	case err == nil:
 		p.healthy, p.failures = true, 0
-	} else if p.failures++; p.failures >= p.o.Failures {
-		p.healthy = false
+		p.doubts = max(p.doubts-1, 0)
+	default:
+		p.failures++
+		first = before && p.failures == 1
+		p.healthy = before && p.failures < p.o.Failures
+		p.doubts = p.o.Failures
+	}
+	if !forgiven {
+		p.last = err
 	}
 	report := p.healthy != before || !p.reported && p.failures >= p.o.Failures
 	p.reported = p.reported || report
-	healthy := p.healthy
+	healthy, suspected := p.healthy, p.doubts > 0
 	p.mu.Unlock()
 	if report && p.o.Report != nil {
 		p.o.Report(healthy, err)
 	}
+	switch {
+	case first:
+		return 0
+	case !healthy || suspected:
+		return min(p.o.Interval, fastProbe)
+	}
+	return p.o.Interval
 }
 
 // Healthy tells whether the server counts as healthy.

@@ -53,12 +53,12 @@ func TestProber(t *testing.T) {
 		{"healthy at once", []any{200}, false, "up", true, []int{0, 5, 10, 15}},
 		{"another success", []any{302}, false, "up", true, []int{0, 5, 10, 15}},
 		{"no such path", []any{404}, false, "up", true, []int{0, 5, 10, 15}},
-		{"starts late, asked more often", []any{refused, 503, 200}, false, "up", true, []int{0, 1, 2, 7, 12, 17}},
+		{"starts late, asked more often", []any{refused, 503, 200}, false, "up", true, []int{0, 1, 2, 3, 4, 9, 14}},
 		{"never", []any{500}, false, "down", false, nil},
 		{"wants a key", []any{401}, false, "down", false, nil},
-		{"two failures are forgiven", []any{200, 500, refused, 200}, false, "up", true, []int{0, 5, 10, 15}},
-		{"three are not", []any{200, 500, 500, refused}, false, "up down", false, []int{0, 5, 10, 15, 16, 17, 18}},
-		{"one success heals", []any{200, 500, 500, 500, 200}, false, "up down up", true, []int{0, 5, 10, 15, 16}},
+		{"two failures are forgiven", []any{200, 500, refused, 200}, false, "up", true, []int{0, 5, 5, 6, 7, 8, 13}},
+		{"three are not", []any{200, 500, 500, refused}, false, "up down", false, []int{0, 5, 5, 6, 7, 8, 9}},
+		{"one success heals", []any{200, 500, 500, 500, 200}, false, "up down up", true, []int{0, 5, 5, 6, 7, 8, 9, 14}},
 		{"slow is a failure", []any{200, errSlow{}}, false, "up down", false, nil},
 		{"slow is none while answers flow", []any{200, errSlow{}}, true, "up", true, nil},
 		{"slow is no success while answers flow", []any{errSlow{}}, true, "", false, nil},
@@ -151,5 +151,48 @@ func TestProberOptions(t *testing.T) {
 		spoil(&o)
 		_, err := NewProber(o)
 		require.Error(t, err, fmt.Sprint(i))
+	}
+}
+
+// A request that finds the server broken has it probed at once and every second
+// after, until it is known again to be well; a thousand such requests cost one
+// probe a second, and none more while it is known to be down.
+func TestProberSuspects(t *testing.T) {
+	refused := errors.New("refused")
+	for _, tt := range []struct {
+		name    string
+		answers []any
+		suspect []time.Duration // when requests break
+		times   []time.Duration
+	}{
+		{"it is dead", []any{200, refused}, []time.Duration{2500 * time.Millisecond},
+			[]time.Duration{0, 2500 * time.Millisecond, 2500 * time.Millisecond, 3500 * time.Millisecond, 4500 * time.Millisecond}},
+		{"it is well", []any{200}, []time.Duration{2500 * time.Millisecond},
+			[]time.Duration{0, 2500 * time.Millisecond, 3500 * time.Millisecond, 4500 * time.Millisecond, 9500 * time.Millisecond}},
+		{"many at once", []any{200}, []time.Duration{2 * time.Second, 2100 * time.Millisecond, 2200 * time.Millisecond, 2900 * time.Millisecond},
+			[]time.Duration{0, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5 * time.Second, 10 * time.Second}},
+		{"it is known to be down", []any{refused}, []time.Duration{3200 * time.Millisecond, 3400 * time.Millisecond},
+			[]time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, err := NewProber(ProberOptions{Network: "tcp", Address: "x", Host: "x", Path: "/", Interval: 5 * time.Second, Failures: 3})
+				require.NoError(t, err)
+				s := &script{start: time.Now(), answers: tt.answers}
+				p.client.Transport = s
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				for _, at := range tt.suspect {
+					time.AfterFunc(at, func() {
+						for range 100 {
+							p.Suspect()
+						}
+					})
+				}
+				require.ErrorIs(t, p.Run(ctx), context.DeadlineExceeded)
+				require.GreaterOrEqual(t, len(s.times), len(tt.times))
+				require.Equal(t, tt.times, s.times[:len(tt.times)])
+			})
+		})
 	}
 }

@@ -122,7 +122,7 @@ func (cn *Conn) exchangeRest(n int, head, body []byte) error {
 	r := &cn.response
 	err := r.readHead()
 	if err != nil || r.status >= 400 {
-		_ = nc.SetWriteDeadline(time.Unix(1, 0))
+		_ = nc.SetWriteDeadline(time.Now())
 	}
 	if werr := <-written; werr != nil {
 		r.keep = false
