@@ -23,6 +23,7 @@ func TestImportRules(t *testing.T) {
 		"reorder":          {},
 		"sidecar/hangup":   {"sidecar/nowait"},
 		"sidecar/nowait":   {},
+		"sidecar/report":   {},
 		"sidecar/trace":    {},
 		"sidecar/upstream": {"sidecar/nowait"},
 		"sidecar/status":   {},

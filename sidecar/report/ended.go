@@ -1,0 +1,143 @@
+package report
+
+import (
+	"sync/atomic"
+)
+
+// maxWaiting is how many ended requests wait to be named to the autoscaler; of
+// more the oldest are dropped.
+const maxWaiting = 1 << 16
+
+// An entry is a request that has an index, from its verification until the
+// autoscaler took note of its end. The index does not change; the rest is set at
+// the end, before the entry is put into the ring. Only the reporter gives entries
+// back for another use, so whatever it finds in named or ring is whole.
+type entry struct {
+	index string
+	end   End
+	times Times
+}
+
+// named are the entries in work. It is twice as large as it need be, so that an
+// empty place is found at once.
+type named struct {
+	places []atomic.Pointer[entry]
+	next   atomic.Uint32 // where the search begins
+}
+
+func newNamed(capacity int) *named {
+	size := 64
+	for size < 2*capacity {
+		size *= 2
+	}
+	return &named{places: make([]atomic.Pointer[entry], size)}
+}
+
+// add gives an entry a place; -1 when all are taken.
+func (n *named) add(e *entry) int {
+	mask := uint32(len(n.places) - 1)
+	from := n.next.Add(1)
+	for i := range uint32(len(n.places)) {
+		if at := (from + i) & mask; n.places[at].CompareAndSwap(nil, e) {
+			return int(at)
+		}
+	}
+	return -1
+}
+
+func (n *named) remove(place int) {
+	if place >= 0 {
+		n.places[place].Store(nil)
+	}
+}
+
+// indexes appends the index of each entry in work.
+func (n *named) indexes(dst []string) []string {
+	for i := range n.places {
+		if e := n.places[i].Load(); e != nil {
+			dst = append(dst, e.index)
+		}
+	}
+	return dst
+}
+
+// A ring hands entries from the data path to the reporter. An entry is put and
+// taken by exchanging a place's content, so exactly one of the reporter and the
+// writer that comes round again gets it: the former reports it, the latter drops
+// it.
+type ring struct {
+	places  []atomic.Pointer[entry]
+	puts    atomic.Uint64 // so far; the next goes to this place
+	dropped atomic.Uint64
+	taken   uint64 // so far, by the reporter
+}
+
+func newRing(size int) *ring { return &ring{places: make([]atomic.Pointer[entry], size)} }
+
+func (r *ring) put(e *entry) {
+	at := (r.puts.Add(1) - 1) % uint64(len(r.places))
+	if r.places[at].Swap(e) != nil {
+		r.dropped.Add(1)
+	}
+}
+
+// take appends up to most entries to dst, the oldest first. One that is being put
+// at this moment is taken next time.
+func (r *ring) take(dst []*entry, most int) []*entry {
+	puts := r.puts.Load()
+	if r.taken+r.dropped.Load() == puts {
+		return dst
+	}
+	for i := range uint64(len(r.places)) {
+		if len(dst) == most {
+			break
+		}
+		place := &r.places[(puts+i)%uint64(len(r.places))]
+		if place.Load() == nil {
+			continue // most are, and looking is cheaper than exchanging
+		}
+		if e := place.Swap(nil); e != nil {
+			dst = append(dst, e)
+			r.taken++
+		}
+	}
+	return dst
+}
+
+// waiting is how many entries are in the ring.
+func (r *ring) waiting() int { return int(r.puts.Load() - r.taken - r.dropped.Load()) }
+
+// maxBatch is how many ended requests are named at once: some 600 KB.
+const maxBatch = 4096
+
+// A batch is what is being named to the autoscaler, and is named again until it
+// took note.
+type batch struct {
+	entries []*entry // the oldest first
+	dropped atomic.Uint64
+}
+
+// fill takes entries until the batch is full.
+func (b *batch) fill(t *Tally) {
+	if t.ended != nil {
+		b.entries = t.ended.take(b.entries, maxBatch)
+	}
+}
+
+// acknowledge forgets what is in the batch.
+func (b *batch) acknowledge(t *Tally) {
+	for i, e := range b.entries {
+		t.entries.Put(e)
+		b.entries[i] = nil
+	}
+	b.entries = b.entries[:0]
+}
+
+// failed drops the oldest where more wait than may.
+func (b *batch) failed(t *Tally) {
+	excess := min(len(b.entries), len(b.entries)+t.ended.waiting()-maxWaiting)
+	if excess > 0 {
+		b.dropped.Add(uint64(excess))
+		b.entries = append(b.entries[:0], b.entries[excess:]...)
+	}
+}

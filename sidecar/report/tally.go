@@ -1,0 +1,197 @@
+// Package report tells the autoscaler how this worker fares: what was taken in,
+// what is in work, what was answered, and how each request ended. Counting is
+// the data path's and takes no lock; sending is one goroutine's.
+package report
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An End is how a verified request ended, as far as a report tells ends apart.
+type End uint8
+
+// The ends.
+const (
+	Served     End = iota // answered whole with a 2xx
+	Answered              // answered whole with another status below 500
+	Cancelled             // the client left
+	Failed                // the model server failed, its own 5xx included
+	TurnedAway            // for want of room, time or paid work
+	Refused               // for a fault of the request found after its ticket was verified
+)
+
+// Times are when a request came to its stages; zero where it did not come to that.
+type Times struct {
+	Queued    time.Time // it began to wait for its turn
+	Started   time.Time // its sending to the model server began
+	Completed time.Time // it ended after it was started
+}
+
+// Workload is kept in millionths, as a whole number: what is added and taken away
+// again leaves nothing behind.
+const (
+	unit = 1e6
+	// maxWorkload bounds what one request counts for, and enough stops the counting
+	// of workload altogether while so much is unacknowledged or in work. Neither is
+	// reached by costs that mean anything; a sum that overflowed would be a lie.
+	maxWorkload = 1e12
+	enough      = math.MaxInt64 / 4
+)
+
+// A Tally counts verified requests from their verification to their end. Make it
+// with NewTally. Begin and End are safe for concurrent use, take no lock and wait
+// for nobody; the reading methods are the reporter's alone.
+type Tally struct {
+	// Sums since the start; they may wrap, differences do not.
+	received, cancelled, rejected, refused, served atomic.Int64
+
+	load     atomic.Int64  // in work now
+	working  atomic.Int64  // requests, in work now
+	verified atomic.Int64  // requests, since the start
+	speed    atomic.Uint64 // workload/s of the last request that was served, a float64's bits
+
+	reported atomic.Int64 // what received was in the last acknowledged report
+
+	named   *named // requests in work that have an index; nil: none is named
+	ended   *ring  // those that ended; nil with named
+	entries sync.Pool
+}
+
+// A Work is one verified request while it is in work. The zero Work is of a
+// request that was not verified.
+type Work struct {
+	units int64
+	place int // in Tally.named; valid with entry
+	entry *entry
+	begun bool
+}
+
+// NewTally makes a tally. With a capacity above 0 it keeps the index of each
+// request that has one, of up to capacity requests at once, and how those ended.
+func NewTally(capacity int) *Tally {
+	t := &Tally{}
+	if capacity > 0 {
+		t.named = newNamed(capacity)
+		t.ended = newRing(maxWaiting)
+		t.entries.New = func() any { return new(entry) }
+	}
+	return t
+}
+
+// Begin counts a request whose ticket was verified. The workload is finite and
+// not negative. index is the ticket's request_idx, an integer's literal; "": it
+// has none.
+func (t *Tally) Begin(workload float64, index string) Work {
+	w := Work{units: int64(math.Round(min(max(workload, 0), maxWorkload) * unit)), begun: true}
+	if t.load.Load() > enough || t.received.Load()-t.reported.Load() > enough {
+		w.units = 0
+	}
+	t.received.Add(w.units)
+	t.load.Add(w.units)
+	t.working.Add(1)
+	t.verified.Add(1)
+	if index != "" && t.named != nil {
+		w.entry = t.entries.Get().(*entry)
+		*w.entry = entry{index: index}
+		w.place = t.named.add(w.entry)
+	}
+	return w
+}
+
+// End counts the end of a request; once for each Begin. Further calls, and those
+// for a zero Work, do nothing.
+func (t *Tally) End(w *Work, end End, times Times) {
+	if !w.begun {
+		return
+	}
+	w.begun = false
+	switch end {
+	case Served:
+		t.served.Add(w.units)
+		if took := times.Completed.Sub(times.Started).Seconds(); took > 0 && !times.Started.IsZero() {
+			t.speed.Store(math.Float64bits(float64(w.units) / unit / took))
+		}
+	case TurnedAway:
+		t.rejected.Add(w.units)
+	case Cancelled:
+		t.cancelled.Add(w.units)
+	case Refused:
+		t.refused.Add(w.units)
+	case Answered, Failed:
+	}
+	t.load.Add(-w.units)
+	t.working.Add(-1)
+	if e := w.entry; e != nil {
+		w.entry = nil
+		e.end, e.times = end, times
+		t.named.remove(w.place)
+		t.ended.put(e)
+	}
+}
+
+// counts are a tally at one moment; each figure is exact, but requests that begin
+// or end meanwhile may stand in one and not yet in another.
+type counts struct {
+	received, cancelled, rejected, refused, served int64
+
+	load, working, verified int64
+
+	speed float64 // 0: no request was served yet
+}
+
+func (t *Tally) counts() counts {
+	return counts{
+		received: t.received.Load(), cancelled: t.cancelled.Load(),
+		rejected: t.rejected.Load(), refused: t.refused.Load(), served: t.served.Load(),
+		load: t.load.Load(), working: t.working.Load(), verified: t.verified.Load(),
+		speed: math.Float64frombits(t.speed.Load()),
+	}
+}
+
+// taken is the workload that was taken in, as a generation counts it: one that is
+// told of what was turned away does not count that here, too.
+func (c counts) taken(g Generation) int64 {
+	if g == Generation2024 {
+		return c.received - c.cancelled
+	}
+	return c.received - c.cancelled - c.rejected - c.refused
+}
+
+// A delta is what happened between the last acknowledged report and some counts,
+// in units. It has to be acknowledged with those counts, or is part of the next
+// one.
+type delta struct{ taken, rejected, served int64 }
+
+// A baseline is what the autoscaler has acknowledged. Nothing is taken out of the
+// tally to be reported, so there is nothing to put back either: a delta is the
+// tally less the baseline, and moving the baseline on is the acknowledgement.
+type baseline struct {
+	tally      *Tally
+	generation Generation
+
+	counts
+	told int64 // sum of what was reported as taken in
+}
+
+// since is what happened since the baseline. What was reported as taken in and
+// left afterwards is made up for by reporting less, never by a negative figure.
+func (b *baseline) since(c counts) delta {
+	return delta{
+		taken:    max(0, c.taken(b.generation)-b.told),
+		rejected: c.rejected - b.rejected,
+		served:   c.served - b.served,
+	}
+}
+
+// acknowledge moves the baseline on to c, which was reported as d.
+func (b *baseline) acknowledge(c counts, d delta) {
+	b.counts = c
+	b.told += d.taken
+	b.tally.reported.Store(c.received)
+}
+
+// workload turns units into workload.
+func workload(units int64) float64 { return float64(units) / unit }
