@@ -16,7 +16,7 @@ func (s *Sidecar) adminServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.Handle("POST /drain", s.hosts.guardForm(http.HandlerFunc(s.serveDrain)))
 	mux.HandleFunc("/drain", func(w http.ResponseWriter, _ *http.Request) { // the page's pattern would answer 404
 		w.Header().Set("Allow", http.MethodPost)

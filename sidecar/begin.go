@@ -10,21 +10,22 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/dialect"
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // begin opens the account of a request.
 func (s *Sidecar) begin(ctx *fasthttp.RequestCtx) *exchange {
 	head := &ctx.Request.Header
 	x := &exchange{sidecar: s, conn: ctx.Conn().(*conn), target: head.RequestURI()}
-	x.start = time.Now()
-	x.requestID = requestID(head)
-	x.traceID = traceIDOf(head)
-	x.client = x.conn.client(ctx)
-	x.reqnum = -1
-	x.route = routeOther
+	x.account.Times.Start = time.Now()
+	x.account.ID = requestID(head)
+	x.account.TraceID = traceIDOf(head)
+	x.account.Client = x.conn.client(ctx)
+	x.account.Ticket.Reqnum = -1
+	x.account.Route = account.RouteOther
 	path, _ := splitTarget(x.target)
 	if api, ok := s.routes[string(path)]; ok {
-		x.api, x.route = api, string(path)
+		x.api, x.account.Route = api, string(path)
 	} else {
 		x.api = dialect.Of(string(path))
 	}
@@ -89,7 +90,7 @@ func (s *Sidecar) serveFault(ctx *fasthttp.RequestCtx, err error) {
 	c.recall(&ctx.Request.Header)
 	c.forget()
 	x := s.begin(ctx)
-	_ = ctx.SetWriteDeadline(x.start.Add(s.cfg.WriteTimeout))
+	_ = ctx.SetWriteDeadline(x.account.Times.Start.Add(s.cfg.WriteTimeout))
 	if c.failed != nil {
 		err = c.failed // fasthttp may have made something else of it
 	}

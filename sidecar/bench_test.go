@@ -13,6 +13,8 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // clientHead is such as clients send.
@@ -41,24 +43,25 @@ func BenchmarkHead(b *testing.B) {
 	}
 }
 
-// benchRecord is a request that went well.
-func benchRecord(now time.Time) record {
-	return record{
-		requestID: "0123456789abcdef0123456789abcdef", client: "203.0.113.9", route: "/generate", endpoint: "my-endpoint",
-		reqnum: 14395, cost: 256, outcome: outcomeOK, status: 200,
-		start: now.Add(-time.Second), sent: now.Add(-999 * time.Millisecond), ttfb: 100 * time.Millisecond,
-		verify: 22 * time.Microsecond, hold: 2 * time.Millisecond, upstream: 98 * time.Millisecond,
-		bytesIn: 1024, bytesOut: 4300, streamed: true, pieces: 100,
+// benchRequest is a request that went well.
+func benchRequest(now time.Time) account.Request {
+	return account.Request{
+		ID: "0123456789abcdef0123456789abcdef", Client: "203.0.113.9", Route: "/generate", Status: 200,
+		Ticket: account.Ticket{Endpoint: "my-endpoint", Reqnum: 14395, Cost: 256, Reserved: true, Admitted: true},
+		Times: account.Times{
+			Start: now.Add(-time.Second), Sent: now.Add(-999 * time.Millisecond), End: now, FirstByte: 100 * time.Millisecond,
+			Verify: 22 * time.Microsecond, Hold: 2 * time.Millisecond, Upstream: 98 * time.Millisecond,
+		},
+		BytesIn: 1024, BytesOut: 4300, Answer: account.Answer{EventStream: true, Pieces: 100},
 	}
 }
 
 // BenchmarkObserve is accounting for a request in the metrics.
 func BenchmarkObserve(b *testing.B) {
-	m, now := newIdle(b).metrics, time.Now()
-	r := benchRecord(now)
+	m, r := newIdle(b).metrics, benchRequest(time.Now())
 	b.ReportAllocs()
 	for b.Loop() {
-		m.observe(&r, now)
+		m.Ended(&r)
 	}
 }
 
@@ -68,13 +71,12 @@ func BenchmarkLogLine(b *testing.B) {
 		TimeKey: "time", LevelKey: "level", MessageKey: "msg",
 		EncodeTime: zapcore.RFC3339NanoTimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
 	})
-	s := newIdle(b)
-	s.log = zap.New(zapcore.NewCore(encoder, zapcore.AddSync(io.Discard), zap.InfoLevel))
+	l := requestLog{zap.New(zapcore.NewCore(encoder, zapcore.AddSync(io.Discard), zap.InfoLevel)), newSampler(zap.NewNop())}
 	now := time.Date(2026, 11, 24, 12, 0, 0, 123456789, time.UTC)
-	x := &exchange{sidecar: s, record: benchRecord(now), admitted: true}
+	r := benchRequest(now)
 	b.ReportAllocs()
 	for b.Loop() {
-		x.log(now)
+		l.Ended(&r)
 	}
 }
 
@@ -88,7 +90,7 @@ func (sink) SetWriteDeadline(time.Time) error { return nil }
 func BenchmarkToken(b *testing.B) {
 	x := &exchange{sidecar: newIdle(b), conn: &conn{Conn: sink{}}}
 	now := time.Now()
-	x.start = now
+	x.account.Times.Start = now
 	r := &relay{x: x, framing: byChunks, events: true, last: now}
 	buffer := new(relayBuffer)
 	event := bytes.Clone([]byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n"))

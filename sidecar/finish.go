@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -19,7 +20,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 		err = cause
 	}
 	if errors.Is(err, errClientGone) {
-		x.outcome, x.status = outcomeClientGone, statusClientGone
+		x.account.Outcome, x.account.Status = account.ClientGone, account.StatusClientGone
 		x.conn.answered() // with nothing
 		ctx.SetConnectionClose()
 		x.settle()
@@ -28,12 +29,12 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 	_ = ctx.SetWriteDeadline(time.Now().Add(x.sidecar.cfg.WriteTimeout))
 	x.sidecar.suspect(err)
 	r := refusalOf(err)
-	x.outcome, x.status, x.detail = r.code, r.status, upstream.Detail(err)
+	x.account.Outcome, x.account.Status, x.account.Detail = r.outcome, r.status, upstream.Detail(err)
 	ctx.Response.Reset()
-	r.write(&ctx.Response, x.api.Errors, x.requestID)
-	ctx.Response.Header.SetBytesV(headerServerTiming, x.timing(nil))
+	r.write(&ctx.Response, x.api.Errors, x.account.ID)
+	ctx.Response.Header.SetBytesV(headerServerTiming, timing(nil, &x.account.Times))
 	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
-	x.bytesOut = int64(len(ctx.Response.Body()))
+	x.account.BytesOut = int64(len(ctx.Response.Body()))
 	if cause != nil || closes(err) || ctx.Request.Header.ConnectionClose() {
 		ctx.SetConnectionClose()
 		x.conn.watched.Linger()
@@ -60,19 +61,16 @@ func (x *exchange) settle() {
 	if x.line != nil {
 		x.line.Release()
 	}
-	if x.admitted {
+	if x.account.Ticket.Admitted {
 		x.slot.Release()
 	}
-	if x.reserved {
+	if x.account.Ticket.Reserved {
 		x.reservation.Release()
 	}
 	x.body.release()
-	now := time.Now()
-	x.sidecar.metrics.observe(&x.record, now)
-	x.tell(now)
-	x.endTrace(now)
-	x.log(now)
-	x.sidecar.calls.remove(&x.call, x.outcome != outcomeOK)
+	x.account.Times.End = time.Now()
+	x.sidecar.book.Ended(&x.account)
+	x.sidecar.calls.remove(&x.call, x.account.Outcome != account.OK)
 }
 
 // recoverPanic keeps a fault of ours from ending the process, which fasthttp
@@ -82,8 +80,8 @@ func (x *exchange) recoverPanic(ctx *fasthttp.RequestCtx) {
 	if fault == nil {
 		return
 	}
-	x.sidecar.metrics.panics.Inc()
-	x.sidecar.log.Error("internal fault", zap.String("request_id", x.requestID),
+	x.sidecar.metrics.Panics.Inc()
+	x.sidecar.log.Error("internal fault", zap.String("request_id", x.account.ID),
 		zap.String("fault", fmt.Sprint(fault)), zap.Stack("stack"))
 	x.call.cancel(errInternal)
 	x.refuse(ctx, errInternal)

@@ -13,6 +13,7 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
@@ -22,7 +23,7 @@ import (
 // once, whichever way the request ends.
 type exchange struct {
 	call
-	record
+	account account.Request
 
 	sidecar *Sidecar
 	conn    *conn
@@ -31,10 +32,8 @@ type exchange struct {
 
 	body        body
 	reservation replay.Reservation
-	reserved    bool
 	slot        reorder.Slot
 	waited      bool // for its turn, or has been admitted
-	admitted    bool
 	line        *upstream.Conn
 	settled     bool
 	span        *trace.Request // nil: not traced
@@ -76,14 +75,14 @@ func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 	if err := x.body.read(x.conn.body(), x.conn.guard.declared(), s.cfg.MaxBodyBytes, s.room); err != nil {
 		return bodyFault(err)
 	}
-	x.bytesIn = int64(len(x.body.bytes()))
+	x.account.BytesIn = int64(len(x.body.bytes()))
 	// 6, 7: open the envelope. In place: with copies of it in this frame, which lies
 	// under all the others, the verification would need a stack of 16 KiB, not 8.
 	var env envelope.Envelope
 	if err := env.Open(x.body.bytes(), s.envelopeOptions); err != nil {
 		return err
 	}
-	x.endpoint, x.reqnum, x.cost = env.Ticket.Endpoint, env.Ticket.Reqnum, env.Ticket.Cost.Float64()
+	x.account.Ticket.Endpoint, x.account.Ticket.Reqnum, x.account.Ticket.Cost = env.Ticket.Endpoint, env.Ticket.Reqnum, env.Ticket.Cost.Float64()
 	work, err := x.work(&env)
 	if err != nil {
 		return err
@@ -103,7 +102,7 @@ func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 		return err
 	}
 	// 15, 16: its turn.
-	if err := x.admit(reorder.Request{Number: x.reqnum, Unordered: !ordered, Bytes: int64(len(payload))}); err != nil {
+	if err := x.admit(reorder.Request{Number: x.account.Ticket.Reqnum, Unordered: !ordered, Bytes: int64(len(payload))}); err != nil {
 		return err
 	}
 	// 17, 18: a line to the model server; the ticket is spent when its request
@@ -151,8 +150,8 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 		}
 	}
 	proof, err := s.keys.Verify(&t.Message, t.Signature, now)
-	x.verifyAt, x.verify = now, time.Since(now)
-	s.metrics.verify.Observe(x.verify.Seconds())
+	x.account.Times.VerifyAt, x.account.Times.Verify = now, time.Since(now)
+	s.book.Verified(x.account.Times.Verify)
 	x.conn.forger.note(err, now)
 	if err != nil {
 		return false, err
@@ -165,7 +164,7 @@ func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	x.reserved = true
+	x.account.Ticket.Reserved = true
 	if x.reservation.Fresh() {
 		s.buffer.Restart()
 		s.recorder.Strip.Restart(t.Reqnum)
@@ -184,11 +183,11 @@ func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, er
 	if policy == config.CostOff {
 		return env.Payload, nil
 	}
-	x.exceeded = work.Exceeds(env.Ticket.Cost)
+	x.account.Exceeded = work.Exceeds(env.Ticket.Cost)
 	if policy != config.CostEnforce {
 		return env.Payload, nil
 	}
-	if x.exceeded {
+	if x.account.Exceeded {
 		return nil, errCostExceeded
 	}
 	if work.Stated {
@@ -196,7 +195,7 @@ func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, er
 	}
 	payload, ok := env.WithLimit(x.api, env.Ticket.Cost)
 	if !ok {
-		x.exceeded = true
+		x.account.Exceeded = true
 		return nil, errWorkNotStated
 	}
 	return payload, nil
@@ -207,19 +206,16 @@ func (x *exchange) admit(r reorder.Request) error {
 	x.waited = true
 	x.body.leaveRoom() // from here on the buffer counts it
 	slot, err := x.sidecar.buffer.Admit(&x.call, r)
-	x.hold, x.queue = slot.Held(), slot.Queued()
-	if err == nil || x.hold+x.queue > 0 {
-		x.sidecar.recorder.Hold.Observe(x.hold)
-		x.sidecar.recorder.Queue.Observe(x.queue)
-		x.sidecar.metrics.hold.Observe(x.hold.Seconds())
-		x.sidecar.metrics.queue.Observe(x.queue.Seconds())
+	x.account.Times.Hold, x.account.Times.Queue = slot.Held(), slot.Queued()
+	if err == nil || x.account.Times.Hold+x.account.Times.Queue > 0 {
+		x.sidecar.book.Waited(x.account.Times.Hold, x.account.Times.Queue)
 	}
 	if err != nil {
 		return err
 	}
-	x.slot, x.admitted = slot, true
-	if x.reserved {
-		x.sidecar.recorder.Strip.Ran(x.reqnum)
+	x.slot, x.account.Ticket.Admitted = slot, true
+	if x.account.Ticket.Reserved {
+		x.sidecar.recorder.Strip.Ran(x.account.Ticket.Reqnum)
 	}
 	return nil
 }
@@ -227,7 +223,7 @@ func (x *exchange) admit(r reorder.Request) error {
 // forward sends the request, at most once.
 func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.Response, error) {
 	start := time.Now()
-	defer func() { x.upstream = time.Since(start) }()
+	defer func() { x.account.Times.Upstream = time.Since(start) }()
 	line, err := x.sidecar.upstream.Acquire(&x.call)
 	if err != nil {
 		return nil, err
@@ -236,16 +232,16 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 	if err := x.sidecar.calls.bind(&x.call, line); err != nil {
 		return nil, err
 	}
-	if x.reserved {
+	if x.account.Ticket.Reserved {
 		x.reservation.Commit()
 	}
-	x.sent = start
+	x.account.Times.Sent = start
 	path, query := splitTarget(x.target)
 	resp, err := line.RoundTrip(&upstream.Request{
 		Header: &ctx.Request.Header, Path: path, Query: query,
-		RequestID: x.requestID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
+		RequestID: x.account.ID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
 	})
-	if x.reserved && errors.Is(err, upstream.ErrUnreachable) {
+	if x.account.Ticket.Reserved && errors.Is(err, upstream.ErrUnreachable) {
 		// The kept connection was dead and could not be replaced: nothing was
 		// sent, and the client is told that its ticket stays good.
 		x.reservation.Undo()

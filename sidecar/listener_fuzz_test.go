@@ -204,7 +204,7 @@ func wasCut(err error) bool {
 
 // internalFaults is how many panics were recovered.
 func internalFaults(t *testing.T, s *Sidecar) float64 {
-	families, err := s.metrics.registry.Gather()
+	families, err := s.metrics.Registry.Gather()
 	require.NoError(t, err)
 	for _, family := range families {
 		if family.GetName() == "usher_panics_total" {

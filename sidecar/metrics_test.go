@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
@@ -19,7 +18,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
-	"github.com/usher-sidecar/usher/dialect"
 )
 
 // newIdle is a sidecar that does nothing, with all that New wires.
@@ -42,7 +40,7 @@ func newIdle(t testing.TB) *Sidecar {
 // docs/metrics.md lists what is registered, and nothing else.
 func TestMetricsDoc(t *testing.T) {
 	const path = "../docs/metrics.md"
-	families, err := newIdle(t).metrics.registry.Gather()
+	families, err := newIdle(t).metrics.Registry.Gather()
 	require.NoError(t, err)
 	var table, labels, buckets bytes.Buffer
 	table.WriteString("| name | type | labels | |\n| --- | --- | --- | --- |\n")
@@ -129,45 +127,4 @@ func TestTraceID(t *testing.T) {
 	twice.Add("traceparent", "00-"+id+"-"+parent+"-01")
 	twice.Add("traceparent", "00-"+id+"-"+parent+"-01")
 	require.Empty(t, traceIDOf(&twice))
-}
-
-// The generative-AI metrics are of what was sent to the model server, and the
-// times to tokens of the event streams among it that ended well.
-func TestGenAI(t *testing.T) {
-	start := time.Now()
-	at := func(d time.Duration) time.Time { return start.Add(d) }
-	ok := record{route: "/v1/chat/completions", outcome: outcomeOK, status: 200, start: start, sent: at(time.Second),
-		ttfb: 1500 * time.Millisecond, streamed: true, pieces: 6}
-	with := func(change func(*record)) record { r := ok; change(&r); return r }
-	for name, test := range map[string]struct {
-		record                         record
-		failure                        string
-		duration, firstToken, perToken float64 // sums; 0: none
-	}{
-		"a stream":          {ok, "", 2, .5, .3},
-		"one piece":         {with(func(r *record) { r.pieces = 1 }), "", 2, .5, 0},
-		"no stream":         {with(func(r *record) { r.streamed = false }), "", 2, 0, 0},
-		"a 4xx":             {with(func(r *record) { r.status = 429 }), "", 2, 0, 0},
-		"client gone":       {with(func(r *record) { r.outcome = outcomeClientGone }), outcomeClientGone, 2, 0, 0},
-		"cut":               {with(func(r *record) { r.outcome = outcomeCut }), dialect.Other, 2, 0, 0},
-		"not sent":          {with(func(r *record) { r.sent = time.Time{} }), "", 0, 0, 0},
-		"not a route":       {with(func(r *record) { r.route = routeOther }), "", 0, 0, 0},
-		"the model's fault": {with(func(r *record) { r.outcome = outcomeUpstreamError }), outcomeUpstreamError, 2, 0, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := newGenAI([]string{ok.route})
-			g.observe(&test.record, at(3*time.Second))
-			route := g.routes[ok.route]
-			require.InDelta(t, test.duration, sum(t, route.duration[test.failure]), 1e-9)
-			require.InDelta(t, test.firstToken, sum(t, route.firstToken), 1e-9)
-			require.InDelta(t, test.perToken, sum(t, route.perToken), 1e-9)
-		})
-	}
-}
-
-func sum(t *testing.T, h any) float64 {
-	t.Helper()
-	var m dto.Metric
-	require.NoError(t, h.(interface{ Write(*dto.Metric) error }).Write(&m))
-	return m.GetHistogram().GetSampleSum()
 }

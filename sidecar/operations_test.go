@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // chapter returns what stands below a heading of docs/operations.md.
@@ -39,7 +41,11 @@ func headings(t *testing.T, chapter string) (list []string) {
 
 // Every outcome and every alert has its section, and none is of the past.
 func TestOperationsSections(t *testing.T) {
-	require.ElementsMatch(t, outcomes(), headings(t, chapter(t, "Outcomes")))
+	var outcomes []string
+	for o := range account.Outcomes {
+		outcomes = append(outcomes, o.String())
+	}
+	require.ElementsMatch(t, outcomes, headings(t, chapter(t, "Outcomes")))
 
 	rules, err := os.ReadFile("../deploy/prometheus/alerts.yml")
 	require.NoError(t, err)
@@ -55,11 +61,11 @@ func TestOperationsSections(t *testing.T) {
 func TestOperationsStatuses(t *testing.T) {
 	text := chapter(t, "Outcomes")
 	for _, r := range refusals {
-		if r.code == codeHTTP {
+		if r.outcome == account.BadRequest {
 			continue
 		}
-		_, section, _ := strings.Cut(text, "\n### "+r.code+"\n")
-		require.True(t, strings.HasPrefix(section, strconv.Itoa(r.status)), "%s is %d", r.code, r.status)
+		_, section, _ := strings.Cut(text, "\n### "+r.outcome.String()+"\n")
+		require.True(t, strings.HasPrefix(section, strconv.Itoa(r.status)), "%s is %d", r.outcome.String(), r.status)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -50,52 +51,49 @@ func (f *httpFault) Error() string { return f.reason }
 type refusal struct {
 	cause   error
 	status  int
-	code    string // error_type, and the outcome in logs and metrics
-	message string // one sentence a user can act on
-	retry   bool   // the answer carries Retry-After: the same request may pass later
+	outcome account.Outcome // its String is the error_type
+	message string          // one sentence a user can act on
+	retry   bool            // the answer carries Retry-After: the same request may pass later
 }
-
-// codeHTTP marks faults of HTTP itself.
-const codeHTTP = "bad_request"
 
 // refusals stand in the order of the checks. What is not in it is a fault of
 // Usher's own and answered 500.
 var refusals = []refusal{
-	{errRouteUnknown, 404, "route_unknown", "This path is not served here; call one of the model's routes, for example /generate.", false},
-	{errMethod, 405, "method_not_allowed", "Use POST for this route.", false},
-	{errDraining, 503, "draining", "This worker is shutting down; ask the autoscaler for another route.", true},
-	{errEncoding, 415, "unsupported_encoding", "Send the body without Content-Encoding.", false},
-	{errBodyTooLarge, 413, "body_too_large", "The body is larger than this worker accepts; send a shorter prompt.", false},
-	{envelope.ErrInvalidJSON, 400, "invalid_json", "The body is not one acceptable JSON object", false},
-	{envelope.ErrDuplicateMember, 400, "invalid_json", "The body is not one acceptable JSON object", false},
-	{envelope.ErrInvalidTicket, 422, "invalid_ticket", "The ticket is not complete", false},
-	{envelope.ErrEndpointMismatch, 403, "endpoint_mismatch", "The ticket is for another endpoint; ask the autoscaler for a route to this one.", false},
-	{envelope.ErrURLMismatch, 403, "url_mismatch", "The ticket is for another worker; call the url that stands in the ticket.", false},
-	{replay.ErrReplayed, 409, "reqnum_replayed", "This ticket was used already; ask the autoscaler for a new one.", false},
-	{replay.ErrStale, 409, "reqnum_stale", "This ticket is too old; ask the autoscaler for a new one.", false},
-	{crypto.ErrNoKey, 503, "key_unavailable", "This worker has no key yet to verify tickets with; try again in a moment.", true},
-	{crypto.ErrBadSignature, 401, "bad_signature", "The signature does not fit the ticket; pass on the autoscaler's answer unchanged.", false},
-	{replay.ErrUnknownKey, 401, "bad_signature", "The ticket was signed with a key that is no longer accepted; ask the autoscaler for a new one.", false},
-	{errCostExceeded, 403, "cost_exceeded", "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
-	{reorder.ErrFull, 429, "queue_full", "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
-	{errBodyRoom, 429, "queue_full", "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
-	{reorder.ErrTimeout, 429, "queue_timeout", "The request waited too long for a free place at this worker; try again or ask for another route.", true},
-	{upstream.ErrUnreachable, 502, "upstream_unreachable", "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
-	{upstream.ErrBroken, 502, "upstream_broken", "The model server broke off its answer; ask the autoscaler for another route.", false},
-	{upstream.ErrTimeout, 504, "upstream_timeout", "The model server did not answer in time; ask the autoscaler for another route.", false},
-	{errBodyTimeout, 408, codeHTTP, "The request did not arrive in time; send it again.", false},
-	{errBodyFraming, 400, codeHTTP, "The body's transfer coding is malformed; send it with a Content-Length.", false},
-	{errCut, 503, "draining", "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
+	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of the model's routes, for example /generate.", false},
+	{errMethod, 405, account.MethodNotAllowed, "Use POST for this route.", false},
+	{errDraining, 503, account.Draining, "This worker is shutting down; ask the autoscaler for another route.", true},
+	{errEncoding, 415, account.UnsupportedEncoding, "Send the body without Content-Encoding.", false},
+	{errBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker accepts; send a shorter prompt.", false},
+	{envelope.ErrInvalidJSON, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
+	{envelope.ErrDuplicateMember, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
+	{envelope.ErrInvalidTicket, 422, account.InvalidTicket, "The ticket is not complete", false},
+	{envelope.ErrEndpointMismatch, 403, account.EndpointMismatch, "The ticket is for another endpoint; ask the autoscaler for a route to this one.", false},
+	{envelope.ErrURLMismatch, 403, account.URLMismatch, "The ticket is for another worker; call the url that stands in the ticket.", false},
+	{replay.ErrReplayed, 409, account.ReqnumReplayed, "This ticket was used already; ask the autoscaler for a new one.", false},
+	{replay.ErrStale, 409, account.ReqnumStale, "This ticket is too old; ask the autoscaler for a new one.", false},
+	{crypto.ErrNoKey, 503, account.KeyUnavailable, "This worker has no key yet to verify tickets with; try again in a moment.", true},
+	{crypto.ErrBadSignature, 401, account.BadSignature, "The signature does not fit the ticket; pass on the autoscaler's answer unchanged.", false},
+	{replay.ErrUnknownKey, 401, account.BadSignature, "The ticket was signed with a key that is no longer accepted; ask the autoscaler for a new one.", false},
+	{errCostExceeded, 403, account.CostExceeded, "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
+	{reorder.ErrFull, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
+	{errBodyRoom, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
+	{reorder.ErrTimeout, 429, account.QueueTimeout, "The request waited too long for a free place at this worker; try again or ask for another route.", true},
+	{upstream.ErrUnreachable, 502, account.UpstreamUnreachable, "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
+	{upstream.ErrBroken, 502, account.UpstreamBroken, "The model server broke off its answer; ask the autoscaler for another route.", false},
+	{upstream.ErrTimeout, 504, account.UpstreamTimeout, "The model server did not answer in time; ask the autoscaler for another route.", false},
+	{errBodyTimeout, 408, account.BadRequest, "The request did not arrive in time; send it again.", false},
+	{errBodyFraming, 400, account.BadRequest, "The body's transfer coding is malformed; send it with a Content-Length.", false},
+	{errCut, 503, account.Draining, "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
 }
 
 // unforeseen is the answer to an error that no row of the table knows.
-var unforeseen = refusal{errInternal, 500, "internal", "An internal fault at this worker; ask the autoscaler for another route.", false}
+var unforeseen = refusal{errInternal, 500, account.Internal, "An internal fault at this worker; ask the autoscaler for another route.", false}
 
 // refusalOf finds the row for err and fills in what only err knows.
 func refusalOf(err error) refusal {
 	var fault *httpFault
 	if errors.As(err, &fault) {
-		return refusal{err, fault.status, codeHTTP, fault.reason + ".", false}
+		return refusal{err, fault.status, account.BadRequest, fault.reason + ".", false}
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.cause) {
@@ -135,7 +133,7 @@ func (r refusal) write(resp *fasthttp.Response, shape dialect.Shape, requestID s
 	resp.SetStatusCode(r.status)
 	h := &resp.Header
 	h.SetContentType("application/json")
-	h.Set(headerRefusal, r.code)
+	h.Set(headerRefusal, r.outcome.String())
 	h.Set(headerRequestID, requestID)
 	switch r.status {
 	case fasthttp.StatusUnauthorized:
@@ -149,7 +147,7 @@ func (r refusal) write(resp *fasthttp.Response, shape dialect.Shape, requestID s
 	if r.retry {
 		h.Set(fasthttp.HeaderRetryAfter, retryAfterSeconds)
 	}
-	resp.SetBodyRaw(shape.Error(r.message, r.code, requestID))
+	resp.SetBodyRaw(shape.Error(r.message, r.outcome.String(), requestID))
 }
 
 // WriteAnswers prints the table of refusals as the README shows it.
@@ -157,7 +155,7 @@ func WriteAnswers(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| status | `error_type` | what it tells the client |\n| --- | --- | --- |\n")
 	for i, r := range refusals {
-		if i > 0 && r.code == refusals[i-1].code && r.message == refusals[i-1].message {
+		if i > 0 && r.outcome == refusals[i-1].outcome && r.message == refusals[i-1].message {
 			continue // one more cause of the same answer
 		}
 		status := strconv.Itoa(r.status)
@@ -168,9 +166,9 @@ func WriteAnswers(w io.Writer) error {
 		if !strings.HasSuffix(message, ".") {
 			message += ": …"
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", status, r.code, message)
+		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", status, r.outcome, message)
 	}
-	b.WriteString("| 400, 408, 414, 417, 431, 501, 505 | `" + codeHTTP + "` | What HTTP itself does not allow; the connection is closed. |\n")
+	b.WriteString("| 400, 408, 414, 417, 431, 501, 505 | `bad_request` | What HTTP itself does not allow; the connection is closed. |\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }

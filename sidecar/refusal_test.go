@@ -15,18 +15,18 @@ import (
 
 func TestRefusalShapes(t *testing.T) {
 	for _, r := range refusals {
-		t.Run(r.code, func(t *testing.T) {
+		t.Run(r.outcome.String(), func(t *testing.T) {
 			got := refusalOf(fmt.Errorf("somewhere: %w", r.cause))
 			require.Equal(t, r.status, got.status)
-			require.Equal(t, r.code, got.code)
+			require.Equal(t, r.outcome, got.outcome)
 
 			var plain struct {
 				Error     string `json:"error"`
 				ErrorType string `json:"error_type"`
 				RequestID string `json:"request_id"`
 			}
-			require.NoError(t, json.Unmarshal(dialect.Plain.Error(got.message, got.code, "id-1"), &plain))
-			require.Equal(t, r.code, plain.ErrorType)
+			require.NoError(t, json.Unmarshal(dialect.Plain.Error(got.message, got.outcome.String(), "id-1"), &plain))
+			require.Equal(t, r.outcome.String(), plain.ErrorType)
 			require.Equal(t, "id-1", plain.RequestID)
 			require.Equal(t, got.message, plain.Error)
 			require.Regexp(t, `\.$`, plain.Error)
@@ -38,9 +38,9 @@ func TestRefusalShapes(t *testing.T) {
 				}
 				RequestID string `json:"request_id"`
 			}
-			require.NoError(t, json.Unmarshal(dialect.OpenAI.Error(got.message, got.code, "id-1"), &openAI))
-			require.Equal(t, r.code, openAI.Error.Code)
-			require.Equal(t, r.code, openAI.Error.Type)
+			require.NoError(t, json.Unmarshal(dialect.OpenAI.Error(got.message, got.outcome.String(), "id-1"), &openAI))
+			require.Equal(t, r.outcome.String(), openAI.Error.Code)
+			require.Equal(t, r.outcome.String(), openAI.Error.Type)
 			require.Equal(t, plain.Error, openAI.Error.Message)
 			require.Equal(t, "id-1", openAI.RequestID)
 		})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -58,7 +59,7 @@ var (
 // begun when it returns, whatever happened.
 func (x *exchange) answer(ctx *fasthttp.RequestCtx, resp *upstream.Response) {
 	r := &relay{x: x, resp: resp, last: time.Now()}
-	x.status = resp.StatusCode()
+	x.account.Status = resp.StatusCode()
 	switch {
 	case resp.ContentLength() >= 0:
 		r.framing = byLength
@@ -88,9 +89,9 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 		return equalFold(name, "x-request-id") || c.enabled() && hasFoldPrefix(name, "access-control-")
 	})
 	h = append(h, headerRequestID+": "...)
-	h = append(h, r.x.requestID...)
+	h = append(h, r.x.account.ID...)
 	h = append(h, "\r\n"+headerServerTiming+": "...)
-	h = r.x.timing(h)
+	h = timing(h, &r.x.account.Times)
 	h = append(h, "\r\n"...)
 	h = c.appendFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin), r.resp.Lists("vary", "origin"))
 	switch r.framing {
@@ -101,7 +102,7 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 			h = append(h, "Content-Length: "...)
 			h = strconv.AppendInt(h, r.resp.ContentLength(), 10)
 			h = append(h, "\r\n"...)
-		} else if length := r.resp.Peek("content-length"); r.x.status == fasthttp.StatusNotModified && isNumber(length) {
+		} else if length := r.resp.Peek("content-length"); r.x.account.Status == fasthttp.StatusNotModified && isNumber(length) {
 			// It tells the length that the answer to a GET would have (RFC 9110
 			// section 8.6).
 			h = append(append(append(h, "Content-Length: "...), length...), "\r\n"...)
@@ -114,8 +115,8 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	}
 	b.head = append(h, "\r\n"...)
 	contentType := r.resp.Peek("content-type")
-	r.x.streamed = hasFoldPrefix(contentType, "text/event-stream")
-	r.events = r.framing != byLength && r.x.streamed && len(r.resp.Peek("content-encoding")) == 0
+	r.x.account.Answer.EventStream = hasFoldPrefix(contentType, "text/event-stream")
+	r.events = r.framing != byLength && r.x.account.Answer.EventStream && len(r.resp.Peek("content-encoding")) == 0
 	return b
 }
 
@@ -201,17 +202,15 @@ func (r *relay) write(b *relayBuffer, pieces ...[]byte) error {
 func (r *relay) passed(p []byte) {
 	now := time.Now()
 	x := r.x
-	if x.ttfb == 0 {
-		x.ttfb = now.Sub(x.start)
-		observe(x.sidecar.metrics.ttfb, x.ttfb, x.traceID)
-		x.sidecar.recorder.FirstByte.Observe(x.ttfb)
+	if x.account.Times.FirstByte == 0 {
+		x.account.Times.FirstByte = now.Sub(x.account.Times.Start)
+		x.sidecar.book.FirstByte(&x.account)
 	} else {
-		x.sidecar.metrics.gap.Observe(now.Sub(r.last).Seconds())
-		x.sidecar.recorder.TokenGap.Observe(now.Sub(r.last))
+		x.sidecar.book.Gap(now.Sub(r.last))
 	}
 	r.last = now
-	x.pieces++
-	x.bytesOut += int64(len(p))
+	x.account.Answer.Pieces++
+	x.account.BytesOut += int64(len(p))
 	x.sidecar.sawBytes.at(now)
 	if r.events {
 		r.tail.write(p)
@@ -241,24 +240,24 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 	x.line = nil
 	switch {
 	case r.err == nil && werr == nil:
-		x.outcome = outcomeOK
-		if x.status >= fasthttp.StatusInternalServerError {
-			x.outcome = outcomeUpstreamError
+		x.account.Outcome = account.OK
+		if x.account.Status >= fasthttp.StatusInternalServerError {
+			x.account.Outcome = account.UpstreamError
 		}
 		x.conn.answered()
 		x.settle()
 		return
 	case errors.Is(cause, errCut):
-		x.outcome = outcomeCut
+		x.account.Outcome = account.Cut
 	case r.err != nil && cause == nil:
-		x.outcome, x.detail = refusalOf(r.err).code, upstream.Detail(r.err)
+		x.account.Outcome, x.account.Detail = refusalOf(r.err).outcome, upstream.Detail(r.err)
 		x.sidecar.suspect(r.err)
 	case cause == nil && errors.Is(werr, os.ErrDeadlineExceeded):
-		x.outcome, x.status, x.detail = outcomeClientSlow, statusClientGone, errSlowClient.Error()
+		x.account.Outcome, x.account.Status, x.account.Detail = account.ClientStalled, account.StatusClientGone, errSlowClient.Error()
 	default:
-		x.outcome, x.status = outcomeClientGone, statusClientGone
+		x.account.Outcome, x.account.Status = account.ClientGone, account.StatusClientGone
 	}
-	if werr == nil && x.outcome != outcomeClientGone {
+	if werr == nil && x.account.Outcome != account.ClientGone {
 		r.lastEvent()
 	}
 	ctx.SetConnectionClose()
@@ -273,7 +272,7 @@ func (r *relay) lastEvent() {
 		return
 	}
 	cause := refusalOf(r.err)
-	event := r.tail.separator() + "data: " + string(r.x.api.Errors.Error(cause.message, cause.code, r.x.requestID)) + "\n\n"
+	event := r.tail.separator() + "data: " + string(r.x.api.Errors.Error(cause.message, cause.outcome.String(), r.x.account.ID)) + "\n\n"
 	b := relayBuffers.Get().(*relayBuffer)
 	defer relayBuffers.Put(b)
 	// The client may be gone too, and there is nothing more to be done for it.

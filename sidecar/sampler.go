@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // How many lines a request that did not get through may cause, per outcome. At
@@ -26,46 +28,33 @@ type sampler struct {
 	total atomic.Uint64 // left out since the start
 
 	mu         sync.Mutex
-	allowances []allowance // as outcomes() lists them
+	allowances [account.Outcomes]allowance
 }
 
 type allowance struct {
-	outcome string
-	lines   float64   // that may still be written
-	at      time.Time // when that was so; zero: never used, all of them
+	used    float64   // of the burst
+	at      time.Time // when that was so
 	leftOut uint64    // since the last report
 }
 
-func newSampler(log *zap.Logger) *sampler {
-	s := &sampler{log: log}
-	for _, o := range outcomes() {
-		s.allowances = append(s.allowances, allowance{outcome: o, lines: refusalLinesBurst})
-	}
-	return s
-}
+func newSampler(log *zap.Logger) *sampler { return &sampler{log: log} }
 
-// allow tells whether a refused request gets its line.
-func (s *sampler) allow(outcome string, now time.Time) bool {
+// allow reports whether a refused request gets its line.
+func (s *sampler) allow(outcome account.Outcome, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.allowances {
-		a := &s.allowances[i]
-		if a.outcome != outcome {
-			continue
-		}
-		if !a.at.IsZero() && now.After(a.at) {
-			a.lines = min(refusalLinesBurst, a.lines+now.Sub(a.at).Seconds()*refusalLinesPerSecond)
-		}
-		a.at = now
-		if a.lines >= 1 {
-			a.lines--
-			return true
-		}
-		a.leftOut++
-		s.total.Add(1)
-		return false
+	a := &s.allowances[outcome]
+	if now.After(a.at) {
+		a.used = max(0, a.used-now.Sub(a.at).Seconds()*refusalLinesPerSecond)
 	}
-	return true // held by a test: every outcome is in the list
+	a.at = now
+	if a.used <= refusalLinesBurst-1 {
+		a.used++
+		return true
+	}
+	a.leftOut++
+	s.total.Add(1)
+	return false
 }
 
 // run reports what was left out, a line per outcome, until ctx ends.
@@ -84,16 +73,15 @@ func (s *sampler) run(ctx context.Context) {
 }
 
 func (s *sampler) report() {
+	var left [account.Outcomes]uint64
 	s.mu.Lock()
-	var left []allowance
-	for i := range s.allowances {
-		if a := &s.allowances[i]; a.leftOut > 0 {
-			left = append(left, *a)
-			a.leftOut = 0
-		}
+	for o := range s.allowances {
+		left[o], s.allowances[o].leftOut = s.allowances[o].leftOut, 0
 	}
 	s.mu.Unlock()
-	for _, a := range left {
-		s.log.Warn("request lines left out", zap.String("outcome", a.outcome), zap.Uint64("left_out", a.leftOut))
+	for o, n := range left {
+		if n > 0 {
+			s.log.Warn("request lines left out", zap.Stringer("outcome", account.Outcome(o)), zap.Uint64("left_out", n))
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
@@ -20,7 +21,9 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/metrics"
 	"github.com/usher-sidecar/usher/sidecar/status"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -65,7 +68,8 @@ type Sidecar struct {
 	upstream    *upstream.Client
 	prober      *upstream.Prober
 	certificate *certificate // nil without TLS
-	metrics     *metrics
+	book        account.Book
+	metrics     *metrics.Metrics
 	recorder    *status.Recorder
 	pages       *status.Pages
 	hosts       hostNames
@@ -93,8 +97,8 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		cors:               newCORS(cfg.CORSOrigins),
 		reqnumAlwaysSigned: cfg.SignedFields.AlwaysSigns(crypto.FieldReqnum),
 		keys:               crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
-		metrics:            newMetrics(version, cfg.Routes),
-		recorder:           newRecorder(),
+		metrics:            metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
+		recorder:           status.NewRecorder(),
 		hosts:              newHostNames(),
 		calls:              newCalls(),
 		room:               newRoom(cfg.QueueBytes, cfg.MaxBodyBytes),
@@ -112,6 +116,12 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 			return nil, fmt.Errorf("%w: %w", ErrStart, err)
 		}
 	}
+	s.book.Add(s.metrics)
+	s.book.Add(s.recorder)
+	if s.tracer != nil {
+		s.book.Add(s.tracer)
+	}
+	s.book.Add(requestLog{log, s.sampler})
 	s.registerGauges()
 	s.openStatus()
 	return s, nil
@@ -199,7 +209,7 @@ func (s *Sidecar) reportKey(err error) {
 	if err != nil {
 		text := err.Error()
 		s.keyFault.Store(&text)
-		s.metrics.keyFailures.Inc()
+		s.metrics.KeyFailures.Inc()
 		s.log.Warn("public key not refreshed; the last good one stays in force", zap.Error(err))
 	}
 }

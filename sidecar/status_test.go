@@ -3,48 +3,10 @@ package sidecar
 import (
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/usher-sidecar/usher/sidecar/status"
 )
-
-// Every outcome has a note for operators, and every note an outcome.
-func TestOutcomesHaveNotes(t *testing.T) {
-	known := outcomes()
-	require.Len(t, outcomeNotes, len(known))
-	for _, note := range outcomeNotes {
-		require.Contains(t, known, note.Code)
-		require.Contains(t, status.Classes, note.Class, note.Code)
-		require.NotEmpty(t, note.Reason, note.Code)
-		require.False(t, strings.HasSuffix(note.Reason, "."), note.Code)
-		if note.Class != status.ClassServed {
-			require.Regexp(t, `^[A-Z0-9].*\.$`, note.Advice, note.Code)
-		}
-	}
-}
-
-// The counters are read in the order in which the recorder knows the outcomes.
-func TestOutcomesAreCountedUnderTheirNames(t *testing.T) {
-	c := newRequestCounters([]string{"/generate"})
-	for range 3 {
-		c.add("/generate", "reqnum_stale")
-	}
-	c.add("/other", "reqnum_stale")
-	c.add("/generate", outcomeOK)
-	r, totals := newRecorder(), make([]uint64, len(outcomes()))
-	r.Sample(time.Now(), status.Sample{Totals: totals})
-	c.byOutcome(totals)
-	r.Sample(time.Now(), status.Sample{Totals: totals})
-	var s status.Snapshot
-	r.Complete(&s)
-	require.Len(t, s.Reasons, 1)
-	require.Equal(t, "reqnum_stale", s.Reasons[0].Code)
-	require.EqualValues(t, 4, s.Reasons[0].Minute)
-}
 
 func TestHostNames(t *testing.T) {
 	h := hostNames{own: "worker-7.example.com"}

@@ -2,11 +2,11 @@ package sidecar
 
 import (
 	"context"
-	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 )
 
@@ -28,15 +28,15 @@ func (x *exchange) beginTrace(h *fasthttp.RequestHeader) {
 	if h.IsPost() {
 		name = "POST"
 	}
-	if x.route != routeOther {
-		name += " " + x.route
+	if x.account.Route != account.RouteOther {
+		name += " " + x.account.Route
 	}
 	var parent, state string
-	if x.traceID != "" {
+	if x.account.TraceID != "" {
 		parent, state = string(h.Peek(headerTraceparent)), string(h.Peek("Tracestate"))
 	}
-	if x.span = x.sidecar.tracer.Begin(x.start, name, parent, state); x.span != nil {
-		x.traceID = x.span.TraceID()
+	if x.span = x.sidecar.tracer.Begin(x.account.Times.Start, name, parent, state); x.span != nil {
+		x.account.TraceID, x.account.Span = x.span.TraceID(), x.span
 	}
 }
 
@@ -46,22 +46,5 @@ func (x *exchange) sendTrace() string {
 	if x.span == nil {
 		return ""
 	}
-	return x.span.Send(x.sent)
-}
-
-// endTrace makes the spans of a request that has ended.
-func (x *exchange) endTrace(now time.Time) {
-	if x.span == nil {
-		return
-	}
-	a := trace.Account{
-		RequestID: x.requestID, Client: x.client, Route: x.route, Reqnum: x.reqnum, Cost: x.cost,
-		Outcome: x.outcome, Status: x.status, Start: x.start, End: now,
-		VerifyAt: x.verifyAt, Verify: x.verify, Hold: x.hold, Queue: x.queue, Sent: x.sent,
-		BytesIn: x.bytesIn, BytesOut: x.bytesOut,
-	}
-	if x.ttfb > 0 {
-		a.FirstByte = x.start.Add(x.ttfb)
-	}
-	x.span.End(&a)
+	return x.span.Send(x.account.Times.Sent)
 }

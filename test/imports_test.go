@@ -23,11 +23,13 @@ func TestImportRules(t *testing.T) {
 		"reorder":          {},
 		"sidecar/hangup":   {"sidecar/nowait"},
 		"sidecar/nowait":   {},
+		"sidecar/account":  {},
+		"sidecar/metrics":  {"dialect", "sidecar/account"},
 		"sidecar/report":   {},
-		"sidecar/trace":    {},
+		"sidecar/trace":    {"sidecar/account"},
 		"sidecar/upstream": {"sidecar/nowait"},
-		"sidecar/status":   {},
-		"sidecar":          {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/hangup", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
+		"sidecar/status":   {"sidecar/account"},
+		"sidecar":          {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/hangup", "sidecar/metrics", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
 		"cmd/usher":        {"config", "crypto", "dialect", "envelope", "sidecar", "sidecar/status"},
 		"cmd/playground":   {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":  {},
@@ -40,7 +42,7 @@ func TestImportRules(t *testing.T) {
 		"github.com/caarlos0/env/v10":  {"config"},
 		"go.uber.org/zap":              {"sidecar", "cmd/usher", "cmd/playground"},
 		"go.opentelemetry.io":          {"sidecar/trace"},
-		"github.com/prometheus/client": {"sidecar"},
+		"github.com/prometheus/client": {"sidecar", "sidecar/metrics"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "../...").Output()
 	require.NoError(t, err)

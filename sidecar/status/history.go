@@ -1,7 +1,10 @@
 package status
 
 import (
+	"slices"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // A history is the last points, and the counts a minute back.
@@ -11,21 +14,24 @@ type history struct {
 	next   int
 
 	at      [minutePoints + 1]time.Time // of the counts, the newest at now
-	totals  [minutePoints + 1][]uint64  // by outcome, likewise
+	totals  [minutePoints + 1]totals    // likewise
 	latency [minutePoints + 1]latencies // likewise
 	now     int
 	origin  time.Time // of the first point
 	filled  int       // steps of the minute that are there
 }
 
+// totals are requests by outcome, since the start.
+type totals [account.Outcomes]uint64
+
 // latencies are the histograms at one moment.
 type latencies struct{ firstByte, tokenGap, hold, queue counts }
 
 func (l *latencies) read(r *Recorder) {
-	r.FirstByte.read(&l.firstByte)
-	r.TokenGap.read(&l.tokenGap)
-	r.Hold.read(&l.hold)
-	r.Queue.read(&l.queue)
+	r.firstByte.read(&l.firstByte)
+	r.tokenGap.read(&l.tokenGap)
+	r.hold.read(&l.hold)
+	r.queue.read(&l.queue)
 }
 
 // A Point is one step of the charts.
@@ -41,18 +47,14 @@ type Point struct {
 	Reordered float64   `json:"reordered"` // share
 }
 
-func (h *history) init(outcomes int) {
-	for i := range h.totals {
-		h.totals[i] = make([]uint64, outcomes)
-	}
-}
-
 func (h *history) add(now time.Time, s Sample, r *Recorder) {
 	before := h.now
 	h.now = (h.now + 1) % len(h.totals)
 	h.filled = min(h.filled+1, minutePoints)
 	h.at[h.now] = now
-	copy(h.totals[h.now], s.Totals)
+	for o := range r.ended {
+		h.totals[h.now][o] = r.ended[o].Load()
+	}
 	l, old := &h.latency[h.now], &h.latency[before]
 	l.read(r)
 	if h.origin.IsZero() {
@@ -61,13 +63,13 @@ func (h *history) add(now time.Time, s Sample, r *Recorder) {
 	p := Point{
 		// By the monotonic clock: points stay in order when the wall clock is set.
 		At: h.origin.Unix() + int64(now.Sub(h.origin).Round(time.Second)/time.Second), InFlight: s.InFlight, Waiting: s.Waiting, Hold: s.Hold, Reordered: s.Reordered,
-		Rates:     make([]float64, len(Classes)),
+		Rates:     make([]float64, len(account.Classes)),
 		FirstByte: between(&old.firstByte, &l.firstByte),
 		TokenGap:  between(&old.tokenGap, &l.tokenGap),
 		Wait:      longer(between(&old.hold, &l.hold), between(&old.queue, &l.queue)),
 	}
-	for i, o := range r.outcomes {
-		p.Rates[o.Class.index()] += float64(s.Totals[i]-h.totals[before][i]) / h.seconds(before)
+	for o := range account.Outcomes {
+		p.Rates[index(o.Class())] += float64(h.totals[h.now][o]-h.totals[before][o]) / h.seconds(before)
 	}
 	h.points[h.next] = p
 	h.next = (h.next + 1) % historyPoints
@@ -101,11 +103,5 @@ func longer(a, b Quantiles) Quantiles {
 	return Quantiles{Count: max(a.Count, b.Count), P50: max(a.P50, b.P50), P99: max(a.P99, b.P99)}
 }
 
-func (c Class) index() int {
-	for i, known := range Classes {
-		if c == known {
-			return i
-		}
-	}
-	return len(Classes) - 1
-}
+// index is the place of a class among account.Classes.
+func index(c account.Class) int { return slices.Index(account.Classes, c) }

@@ -62,7 +62,6 @@ func (p *Pages) Run(ctx context.Context) error {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	var news newsline
-	p.sample.Totals = make([]uint64, len(p.recorder.outcomes))
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():

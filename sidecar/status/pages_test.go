@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -80,7 +82,7 @@ func (s *stream) next(name string) (data string) {
 }
 
 func TestEvents(t *testing.T) {
-	r := NewRecorder([]Outcome{{Code: "ok", Class: ClassServed}})
+	r := NewRecorder()
 	p, url := serve(t, r)
 	s := open(t, url)
 	require.Equal(t, "text/event-stream", s.resp.Header.Get("Content-Type"))
@@ -89,7 +91,7 @@ func TestEvents(t *testing.T) {
 	require.Len(t, all.Settings, 1)
 	require.Contains(t, all.Verdict.Text, "idle")
 
-	r.Refused(Refusal{RequestID: "abc", Code: "late"})
+	r.Ended(&account.Request{ID: "abc", Outcome: account.ReqnumStale})
 	require.NoError(t, json.Unmarshal([]byte(s.next("news")), &news))
 	require.Empty(t, news.Settings, "told once")
 	require.Equal(t, "abc", news.Refusals[0].RequestID)
@@ -112,7 +114,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestPagesAreBounded(t *testing.T) {
-	_, url := serve(t, NewRecorder(nil))
+	_, url := serve(t, NewRecorder())
 	for range MaxPages {
 		open(t, url).next("all")
 	}
@@ -125,7 +127,7 @@ func TestPagesAreBounded(t *testing.T) {
 
 // A page that does not read is closed, and the others go on.
 func TestSlowPageIsClosed(t *testing.T) {
-	p := NewPages(NewRecorder(nil), testSource())
+	p := NewPages(NewRecorder(), testSource())
 	slow, err := p.join()
 	require.NoError(t, err)
 	for range pageBacklog + 1 {
@@ -141,7 +143,7 @@ func TestSlowPageIsClosed(t *testing.T) {
 }
 
 func TestHandler(t *testing.T) {
-	p := NewPages(NewRecorder(nil), testSource())
+	p := NewPages(NewRecorder(), testSource())
 	get := func(path, accept string, header ...string) *http.Response {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodGet, path, nil)

@@ -5,7 +5,10 @@ package status
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 const (
@@ -21,61 +24,74 @@ const (
 	ratePoints = 2
 )
 
-// A Class sorts the outcomes by who can do something about them.
-type Class string
-
-// The classes, in the order in which they are shown.
-const (
-	ClassServed Class = "served"
-	ClassTicket Class = "ticket" // the client's request or ticket is at fault
-	ClassBusy   Class = "busy"   // no room, or no turn in time
-	ClassWorker Class = "worker" // Usher itself could not
-	ClassModel  Class = "model"  // the model server failed
-	ClassGone   Class = "gone"   // the client left, or was cut
-)
-
-// Classes lists them all.
-var Classes = []Class{ClassServed, ClassTicket, ClassBusy, ClassWorker, ClassModel, ClassGone}
-
-// An Outcome is one way in which a request can end.
-type Outcome struct {
-	Code   string
-	Class  Class
-	Reason string // what happened, in a few words that follow "because"
-	Advice string // what an operator does about it, in a sentence or two
-}
-
-// A Recorder gathers what the pages show. What the data path calls takes no
-// allocation and no lock (a refusal: one short one), whether pages are open or
-// not. Make it with NewRecorder.
+// A Recorder gathers what the pages show: it is an account.Meter. What the data
+// path calls takes no allocation and no lock (a refusal: one short one), whether
+// pages are open or not. Make it with NewRecorder.
 type Recorder struct {
 	Strip Strip
 
-	FirstByte Histogram // from the request's head to the first byte of its answer
-	TokenGap  Histogram // between two pieces of a stream
-	Hold      Histogram // waited for a missing number
-	Queue     Histogram // waited for a slot
+	firstByte Histogram // from the request's head to the first byte of its answer
+	tokenGap  Histogram // between two pieces of a stream
+	hold      Histogram // waited for a missing number
+	queue     Histogram // waited for a slot
 
-	outcomes []Outcome
+	ended    [account.Outcomes]atomic.Uint64 // requests by outcome, since the start
 	refusals refusals
 
 	mu      sync.Mutex // guards history
 	history history
 }
 
-// NewRecorder makes a Recorder for requests that end in one of the outcomes.
-func NewRecorder(outcomes []Outcome) *Recorder {
-	r := &Recorder{outcomes: outcomes}
-	r.history.init(len(outcomes))
-	return r
+// NewRecorder makes a Recorder that nothing was told yet.
+func NewRecorder() *Recorder { return new(Recorder) }
+
+// Verified implements account.Meter; the pages do not show it.
+func (r *Recorder) Verified(time.Duration) {}
+
+// Waited implements account.Meter.
+func (r *Recorder) Waited(hold, queue time.Duration) {
+	r.hold.Observe(hold)
+	r.queue.Observe(queue)
 }
 
-// Refused notes a request that was not let through, or whose answer broke.
-func (r *Recorder) Refused(x Refusal) { r.refusals.add(x) }
+// FirstByte implements account.Meter.
+func (r *Recorder) FirstByte(a *account.Request) { r.firstByte.Observe(a.Times.FirstByte) }
+
+// Gap implements account.Meter.
+func (r *Recorder) Gap(since time.Duration) { r.tokenGap.Observe(since) }
+
+// Ended implements account.Sink.
+func (r *Recorder) Ended(a *account.Request) {
+	r.ended[a.Outcome].Add(1)
+	if a.Ticket.Reserved {
+		r.Strip.Ended(a.Ticket.Reqnum, stateOf(a.Outcome))
+	} else if a.Outcome == account.BadSignature {
+		r.Strip.Claimed(a.Ticket.Reqnum)
+	}
+	if a.Outcome.Refused() {
+		r.refusals.add(Refusal{
+			At: a.Times.End, RequestID: a.ID, Client: a.Client, Route: a.Route, Reqnum: a.Ticket.Reqnum,
+			Code: a.Outcome.String(), Status: a.Status, Detail: a.Detail,
+			WaitedMS: float64((a.Times.Hold + a.Times.Queue).Microseconds()) / 1000,
+		})
+	}
+}
+
+// stateOf is how the strip shows the end of a request whose number was good.
+func stateOf(o account.Outcome) State {
+	switch o.Class() {
+	case account.ClassServed:
+		return Served
+	case account.ClassGone:
+		return Gone
+	case account.ClassModel:
+		return Failed
+	}
+	return Refused
+}
 
 // A Sample is what Sample needs to know beside what the Recorder counted.
 type Sample struct {
-	Totals    []uint64 // requests by outcome since the start, in the Recorder's order
 	InFlight  int
 	Waiting   int
 	Hold      float64 // in force, seconds

@@ -2,6 +2,7 @@ package status
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 func TestStripShowsAGapAndItsFilling(t *testing.T) {
@@ -152,14 +155,18 @@ func TestRefusalsKeepTheLast(t *testing.T) {
 }
 
 func TestHistory(t *testing.T) {
-	r := NewRecorder([]Outcome{{Code: "ok", Class: ClassServed}, {Code: "late", Class: ClassTicket}, {Code: "odd", Class: ClassTicket}})
+	r := NewRecorder()
 	start := time.Unix(1000, 0)
-	totals := []uint64{0, 0, 0}
+	end := func(o account.Outcome, n int) {
+		for range n {
+			r.Ended(&account.Request{Outcome: o})
+		}
+	}
 	for step := 1; step <= historyPoints+20; step++ {
-		totals[0] += 50
-		totals[2]++
-		r.FirstByte.Observe(20 * time.Millisecond)
-		r.Sample(start.Add(time.Duration(step)*HistoryStep), Sample{Totals: totals, InFlight: step})
+		end(account.OK, 50)
+		end(account.ReqnumStale, 1)
+		r.firstByte.Observe(20 * time.Millisecond)
+		r.Sample(start.Add(time.Duration(step)*HistoryStep), Sample{InFlight: step})
 	}
 	var s Snapshot
 	r.Complete(&s)
@@ -172,43 +179,45 @@ func TestHistory(t *testing.T) {
 	require.InEpsilon(t, 0.02, last.FirstByte.P50, 0.08)
 	require.EqualValues(t, 12*50, s.Now[0].Minute)
 	require.InDelta(t, 10, s.Now[0].PerSecond, 1e-9)
-	require.Equal(t, []Reason{{Code: "odd", Class: ClassTicket, Minute: 12, Total: uint64(historyPoints) + 20}}, s.Reasons)
+	require.Equal(t, []Reason{{Code: "reqnum_stale", Class: account.ClassTicket, Minute: 12, Total: uint64(historyPoints) + 20,
+		Reason: notes[account.ReqnumStale].Reason, Advice: notes[account.ReqnumStale].Advice}}, s.Reasons)
 	require.EqualValues(t, 12, s.Latency.FirstByte.Count)
 
 	news := s.news(last.At-5, 0)
 	require.Len(t, news.History, 1)
 
 	// A sample that was late has a longer step to account for.
-	totals[0] += 150
-	r.Sample(time.Unix(last.At, 0).Add(3*HistoryStep), Sample{Totals: totals})
+	end(account.OK, 150)
+	r.Sample(time.Unix(last.At, 0).Add(3*HistoryStep), Sample{})
 	r.Complete(&s)
 	require.InDelta(t, 10, s.History[historyPoints-1].Rates[0], 1e-9)
 	require.InDelta(t, 10, s.Now[0].PerSecond, 1e-9)
 }
 
 func BenchmarkRecorder(b *testing.B) {
-	r := NewRecorder([]Outcome{{Code: "ok", Class: ClassServed}})
+	r := NewRecorder()
+	request := account.Request{Ticket: account.Ticket{Reserved: true}}
 	b.Run("request", func(b *testing.B) { // all that one request costs, but for its tokens
 		b.ReportAllocs()
 		for n := int64(0); b.Loop(); n++ {
 			r.Strip.Came(n)
-			r.Hold.Observe(0)
-			r.Queue.Observe(0)
+			r.Waited(0, 0)
 			r.Strip.Ran(n)
-			r.FirstByte.Observe(time.Duration(n) * time.Microsecond)
-			r.Strip.Ended(n, Served)
+			request.Ticket.Reqnum, request.Times.FirstByte = n, time.Duration(n)*time.Microsecond
+			r.FirstByte(&request)
+			r.Ended(&request)
 		}
 	})
 	b.Run("token", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			r.TokenGap.Observe(25 * time.Millisecond)
+			r.Gap(25 * time.Millisecond)
 		}
 	})
 	b.Run("refusal", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			r.Refused(Refusal{RequestID: "r", Code: "c"})
+			r.Ended(&account.Request{ID: "r", Outcome: account.QueueFull})
 		}
 	})
 	b.Run("request, both cores", func(b *testing.B) {
@@ -231,34 +240,61 @@ func BenchmarkRecorder(b *testing.B) {
 
 // The data path allocates nothing for the recorder's sake.
 func TestRecorderAllocatesNothing(t *testing.T) {
-	r := NewRecorder([]Outcome{{Code: "ok", Class: ClassServed}})
-	n := int64(0)
+	r := NewRecorder()
+	served := account.Request{Ticket: account.Ticket{Reserved: true}}
+	forged := account.Request{Outcome: account.BadSignature}
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		n++
-		r.Strip.Came(n)
-		r.Strip.Ran(n)
-		r.Strip.Ended(n, Served)
-		r.Strip.Claimed(n + 1)
-		r.FirstByte.Observe(time.Millisecond)
-		r.TokenGap.Observe(time.Millisecond)
-		r.Refused(Refusal{RequestID: "r"})
+		served.Ticket.Reqnum++
+		r.Strip.Came(served.Ticket.Reqnum)
+		r.Waited(0, time.Millisecond)
+		r.Strip.Ran(served.Ticket.Reqnum)
+		r.FirstByte(&served)
+		r.Gap(time.Millisecond)
+		r.Ended(&served)
+		forged.Ticket.Reqnum = served.Ticket.Reqnum + 1
+		r.Ended(&forged)
 	}))
 }
 
 // The points of the charts stay in order when the wall clock is set: a page takes
 // only what is later than what it has.
 func TestHistoryStaysInOrderWhenTheClockIsSet(t *testing.T) {
-	r := NewRecorder([]Outcome{{Code: "ok", Class: ClassServed}})
+	r := NewRecorder()
 	start := time.Now()
-	r.Sample(start, Sample{Totals: []uint64{0}})
+	r.Sample(start, Sample{})
 	back := start.Add(HistoryStep)
 	// An hour less by the wall clock, which stands from bit 30 of the first word on.
 	*(*uint64)(unsafe.Pointer(&back)) -= 3600 << 30
 	require.Equal(t, start.Add(HistoryStep).Unix()-3600, back.Unix())
-	r.Sample(back, Sample{Totals: []uint64{5}})
+	for range 5 {
+		r.Ended(&account.Request{})
+	}
+	r.Sample(back, Sample{})
 	var s Snapshot
 	r.Complete(&s)
 	require.Len(t, s.History, 2)
 	require.Equal(t, s.History[0].At+5, s.History[1].At)
 	require.InDelta(t, 1, s.History[1].Rates[0], 1e-9)
+}
+
+// Every outcome has a note for operators.
+func TestOutcomesHaveNotes(t *testing.T) {
+	for o := range account.Outcomes {
+		require.NotEmpty(t, notes[o].Reason, o.String())
+		require.False(t, strings.HasSuffix(notes[o].Reason, "."), o.String())
+		if o.Class() != account.ClassServed {
+			require.Regexp(t, `^[A-Z0-9].*\.$`, notes[o].Advice, o.String())
+		}
+	}
+}
+
+// The strip shows the end of a request whose number was good by whose doing it was.
+func TestEndsShowOnTheStrip(t *testing.T) {
+	r := NewRecorder()
+	for n, o := range []account.Outcome{account.OK, account.ClientGone, account.UpstreamBroken, account.QueueFull} {
+		r.Strip.Came(int64(n))
+		r.Strip.Ran(int64(n))
+		r.Ended(&account.Request{Outcome: o, Ticket: account.Ticket{Reqnum: int64(n), Reserved: true}})
+	}
+	require.Equal(t, "sger", r.Strip.Picture(4).Cells)
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // A Snapshot is everything the pages show, at one moment. Durations are seconds.
@@ -56,9 +58,9 @@ type Load struct {
 
 // A Rate is how many requests ended in a class lately.
 type Rate struct {
-	Class     Class   `json:"class"`
-	PerSecond float64 `json:"per_second"` // over the last steps
-	Minute    uint64  `json:"minute"`     // requests in the last minute
+	Class     account.Class `json:"class"`
+	PerSecond float64       `json:"per_second"` // over the last steps
+	Minute    uint64        `json:"minute"`     // requests in the last minute
 }
 
 // Latency is that of the last minute.
@@ -86,12 +88,12 @@ type Ordering struct {
 
 // A Reason is why requests are refused, and what to do about it.
 type Reason struct {
-	Code   string `json:"code"`
-	Class  Class  `json:"class"`
-	Minute uint64 `json:"minute"` // in the last minute
-	Total  uint64 `json:"total"`
-	Reason string `json:"reason"`
-	Advice string `json:"advice"`
+	Code   string        `json:"code"`
+	Class  account.Class `json:"class"`
+	Minute uint64        `json:"minute"` // in the last minute
+	Total  uint64        `json:"total"`
+	Reason string        `json:"reason"`
+	Advice string        `json:"advice"`
 }
 
 // Key is the autoscaler's public key.
@@ -141,10 +143,10 @@ func (r *Recorder) readHistory(s *Snapshot) {
 		Hold: between(&old.hold, &l.hold), Queue: between(&old.queue, &l.queue),
 	}
 	s.Reasons = []Reason{} // in JSON a list, not null
-	for i, o := range r.outcomes {
-		if total := h.totals[now][i]; total > 0 && o.Class != ClassServed {
+	for o := range account.Outcomes {
+		if total := h.totals[now][o]; total > 0 && o.Class() != account.ClassServed {
 			s.Reasons = append(s.Reasons, Reason{
-				o.Code, o.Class, total - h.totals[minute][i], total, o.Reason, o.Advice,
+				o.String(), o.Class(), total - h.totals[minute][o], total, notes[o].Reason, notes[o].Advice,
 			})
 		}
 	}
@@ -157,21 +159,21 @@ func (r *Recorder) readHistory(s *Snapshot) {
 		}
 		return strings.Compare(a.Code, b.Code)
 	})
-	s.Now = h.rates(r.outcomes)
+	s.Now = h.rates()
 }
 
 // rates are those by class. The mutex is held.
-func (h *history) rates(outcomes []Outcome) []Rate {
+func (h *history) rates() []Rate {
 	lately, minute := h.back(ratePoints), h.back(minutePoints)
 	seconds := h.seconds(lately)
-	list := make([]Rate, len(Classes))
-	for i, c := range Classes {
+	list := make([]Rate, len(account.Classes))
+	for i, c := range account.Classes {
 		list[i].Class = c
 	}
-	for i, o := range outcomes {
-		rate := &list[o.Class.index()]
-		rate.PerSecond += float64(h.totals[h.now][i]-h.totals[lately][i]) / seconds
-		rate.Minute += h.totals[h.now][i] - h.totals[minute][i]
+	for o := range account.Outcomes {
+		rate := &list[index(o.Class())]
+		rate.PerSecond += float64(h.totals[h.now][o]-h.totals[lately][o]) / seconds
+		rate.Minute += h.totals[h.now][o] - h.totals[minute][o]
 	}
 	return list
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // A Terminal is what Text writes for. The zero value is a plain text of 100
@@ -177,8 +179,8 @@ func (p *printer) figures(s *Snapshot) {
 	}
 	p.line("", "  in flight %s   waiting %d of %d (%d held for a gap), %d bytes   connections %d",
 		slots, l.Waiting, l.Capacity, l.Held, l.WaitingBytes, l.Connections)
-	names := map[Class]string{ClassServed: "served", ClassTicket: "ticket at fault", ClassBusy: "no room", ClassWorker: "Usher not ready",
-		ClassModel: "model server failed", ClassGone: "client left"}
+	names := map[account.Class]string{account.ClassServed: "served", account.ClassTicket: "ticket at fault", account.ClassBusy: "no room", account.ClassWorker: "Usher not ready",
+		account.ClassModel: "model server failed", account.ClassGone: "client left"}
 	for _, r := range s.Now {
 		p.line("", "  %-24s %8s %8d in the last minute", names[r.Class], perSecond(r.PerSecond), r.Minute)
 	}

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 func fullSnapshot() *Snapshot {
@@ -16,13 +18,13 @@ func fullSnapshot() *Snapshot {
 		Key:    Key{Algorithm: "RSA-2048", Fingerprint: strings.Repeat("ab", 32), Source: "file"},
 		Load:   Load{InFlight: 3, Slots: 8, Waiting: 2, Held: 1, Capacity: 10},
 		Strip:  Picture{From: 100, Cells: "ssxs.wirge", Marks: ".f.l......"},
-		Reasons: []Reason{{"reqnum_stale", ClassTicket, 5, 50, "the ticket is too old",
+		Reasons: []Reason{{"reqnum_stale", account.ClassTicket, 5, 50, "the ticket is too old",
 			"If all are, the autoscaler started its numbers again: restart with a new state file, or set USHER_REQNUM_RESET_AFTER."}},
 		Refusals: []Refusal{{Reqnum: -1, Code: "route_unknown", RequestID: "abc"}},
 		Warnings: []string{"USHER_X is no setting of usher"},
 		Settings: []Setting{{"USHER_ENDPOINT", "my-llama"}},
 	}
-	for _, c := range Classes {
+	for _, c := range account.Classes {
 		s.Now = append(s.Now, Rate{Class: c})
 	}
 	s.judge()
@@ -69,7 +71,7 @@ func TestText(t *testing.T) {
 }
 
 func (s *Snapshot) withVerdict() *Snapshot {
-	s.Now = make([]Rate, len(Classes))
+	s.Now = make([]Rate, len(account.Classes))
 	s.judge()
 	return s
 }

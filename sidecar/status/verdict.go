@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // A Level says how much a Verdict or an Answer should worry an operator.
@@ -63,7 +65,7 @@ func (s *Snapshot) judge() {
 
 func (s *Snapshot) lettingIn() Answer {
 	a := Answer{Level: Good, Question: "Is it letting requests in?"}
-	served := s.rate(ClassServed)
+	served := s.rate(account.ClassServed)
 	var failing []string
 	for _, c := range s.Checks {
 		if !c.OK {
@@ -88,7 +90,7 @@ func (s *Snapshot) lettingIn() Answer {
 		a.clause = "Ready and idle: no request in the last minute"
 	default:
 		a.Short = "Yes, " + perSecond(served)
-		a.Detail = fmt.Sprintf("%d served in the last minute.", s.last(ClassServed))
+		a.Detail = fmt.Sprintf("%d served in the last minute.", s.last(account.ClassServed))
 		a.clause = "Letting requests in, " + perSecond(served) + " served"
 	}
 	return a
@@ -102,7 +104,7 @@ func (s *Snapshot) bottleneck() Answer {
 		slots = fmt.Sprintf("%d of %d slots taken", l.InFlight, l.Slots)
 	}
 	a.Detail = slots + "."
-	failed, all := s.last(ClassModel), s.minute()
+	failed, all := s.last(account.ClassModel), s.minute()
 	full := l.Slots > 0 && l.InFlight >= l.Slots
 	switch {
 	case !s.Upstream.Healthy:
@@ -114,7 +116,7 @@ func (s *Snapshot) bottleneck() Answer {
 		a.Level, a.Short = Bad, "It fails"
 		a.Detail = fmt.Sprintf("%d of %s failed at the model server in the last minute; %s.", failed, requests(int(all)), slots)
 		a.clause = fmt.Sprintf("the model server fails %s of them", percent(failed, all))
-		if s.rate(ClassModel) == 0 {
+		if s.rate(account.ClassModel) == 0 {
 			a.Level, a.Short = Warn, "It failed"
 			a.clause = fmt.Sprintf("the model server failed %s of them in the last minute, but not in the last seconds", percent(failed, all))
 		}
@@ -133,13 +135,13 @@ func (s *Snapshot) bottleneck() Answer {
 
 func (s *Snapshot) refusing() Answer {
 	a := Answer{Level: Good, Question: "Who is refused, and why?", Short: "Nobody", Detail: "No refusal in the last minute."}
-	refused, all := s.last(ClassTicket)+s.last(ClassBusy)+s.last(ClassWorker), s.minute()
+	refused, all := s.last(account.ClassTicket)+s.last(account.ClassBusy)+s.last(account.ClassWorker), s.minute()
 	if refused == 0 {
 		return a
 	}
 	var top *Reason
 	for i := range s.Reasons {
-		if r := &s.Reasons[i]; r.Class != ClassGone && r.Class != ClassModel && r.Minute > 0 {
+		if r := &s.Reasons[i]; r.Class != account.ClassGone && r.Class != account.ClassModel && r.Minute > 0 {
 			top = r
 			break
 		}
@@ -220,16 +222,16 @@ func (s *Snapshot) draining() bool {
 // CheckDraining is the name of the check that fails during a drain.
 const CheckDraining = "not draining"
 
-func (s *Snapshot) rate(c Class) float64 {
-	if i := c.index(); i < len(s.Now) {
+func (s *Snapshot) rate(c account.Class) float64 {
+	if i := index(c); i < len(s.Now) {
 		return s.Now[i].PerSecond
 	}
 	return 0
 }
 
 // last is how many requests of a class the last minute had, minute of all.
-func (s *Snapshot) last(c Class) uint64 {
-	if i := c.index(); i < len(s.Now) {
+func (s *Snapshot) last(c account.Class) uint64 {
+	if i := index(c); i < len(s.Now) {
 		return s.Now[i].Minute
 	}
 	return 0

@@ -5,13 +5,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 func TestVerdict(t *testing.T) {
 	now := time.Unix(1000, 0)
-	rates := func(minute map[Class]uint64) []Rate {
-		list := make([]Rate, len(Classes))
-		for i, c := range Classes {
+	rates := func(minute map[account.Class]uint64) []Rate {
+		list := make([]Rate, len(account.Classes))
+		for i, c := range account.Classes {
 			list[i] = Rate{c, float64(minute[c]) / 60, minute[c]}
 		}
 		return list
@@ -21,7 +23,7 @@ func TestVerdict(t *testing.T) {
 		return Snapshot{
 			At: now, Ready: true, Checks: []Check{{"public key", true, ""}, {CheckDraining, true, ""}},
 			Key: Key{Algorithm: "RSA-2048"}, Upstream: Upstream{Healthy: true},
-			Load: Load{InFlight: 3, Slots: 8, Capacity: 10}, Now: rates(map[Class]uint64{ClassServed: 600}),
+			Load: Load{InFlight: 3, Slots: 8, Capacity: 10}, Now: rates(map[account.Class]uint64{account.ClassServed: 600}),
 		}
 	}
 	for name, tt := range map[string]struct {
@@ -42,7 +44,7 @@ func TestVerdict(t *testing.T) {
 		"model server down": {func(s *Snapshot) {
 			s.Ready, s.Upstream = false, Upstream{Detail: "connection refused"}
 			s.Checks[0] = Check{"model server", false, "connection refused"}
-			s.Now = rates(map[Class]uint64{ClassModel: 10})
+			s.Now = rates(map[account.Class]uint64{account.ClassModel: 10})
 		}, Bad, "Not ready: the model server does not answer its health probe.",
 			[4]string{"Not ready", "It is down", "Nobody", "Nobody waits"}},
 		"draining": {func(s *Snapshot) { s.Ready, s.Checks[1].OK = false, false; s.Now = rates(nil) }, Warn,
@@ -61,17 +63,19 @@ func TestVerdict(t *testing.T) {
 			"Letting requests in, 10/s served, the model server keeps up (3 of 8 slots taken), and people wait for missing numbers, 1 in 100 over 40 ms.",
 			[4]string{"Yes, 10/s", "No", "Nobody", "p99 40 ms"}},
 		"refusing": {func(s *Snapshot) {
-			s.Now = rates(map[Class]uint64{ClassServed: 90, ClassTicket: 10})
-			s.Reasons = []Reason{{Code: "client_gone", Class: ClassGone, Minute: 50}, {Code: "reqnum_replayed", Class: ClassTicket, Minute: 10, Reason: "the ticket was used already"}}
+			s.Now = rates(map[account.Class]uint64{account.ClassServed: 90, account.ClassTicket: 10})
+			s.Reasons = []Reason{{Code: "client_gone", Class: account.ClassGone, Minute: 50}, {Code: "reqnum_replayed", Class: account.ClassTicket, Minute: 10, Reason: "the ticket was used already"}}
 			s.Refusals = []Refusal{{At: now, Client: "203.0.113.9"}, {At: now, Client: "203.0.113.9"}, {At: now.Add(-time.Hour), Client: "x"}}
 		}, Warn, "Letting requests in, 1.5/s served, the model server keeps up (3 of 8 slots taken), and 10 % are refused because the ticket was used already.",
 			[4]string{"Yes, 1.5/s", "No", "10 % of all", "Nobody waits"}},
 		"failed": {func(s *Snapshot) {
-			s.Now = rates(map[Class]uint64{ClassServed: 80, ClassModel: 20})
-			s.Now[ClassModel.index()].PerSecond = 0
+			s.Now = rates(map[account.Class]uint64{account.ClassServed: 80, account.ClassModel: 20})
+			s.Now[index(account.ClassModel)].PerSecond = 0
 		}, Warn, "Letting requests in, 1.3/s served, and the model server failed 20 % of them in the last minute, but not in the last seconds.",
 			[4]string{"Yes, 1.3/s", "It failed", "Nobody", "Nobody waits"}},
-		"failing": {func(s *Snapshot) { s.Now = rates(map[Class]uint64{ClassServed: 80, ClassModel: 20}) }, Bad,
+		"failing": {func(s *Snapshot) {
+			s.Now = rates(map[account.Class]uint64{account.ClassServed: 80, account.ClassModel: 20})
+		}, Bad,
 			"Letting requests in, 1.3/s served, and the model server fails 20 % of them.",
 			[4]string{"Yes, 1.3/s", "It fails", "Nobody", "Nobody waits"}},
 	} {
@@ -89,7 +93,7 @@ func TestVerdict(t *testing.T) {
 	}
 	s := base()
 	s.Refusals = []Refusal{{At: now, Client: "203.0.113.9"}}
-	s.Now = rates(map[Class]uint64{ClassTicket: 1})
+	s.Now = rates(map[account.Class]uint64{account.ClassTicket: 1})
 	s.judge()
 	require.Contains(t, s.Answers[2].Detail, "1 of the last 1 came from 203.0.113.9")
 }

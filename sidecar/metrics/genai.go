@@ -1,4 +1,4 @@
-package sidecar
+package metrics
 
 import (
 	"time"
@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-sidecar/usher/dialect"
+	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
 // genAI are the server metrics of OpenTelemetry's semantic conventions for
@@ -21,7 +22,7 @@ type genAI struct {
 
 // A genAIRoute holds the histograms of one route, found once.
 type genAIRoute struct {
-	duration             map[string]prometheus.Observer // by error_type
+	duration             [account.Outcomes]prometheus.Observer
 	firstToken, perToken prometheus.Observer
 }
 
@@ -32,9 +33,17 @@ var (
 	genAIPerTokenBuckets   = []float64{.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5}
 )
 
-// genAIErrors are the values of error_type; a request that went well has none,
-// which in Prometheus is the empty value.
-var genAIErrors = []string{"", outcomeUpstreamError, "upstream_broken", "upstream_timeout", outcomeClientGone, dialect.Other}
+// genAIError is the value of error_type; a request that went well has none, which
+// in Prometheus is the empty value.
+func genAIError(o account.Outcome) string {
+	switch o {
+	case account.OK:
+		return ""
+	case account.UpstreamError, account.UpstreamBroken, account.UpstreamTimeout, account.ClientGone:
+		return o.String()
+	}
+	return dialect.Other
+}
 
 func newGenAI(routes []string) *genAI {
 	vec := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
@@ -54,12 +63,11 @@ func newGenAI(routes []string) *genAI {
 		api := dialect.Of(route)
 		operation, provider := api.Operation, api.Provider
 		r := &genAIRoute{
-			duration:   make(map[string]prometheus.Observer),
 			firstToken: g.firstToken.WithLabelValues(operation, provider),
 			perToken:   g.perToken.WithLabelValues(operation, provider),
 		}
-		for _, e := range genAIErrors {
-			r.duration[e] = g.duration.WithLabelValues(operation, provider, e)
+		for o := range account.Outcomes {
+			r.duration[o] = g.duration.WithLabelValues(operation, provider, genAIError(o))
 		}
 		g.routes[route] = r
 	}
@@ -71,26 +79,18 @@ func (g *genAI) collectors() []prometheus.Collector {
 }
 
 // observe accounts for a request that was sent to the model server.
-func (g *genAI) observe(r *record, now time.Time) {
-	route := g.routes[r.route]
-	if route == nil || r.sent.IsZero() {
+func (g *genAI) observe(r *account.Request) {
+	route := g.routes[r.Route]
+	if route == nil || r.Times.Sent.IsZero() {
 		return
 	}
-	failure := r.outcome
-	if failure == outcomeOK {
-		failure = ""
-	}
-	h, ok := route.duration[failure]
-	if !ok {
-		h = route.duration[dialect.Other]
-	}
-	observe(h, now.Sub(r.sent), r.traceID)
-	if r.outcome != outcomeOK || !r.streamed || r.pieces == 0 || r.status >= 400 {
+	observe(route.duration[r.Outcome], r.Times.End.Sub(r.Times.Sent), r.TraceID)
+	if r.Outcome != account.OK || !r.Answer.EventStream || r.Answer.Pieces == 0 || r.Status >= 400 {
 		return
 	}
-	first := r.start.Add(r.ttfb)
-	observe(route.firstToken, first.Sub(r.sent), r.traceID)
-	if r.pieces > 1 {
-		observe(route.perToken, now.Sub(first)/time.Duration(r.pieces-1), r.traceID)
+	first := r.Times.Start.Add(r.Times.FirstByte)
+	observe(route.firstToken, first.Sub(r.Times.Sent), r.TraceID)
+	if r.Answer.Pieces > 1 {
+		observe(route.perToken, r.Times.End.Sub(first)/time.Duration(r.Answer.Pieces-1), r.TraceID)
 	}
 }

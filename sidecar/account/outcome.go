@@ -1,0 +1,98 @@
+package account
+
+// An Outcome is how a request ended: one of a closed set, so that it can be a
+// label and an index. The zero value is OK.
+type Outcome uint8
+
+// The outcomes: what is answered in the model server's words, what the client
+// or the drain broke off, and the refusals in the order of their checks.
+const (
+	OK            Outcome = iota
+	UpstreamError         // relayed whole, but a 5xx of the model server's own
+	ClientGone
+	ClientStalled // took nothing for the write time-out
+	Cut           // by the end of the drain
+	BadRequest    // what HTTP itself does not allow
+	Internal      // a fault of Usher's own
+	RouteUnknown
+	MethodNotAllowed
+	Draining
+	UnsupportedEncoding
+	BodyTooLarge
+	InvalidJSON
+	InvalidTicket
+	EndpointMismatch
+	URLMismatch
+	ReqnumReplayed
+	ReqnumStale
+	KeyUnavailable
+	BadSignature
+	CostExceeded
+	QueueFull
+	QueueTimeout
+	UpstreamUnreachable
+	UpstreamBroken
+	UpstreamTimeout
+
+	// Outcomes is how many there are; each is below it.
+	Outcomes
+)
+
+// A Class sorts the outcomes by who can do something about them.
+type Class string
+
+// The classes, in the order in which they are shown.
+const (
+	ClassServed Class = "served"
+	ClassTicket Class = "ticket" // the client's request or ticket is at fault
+	ClassBusy   Class = "busy"   // no room, or no turn in time
+	ClassWorker Class = "worker" // Usher itself could not
+	ClassModel  Class = "model"  // the model server failed
+	ClassGone   Class = "gone"   // the client left, or was cut
+)
+
+// Classes lists them all.
+var Classes = []Class{ClassServed, ClassTicket, ClassBusy, ClassWorker, ClassModel, ClassGone}
+
+var outcomes = [Outcomes]struct {
+	code  string
+	class Class
+}{
+	OK:                  {"ok", ClassServed},
+	UpstreamError:       {"upstream_error", ClassModel},
+	ClientGone:          {"client_gone", ClassGone},
+	ClientStalled:       {"client_stalled", ClassGone},
+	Cut:                 {"cut", ClassGone},
+	BadRequest:          {"bad_request", ClassTicket},
+	Internal:            {"internal", ClassWorker},
+	RouteUnknown:        {"route_unknown", ClassTicket},
+	MethodNotAllowed:    {"method_not_allowed", ClassTicket},
+	Draining:            {"draining", ClassWorker},
+	UnsupportedEncoding: {"unsupported_encoding", ClassTicket},
+	BodyTooLarge:        {"body_too_large", ClassTicket},
+	InvalidJSON:         {"invalid_json", ClassTicket},
+	InvalidTicket:       {"invalid_ticket", ClassTicket},
+	EndpointMismatch:    {"endpoint_mismatch", ClassTicket},
+	URLMismatch:         {"url_mismatch", ClassTicket},
+	ReqnumReplayed:      {"reqnum_replayed", ClassTicket},
+	ReqnumStale:         {"reqnum_stale", ClassTicket},
+	KeyUnavailable:      {"key_unavailable", ClassWorker},
+	BadSignature:        {"bad_signature", ClassTicket},
+	CostExceeded:        {"cost_exceeded", ClassTicket},
+	QueueFull:           {"queue_full", ClassBusy},
+	QueueTimeout:        {"queue_timeout", ClassBusy},
+	UpstreamUnreachable: {"upstream_unreachable", ClassModel},
+	UpstreamBroken:      {"upstream_broken", ClassModel},
+	UpstreamTimeout:     {"upstream_timeout", ClassModel},
+}
+
+// String is the outcome as the log, the metrics and, for a refusal, the
+// error_type of the answer spell it.
+func (o Outcome) String() string { return outcomes[o].code }
+
+// Class reports who can do something about it.
+func (o Outcome) Class() Class { return outcomes[o].class }
+
+// Refused reports whether the request was not let through, or its answer was
+// the model server's failure: what an operator may have to explain to a client.
+func (o Outcome) Refused() bool { return o.Class() != ClassServed && o.Class() != ClassGone }

@@ -1,0 +1,43 @@
+package sidecar
+
+import (
+	"math/rand/v2"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxRequestID is how long a client's X-Request-Id may be.
+const maxRequestID = 128
+
+// requestID keeps the client's id if it is harmless, or makes one.
+func requestID(h *fasthttp.RequestHeader) string {
+	if ids := h.PeekAll(headerRequestID); len(ids) == 1 && safeID(ids[0]) {
+		return string(ids[0])
+	}
+	return newRequestID()
+}
+
+func safeID(id []byte) bool {
+	for _, c := range id {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '_', c == '.', c == ':', c == '/', c == '+', c == '=', c == '@', c == '~':
+		default:
+			return false
+		}
+	}
+	return len(id) > 0 && len(id) <= maxRequestID
+}
+
+// newRequestID makes 128 random bits; an id names a request, it guards nothing.
+func newRequestID() string {
+	const digits = "0123456789abcdef"
+	var id [32]byte
+	for i, bits := range [2]uint64{rand.Uint64(), rand.Uint64()} {
+		for j := range 16 {
+			id[16*i+j] = digits[bits&15]
+			bits >>= 4
+		}
+	}
+	return string(id[:])
+}
