@@ -92,7 +92,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		}
 	})
 	workers.Go(func() {
-		if err := s.publicServer.Serve(&acceptor{Listener: s.public, tls: s.tlsConfig()}); err != nil {
+		if err := s.publicServer.Serve(&acceptor{Listener: s.public, tls: s.tlsConfig(), sidecar: s}); err != nil {
 			failed <- fmt.Errorf("public listener: %w", err)
 		}
 	})
@@ -133,7 +133,8 @@ func (s *Sidecar) Abort() { s.drain.abort() }
 // acceptor gives fasthttp the connections it serves.
 type acceptor struct {
 	*hangup.Listener
-	tls *tls.Config // nil: plain
+	tls     *tls.Config // nil: plain
+	sidecar *Sidecar
 }
 
 // Accept implements net.Listener.
@@ -144,7 +145,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	}
 	watched := hangup.From(c)
 	if a.tls != nil {
-		c = tls.Server(c, a.tls)
+		c = &secureConn{tls.Server(c, a.tls), a.sidecar}
 	}
 	return &conn{Conn: c, watched: watched, fresh: true}, nil
 }

@@ -152,7 +152,7 @@ func (s *Sidecar) openUpstream() (err error) {
 	cfg := s.cfg
 	s.upstream, err = upstream.New(upstream.Options{
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
-		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization,
+		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization, WithoutOrigin: s.cors.enabled(),
 		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.UpstreamTimeout, IdleTimeout: cfg.StreamIdleTimeout,
 	})
 	if err != nil {

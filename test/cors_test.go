@@ -42,6 +42,19 @@ func TestCORSEverywhere(t *testing.T) {
 			}
 		}
 	}
+	require.Len(t, m.arrivals(), 3)
+	for _, in := range m.arrivals() {
+		require.NotContains(t, in.header, "Origin", "several model servers refuse origins of their own accord")
+	}
+}
+
+// Without CORS of Usher's, Origin is a field like any other.
+func TestOriginPassesWhereCORSIsTheModelServers(t *testing.T) {
+	t.Parallel()
+	s, m := newSigner(t), newModel(t, nil)
+	u := start(t, settings(m, s)).ready()
+	require.Equal(t, 200, u.do("POST", "/generate", s.ticket().flat(""), http.Header{"Origin": {"https://a.example"}}).status)
+	require.Equal(t, []string{"https://a.example"}, m.arrivals()[0].header["Origin"])
 }
 
 // What a request line of the log holds.

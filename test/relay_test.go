@@ -35,6 +35,8 @@ func TestAnswersPassUnchanged(t *testing.T) {
 		{"an error", "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nWWW-Authenticate: x\r\n" + two, "HTTP/1.1 503 Busy|Retry-After: 7|WWW-Authenticate: x", "ok"},
 		{"compression", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nVary: Accept-Encoding\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x00", "HTTP/1.1 200 OK|Content-Encoding: gzip|Vary: Accept-Encoding", "\x1f\x8b\x00"},
 		{"repeated fields", "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX: 1\r\nSet-Cookie: b\r\n" + two, "HTTP/1.1 200 OK|Set-Cookie: a|X: 1|Set-Cookie: b", "ok"},
+		{"a length stated twice in one line", "HTTP/1.1 200 OK\r\nX: 1\r\nContent-Length: 2, 2\r\n\r\nok", "HTTP/1.1 200 OK|X: 1", "ok"},
+		{"blanks before colons", "HTTP/1.1 200 OK\r\nContent-Type : text/x\r\nX\t : 1\r\nKeep-Alive : 1\r\n" + two, "HTTP/1.1 200 OK|Content-Type: text/x|X: 1", "ok"},
 		{"hop-by-hop fields", "HTTP/1.1 200 OK\r\nConnection: x-a\r\nX-A: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: b\r\nUpgrade: h2c\r\nTrailer: T\r\nTE: x\r\nX-B: 2\r\n" + two, "HTTP/1.1 200 OK|X-B: 2", "ok"},
 		{"interim responses", "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + two, "HTTP/1.1 200 OK", "ok"},
 		{"trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n", "HTTP/1.1 200 OK", "ok"},

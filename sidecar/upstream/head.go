@@ -113,7 +113,16 @@ func (r *Response) parseStatusLine(line span) error {
 	return nil
 }
 
+// addField takes a header line. Blanks between a name and its colon are taken
+// out, as RFC 9112 section 5.1 wants it of an answer that is passed on.
 func (r *Response) addField(line span) error {
+	if colon := bytes.IndexByte(r.text(line), ':'); colon > 0 {
+		name := r.head[line.from : line.from+colon]
+		if blanks := len(name) - len(bytes.TrimRight(name, " \t")); blanks > 0 {
+			copy(name[blanks:], name)
+			line.from += blanks
+		}
+	}
 	text := r.text(line)
 	name, value, ok := splitField(text)
 	if !ok {
@@ -137,7 +146,7 @@ func (r *Response) frame() error {
 		name, value := r.text(f.name), r.text(f.value)
 		switch {
 		case is(name, "content-length"):
-			n, ok := parseLength(value)
+			n, ok := parseLengths(value)
 			if !ok || lengths > 0 && n != r.length {
 				return fmt.Errorf("%w: an ambiguous Content-Length", ErrBroken)
 			}
@@ -167,6 +176,23 @@ func (r *Response) frame() error {
 		r.finished()
 	}
 	return nil
+}
+
+// parseLengths takes a length, or a list of one length several times, as some
+// server or a proxy before it may have joined the lines (RFC 9112 section 6.3).
+// Empty elements of a list count for nothing (RFC 9110 section 5.6.1).
+func parseLengths(value []byte) (n int64, ok bool) {
+	for element := range bytes.SplitSeq(value, comma) {
+		if element = trimBlanks(element); len(element) == 0 {
+			continue
+		}
+		m, number := parseLength(element)
+		if !number || ok && m != n {
+			return 0, false
+		}
+		n, ok = m, true
+	}
+	return n, ok
 }
 
 // parseLength takes decimal digits and nothing else.

@@ -24,7 +24,7 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	dst = append(dst, o.Host...)
 	dst = append(dst, "\r\n"...)
 	if r.Header != nil {
-		dst = appendFields(dst, r.Header.RawHeaders(), r.Traceparent != "")
+		dst = appendFields(dst, r.Header.RawHeaders(), without{traceparent: r.Traceparent != "", origin: o.WithoutOrigin})
 	}
 	if r.Traceparent != "" {
 		dst = append(dst, "traceparent: "...)
@@ -50,15 +50,21 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	return append(dst, "\r\n\r\n"...), nil
 }
 
-// appendFields appends a client's end-to-end fields, of a block of header lines;
-// traced: without its traceparent.
-func appendFields(dst, block []byte, traced bool) []byte {
+// without says which of a client's end-to-end fields are left out.
+type without struct{ traceparent, origin bool }
+
+func (w without) names(name []byte) bool {
+	return w.traceparent && is(name, "traceparent") || w.origin && is(name, "origin")
+}
+
+// appendFields appends a client's end-to-end fields, of a block of header lines.
+func appendFields(dst, block []byte, skip without) []byte {
 	named := namesOthers(block)
 	for rest := block; len(rest) > 0; {
 		var line []byte
 		line, rest = cutLine(rest)
 		name, _, ok := splitField(line)
-		if !ok || isHopByHop(name) || isOurs(name) || traced && is(name, "traceparent") || named && isNamed(block, name) {
+		if !ok || isHopByHop(name) || isOurs(name) || skip.names(name) || named && isNamed(block, name) {
 			continue
 		}
 		dst = append(dst, line...)

@@ -67,7 +67,7 @@ func TestRequestHeadHoldsNoInjection(t *testing.T) {
 		"\r\n" +
 		"Bare: lf\n" +
 		"Last: 2"
-	require.Equal(t, "Good: 1\r\nBare: lf\r\nLast: 2\r\n", string(appendFields(nil, []byte(block), false)))
+	require.Equal(t, "Good: 1\r\nBare: lf\r\nLast: 2\r\n", string(appendFields(nil, []byte(block), without{})))
 }
 
 func TestRequestThatIsNone(t *testing.T) {
@@ -101,7 +101,7 @@ func FuzzRequestFields(f *testing.F) {
 	f.Add([]byte("A: 1\r\n B: 2\r\nHost: x\r\n\r\nC: 3\n\nD : 1\r\nE:\x001\r\n"))
 	f.Add([]byte("Transfer-Encoding:chunked\r\nConnection: close,,Content-Length\r\nx-request-id: 1\r"))
 	f.Fuzz(func(t *testing.T, block []byte) {
-		out := appendFields(nil, block, false)
+		out := appendFields(nil, block, without{})
 		rest := out
 		for len(rest) > 0 {
 			end := bytes.Index(rest, []byte("\r\n"))
@@ -112,7 +112,7 @@ func FuzzRequestFields(f *testing.F) {
 			require.NotContains(t, string(value), "\n")
 			rest = rest[end+2:]
 		}
-		require.Equal(t, string(out), string(appendFields(nil, out, false)), "a second time changes nothing")
+		require.Equal(t, string(out), string(appendFields(nil, out, without{})), "a second time changes nothing")
 		require.NotContains(t, string(out), "\r\n\r\n")
 	})
 }

@@ -51,6 +51,7 @@ type Options struct {
 	Host          string // the Host header
 	PathPrefix    string // before every path: "" or "/x"
 	Authorization string // sent instead of the client's; "": none is sent
+	WithoutOrigin bool   // a client's Origin is not sent: several servers refuse origins, although CORS is not theirs to judge
 
 	ConnectTimeout  time.Duration // to make a connection; 2 s
 	ResponseTimeout time.Duration // from the first byte sent to the final response head; 10 min

@@ -1,0 +1,52 @@
+package test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Plain HTTP on the TLS port is told so, in plain text, however much of the
+// request is still to come; what is neither TLS nor HTTP is closed without a word.
+func TestPlainHTTPOnTheTLSPort(t *testing.T) {
+	t.Parallel()
+	s, m := newSigner(t), newModel(t, nil)
+	cert, key, _ := certificateFiles(t, t.TempDir())
+	u := start(t, settings(m, s).with(env{"USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key}))
+	for name, request := range map[string]string{
+		"a browser":    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"an unread":    "POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n" + strings.Repeat("x", 4_000_000),
+		"a whole call": head(len(s.ticket().flat(""))) + string(s.ticket().flat("")),
+		"a preflight":  "OPTIONS /generate HTTP/1.1\r\nHost: a\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, u.public)
+			go func() { _, _ = io.WriteString(c, request) }()
+			resp, err := http.ReadResponse(c.in, nil)
+			require.NoError(t, err)
+			require.Equal(t, 400, resp.StatusCode)
+			require.Equal(t, "text/plain; charset=utf-8", resp.Header.Get("Content-Type"))
+			require.True(t, resp.Close)
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Contains(t, string(text), "https://")
+			_, err = c.in.ReadByte()
+			require.ErrorIs(t, err, io.EOF, "closed in good order")
+		})
+	}
+	for name, bytes := range map[string]string{"another protocol": "SSH-2.0-OpenSSH_9\r\n", "lower case": "get / HTTP/1.1\r\n\r\n", "nothing": ""} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, u.public)
+			c.write(bytes)
+			require.NoError(t, c.Conn.(interface{ CloseWrite() error }).CloseWrite())
+			said, _ := io.ReadAll(c.in)
+			require.NotContains(t, string(said), "HTTP")
+		})
+	}
+	require.Empty(t, m.arrivals())
+	require.EqualValues(t, 4, u.metric(`usher_requests_total{outcome="bad_request",route="other"}`))
+	u.waitLine(`"outcome":"bad_request"`)
+}
