@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
@@ -53,11 +54,12 @@ func (c *secureConn) Read(p []byte) (int, error) {
 // connection; the rest of the request may still be on its way.
 func (s *Sidecar) answerPlaintext(c *hangup.Conn) {
 	x := &exchange{sidecar: s, conn: &conn{watched: c}}
-	x.start, x.requestID, x.reqnum, x.route = time.Now(), newRequestID(), -1, routeOther
-	x.client, _, _ = net.SplitHostPort(c.RemoteAddr().String())
-	x.outcome, x.status, x.bytesOut = codeHTTP, fasthttp.StatusBadRequest, int64(len(plaintextSentence))
+	a := &x.account
+	a.ID, a.Route, a.Ticket.Reqnum, a.Times.Start = newRequestID(), account.RouteOther, -1, time.Now()
+	a.Client, _, _ = net.SplitHostPort(c.RemoteAddr().String())
+	a.Outcome, a.Status, a.BytesOut = account.BadRequest, fasthttp.StatusBadRequest, int64(len(plaintextSentence))
 	s.calls.add(&x.call)
-	_ = c.SetWriteDeadline(x.start.Add(s.cfg.WriteTimeout))
+	_ = c.SetWriteDeadline(a.Times.Start.Add(s.cfg.WriteTimeout))
 	_, _ = io.WriteString(c, plaintextAnswer)
 	x.settle()
 	c.Linger()
