@@ -68,7 +68,7 @@ func (s *Sidecar) answerAside(ctx *fasthttp.RequestCtx) bool {
 		ctx.SetBodyString("pong")
 		return true
 	}
-	if s.readiness().ready() {
+	if s.readiness().OK() {
 		ctx.SetBodyString("ok")
 		return true
 	}

@@ -51,6 +51,18 @@ func (d *drain) run() error {
 	return d.err
 }
 
+// join starts the drain, or joins the one under way, and waits for its end or
+// that of ctx, whose error it returns then.
+func (d *drain) join(ctx context.Context) (cut bool, err error) {
+	d.start()
+	select {
+	case <-d.done:
+		return d.err != nil, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
 // start begins the drain in the background; it owns the goroutine and ends it
 // after the delay, the time-out and the grace at the latest.
 func (d *drain) start() {

@@ -4,21 +4,13 @@ import (
 	"errors"
 	"time"
 
+	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// A readiness is the answer to "may requests be sent here", with its reasons;
-// an empty reason is a check that holds.
-type readiness struct {
-	Key      string
-	Upstream string
-	Draining string
-}
-
-func (r readiness) ready() bool { return r == readiness{} }
-
-func (s *Sidecar) readiness() readiness {
-	var r readiness
+// readiness is the answer to "may requests be sent here".
+func (s *Sidecar) readiness() admin.Readiness {
+	var r admin.Readiness
 	if _, n := s.keys.Accepted(time.Now()); n == 0 {
 		r.Key = "no public key yet"
 	}

@@ -12,28 +12,29 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
 // Listen binds the public and the admin address, and that of the profiles.
 func (s *Sidecar) Listen() error {
-	admin, err := net.Listen("tcp", s.cfg.AdminAddr)
+	adminListener, err := net.Listen("tcp", s.cfg.AdminAddr)
 	if err != nil {
 		return fmt.Errorf("USHER_ADMIN_ADDR: %w", err)
 	}
 	public, err := net.Listen("tcp", s.cfg.ListenAddr)
 	if err != nil {
-		_ = admin.Close()
+		_ = adminListener.Close()
 		return fmt.Errorf("USHER_LISTEN_ADDR: %w", err)
 	}
-	s.adminListener = admin
+	s.adminListener = adminListener
 	if s.cfg.PprofAddr != "" {
-		if s.profiler, err = newProfiler(s.cfg.PprofAddr); err != nil {
-			_ = admin.Close()
+		if s.profiler, err = admin.NewProfiler(s.cfg.PprofAddr); err != nil {
+			_ = adminListener.Close()
 			_ = public.Close()
 			return err
 		}
-		s.log.Info("profiles are served", zap.String("addr", s.profiler.listener.Addr().String()))
+		s.log.Info("profiles are served", zap.String("addr", s.profiler.Addr().String()))
 	}
 	s.public, err = hangup.Listen(public, hangup.Options{
 		MaxConnections: s.cfg.MaxConnections,
@@ -41,10 +42,10 @@ func (s *Sidecar) Listen() error {
 		UserTimeout:    s.cfg.WriteTimeout,
 	})
 	if err != nil {
-		_ = admin.Close()
+		_ = adminListener.Close()
 		_ = public.Close()
 		if s.profiler != nil {
-			s.profiler.close()
+			s.profiler.Close()
 		}
 		return err
 	}
@@ -74,20 +75,20 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	workers.Go(func() { _ = s.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
 	workers.Go(func() { s.sampler.run(work) })
-	workers.Go(func() { _ = s.pages.Run(work) })
+	workers.Go(func() { _ = s.admin.Run(work) })
 	if s.certificate != nil {
 		workers.Go(func() { s.certificate.run(work) })
 	}
 	if s.profiler != nil {
 		workers.Go(func() {
-			if err := s.profiler.run(); err != nil {
+			if err := s.profiler.Run(); err != nil {
 				failed <- err
 			}
 		})
 	}
-	admin := s.adminServer()
+	server := s.admin.HTTP(zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))))
 	workers.Go(func() {
-		if err := admin.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("admin listener: %w", err)
 		}
 	})
@@ -107,11 +108,11 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	}
 	// The admin listener answers to the very end.
 	shut, cancel := context.WithTimeout(context.Background(), time.Second)
-	_ = admin.Shutdown(shut)
+	_ = server.Shutdown(shut)
 	cancel()
-	_ = admin.Close()
+	_ = server.Close()
 	if s.profiler != nil {
-		s.profiler.close()
+		s.profiler.Close()
 	}
 	s.public.Shutdown()
 	stop()

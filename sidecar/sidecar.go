@@ -22,6 +22,7 @@ import (
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/metrics"
 	"github.com/usher-sidecar/usher/sidecar/status"
@@ -71,8 +72,7 @@ type Sidecar struct {
 	book        account.Book
 	metrics     *metrics.Metrics
 	recorder    *status.Recorder
-	pages       *status.Pages
-	hosts       hostNames
+	admin       *admin.Server
 	keyFault    atomic.Pointer[string] // of the last try to read the key; nil: it went well
 	calls       *calls
 	room        *room // for bodies whose senders are not verified yet
@@ -85,7 +85,7 @@ type Sidecar struct {
 	public        *hangup.Listener
 	publicServer  *fasthttp.Server
 	adminListener net.Listener
-	profiler      *profiler // nil: none
+	profiler      *admin.Profiler // nil: none
 }
 
 // New wires a sidecar for the settings; it opens the state file and reads key
@@ -99,7 +99,6 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		keys:               crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
 		metrics:            metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
 		recorder:           status.NewRecorder(),
-		hosts:              newHostNames(),
 		calls:              newCalls(),
 		room:               newRoom(cfg.QueueBytes, cfg.MaxBodyBytes),
 		sampler:            newSampler(log),
@@ -122,8 +121,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		s.book.Add(s.tracer)
 	}
 	s.book.Add(requestLog{log, s.sampler})
-	s.registerGauges()
-	s.openStatus()
+	s.openAdmin()
 	return s, nil
 }
 
@@ -166,6 +164,27 @@ func (s *Sidecar) openUpstream() (err error) {
 		Flowing: s.isFlowing, Report: s.reportHealth,
 	})
 	return err
+}
+
+// openAdmin makes the side that operators see.
+func (s *Sidecar) openAdmin() {
+	s.admin = admin.New(admin.Sources{
+		Config: s.cfg, Version: s.version.Number, Started: s.started,
+		Buffer: s.buffer, Ledger: s.ledger, Keys: s.keys, Upstream: s.upstream, Prober: s.prober,
+		State: admin.State{
+			Ready: s.readiness,
+			Drain: s.drain.join,
+			KeyFault: func() string {
+				if fault := s.keyFault.Load(); fault != nil {
+					return *fault
+				}
+				return ""
+			},
+			Connections:  func() int { return int(s.publicServer.GetOpenConnectionsCount()) },
+			ReadingBytes: s.room.used.Load,
+			LinesLeftOut: s.sampler.total.Load,
+		},
+	}, s.metrics, s.recorder)
 }
 
 // KeySource is where the settings say that the key comes from.

@@ -24,12 +24,13 @@ func TestImportRules(t *testing.T) {
 		"sidecar/hangup":   {"sidecar/nowait"},
 		"sidecar/nowait":   {},
 		"sidecar/account":  {},
+		"sidecar/admin":    {"config", "crypto", "replay", "reorder", "sidecar/metrics", "sidecar/status", "sidecar/upstream"},
 		"sidecar/metrics":  {"dialect", "sidecar/account"},
 		"sidecar/report":   {},
 		"sidecar/trace":    {"sidecar/account"},
 		"sidecar/upstream": {"sidecar/nowait"},
 		"sidecar/status":   {"sidecar/account"},
-		"sidecar":          {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/hangup", "sidecar/metrics", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
+		"sidecar":          {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/admin", "sidecar/hangup", "sidecar/metrics", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
 		"cmd/usher":        {"config", "crypto", "dialect", "envelope", "sidecar", "sidecar/status"},
 		"cmd/playground":   {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":  {},
@@ -42,7 +43,7 @@ func TestImportRules(t *testing.T) {
 		"github.com/caarlos0/env/v10":  {"config"},
 		"go.uber.org/zap":              {"sidecar", "cmd/usher", "cmd/playground"},
 		"go.opentelemetry.io":          {"sidecar/trace"},
-		"github.com/prometheus/client": {"sidecar", "sidecar/metrics"},
+		"github.com/prometheus/client": {"sidecar", "sidecar/admin", "sidecar/metrics"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "../...").Output()
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-package sidecar
+package admin
 
 import (
 	"errors"
@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// A profiler serves the runtime's profiles (net/http/pprof) on an address of its
+// A Profiler serves the runtime's profiles (net/http/pprof) on an address of its
 // own: they tell more than the admin pages, and taking one costs CPU.
-type profiler struct {
+type Profiler struct {
 	listener net.Listener
 	server   *http.Server
 }
 
-// newProfiler binds the address.
-func newProfiler(addr string) (*profiler, error) {
+// NewProfiler binds the address.
+func NewProfiler(addr string) (*Profiler, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("USHER_PPROF_ADDR: %w", err)
@@ -28,19 +28,22 @@ func newProfiler(addr string) (*profiler, error) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return &profiler{ln, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}, nil
+	return &Profiler{ln, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}, nil
 }
 
-// run serves until close.
-func (p *profiler) run() error {
+// Addr is where it listens.
+func (p *Profiler) Addr() net.Addr { return p.listener.Addr() }
+
+// Run serves until Close.
+func (p *Profiler) Run() error {
 	if err := p.server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("profile listener: %w", err)
 	}
 	return nil
 }
 
-// close ends run, and a profile under way.
-func (p *profiler) close() {
+// Close ends Run, and a profile under way.
+func (p *Profiler) Close() {
 	_ = p.server.Close()
 	_ = p.listener.Close()
 }

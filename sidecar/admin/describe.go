@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/status"
+)
+
+func (s *Server) load() (status.Load, int64) {
+	b := s.Buffer.Stats()
+	return status.Load{
+		InFlight: b.InFlight, Slots: b.Slots, Waiting: b.Waiting, Held: b.Held,
+		Capacity: s.Config.QueueCapacity, WaitingBytes: b.WaitingBytes,
+		Connections: s.Connections(),
+	}, b.Expected
+}
+
+func (s *Server) sample(dst *status.Sample) {
+	b := s.Buffer.Stats()
+	dst.InFlight, dst.Waiting, dst.Hold, dst.Reordered = b.InFlight, b.Waiting, b.Hold.Seconds(), s.reorderedRatio()
+}
+
+// describe fills in what the recorder does not know.
+func (s *Server) describe(d *status.Snapshot) {
+	cfg, now := s.Config, d.At
+	d.Version, d.Uptime = s.Version, now.Sub(s.Started).Seconds()
+	d.Name, d.URL = strings.Join(cfg.Endpoints, ", "), strings.Join(cfg.WorkerURLs, ", ")
+	d.Load, _ = s.load()
+	b := s.Buffer.Stats()
+	d.Ordering = status.Ordering{
+		Expected: b.Expected, Hold: b.Hold.Seconds(), Learned: cfg.ReorderAuto, MaxHold: cfg.ReorderMaxHold.Seconds(),
+		Target: cfg.ReorderTarget, Reordered: s.reorderedRatio(),
+		Opened: b.GapsOpened, Filled: b.GapsFilled, GivenUp: b.GapsGivenUp, Late: b.Late, Restarts: s.Ledger.Stats().Resets,
+	}
+	ready := s.Ready()
+	d.Ready = ready.OK()
+	d.Checks = []status.Check{
+		{Name: "public key", OK: ready.Key == "", Detail: cmp.Or(ready.Key, "public key loaded")},
+		{Name: "model server", OK: ready.Upstream == "", Detail: cmp.Or(ready.Upstream, "model server answers")},
+		{Name: status.CheckDraining, OK: ready.Draining == "", Detail: cmp.Or(ready.Draining, "not draining")},
+	}
+	d.Key = s.describeKey(now)
+	d.Upstream = status.Upstream{
+		Healthy: s.Prober.Healthy(), Detail: cmp.Or(s.Prober.Status(), "answers"),
+		Address: cfg.Upstream.Address, Probe: cfg.Upstream.PathPrefix + cfg.HealthPath,
+	}
+	for _, v := range cfg.InForce() {
+		d.Settings = append(d.Settings, status.Setting{Name: v.Name, Value: v.Value})
+	}
+	d.Warnings = cfg.Warnings()
+}
+
+func (s *Server) describeKey(now time.Time) status.Key {
+	st := s.Keys.Status(now)
+	k := status.Key{Source: "USHER_PUBLIC_KEY", Algorithm: st.Algorithm}
+	switch {
+	case s.Config.PublicKeyFile != "":
+		k.Source = s.Config.PublicKeyFile
+	case len(s.Config.PublicKeyURLs) > 0:
+		k.Source = strings.Join(s.Config.PublicKeyURLs, ", ")
+	}
+	k.Error = s.KeyFault()
+	if st.Algorithm == "" {
+		return k
+	}
+	k.Fingerprint = st.Current.String()
+	k.Age, k.InForce = now.Sub(st.Fetched).Seconds(), now.Sub(st.Since).Seconds()
+	if st.Previous != nil {
+		k.Previous, k.PreviousFor = st.Previous.String(), st.Until.Sub(now).Seconds()
+	}
+	return k
+}

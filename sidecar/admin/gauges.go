@@ -1,0 +1,70 @@
+package admin
+
+import (
+	"time"
+)
+
+// registerGauges shows the figures that others keep: they are read when
+// /metrics is.
+func (s *Server) registerGauges() {
+	m := s.metrics
+	m.Gauge("usher_in_flight", "Requests at the model server.", func() float64 { return float64(s.Buffer.Stats().InFlight) })
+	m.Gauge("usher_waiting", "Requests that wait, held ones included.", func() float64 { return float64(s.Buffer.Stats().Waiting) })
+	m.Gauge("usher_held", "Requests held for a missing number while a slot is free.", func() float64 { return float64(s.Buffer.Stats().Held) })
+	m.Gauge("usher_waiting_bytes", "Bytes of body that wait.", func() float64 { return float64(s.Buffer.Stats().WaitingBytes) })
+	m.Gauge("usher_reading_bytes", "Memory of request bodies that are being read and checked, beyond the first 16 KiB of each.", func() float64 { return float64(s.ReadingBytes()) })
+	m.Gauge("usher_slots", "Requests that may be at the model server at once; 0: no limit.", func() float64 { return float64(s.Config.MaxConcurrency) })
+	m.Gauge("usher_learned_hold_seconds", "Hold in force for a request ahead of a gap.", func() float64 { return s.Buffer.Stats().Hold.Seconds() })
+	m.Gauge("usher_reordered_ratio", "Share of the requests admitted in the last five minutes that went after one with a higher number; 0 without any.", s.reorderedRatio)
+	m.Gauge("usher_upstream_up", "1 while the model server counts as healthy.", func() float64 { return truth(s.Prober.Healthy()) })
+	m.Gauge("usher_ready", "1 while requests may be sent here.", func() float64 { return truth(s.Ready().OK()) })
+	m.Gauge("usher_public_key_fetched_timestamp_seconds", "When the key in force was last read, in Unix time; 0 without a key.", s.keyFetched)
+	m.Gauge("usher_public_key_age_seconds", "Time since the key in force was last read, by this machine's clock; 0 without a key.", s.keyAge)
+	m.Gauge("usher_replay_window_highest", "Highest verified reqnum; -1 before the first.", func() float64 { return float64(s.Ledger.Stats().Highest) })
+	m.Gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.Connections()) })
+
+	m.Total("usher_reordered_total", "Requests admitted after one with a higher number (RFC 4737).", func() float64 { return float64(s.Buffer.Stats().Reordered) })
+	m.Total("usher_held_total", "Requests that were held for a missing number, for however short a time.", func() float64 { return float64(s.Buffer.Stats().HeldTotal) })
+	m.Total("usher_late_total", "Requests that came after their gap was given up.", func() float64 { return float64(s.Buffer.Stats().Late) })
+	m.Total("usher_gaps_opened_total", "Numbers found missing.", func() float64 { return float64(s.Buffer.Stats().GapsOpened) })
+	m.Total("usher_gaps_filled_total", "Missing numbers that came in time.", func() float64 { return float64(s.Buffer.Stats().GapsFilled) })
+	m.Total("usher_gaps_given_up_total", "Missing numbers that were waited for in vain.", func() float64 { return float64(s.Buffer.Stats().GapsGivenUp) })
+	m.Total("usher_replay_window_resets_total", "Times that numbers were taken to start again.", func() float64 { return float64(s.Ledger.Stats().Resets) })
+	m.Total("usher_log_lines_left_out_total", "Lines of refused requests that were left out of the log in a flood.", func() float64 { return float64(s.LinesLeftOut()) })
+	m.Total("usher_upstream_dials_total", "Connections opened to the model server.", func() float64 { return float64(s.Upstream.Stats().Dials) })
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// reorderedRatio is the share out of order over the last minutes.
+func (s *Server) reorderedRatio() float64 {
+	b := s.Buffer.Stats()
+	if b.RecentAdmitted == 0 {
+		return 0
+	}
+	return float64(b.RecentReordered) / float64(b.RecentAdmitted)
+}
+
+// keyFetched is when the current key was last read, in Unix seconds.
+func (s *Server) keyFetched() float64 {
+	fetched := s.Keys.Status(time.Now()).Fetched
+	if fetched.IsZero() {
+		return 0
+	}
+	return float64(fetched.UnixMilli()) / 1000
+}
+
+// keyAge is how long ago that was, in seconds.
+func (s *Server) keyAge() float64 {
+	now := time.Now()
+	fetched := s.Keys.Status(now).Fetched
+	if fetched.IsZero() {
+		return 0
+	}
+	return now.Sub(fetched).Seconds()
+}
