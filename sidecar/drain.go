@@ -13,10 +13,19 @@ import (
 // their last bytes and close.
 const flushGrace = 2 * time.Second
 
+// silentGrace is how long connections on which nothing comes are kept open after
+// the last answer: longer than what a client sent before it can have heard of
+// the end is on its way.
+const silentGrace = 250 * time.Millisecond
+
 // A drain takes the sidecar out of service in steps: not ready at once, served
 // for the delay, then refused on the connections that are still open while the
 // requests in flight finish, then cut. It happens once; whoever asks for it
 // joins the one under way.
+//
+// From its first moment every answer closes its connection (RFC 9112 section
+// 9.6), and no other connection is closed before the last answer is sent: a
+// client may be sending its next request on any of them.
 type drain struct {
 	s    *Sidecar
 	once sync.Once
@@ -79,19 +88,19 @@ func (d *drain) start() {
 func (d *drain) sequence() {
 	d.wait(d.s.cfg.DrainDelay, nil)
 	d.refuses.Store(true)
+	_ = d.s.public.Close()
+	d.wait(d.s.cfg.DrainTimeout, d.s.calls.idle())
+	d.s.calls.cut(errCut)
+	d.waitSilent()
 
-	// Shutdown closes the listener and the idle connections, and has the others
-	// close after their answer. On its own time-out it would serve on, which is
-	// why refusing is our own flag.
+	// Shutdown closes the idle connections, and has the others close after their
+	// answer.
 	ctx, cancel := context.WithCancel(context.Background())
 	shut := make(chan struct{})
 	go func() {
 		defer close(shut)
 		_ = d.s.publicServer.ShutdownWithContext(ctx)
 	}()
-	d.wait(d.s.cfg.DrainTimeout, d.s.calls.idle())
-
-	d.s.calls.cut(errCut)
 	grace := time.NewTimer(flushGrace)
 	defer grace.Stop()
 	select {
@@ -107,6 +116,14 @@ func (d *drain) sequence() {
 		d.s.log.Warn("requests were cut at the end of the drain", zap.Int("cut", cut))
 	}
 	d.s.log.Info("drained", zap.Bool("cut", d.err != nil))
+}
+
+// waitSilent waits until no connection is open, for silentGrace at most.
+func (d *drain) waitSilent() {
+	const pause = 5 * time.Millisecond
+	for left := silentGrace; left > 0 && d.s.public.Stats().Open > 0; left -= pause {
+		d.wait(pause, nil)
+	}
 }
 
 // wait lasts for t, until over, or until the drain is aborted.

@@ -35,7 +35,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 	ctx.Response.Header.SetBytesV(headerServerTiming, timing(nil, &x.account.Times))
 	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
 	x.account.BytesOut = int64(len(ctx.Response.Body()))
-	if cause != nil || closes(err) || ctx.Request.Header.ConnectionClose() {
+	if cause != nil || closes(err) || ctx.Request.Header.ConnectionClose() || x.sidecar.drain.begun() {
 		ctx.SetConnectionClose()
 		x.conn.watched.Linger()
 	}

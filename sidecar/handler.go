@@ -48,6 +48,10 @@ func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
 	// would still wait in its buffer when the next, relayed past that, goes out.
 	_ = ctx.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
 	if s.answerAside(ctx) {
+		if s.drain.begun() {
+			ctx.SetConnectionClose()
+			ctx.Conn().(*conn).watched.Linger()
+		}
 		return
 	}
 	x := s.begin(ctx)

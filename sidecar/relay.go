@@ -22,6 +22,7 @@ type relay struct {
 	x       *exchange
 	resp    *upstream.Response
 	framing framing
+	final   bool      // the last answer on its connection, because of a drain
 	events  bool      // an error event can be appended
 	tail    eventTail // of an event stream
 	last    time.Time // when the last piece came
@@ -69,7 +70,8 @@ func (x *exchange) answer(ctx *fasthttp.RequestCtx, resp *upstream.Response) {
 		r.framing = byClose
 		ctx.SetConnectionClose()
 	}
-	closing := ctx.Request.Header.ConnectionClose() || ctx.Response.ConnectionClose() || x.sidecar.drain.refusing()
+	r.final = x.sidecar.drain.begun()
+	closing := ctx.Request.Header.ConnectionClose() || ctx.Response.ConnectionClose() || r.final
 	if closing {
 		ctx.SetConnectionClose()
 	}
@@ -245,6 +247,9 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 			x.account.Outcome = account.UpstreamError
 		}
 		x.conn.answered()
+		if r.final {
+			x.conn.watched.Linger()
+		}
 		x.settle()
 		return
 	case errors.Is(cause, errCut):
