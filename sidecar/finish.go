@@ -70,7 +70,7 @@ func (x *exchange) settle() {
 	x.body.release()
 	x.account.Times.End = time.Now()
 	x.sidecar.book.Ended(&x.account)
-	x.sidecar.calls.remove(&x.call, x.account.Outcome != account.OK)
+	x.sidecar.calls.remove(&x.call, !x.account.Outcome.Whole())
 }
 
 // recoverPanic keeps a fault of ours from ending the process, which fasthttp

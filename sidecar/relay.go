@@ -242,10 +242,7 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 	x.line = nil
 	switch {
 	case r.err == nil && werr == nil:
-		x.account.Outcome = account.OK
-		if x.account.Status >= fasthttp.StatusInternalServerError {
-			x.account.Outcome = account.UpstreamError
-		}
+		x.account.Outcome = account.Relayed(x.account.Status)
 		x.conn.answered()
 		if r.final {
 			x.conn.watched.Linger()

@@ -3,6 +3,7 @@ package test
 import (
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -45,4 +46,30 @@ func TestDeadModelServerIsNoticed(t *testing.T) {
 	require.Less(t, time.Since(began), 3*time.Second)
 	status, _ := u.get("/readyz")
 	require.Equal(t, 503, status)
+}
+
+// An answer that the model server refused or failed with is passed on as it came,
+// and accounted for as what it is.
+func TestModelServersOwnErrorsAreTold(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(r.Header.Get("X-Status"))
+		w.WriteHeader(status)
+	})
+	u := start(t, settings(m, s)).ready()
+	for status, outcome := range map[int]string{
+		200: "ok", 307: "ok", 400: "upstream_refused", 403: "upstream_refused", 429: "upstream_refused", 500: "upstream_error", 503: "upstream_error",
+	} {
+		id := "told-" + itoa(status)
+		got := u.do("POST", "/generate", s.ticket().flat(""), http.Header{"X-Status": {itoa(status)}, "X-Request-Id": {id}})
+		require.Equal(t, status, got.status)
+		require.Empty(t, got.header.Get("X-Usher-Refusal"))
+		line := u.waitLine(id)
+		require.Contains(t, line, `"outcome":"`+outcome+`"`)
+		require.Contains(t, line, `"status":`+itoa(status))
+	}
+	for outcome, n := range map[string]float64{"ok": 2, "upstream_refused": 3, "upstream_error": 2} {
+		require.Equal(t, n, u.metric(`usher_requests_total{outcome="`+outcome+`",route="/generate"}`), outcome)
+	}
 }

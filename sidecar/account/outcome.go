@@ -7,8 +7,9 @@ type Outcome uint8
 // The outcomes: what is answered in the model server's words, what the client
 // or the drain broke off, and the refusals in the order of their checks.
 const (
-	OK            Outcome = iota
-	UpstreamError         // relayed whole, but a 5xx of the model server's own
+	OK              Outcome = iota
+	UpstreamRefused         // relayed whole, but a 4xx of the model server's own
+	UpstreamError           // relayed whole, but a 5xx of the model server's own
 	ClientGone
 	ClientStalled // took nothing for the write time-out
 	Cut           // by the end of the drain
@@ -59,6 +60,7 @@ var outcomes = [Outcomes]struct {
 	class Class
 }{
 	OK:                  {"ok", ClassServed},
+	UpstreamRefused:     {"upstream_refused", ClassTicket},
 	UpstreamError:       {"upstream_error", ClassModel},
 	ClientGone:          {"client_gone", ClassGone},
 	ClientStalled:       {"client_stalled", ClassGone},
@@ -96,3 +98,18 @@ func (o Outcome) Class() Class { return outcomes[o].class }
 // Refused reports whether the request was not let through, or its answer was
 // the model server's failure: what an operator may have to explain to a client.
 func (o Outcome) Refused() bool { return o.Class() != ClassServed && o.Class() != ClassGone }
+
+// Relayed is the outcome of an answer that was passed on whole, by the status
+// that the model server gave it.
+func Relayed(status int) Outcome {
+	switch {
+	case status >= 500:
+		return UpstreamError
+	case status >= 400:
+		return UpstreamRefused
+	}
+	return OK
+}
+
+// Whole reports whether the client got all of an answer of the model server's.
+func (o Outcome) Whole() bool { return o == OK || o == UpstreamRefused || o == UpstreamError }

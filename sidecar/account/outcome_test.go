@@ -20,4 +20,9 @@ func TestOutcomes(t *testing.T) {
 	require.False(t, Cut.Refused())
 	require.True(t, BadSignature.Refused())
 	require.True(t, UpstreamError.Refused())
+	for status, want := range map[int]Outcome{200: OK, 307: OK, 399: OK, 400: UpstreamRefused, 499: UpstreamRefused, 500: UpstreamError, 999: UpstreamError} {
+		require.Equal(t, want, Relayed(status), status)
+		require.True(t, want.Whole())
+	}
+	require.False(t, UpstreamBroken.Whole())
 }

@@ -39,7 +39,7 @@ func genAIError(o account.Outcome) string {
 	switch o {
 	case account.OK:
 		return ""
-	case account.UpstreamError, account.UpstreamBroken, account.UpstreamTimeout, account.ClientGone:
+	case account.UpstreamRefused, account.UpstreamError, account.UpstreamBroken, account.UpstreamTimeout, account.ClientGone:
 		return o.String()
 	}
 	return dialect.Other
@@ -85,7 +85,7 @@ func (g *genAI) observe(r *account.Request) {
 		return
 	}
 	observe(route.duration[r.Outcome], r.Times.End.Sub(r.Times.Sent), r.TraceID)
-	if r.Outcome != account.OK || !r.Answer.EventStream || r.Answer.Pieces == 0 || r.Status >= 400 {
+	if r.Outcome != account.OK || !r.Answer.EventStream || r.Answer.Pieces == 0 {
 		return
 	}
 	first := r.Times.Start.Add(r.Times.FirstByte)

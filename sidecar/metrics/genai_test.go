@@ -28,7 +28,7 @@ func TestGenAI(t *testing.T) {
 		"a stream":          {ok, 2, .5, .3},
 		"one piece":         {with(func(r *account.Request) { r.Answer.Pieces = 1 }), 2, .5, 0},
 		"no stream":         {with(func(r *account.Request) { r.Answer.EventStream = false }), 2, 0, 0},
-		"a 4xx":             {with(func(r *account.Request) { r.Status = 429 }), 2, 0, 0},
+		"a 4xx":             {with(func(r *account.Request) { r.Status, r.Outcome = 429, account.UpstreamRefused }), 2, 0, 0},
 		"client gone":       {with(func(r *account.Request) { r.Outcome = account.ClientGone }), 2, 0, 0},
 		"cut":               {with(func(r *account.Request) { r.Outcome = account.Cut }), 2, 0, 0},
 		"not sent":          {with(func(r *account.Request) { r.Times.Sent = time.Time{} }), 0, 0, 0},
@@ -51,6 +51,7 @@ func TestGenAI(t *testing.T) {
 func TestGenAIErrors(t *testing.T) {
 	require.Empty(t, genAIError(account.OK))
 	require.Equal(t, "upstream_error", genAIError(account.UpstreamError))
+	require.Equal(t, "upstream_refused", genAIError(account.UpstreamRefused))
 	require.Equal(t, "client_gone", genAIError(account.ClientGone))
 	require.Equal(t, dialect.Other, genAIError(account.Cut))
 }

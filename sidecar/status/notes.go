@@ -53,6 +53,8 @@ var notes = [account.Outcomes]note{
 		"It died or closed in the middle of an answer: look at its log, often it ran out of memory."},
 	account.UpstreamTimeout: {"the model server did not answer in time",
 		"It hangs or is overloaded: look at it; lower USHER_MAX_CONCURRENCY if it takes more than it can do."},
+	account.UpstreamRefused: {"the model server refused them",
+		"A 4xx of its own that was passed on as it came: a wrong model name, too long a prompt, an origin or a key that it does not take. Its body told the client which."},
 	account.UpstreamError: {"the model server answered with an error of its own",
 		"A 5xx that was passed on as it came: look at the model server's log."},
 	account.ClientGone: {"the client left",
