@@ -64,18 +64,18 @@ func (r *Response) here() []byte {
 	case byLength:
 		return ahead[:min(int64(len(ahead)), r.left)]
 	case byChunks:
-		n, err := r.chunks.skip(ahead)
+		n, err := r.chunks.Skip(ahead)
 		l.drop(n)
 		if err == io.EOF {
 			r.finished()
 			return nil
 		}
 		if err != nil {
-			r.err = err
+			r.err = fmt.Errorf("%w: %w", ErrBroken, err)
 			return nil
 		}
 		ahead = l.ahead()
-		return ahead[:min(int64(len(ahead)), r.chunks.remaining)]
+		return ahead[:min(int64(len(ahead)), r.chunks.Data())]
 	}
 	return ahead
 }
@@ -89,7 +89,7 @@ func (r *Response) took(n int) {
 			r.finished()
 		}
 	case byChunks:
-		r.chunks.took(n)
+		r.chunks.Took(n)
 	}
 }
 

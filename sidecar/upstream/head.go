@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // maxInformational bounds how many 1xx heads are passed over: some servers send
@@ -91,7 +93,7 @@ func (r *Response) parseStatusLine(line span) error {
 	const code = len("HTTP/1.x ")
 	text := r.text(line)
 	if len(text) < code+3 || !bytes.HasPrefix(text, []byte("HTTP/1.")) || text[7] < '0' || text[7] > '9' ||
-		text[8] != ' ' || len(text) > code+3 && text[code+3] != ' ' || !printable(text) {
+		text[8] != ' ' || len(text) > code+3 && text[code+3] != ' ' || !http1.Printable(text) {
 		return fmt.Errorf("%w: not an HTTP/1 status line", ErrBroken)
 	}
 	r.status = 0
@@ -124,12 +126,12 @@ func (r *Response) addField(line span) error {
 		}
 	}
 	text := r.text(line)
-	name, value, ok := splitField(text)
+	name, value, ok := http1.SplitField(text)
 	if !ok {
 		return fmt.Errorf("%w: a malformed or folded header line", ErrBroken)
 	}
 	from := line.from + len(name) + len(":")
-	for from < line.to && isBlank(r.head[from]) {
+	for from < line.to && http1.IsBlank(r.head[from]) {
 		from++
 	}
 	r.fields = append(r.fields, field{
@@ -145,19 +147,19 @@ func (r *Response) frame() error {
 	for _, f := range r.fields {
 		name, value := r.text(f.name), r.text(f.value)
 		switch {
-		case is(name, "content-length"):
+		case http1.EqualFold(name, "content-length"):
 			n, ok := parseLengths(value)
 			if !ok || lengths > 0 && n != r.length {
 				return fmt.Errorf("%w: an ambiguous Content-Length", ErrBroken)
 			}
 			lengths++
 			r.length = n
-		case is(name, "transfer-encoding"):
-			if codings++; codings > 1 || !is(value, "chunked") {
+		case http1.EqualFold(name, "transfer-encoding"):
+			if codings++; codings > 1 || !http1.EqualFold(value, "chunked") {
 				return fmt.Errorf("%w: a transfer coding other than chunked", ErrBroken)
 			}
-		case is(name, "connection"):
-			r.keep = r.keep && !has(value, []byte("close"))
+		case http1.EqualFold(name, "connection"):
+			r.keep = r.keep && !http1.HasElement(value, []byte("close"))
 		}
 	}
 	switch {
@@ -168,7 +170,7 @@ func (r *Response) frame() error {
 		r.length, r.keep = 0, r.keep && codings == 0
 	case codings > 0:
 		r.length, r.body = -1, byChunks
-		r.chunks.trailer = r.cn.client.o.MaxHeadBytes
+		r.chunks = http1.NewChunked(r.cn.client.o.MaxHeadBytes)
 	case lengths == 0:
 		r.length, r.body, r.keep = -1, byClose, false
 	}
@@ -182,8 +184,8 @@ func (r *Response) frame() error {
 // server or a proxy before it may have joined the lines (RFC 9112 section 6.3).
 // Empty elements of a list count for nothing (RFC 9110 section 5.6.1).
 func parseLengths(value []byte) (n int64, ok bool) {
-	for element := range bytes.SplitSeq(value, comma) {
-		if element = trimBlanks(element); len(element) == 0 {
+	for element := range bytes.SplitSeq(value, []byte(",")) {
+		if element = http1.TrimBlanks(element); len(element) == 0 {
 			continue
 		}
 		m, number := parseLength(element)

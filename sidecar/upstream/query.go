@@ -1,6 +1,10 @@
 package upstream
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
+)
 
 // AppendQuery appends "?" and query without its api_key parameters to dst, or
 // nothing where nothing is left. Clients send the customer's API key there. The
@@ -58,10 +62,10 @@ func isAPIKey(part []byte) bool {
 	for i < len(name) && len(part) > 0 {
 		c := part[0]
 		if c == '%' {
-			if len(part) < 3 || hexValue(part[1]) < 0 || hexValue(part[2]) < 0 {
+			if len(part) < 3 || http1.HexValue(part[1]) < 0 || http1.HexValue(part[2]) < 0 {
 				return false
 			}
-			c = byte(hexValue(part[1])<<4 | hexValue(part[2]))
+			c = byte(http1.HexValue(part[1])<<4 | http1.HexValue(part[2]))
 			part = part[2:]
 		}
 		if c != name[i] {
@@ -71,17 +75,4 @@ func isAPIKey(part []byte) bool {
 		i++
 	}
 	return i == len(name) && (len(part) == 0 || part[0] == '=')
-}
-
-// hexValue is the value of a hexadecimal digit, -1 for another byte.
-func hexValue(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

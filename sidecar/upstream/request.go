@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // appendHead writes the head of a request: the client's end-to-end fields as
@@ -13,7 +15,7 @@ import (
 // should have refused it, and it must not become a field here. ErrRequest when
 // the target or the request's name could end the line they stand in.
 func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
-	if len(r.Path) == 0 || r.Path[0] != '/' || !visible(r.Path) || !visible(r.Query) {
+	if len(r.Path) == 0 || r.Path[0] != '/' || !http1.Visible(r.Path) || !http1.Visible(r.Query) {
 		return dst, fmt.Errorf("%w: its target cannot be written", ErrRequest)
 	}
 	dst = append(dst, "POST "...)
@@ -40,7 +42,7 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 		from := len(dst)
 		dst = append(dst, "X-Request-Id: "...)
 		dst = append(dst, r.RequestID...)
-		if !printable(dst[from:]) {
+		if !http1.Printable(dst[from:]) {
 			return dst, fmt.Errorf("%w: its X-Request-Id cannot be written", ErrRequest)
 		}
 		dst = append(dst, "\r\n"...)
@@ -54,7 +56,7 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 type without struct{ traceparent, origin bool }
 
 func (w without) names(name []byte) bool {
-	return w.traceparent && is(name, "traceparent") || w.origin && is(name, "origin")
+	return w.traceparent && http1.EqualFold(name, "traceparent") || w.origin && http1.EqualFold(name, "origin")
 }
 
 // appendFields appends a client's end-to-end fields, of a block of header lines.
@@ -62,8 +64,8 @@ func appendFields(dst, block []byte, skip without) []byte {
 	named := namesOthers(block)
 	for rest := block; len(rest) > 0; {
 		var line []byte
-		line, rest = cutLine(rest)
-		name, _, ok := splitField(line)
+		line, rest = http1.CutLine(rest)
+		name, _, ok := http1.SplitField(line)
 		if !ok || isHopByHop(name) || isOurs(name) || skip.names(name) || named && isNamed(block, name) {
 			continue
 		}
@@ -76,7 +78,7 @@ func appendFields(dst, block []byte, skip without) []byte {
 // namesOthers tells whether a Connection field may name others: nearly none do.
 func namesOthers(block []byte) bool {
 	for value := range connectionFields(block) {
-		if !is(value, "keep-alive") && !is(value, "close") {
+		if !http1.EqualFold(value, "keep-alive") && !http1.EqualFold(value, "close") {
 			return true
 		}
 	}
@@ -86,7 +88,7 @@ func namesOthers(block []byte) bool {
 // isNamed tells whether a Connection field names another one.
 func isNamed(block, other []byte) bool {
 	for value := range connectionFields(block) {
-		if has(value, other) {
+		if http1.HasElement(value, other) {
 			return true
 		}
 	}
@@ -98,12 +100,12 @@ func connectionFields(block []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for len(block) > 0 {
 			var line []byte
-			line, block = cutLine(block)
+			line, block = http1.CutLine(block)
 			if len(line) == 0 || line[0]|0x20 != 'c' {
 				continue // as most
 			}
-			name, value, ok := splitField(line)
-			if ok && is(name, "connection") && !yield(value) {
+			name, value, ok := http1.SplitField(line)
+			if ok && http1.EqualFold(name, "connection") && !yield(value) {
 				return
 			}
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 func TestRequestHead(t *testing.T) {
@@ -106,7 +108,7 @@ func FuzzRequestFields(f *testing.F) {
 		for len(rest) > 0 {
 			end := bytes.Index(rest, []byte("\r\n"))
 			require.GreaterOrEqual(t, end, 0)
-			name, value, ok := splitField(rest[:end])
+			name, value, ok := http1.SplitField(rest[:end])
 			require.True(t, ok, "%q", rest[:end])
 			require.False(t, isHopByHop(name) || isOurs(name), "%q", name)
 			require.NotContains(t, string(value), "\n")

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // A Response is the model server's answer, read as it comes. It belongs to one
@@ -19,7 +21,7 @@ type Response struct {
 	length  int64 // of the body; -1: its end will tell
 	body    framing
 	left    int64 // byLength: still to come
-	chunks  chunkFraming
+	chunks  http1.Chunked
 	keep    bool // the connection may be used again
 	err     error
 	renewed time.Time // when the read deadline was set
@@ -83,7 +85,7 @@ func (r *Response) Bodiless() bool { return r.status == 204 || r.status == 304 }
 // there is none.
 func (r *Response) Peek(lower string) []byte {
 	for _, f := range r.fields {
-		if is(r.text(f.name), lower) {
+		if http1.EqualFold(r.text(f.name), lower) {
 			return r.text(f.value)
 		}
 	}
@@ -94,11 +96,11 @@ func (r *Response) Peek(lower string) []byte {
 // as an element (RFC 9110 section 5.6.1).
 func (r *Response) Lists(lower, token string) bool {
 	for _, f := range r.fields {
-		if !is(r.text(f.name), lower) {
+		if !http1.EqualFold(r.text(f.name), lower) {
 			continue
 		}
 		for element := range bytes.SplitSeq(r.text(f.value), []byte(",")) {
-			if is(bytes.TrimSpace(element), token) {
+			if http1.EqualFold(bytes.TrimSpace(element), token) {
 				return true
 			}
 		}
@@ -114,7 +116,7 @@ func (r *Response) AppendHeader(dst []byte, skip func(name []byte) bool) []byte 
 	named := r.namesOthers()
 	for _, f := range r.fields {
 		name := r.text(f.name)
-		if isHopByHop(name) || is(name, "content-length") ||
+		if isHopByHop(name) || http1.EqualFold(name, "content-length") ||
 			named && r.isNamed(name) || skip != nil && skip(name) {
 			continue
 		}
@@ -127,8 +129,8 @@ func (r *Response) AppendHeader(dst []byte, skip func(name []byte) bool) []byte 
 // namesOthers tells whether a Connection field may name others: few do.
 func (r *Response) namesOthers() bool {
 	for _, f := range r.fields {
-		if is(r.text(f.name), "connection") {
-			if v := r.text(f.value); !is(v, "close") && !is(v, "keep-alive") {
+		if http1.EqualFold(r.text(f.name), "connection") {
+			if v := r.text(f.value); !http1.EqualFold(v, "close") && !http1.EqualFold(v, "keep-alive") {
 				return true
 			}
 		}
@@ -138,7 +140,7 @@ func (r *Response) namesOthers() bool {
 
 func (r *Response) isNamed(name []byte) bool {
 	for _, f := range r.fields {
-		if is(r.text(f.name), "connection") && has(r.text(f.value), name) {
+		if http1.EqualFold(r.text(f.name), "connection") && http1.HasElement(r.text(f.value), name) {
 			return true
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // Errors of this package; what is returned wraps one of them with what
@@ -92,9 +94,9 @@ func (o *Options) check() error {
 	switch {
 	case o.Network != "tcp" && o.Network != "unix", o.Address == "":
 		return fmt.Errorf("upstream: no address of a model server: %q %q", o.Network, o.Address)
-	case o.Host == "" || !visible([]byte(o.Host)):
+	case o.Host == "" || !http1.Visible([]byte(o.Host)):
 		return fmt.Errorf("upstream: %q is no Host", o.Host)
-	case !visible([]byte(o.PathPrefix)) || o.PathPrefix != "" && o.PathPrefix[0] != '/':
+	case !http1.Visible([]byte(o.PathPrefix)) || o.PathPrefix != "" && o.PathPrefix[0] != '/':
 		return fmt.Errorf("upstream: %q is no path", o.PathPrefix)
 	case strings.ContainsAny(o.Authorization, "\r\n\x00"):
 		return errors.New("upstream: Authorization holds a control byte")

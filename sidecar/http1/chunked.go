@@ -1,9 +1,6 @@
-package upstream
+package http1
 
-import (
-	"fmt"
-	"io"
-)
+import "io"
 
 // Limits of what may surround the data of chunks.
 const (
@@ -12,18 +9,35 @@ const (
 	maxChunkOverhead = 16 << 10 // of lines in all, beyond 16 bytes and twice the data for each chunk
 )
 
-// A chunkFraming takes the chunk framing (RFC 9112 section 7.1) off a body, a
+// A ChunkError is what is wrong with the framing of a body.
+type ChunkError string
+
+func (e ChunkError) Error() string { return string(e) }
+
+// A Chunked takes the chunk framing (RFC 9112 section 7.1) off a body, a
 // byte at a time, so that it does not matter how the bytes arrive. It is as
 // strict as it can be: lines end in CR LF, sizes are plain hexadecimal, with
 // blanks after them at most. Extensions and trailers are dropped, and bounded,
 // and so is how little data may come in how much framing.
-type chunkFraming struct {
+type Chunked struct {
 	state     chunkState
 	remaining int64 // of the chunk's data, once in inData
 	digits    int
 	line      int // bytes of this line
 	overhead  int
 	trailer   int // bytes that the trailer section may still have
+}
+
+// NewChunked begins a body whose trailer section may have maxTrailer bytes.
+func NewChunked(maxTrailer int) Chunked { return Chunked{trailer: maxTrailer} }
+
+// Data is how many bytes of data come next, here or not; 0 where more framing
+// has to tell.
+func (f *Chunked) Data() int64 {
+	if f.state != inData {
+		return 0
+	}
+	return f.remaining
 }
 
 type chunkState uint8
@@ -42,9 +56,9 @@ const (
 	afterLastCR
 )
 
-// skip looks at b up to the first byte of data and returns how many bytes before
+// Skip looks at b up to the first byte of data and returns how many bytes before
 // that there were. err is io.EOF after the last byte of the body.
-func (f *chunkFraming) skip(b []byte) (n int, err error) {
+func (f *Chunked) Skip(b []byte) (n int, err error) {
 	for i, c := range b {
 		if f.state == inData {
 			return i, nil
@@ -56,15 +70,15 @@ func (f *chunkFraming) skip(b []byte) (n int, err error) {
 	return len(b), nil
 }
 
-// took tells that n bytes of data were taken.
-func (f *chunkFraming) took(n int) {
+// Took tells that n bytes of data were taken.
+func (f *Chunked) Took(n int) {
 	if f.remaining -= int64(n); f.remaining == 0 {
 		f.state = afterData
 	}
 }
 
 // step takes one byte that is not data.
-func (f *chunkFraming) step(c byte) error {
+func (f *Chunked) step(c byte) error {
 	switch f.state {
 	case inSize, afterSize, inExtension:
 		return f.sizeLine(c)
@@ -79,7 +93,7 @@ func (f *chunkFraming) step(c byte) error {
 		}
 	case afterDataCR:
 		if c == '\n' {
-			*f = chunkFraming{overhead: f.overhead, trailer: f.trailer}
+			*f = Chunked{overhead: f.overhead, trailer: f.trailer}
 			return nil
 		}
 	case atTrailer, inTrailer:
@@ -94,39 +108,39 @@ func (f *chunkFraming) step(c byte) error {
 			return io.EOF
 		}
 	}
-	return fmt.Errorf("%w: a malformed chunk", ErrBroken)
+	return ChunkError("a malformed chunk")
 }
 
 // sizeLine takes one byte of a line with a chunk's size.
-func (f *chunkFraming) sizeLine(c byte) error {
+func (f *Chunked) sizeLine(c byte) error {
 	f.line++
-	v := hexValue(c)
+	v := HexValue(c)
 	switch {
 	case f.line > maxChunkLine:
-		return fmt.Errorf("%w: an overlong chunk extension", ErrBroken)
+		return ChunkError("an overlong chunk extension")
 	case f.state == inSize && v >= 0:
 		f.digits++
 		if f.digits > maxChunkDigits || f.remaining >= 1<<59 {
-			return fmt.Errorf("%w: an overlong chunk size", ErrBroken)
+			return ChunkError("an overlong chunk size")
 		}
 		f.remaining = f.remaining<<4 | int64(v)
 	case f.digits == 0 || c == '\n':
-		return fmt.Errorf("%w: a malformed chunk size", ErrBroken)
+		return ChunkError("a malformed chunk size")
 	case c == '\r':
 		f.state = afterSizeCR
 	case f.state == inExtension:
 	case c == ';':
 		f.state = inExtension
-	case isBlank(c):
+	case IsBlank(c):
 		f.state = afterSize
 	default:
-		return fmt.Errorf("%w: a malformed chunk size", ErrBroken)
+		return ChunkError("a malformed chunk size")
 	}
 	return nil
 }
 
 // endSize begins the data of a chunk, or the trailer section after the last one.
-func (f *chunkFraming) endSize() error {
+func (f *Chunked) endSize() error {
 	if f.remaining == 0 {
 		f.state = atTrailer
 		return nil
@@ -134,20 +148,20 @@ func (f *chunkFraming) endSize() error {
 	f.overhead += f.line + 2 - 16
 	f.overhead = max(f.overhead-int(2*min(f.remaining, maxChunkOverhead)), 0)
 	if f.overhead > maxChunkOverhead {
-		return fmt.Errorf("%w: hardly any data in its chunks", ErrBroken)
+		return ChunkError("hardly any data in its chunks")
 	}
 	f.state = inData
 	return nil
 }
 
 // trailerLine takes one byte of the trailer section.
-func (f *chunkFraming) trailerLine(c byte) error {
+func (f *Chunked) trailerLine(c byte) error {
 	f.trailer--
 	switch {
 	case f.trailer < 0:
-		return fmt.Errorf("%w: its trailer section is too large", ErrBroken)
+		return ChunkError("its trailer section is too large")
 	case c == '\n':
-		return fmt.Errorf("%w: a malformed trailer", ErrBroken)
+		return ChunkError("a malformed trailer")
 	case c == '\r' && f.state == atTrailer:
 		f.state = afterLastCR
 	case c == '\r':
