@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // A conn is a client's connection as fasthttp sees it: plain TCP or TLS on top
@@ -157,9 +158,9 @@ func (c *conn) recall(h *fasthttp.RequestHeader) {
 		line, fields, _ = bytes.Cut(fields, []byte("\n"))
 		name, value, ok := bytes.Cut(line, []byte(":"))
 		switch {
-		case ok && equalFold(name, "origin"):
+		case ok && http1.EqualFold(name, "origin"):
 			h.SetBytesV(fasthttp.HeaderOrigin, bytes.TrimSpace(value))
-		case ok && equalFold(name, "x-request-id"):
+		case ok && http1.EqualFold(name, "x-request-id"):
 			h.AddBytesV(headerRequestID, bytes.TrimSpace(value))
 		case len(bytes.TrimSpace(line)) == 0:
 			return // what follows is body

@@ -4,7 +4,8 @@ import (
 	"bytes"
 
 	"github.com/valyala/fasthttp"
-	"golang.org/x/net/http/httpguts"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // maxHeaderFields is how many header fields a request may have.
@@ -59,7 +60,7 @@ func plainForm(target []byte) bool {
 		return true
 	}
 	authority, _, _ := bytes.Cut(rest, []byte("/"))
-	return (equalFold(scheme, "http") || equalFold(scheme, "https")) &&
+	return (http1.EqualFold(scheme, "http") || http1.EqualFold(scheme, "https")) &&
 		len(authority) > 0 && bytes.IndexByte(authority, '@') < 0
 }
 
@@ -94,12 +95,12 @@ func (f *fields) scan(raw []byte) *httpFault {
 
 func (f *fields) field(line []byte) *httpFault {
 	colon := bytes.IndexByte(line, ':')
-	if colon < 1 || !isToken(line[:colon]) {
+	if colon < 1 || !http1.IsToken(line[:colon]) {
 		return &httpFault{fasthttp.StatusBadRequest, "A header line is folded or its name is malformed"}
 	}
-	value := trimBlanks(line[colon+1:])
+	value := http1.TrimBlanks(line[colon+1:])
 	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
+		if !http1.IsText(c) {
 			return &httpFault{fasthttp.StatusBadRequest, "A header value holds a control byte"}
 		}
 	}
@@ -110,9 +111,9 @@ func (f *fields) field(line []byte) *httpFault {
 	switch {
 	case bytes.IndexByte(name, '_') >= 0 && shadowsFraming(name):
 		return &httpFault{fasthttp.StatusBadRequest, "A header name shadows one that frames the body"}
-	case equalFold(name, "host"):
+	case http1.EqualFold(name, "host"):
 		f.host++
-	case equalFold(name, "expect"):
+	case http1.EqualFold(name, "expect"):
 		f.expect++
 		f.expectation = value
 	}
@@ -122,30 +123,19 @@ func (f *fields) field(line []byte) *httpFault {
 
 // frame takes what a header line says of the body's end.
 func (f *fields) frame(line []byte) {
-	if first := lower(line[0]); first != 'c' && first != 't' {
+	if first := http1.Lower(line[0]); first != 'c' && first != 't' {
 		return // as most
 	}
 	name, value, ok := bytes.Cut(line, []byte(":"))
 	switch {
 	case !ok:
-	case equalFold(name, "content-length"):
+	case http1.EqualFold(name, "content-length"):
 		f.contentLength++
-		f.length = trimBlanks(value)
-	case equalFold(name, "transfer-encoding"):
+		f.length = http1.TrimBlanks(value)
+	case http1.EqualFold(name, "transfer-encoding"):
 		f.transferEncoding++
-		f.coding = trimBlanks(value)
+		f.coding = http1.TrimBlanks(value)
 	}
-}
-
-// trimBlanks takes spaces and tabs off both ends.
-func trimBlanks(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
 }
 
 func (f *fields) judge(http11 bool) *httpFault {
@@ -154,11 +144,11 @@ func (f *fields) judge(http11 bool) *httpFault {
 		return &httpFault{fasthttp.StatusBadRequest, "Send exactly one Host header"}
 	case f.contentLength > 1 || f.contentLength > 0 && f.transferEncoding > 0:
 		return &httpFault{fasthttp.StatusBadRequest, "Send exactly one of Content-Length and Transfer-Encoding"}
-	case f.contentLength == 1 && !isDigits(f.length):
+	case f.contentLength == 1 && !isLength(f.length):
 		return &httpFault{fasthttp.StatusBadRequest, "Content-Length is not a number"}
-	case f.transferEncoding > 1 || f.transferEncoding > 0 && (!http11 || !equalFold(f.coding, "chunked")):
+	case f.transferEncoding > 1 || f.transferEncoding > 0 && (!http11 || !http1.EqualFold(f.coding, "chunked")):
 		return &httpFault{fasthttp.StatusBadRequest, "The only transfer coding understood is chunked"}
-	case f.expect > 1 || f.expect > 0 && !equalFold(f.expectation, "100-continue"):
+	case f.expect > 1 || f.expect > 0 && !http1.EqualFold(f.expectation, "100-continue"):
 		return &httpFault{fasthttp.StatusExpectationFailed, "The only expectation understood is 100-continue"}
 	}
 	return nil
@@ -168,39 +158,5 @@ func (f *fields) judge(http11 bool) *httpFault {
 // an underscore as a hyphen (the CGI convention) and would frame by them.
 func shadowsFraming(name []byte) bool {
 	hyphened := bytes.ReplaceAll(name, []byte("_"), []byte("-"))
-	return equalFold(hyphened, "content-length") || equalFold(hyphened, "transfer-encoding")
-}
-
-func isToken(name []byte) bool {
-	for _, c := range name {
-		if !httpguts.IsTokenRune(rune(c)) {
-			return false
-		}
-	}
-	return true
-}
-
-func isDigits(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(b) > 0 && len(b) <= 18
-}
-
-// equalFold compares with a lower-case ASCII name.
-func equalFold(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
+	return http1.EqualFold(hyphened, "content-length") || http1.EqualFold(hyphened, "transfer-encoding")
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // verdictHeader carries a refusal from headReceived to the handler. It cannot
@@ -88,7 +90,7 @@ func (s *Sidecar) checkHead(h *fasthttp.RequestHeader) error {
 		return errDraining
 	}
 	for _, coding := range h.PeekAll(fasthttp.HeaderContentEncoding) {
-		if coding = bytes.TrimSpace(coding); len(coding) > 0 && !equalFold(coding, "identity") {
+		if coding = bytes.TrimSpace(coding); len(coding) > 0 && !http1.EqualFold(coding, "identity") {
 			return errEncoding
 		}
 	}

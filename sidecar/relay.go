@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/http1"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -88,7 +88,7 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	h = append(h, r.resp.Status()...)
 	h = append(h, "\r\n"...)
 	h = r.resp.AppendHeader(h, func(name []byte) bool {
-		return equalFold(name, "x-request-id") || c.enabled() && hasFoldPrefix(name, "access-control-")
+		return http1.EqualFold(name, "x-request-id") || c.enabled() && http1.HasPrefixFold(name, "access-control-")
 	})
 	h = append(h, headerRequestID+": "...)
 	h = append(h, r.x.account.ID...)
@@ -104,7 +104,7 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 			h = append(h, "Content-Length: "...)
 			h = strconv.AppendInt(h, r.resp.ContentLength(), 10)
 			h = append(h, "\r\n"...)
-		} else if length := r.resp.Peek("content-length"); r.x.account.Status == fasthttp.StatusNotModified && isNumber(length) {
+		} else if length := r.resp.Peek("content-length"); r.x.account.Status == fasthttp.StatusNotModified && isLength(length) {
 			// It tells the length that the answer to a GET would have (RFC 9110
 			// section 8.6).
 			h = append(append(append(h, "Content-Length: "...), length...), "\r\n"...)
@@ -117,7 +117,7 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	}
 	b.head = append(h, "\r\n"...)
 	contentType := r.resp.Peek("content-type")
-	r.x.account.Answer.EventStream = hasFoldPrefix(contentType, "text/event-stream")
+	r.x.account.Answer.EventStream = http1.HasPrefixFold(contentType, "text/event-stream")
 	r.events = r.framing != byLength && r.x.account.Answer.EventStream && len(r.resp.Peek("content-encoding")) == 0
 	return b
 }
@@ -292,12 +292,7 @@ func (r *relay) cut() {
 	_ = r.x.conn.Close()
 }
 
-// isNumber tells whether b is decimal digits.
-func isNumber(b []byte) bool {
-	return len(b) > 0 && len(bytes.TrimLeft(b, "0123456789")) == 0
-}
-
-// hasFoldPrefix tells whether b begins with a lower-case ASCII prefix.
-func hasFoldPrefix(b []byte, prefix string) bool {
-	return len(b) >= len(prefix) && equalFold(b[:len(prefix)], prefix)
+func isLength(value []byte) bool {
+	_, ok := http1.ParseLength(value)
+	return ok
 }

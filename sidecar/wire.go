@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"io"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
 // errMalformedWire is what reading gives instead of bytes that are no HTTP/1.1.
 var errMalformedWire = errors.New("request is malformed on the wire")
+
+// clientChunks are strict: nothing that a client has reason to send is refused.
+var clientChunks = http1.ChunkOptions{CheckTrailers: true, MaxTrailer: 8 << 10}
 
 // A wireGuard follows the requests of one connection as they come off the wire,
 // and stops what is malformed there before fasthttp sees it. It looks at what
@@ -26,7 +31,7 @@ type wireGuard struct {
 	state  guardState
 	head   []byte // of a head that comes in several pieces, what came before
 	left   int64  // in a body of declared length
-	chunks chunkGuard
+	chunks http1.Chunked
 }
 
 type guardState uint8
@@ -68,23 +73,21 @@ func (g *wireGuard) next(p []byte) (skip int, data int64, err error) {
 		}
 		return 0, g.left, err
 	}
-	skip, end, ok := g.chunks.skip(p)
+	skip, err = g.chunks.Skip(p)
 	switch {
-	case !ok:
-		return skip, 0, errMalformedWire
-	case end:
+	case err == io.EOF:
 		g.state = inHead
 		return skip, 0, io.EOF
-	case g.chunks.state != inData:
-		return skip, 0, nil
+	case err != nil:
+		return skip, 0, errMalformedWire
 	}
-	return skip, g.chunks.left, nil
+	return skip, g.chunks.Data(), nil
 }
 
 // took tells that n bytes of a body's data were taken.
 func (g *wireGuard) took(n int) {
 	if g.state == inChunks {
-		g.chunks.took(n)
+		g.chunks.Took(n)
 	} else if g.left -= int64(n); g.left == 0 {
 		g.state = inHead
 	}
@@ -133,17 +136,13 @@ func (g *wireGuard) passHead(p []byte) (n int, ok bool) {
 
 // begin finds out how the body after a head ends.
 func (g *wireGuard) begin(f *fields) {
+	length, ok := http1.ParseLength(f.length)
 	switch {
-	case f.contentLength+f.transferEncoding > 1, f.contentLength == 1 && !isDigits(f.length):
+	case f.contentLength+f.transferEncoding > 1, f.contentLength == 1 && !ok:
 		g.state = isLost
 	case f.transferEncoding == 1:
-		g.state, g.chunks = inChunks, chunkGuard{}
-	case f.contentLength == 1:
-		for _, c := range f.length {
-			g.left = 10*g.left + int64(c-'0')
-		}
-		if g.left > 0 {
-			g.state = inLength
-		}
+		g.state, g.chunks = inChunks, http1.NewChunked(clientChunks)
+	case length > 0:
+		g.state, g.left = inLength, length
 	}
 }

@@ -31,7 +31,7 @@ func TestImportRules(t *testing.T) {
 		"sidecar/trace":    {"sidecar/account"},
 		"sidecar/upstream": {"sidecar/http1", "sidecar/nowait"},
 		"sidecar/status":   {"sidecar/account"},
-		"sidecar":          {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/admin", "sidecar/hangup", "sidecar/metrics", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
+		"sidecar":          {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/admin", "sidecar/hangup", "sidecar/http1", "sidecar/metrics", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
 		"cmd/usher":        {"config", "crypto", "dialect", "envelope", "sidecar", "sidecar/status"},
 		"cmd/playground":   {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":  {},

@@ -5,39 +5,53 @@ import "io"
 // Limits of what may surround the data of chunks.
 const (
 	maxChunkDigits   = 16       // of a chunk's size
-	maxChunkLine     = 4 << 10  // of a size with its extensions
-	maxChunkOverhead = 16 << 10 // of lines in all, beyond 16 bytes and twice the data for each chunk
+	maxChunkLine     = 4 << 10  // bytes of a size with its extensions
+	maxChunkOverhead = 16 << 10 // bytes of framing in all, beyond 16 bytes and twice the data for each chunk
 )
 
-// A ChunkError is what is wrong with the framing of a body.
+// ChunkOptions are what may differ between two sides that read chunks.
+type ChunkOptions struct {
+	// BlanksAfterSize allows blanks after a size, with which some servers fill
+	// it up to a fixed width.
+	BlanksAfterSize bool
+	// CheckTrailers refuses trailer lines that are no fields or frame a body.
+	// Otherwise they need only end in CR LF.
+	CheckTrailers bool
+	// MaxTrailer is how many bytes the trailer section may have.
+	MaxTrailer int
+}
+
+// A ChunkError is what is wrong with chunks.
 type ChunkError string
 
 func (e ChunkError) Error() string { return string(e) }
 
-// A Chunked takes the chunk framing (RFC 9112 section 7.1) off a body, a
-// byte at a time, so that it does not matter how the bytes arrive. It is as
-// strict as it can be: lines end in CR LF, sizes are plain hexadecimal, with
-// blanks after them at most. Extensions and trailers are dropped, and bounded,
-// and so is how little data may come in how much framing.
+const (
+	errChunk          = ChunkError("a malformed chunk")
+	errChunkSize      = ChunkError("a malformed chunk size")
+	errLongChunkSize  = ChunkError("an overlong chunk size")
+	errExtension      = ChunkError("a malformed chunk extension")
+	errLongExtension  = ChunkError("an overlong chunk extension")
+	errHardlyAnyData  = ChunkError("hardly any data in its chunks")
+	errTrailer        = ChunkError("a malformed trailer")
+	errFramingTrailer = ChunkError("a trailer that frames the body")
+	errLongTrailers   = ChunkError("its trailer section is too large")
+)
+
+// Chunked takes the chunk framing (RFC 9112 section 7.1) off one body, a byte at
+// a time but for the data, so that it does not matter how the bytes arrive. It
+// is strict: lines end in CR LF, sizes are plain hexadecimal. Extensions and
+// trailers are dropped, and bounded, and so is how little data may come in how
+// much framing. Make it with NewChunked.
 type Chunked struct {
-	state     chunkState
-	remaining int64 // of the chunk's data, once in inData
-	digits    int
-	line      int // bytes of this line
-	overhead  int
-	trailer   int // bytes that the trailer section may still have
-}
-
-// NewChunked begins a body whose trailer section may have maxTrailer bytes.
-func NewChunked(maxTrailer int) Chunked { return Chunked{trailer: maxTrailer} }
-
-// Data is how many bytes of data come next, here or not; 0 where more framing
-// has to tell.
-func (f *Chunked) Data() int64 {
-	if f.state != inData {
-		return 0
-	}
-	return f.remaining
+	options  ChunkOptions
+	state    chunkState
+	left     int64 // of the chunk's data, once in inData; of its size, what came
+	digits   int
+	line     int // bytes of this size line
+	overhead int
+	trailer  int // bytes of the trailer section
+	name     trailerName
 }
 
 type chunkState uint8
@@ -56,51 +70,67 @@ const (
 	afterLastCR
 )
 
+// NewChunked begins a body.
+func NewChunked(options ChunkOptions) Chunked { return Chunked{options: options} }
+
 // Skip looks at b up to the first byte of data and returns how many bytes before
-// that there were. err is io.EOF after the last byte of the body.
-func (f *Chunked) Skip(b []byte) (n int, err error) {
+// that there were. Errors: io.EOF after the last byte of the body, ChunkError at
+// the byte that is wrong, which is not counted.
+func (d *Chunked) Skip(b []byte) (n int, err error) {
 	for i, c := range b {
-		if f.state == inData {
+		if d.state == inData {
 			return i, nil
 		}
-		if err := f.step(c); err != nil {
-			return i + 1, err
+		if err := d.step(c); err != nil {
+			if err == io.EOF {
+				i++
+			}
+			return i, err
 		}
 	}
 	return len(b), nil
 }
 
-// Took tells that n bytes of data were taken.
-func (f *Chunked) Took(n int) {
-	if f.remaining -= int64(n); f.remaining == 0 {
-		f.state = afterData
+// Data is how many bytes of data come next, here or not; 0 where more framing
+// has to tell.
+func (d *Chunked) Data() int64 {
+	if d.state != inData {
+		return 0
+	}
+	return d.left
+}
+
+// Took tells that n bytes of data were taken, at most Data.
+func (d *Chunked) Took(n int) {
+	if d.left -= int64(n); d.left == 0 {
+		d.state = afterData
 	}
 }
 
 // step takes one byte that is not data.
-func (f *Chunked) step(c byte) error {
-	switch f.state {
+func (d *Chunked) step(c byte) error {
+	switch d.state {
 	case inSize, afterSize, inExtension:
-		return f.sizeLine(c)
+		return d.sizeLine(c)
 	case afterSizeCR:
 		if c == '\n' {
-			return f.endSize()
+			return d.endSize()
 		}
 	case afterData:
 		if c == '\r' {
-			f.state = afterDataCR
+			d.state = afterDataCR
 			return nil
 		}
 	case afterDataCR:
 		if c == '\n' {
-			*f = Chunked{overhead: f.overhead, trailer: f.trailer}
+			d.state, d.digits, d.line = inSize, 0, 0
 			return nil
 		}
 	case atTrailer, inTrailer:
-		return f.trailerLine(c)
+		return d.trailerLine(c)
 	case afterTrailerCR:
 		if c == '\n' {
-			f.state = atTrailer
+			d.state = atTrailer
 			return nil
 		}
 	case afterLastCR:
@@ -108,66 +138,111 @@ func (f *Chunked) step(c byte) error {
 			return io.EOF
 		}
 	}
-	return ChunkError("a malformed chunk")
+	return errChunk
 }
 
 // sizeLine takes one byte of a line with a chunk's size.
-func (f *Chunked) sizeLine(c byte) error {
-	f.line++
+func (d *Chunked) sizeLine(c byte) error {
+	d.line++
 	v := HexValue(c)
 	switch {
-	case f.line > maxChunkLine:
-		return ChunkError("an overlong chunk extension")
-	case f.state == inSize && v >= 0:
-		f.digits++
-		if f.digits > maxChunkDigits || f.remaining >= 1<<59 {
-			return ChunkError("an overlong chunk size")
+	case d.line > maxChunkLine:
+		return errLongExtension
+	case d.state == inSize && v >= 0:
+		d.digits++
+		if d.digits > maxChunkDigits || d.left >= 1<<59 {
+			return errLongChunkSize
 		}
-		f.remaining = f.remaining<<4 | int64(v)
-	case f.digits == 0 || c == '\n':
-		return ChunkError("a malformed chunk size")
+		d.left = d.left<<4 | int64(v)
+	case d.digits == 0:
+		return errChunkSize
 	case c == '\r':
-		f.state = afterSizeCR
-	case f.state == inExtension:
+		d.state = afterSizeCR
+	case d.state == inExtension:
+		if !IsText(c) {
+			return errExtension
+		}
 	case c == ';':
-		f.state = inExtension
-	case IsBlank(c):
-		f.state = afterSize
+		d.state = inExtension
+	case IsBlank(c) && d.options.BlanksAfterSize:
+		d.state = afterSize
 	default:
-		return ChunkError("a malformed chunk size")
+		return errChunkSize
 	}
 	return nil
 }
 
 // endSize begins the data of a chunk, or the trailer section after the last one.
-func (f *Chunked) endSize() error {
-	if f.remaining == 0 {
-		f.state = atTrailer
+func (d *Chunked) endSize() error {
+	if d.left == 0 {
+		d.state = atTrailer
 		return nil
 	}
-	f.overhead += f.line + 2 - 16
-	f.overhead = max(f.overhead-int(2*min(f.remaining, maxChunkOverhead)), 0)
-	if f.overhead > maxChunkOverhead {
-		return ChunkError("hardly any data in its chunks")
+	// The line has its CR; its LF and the CR LF after the data are three more.
+	d.overhead += d.line + 3 - 16
+	d.overhead = max(d.overhead-int(2*min(d.left, maxChunkOverhead)), 0)
+	if d.overhead > maxChunkOverhead {
+		return errHardlyAnyData
 	}
-	f.state = inData
+	d.state = inData
 	return nil
 }
 
 // trailerLine takes one byte of the trailer section.
-func (f *Chunked) trailerLine(c byte) error {
-	f.trailer--
+func (d *Chunked) trailerLine(c byte) error {
+	begins := d.state == atTrailer
+	d.trailer++
 	switch {
-	case f.trailer < 0:
-		return ChunkError("its trailer section is too large")
+	case d.trailer > d.options.MaxTrailer:
+		return errLongTrailers
 	case c == '\n':
-		return ChunkError("a malformed trailer")
-	case c == '\r' && f.state == atTrailer:
-		f.state = afterLastCR
+		return errTrailer
+	case c == '\r' && begins:
+		d.state = afterLastCR
+		return nil
 	case c == '\r':
-		f.state = afterTrailerCR
+		d.state = afterTrailerCR
 	default:
-		f.state = inTrailer
+		d.state = inTrailer
+	}
+	if d.options.CheckTrailers {
+		return d.name.step(c, begins)
+	}
+	return nil
+}
+
+// A trailerName follows the lines of a trailer section, and finds names that
+// frame a body, which nothing may come to know only there (RFC 9110 section
+// 6.5.1).
+type trailerName struct {
+	text   [len("transfer-encoding")]byte // what came of the name
+	length int                            // of the name, which may be longer than text
+	ended  bool                           // its colon has come
+}
+
+// step takes one byte of a line that is not empty, its CR included.
+func (n *trailerName) step(c byte, begins bool) error {
+	if begins {
+		n.length, n.ended = 0, false
+	}
+	switch {
+	case n.ended:
+		if c != '\r' && !IsText(c) {
+			return errTrailer
+		}
+	case c == ':' && n.length > 0:
+		n.ended = true
+		text := n.text[:min(n.length, len(n.text))]
+		if len(text) == n.length && (EqualFold(text, "content-length") || EqualFold(text, "transfer-encoding")) {
+			return errFramingTrailer
+		}
+	case !tokenBytes[c]:
+		return errTrailer
+	default:
+		if n.length < len(n.text) {
+			n.text[n.length] = c
+		}
+		n.length++
 	}
 	return nil
 }

@@ -1,11 +1,15 @@
 // Package http1 is what RFC 9112 and RFC 9110 allow in a message: lines, fields,
 // lists and chunks, for the side of the clients and that of the model server.
-// It reads bytes, from nowhere, and keeps none.
+// It only looks at bytes that it is given; reading them is its callers' work.
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
-// CutLine takes the first line off a block of them, without its end.
+// CutLine takes the first line off a block of them, without its end, CR LF or
+// LF alone.
 func CutLine(block []byte) (line, rest []byte) {
 	line = block
 	if end := bytes.IndexByte(block, '\n'); end >= 0 {
@@ -18,24 +22,19 @@ func CutLine(block []byte) (line, rest []byte) {
 }
 
 // SplitField cuts a header line into name and value, the value without the
-// blanks around it. It is ok when the name is a token (RFC 9110 section 5.6.2),
-// which a folded line's is not, and the value holds no byte that could end a
-// line or a string somewhere (section 5.5).
+// blanks around it. It is ok when the name is a token, which a folded line's is
+// not, and the value is Printable.
 func SplitField(line []byte) (name, value []byte, ok bool) {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 {
 		return nil, nil, false
 	}
 	name, value = line[:colon], TrimBlanks(line[colon+1:])
-	for _, c := range name {
-		if !tokenBytes[c] {
-			return nil, nil, false
-		}
-	}
-	return name, value, Printable(value)
+	return name, value, IsToken(name) && Printable(value)
 }
 
-// Printable tells whether text may stand in a head.
+// Printable reports whether text may stand in a head: no byte of it could end a
+// line or a string somewhere (RFC 9110 section 5.5).
 func Printable(text []byte) bool {
 	for _, c := range text {
 		if c == '\r' || c == '\n' || c == 0 {
@@ -45,7 +44,7 @@ func Printable(text []byte) bool {
 	return true
 }
 
-// Visible tells whether every byte is visible ASCII, or beyond ASCII.
+// Visible reports whether every byte is visible ASCII, or beyond ASCII.
 func Visible(text []byte) bool {
 	for _, c := range text {
 		if c <= ' ' || c == 0x7f {
@@ -55,17 +54,15 @@ func Visible(text []byte) bool {
 	return true
 }
 
-func TrimBlanks(b []byte) []byte {
-	for len(b) > 0 && IsBlank(b[0]) {
-		b = b[1:]
+// IsToken reports whether text is a token (RFC 9110 section 5.6.2).
+func IsToken(text []byte) bool {
+	for _, c := range text {
+		if !tokenBytes[c] {
+			return false
+		}
 	}
-	for len(b) > 0 && IsBlank(b[len(b)-1]) {
-		b = b[:len(b)-1]
-	}
-	return b
+	return len(text) > 0
 }
-
-func IsBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 var tokenBytes = func() (t [256]bool) {
 	for c := range t {
@@ -78,22 +75,33 @@ var tokenBytes = func() (t [256]bool) {
 	return t
 }()
 
-// HasElement tells whether a comma-separated list has an item, which is given in any
-// case.
-func HasElement(list, item []byte) bool {
-	for len(list) > 0 {
-		var part []byte
-		part, list, _ = bytes.Cut(list, comma)
-		if bytes.EqualFold(TrimBlanks(part), item) {
-			return true
-		}
+// IsText reports whether c may stand in a field's value (RFC 9110 section 5.5):
+// a visible byte, one beyond ASCII, or a blank.
+func IsText(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' }
+
+// IsBlank reports whether c is one of the two blanks of optional whitespace.
+func IsBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// TrimBlanks takes the blanks off both ends.
+func TrimBlanks(b []byte) []byte {
+	for len(b) > 0 && IsBlank(b[0]) {
+		b = b[1:]
 	}
-	return false
+	for len(b) > 0 && IsBlank(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
-var comma = []byte(",")
+// Lower is c in lower case, where it is an ASCII letter.
+func Lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
 
-// EqualFold compares with a lower-case ASCII name.
+// EqualFold compares b, in any case, with a name that is ASCII in lower case.
 func EqualFold(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false
@@ -107,6 +115,24 @@ func EqualFold(b []byte, lower string) bool {
 		}
 	}
 	return true
+}
+
+// HasPrefixFold reports whether b begins, in any case, with a prefix that is
+// ASCII in lower case.
+func HasPrefixFold(b []byte, lower string) bool {
+	return len(b) >= len(lower) && EqualFold(b[:len(lower)], lower)
+}
+
+// ParseLength takes a Content-Length (RFC 9110 section 8.6): decimal digits and
+// nothing else. It is not ok for what exceeds an int64.
+func ParseLength(value []byte) (n int64, ok bool) {
+	for _, c := range value {
+		if c < '0' || c > '9' || n > (math.MaxInt64-9)/10 {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, len(value) > 0
 }
 
 // HexValue is the value of a hexadecimal digit, -1 for another byte.

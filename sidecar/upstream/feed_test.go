@@ -199,7 +199,7 @@ func take(wire, cuts []byte) (*taken, error) {
 	if err := r.readHead(); err != nil {
 		return nil, cn.explain(err)
 	}
-	got := &taken{status: r.status, fields: http.Header{}, named: r.namesOthers()}
+	got := &taken{status: r.status, fields: http.Header{}, named: len(r.named()) > 0}
 	for line := range strings.Lines(string(r.AppendHeader(nil, nil))) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\r\n"), ":")
 		got.fields.Add(name, strings.Trim(value, " \t"))

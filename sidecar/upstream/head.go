@@ -3,7 +3,6 @@ package upstream
 import (
 	"bytes"
 	"fmt"
-	"math"
 
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
@@ -170,7 +169,7 @@ func (r *Response) frame() error {
 		r.length, r.keep = 0, r.keep && codings == 0
 	case codings > 0:
 		r.length, r.body = -1, byChunks
-		r.chunks = http1.NewChunked(r.cn.client.o.MaxHeadBytes)
+		r.chunks = http1.NewChunked(http1.ChunkOptions{BlanksAfterSize: true, MaxTrailer: r.cn.client.o.MaxHeadBytes})
 	case lengths == 0:
 		r.length, r.body, r.keep = -1, byClose, false
 	}
@@ -188,22 +187,11 @@ func parseLengths(value []byte) (n int64, ok bool) {
 		if element = http1.TrimBlanks(element); len(element) == 0 {
 			continue
 		}
-		m, number := parseLength(element)
+		m, number := http1.ParseLength(element)
 		if !number || ok && m != n {
 			return 0, false
 		}
 		n, ok = m, true
 	}
 	return n, ok
-}
-
-// parseLength takes decimal digits and nothing else.
-func parseLength(value []byte) (n int64, ok bool) {
-	for _, c := range value {
-		if c < '0' || c > '9' || n > (math.MaxInt64-9)/10 {
-			return 0, false
-		}
-		n = 10*n + int64(c-'0')
-	}
-	return n, len(value) > 0
 }

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"fmt"
-	"iter"
 	"strconv"
 
 	"github.com/usher-sidecar/usher/sidecar/http1"
@@ -61,12 +60,12 @@ func (w without) names(name []byte) bool {
 
 // appendFields appends a client's end-to-end fields, of a block of header lines.
 func appendFields(dst, block []byte, skip without) []byte {
-	named := namesOthers(block)
+	named := namedIn(block)
 	for rest := block; len(rest) > 0; {
 		var line []byte
 		line, rest = http1.CutLine(rest)
 		name, _, ok := http1.SplitField(line)
-		if !ok || isHopByHop(name) || isOurs(name) || skip.names(name) || named && isNamed(block, name) {
+		if !ok || isHopByHop(name) || isOurs(name) || skip.names(name) || named.Has(name) {
 			continue
 		}
 		dst = append(dst, line...)
@@ -75,39 +74,17 @@ func appendFields(dst, block []byte, skip without) []byte {
 	return dst
 }
 
-// namesOthers tells whether a Connection field may name others: nearly none do.
-func namesOthers(block []byte) bool {
-	for value := range connectionFields(block) {
-		if !http1.EqualFold(value, "keep-alive") && !http1.EqualFold(value, "close") {
-			return true
+// namedIn finds what the Connection fields of a block of header lines name.
+func namedIn(block []byte) (named http1.NamedByConnection) {
+	for len(block) > 0 {
+		var line []byte
+		line, block = http1.CutLine(block)
+		if len(line) == 0 || line[0]|0x20 != 'c' {
+			continue // as most
+		}
+		if name, value, ok := http1.SplitField(line); ok && http1.EqualFold(name, "connection") {
+			named.Add(value)
 		}
 	}
-	return false
-}
-
-// isNamed tells whether a Connection field names another one.
-func isNamed(block, other []byte) bool {
-	for value := range connectionFields(block) {
-		if http1.HasElement(value, other) {
-			return true
-		}
-	}
-	return false
-}
-
-// connectionFields yields the values of the Connection fields.
-func connectionFields(block []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for len(block) > 0 {
-			var line []byte
-			line, block = http1.CutLine(block)
-			if len(line) == 0 || line[0]|0x20 != 'c' {
-				continue // as most
-			}
-			name, value, ok := http1.SplitField(line)
-			if ok && http1.EqualFold(name, "connection") && !yield(value) {
-				return
-			}
-		}
-	}
+	return named
 }

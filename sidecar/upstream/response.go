@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"errors"
 	"time"
 
@@ -92,17 +91,12 @@ func (r *Response) Peek(lower string) []byte {
 	return nil
 }
 
-// Lists tells whether a field whose value is a list has token (in lower case)
+// Lists reports whether a field whose value is a list has token (in lower case)
 // as an element (RFC 9110 section 5.6.1).
 func (r *Response) Lists(lower, token string) bool {
 	for _, f := range r.fields {
-		if !http1.EqualFold(r.text(f.name), lower) {
-			continue
-		}
-		for element := range bytes.SplitSeq(r.text(f.value), []byte(",")) {
-			if http1.EqualFold(bytes.TrimSpace(element), token) {
-				return true
-			}
+		if http1.EqualFold(r.text(f.name), lower) && http1.HasElement(r.text(f.value), []byte(token)) {
+			return true
 		}
 	}
 	return false
@@ -113,11 +107,10 @@ func (r *Response) Lists(lower, token string) bool {
 // those that Connection names, Content-Length, which belongs to the framing,
 // and those that skip names; skip may be nil.
 func (r *Response) AppendHeader(dst []byte, skip func(name []byte) bool) []byte {
-	named := r.namesOthers()
+	named := r.named()
 	for _, f := range r.fields {
 		name := r.text(f.name)
-		if isHopByHop(name) || http1.EqualFold(name, "content-length") ||
-			named && r.isNamed(name) || skip != nil && skip(name) {
+		if isHopByHop(name) || http1.EqualFold(name, "content-length") || named.Has(name) || skip != nil && skip(name) {
 			continue
 		}
 		dst = append(dst, r.text(f.line)...)
@@ -126,23 +119,11 @@ func (r *Response) AppendHeader(dst []byte, skip func(name []byte) bool) []byte 
 	return dst
 }
 
-// namesOthers tells whether a Connection field may name others: few do.
-func (r *Response) namesOthers() bool {
+func (r *Response) named() (named http1.NamedByConnection) {
 	for _, f := range r.fields {
 		if http1.EqualFold(r.text(f.name), "connection") {
-			if v := r.text(f.value); !http1.EqualFold(v, "close") && !http1.EqualFold(v, "keep-alive") {
-				return true
-			}
+			named.Add(r.text(f.value))
 		}
 	}
-	return false
-}
-
-func (r *Response) isNamed(name []byte) bool {
-	for _, f := range r.fields {
-		if http1.EqualFold(r.text(f.name), "connection") && http1.HasElement(r.text(f.value), name) {
-			return true
-		}
-	}
-	return false
+	return named
 }
