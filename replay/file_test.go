@@ -100,7 +100,8 @@ func TestFileFaults(t *testing.T) {
 func TestCrashBetweenStores(t *testing.T) {
 	cfg := Config{Window: 70}
 	words := make([]uint64, slotWords+ringBlocks(cfg.Window))
-	w := newWindow(cfg, words)
+	blank(words)
+	w := mapWindow(cfg, words)
 	w = w.renew(key(1))
 	model := newModel(cfg.Window)
 	n := int64(5)

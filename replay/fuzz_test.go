@@ -27,7 +27,7 @@ func FuzzOpen(f *testing.F) {
 	good, err := os.ReadFile(cfg.Path)
 	require.NoError(f, err)
 	blocks := ringBlocks(cfg.Window)
-	second := 2*pageSize + slotBytes(blocks) // the window of key 1
+	second := 8 * slotAt(1, blocks) // the window of key 1
 	for _, seal := range []bool{false, true} {
 		f.Add(0, []byte{1}, seal)
 		f.Add(pageSize, []byte{0xff, 2}, seal)

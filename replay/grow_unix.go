@@ -8,11 +8,7 @@ import "os"
 // does the header count them: one that is killed before that leaves bytes after
 // the windows, which the next one writes again.
 func grow(f *os.File, cfg Config, slots, blocks int) error {
-	more := make([]byte, (cfg.Keys-slots)*slotBytes(blocks))
-	image := &file{data: more}
-	for i := range cfg.Keys - slots {
-		blank(image.words(i*slotBytes(blocks), blocks))
-	}
+	more := newImage(cfg, blocks).bytes()[fileBytes(slots, blocks):]
 	at := int64(fileBytes(slots, blocks))
 	if err := f.Truncate(at); err != nil {
 		return err

@@ -21,8 +21,9 @@ func (l *Ledger) Rotate(keys ...Fingerprint) {
 		}
 		if at != l.current {
 			l.current = at
-			if l.file != nil {
-				l.file.setCurrent(at)
+			if l.image != nil {
+				l.image.setCurrent(at)
+				l.file.put(currentAt, l.image[currentAt:currentAt+1])
 			}
 		}
 		if !slices.ContainsFunc(keys, l.windows[l.latest].is) {
@@ -50,7 +51,9 @@ func (l *Ledger) vacant(keys []Fingerprint) int {
 // renew begins a window of key in a place.
 func (l *Ledger) renew(at int, key Fingerprint) {
 	if l.windows[at] == nil {
-		l.windows[at] = newWindow(l.cfg, make([]uint64, slotWords+ringBlocks(l.cfg.Window)))
+		words := make([]uint64, slotWords+ringBlocks(l.cfg.Window))
+		blank(words)
+		l.windows[at] = mapWindow(l.cfg, words)
 	}
 	l.windows[at] = l.windows[at].renew(key)
 }

@@ -49,6 +49,12 @@ type Config struct {
 	ResetAfter int    // see Reserve; 0: never
 	Path       string // of the state file; "": memory only
 	Identity   Identity
+
+	// Report is told by Run what became of the state file: fault says what
+	// happened to it, unmade why it could not be made anew (nil: it was). Both
+	// are nil once it is in order again by itself. Each names the file. It is
+	// told each change once. May be nil.
+	Report func(fault, unmade error)
 }
 
 // A Ledger holds a window for each of a few keys: those in force, and those
@@ -57,11 +63,14 @@ type Config struct {
 type Ledger struct {
 	mu      sync.Mutex
 	cfg     Config
+	image   image     // what the windows are in, and the state file has
 	file    *file     // nil: memory only
 	windows []*window // nil: none was needed yet
 	current int       // which of them is the current key's
 	latest  int       // which of them last took a number
 	resets  uint64
+	faults  uint64 // of the state file
+	fault   string // of the state file, that lasts; "": none
 }
 
 // Open makes a ledger, from its state file if there is one. Errors: ErrDamaged,
@@ -77,34 +86,43 @@ func Open(cfg Config) (*Ledger, error) {
 		return l, nil
 	}
 	blocks := ringBlocks(cfg.Window)
-	f, err := openFile(cfg, blocks)
-	if err != nil {
+	var err error
+	if l.file, l.image, err = openFile(cfg, blocks); err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
-	l.file, l.current, l.latest = f, f.current(), f.current()
-	l.windows = make([]*window, f.slots)
+	l.current = l.image.current(blocks)
+	l.latest = l.current
+	l.windows = make([]*window, l.image.slots(blocks))
 	for i := range l.windows {
-		l.windows[i] = mapWindow(cfg, f.slot(i, blocks))
-		if err := l.windows[i].load(); err != nil {
-			_ = f.close()
+		w := mapWindow(cfg, l.image.slot(i, blocks))
+		w.file, w.at = l.file, slotAt(i, blocks)
+		if err := w.load(); err != nil {
+			_ = l.file.close()
 			return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 		}
+		l.windows[i] = w
 	}
 	return l, nil
 }
 
-// Close writes the state file out and gives it up. The ledger must not be used
-// any more.
+// Close writes the state file out and gives it up, after Run has ended. What is
+// still under way goes on in memory alone.
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file == nil {
-		return nil
+	f := l.file
+	l.keepIn(nil)
+	return f.close()
+}
+
+// keepIn has every change copied to f from here on; l.mu is held.
+func (l *Ledger) keepIn(f *file) {
+	l.file = f
+	for _, w := range l.windows {
+		if w != nil {
+			w.file = f
+		}
 	}
-	err := l.file.close()
-	l.file = nil
-	clear(l.windows) // what is still under way must not touch the memory that is gone
-	return err
 }
 
 // Check tells, without a change, whether n is refused under every one of the
@@ -185,7 +203,8 @@ func (r *Reservation) Fresh() bool { return r.fresh }
 // Reset tells whether the new window is due to Config.ResetAfter.
 func (r *Reservation) Reset() bool { return r.reset }
 
-// Commit spends the number. When it returns, the state file has it.
+// Commit spends the number. When it returns, the state file has it, unless that
+// is at fault (see Run).
 func (r *Reservation) Commit() {
 	r.spent = r.spent || !r.done && r.ledger != nil
 	r.settle((*window).spend)
@@ -223,13 +242,16 @@ func (r *Reservation) settle(how func(*window, uint64)) {
 type Stats struct {
 	Highest int64  // of the window that last took a number, or of the current key's; -1: none yet
 	Resets  uint64 // windows started by Config.ResetAfter
+
+	FileFaults uint64 // faults of the state file found while in use, failed tries to make it anew included
+	FileFault  string // what is wrong with it now; "": nothing, or there is none
 }
 
 // Stats describes the ledger.
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Stats{Highest: -1, Resets: l.resets}
+	s := Stats{Highest: -1, Resets: l.resets, FileFaults: l.faults, FileFault: l.fault}
 	if w := l.windows[l.latest]; w.valid() && !w.empty() {
 		s.Highest = int64(w.highest())
 	}

@@ -4,18 +4,18 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"sync/atomic"
 )
 
-// A window keeps its lasting part in words, which are ordinary memory or the
-// mapping of the state file: a header of slotWords and a ring. Each word holds 32
+// A window keeps its lasting part in words, each change of which is copied to
+// the state file, if there is one: a header of slotWords and a ring. Memory is
+// what counts; the file is read at the start alone. Each word holds 32
 // bits, and above them a check of those and of the word's place, so that a word
 // that was changed by anybody else is known by itself, and a change that was
 // stopped half-way is not taken for damage. A word of the ring has 32 numbers'
 // bits, set when they are spent.
 //
 // Every change is a sequence of aligned 64-bit stores, ordered so that after any
-// of them a reader of the words finds no spent number free, no free number
+// of them a reader of the file finds no spent number free, no free number
 // spent, and nothing that looks damaged. A SIGKILL can stop the stores, but not
 // undo or reorder them.
 //
@@ -32,6 +32,8 @@ import (
 // the state.
 type window struct {
 	words []uint64
+	file  *file  // has a copy of words; nil: memory only
+	at    int    // where in the file, words
 	size  uint64 // of the window, numbers
 	ring  []uint64
 	now   uint64 // the state
@@ -71,23 +73,23 @@ func ringBlocks(size int) int {
 	return 1 << bits.Len64(need-1)
 }
 
-// newWindow makes no window yet in fresh memory.
-func newWindow(cfg Config, words []uint64) *window {
-	blank(words)
-	return mapWindow(cfg, words)
-}
-
 // mapWindow takes words as they are.
 func mapWindow(cfg Config, words []uint64) *window {
 	return &window{words: words, size: uint64(cfg.Window), ring: words[slotWords:], reserved: make(map[uint64]struct{})}
 }
 
-// store is the only way in which words are changed.
+// store changes a word. It and setState are the only ways in which words are.
 func (w *window) store(i int, v uint64) {
+	w.remember(i, v)
+	w.file.put(w.at+i, w.words[i:i+1])
+}
+
+// remember changes a word in memory alone.
+func (w *window) remember(i int, v uint64) {
 	if w.trace != nil {
 		w.trace(i)
 	}
-	atomic.StoreUint64(&w.words[i], v)
+	w.words[i] = v
 }
 
 // setHead replaces the bits of a word of the header.
@@ -97,8 +99,10 @@ func (w *window) setHead(i int, bits uint32) { w.store(i, sealed(headPlace+i, bi
 func (w *window) setState(v uint64) {
 	w.now = v
 	for i := range 4 {
-		w.setHead(wordState+i, uint32(v>>(32*(1-i%2))))
+		place := wordState + i
+		w.remember(place, sealed(headPlace+place, uint32(v>>(32*(1-i%2)))))
 	}
+	w.file.put(w.at+wordState, w.words[wordState:wordState+4])
 }
 
 func (w *window) valid() bool     { return w != nil && w.now != stateNone }
@@ -131,7 +135,10 @@ func (w *window) renew(key Fingerprint) *window {
 		w.setHead(wordKey+i, keyPart(key, i))
 	}
 	w.setState(stateEmpty)
-	return &window{words: w.words, size: w.size, ring: w.ring, now: stateEmpty, reserved: make(map[uint64]struct{})}
+	return &window{
+		words: w.words, file: w.file, at: w.at, size: w.size, ring: w.ring,
+		now: stateEmpty, reserved: make(map[uint64]struct{}),
+	}
 }
 
 // stale tells whether n is below the window.

@@ -65,6 +65,7 @@ type Sidecar struct {
 	keys        *crypto.KeySet
 	refresher   *crypto.Refresher
 	ledger      *replay.Ledger
+	stateFile   stateFileNote
 	buffer      *reorder.Buffer
 	upstream    *upstream.Client
 	prober      *upstream.Prober
@@ -134,6 +135,7 @@ func (s *Sidecar) openGuards() (err error) {
 	s.ledger, err = replay.Open(replay.Config{
 		Window: cfg.ReplayWindow, ResetAfter: cfg.ReqnumResetAfter, Path: cfg.StateFile,
 		Identity: replay.Identity{Endpoints: cfg.Endpoints, WorkerURLs: cfg.WorkerURLs},
+		Report:   s.reportStateFile,
 	})
 	if err != nil {
 		return fmt.Errorf("USHER_STATE_FILE: %w", err)
@@ -183,6 +185,7 @@ func (s *Sidecar) openAdmin() {
 			Connections:  func() int { return int(s.publicServer.GetOpenConnectionsCount()) },
 			ReadingBytes: s.room.used.Load,
 			LinesLeftOut: s.sampler.total.Load,
+			Warnings:     s.warnings,
 		},
 	}, s.metrics, s.recorder)
 }

@@ -56,6 +56,7 @@ type State struct {
 	Connections  func() int                                  // open ones of clients
 	ReadingBytes func() int64                                // of request bodies
 	LinesLeftOut func() uint64                               // of the log
+	Warnings     func() []string                             // beyond those of the settings
 }
 
 // A Server answers operators. Make it with New.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func (s *Server) describe(d *status.Snapshot) {
 	for _, v := range cfg.InForce() {
 		d.Settings = append(d.Settings, status.Setting{Name: v.Name, Value: v.Value})
 	}
-	d.Warnings = cfg.Warnings()
+	d.Warnings = slices.Concat(cfg.Warnings(), s.Warnings())
 }
 
 func (s *Server) describeKey(now time.Time) status.Key {

@@ -1,0 +1,221 @@
+//go:build unix
+
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// spend takes a number for good.
+func spend(t testing.TB, l *Ledger, n int64) {
+	t.Helper()
+	r, err := l.Reserve(key(1), n)
+	require.NoError(t, err)
+	r.Commit()
+}
+
+// Whatever is done to the file while it is in use, the ledger goes on exactly,
+// says what it was and makes the file anew, so that the next process has all of
+// it.
+func TestFileIsHarmed(t *testing.T) {
+	overwrite := func(content string) func(*testing.T, string) {
+		return func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, []byte(content), 0o600)) }
+	}
+	for name, tt := range map[string]struct {
+		harm func(t *testing.T, path string)
+		says string
+	}{
+		"truncated":         {overwrite(""), "truncated"},
+		"truncated by half": {func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 2*pageSize)) }, "truncated"},
+		"overwritten":       {overwrite(strings.Repeat("x", fileBytes(2, ringBlocks(100)))), "changed"},
+		"grown":             {overwrite(strings.Repeat("x", 1<<20)), "truncated"},
+		"emptied and grown": {func(t *testing.T, path string) {
+			size := int64(fileBytes(2, ringBlocks(100)))
+			require.NoError(t, errors.Join(os.Truncate(path, 0), os.Truncate(path, size)))
+		}, "changed"},
+		"one bit": {func(t *testing.T, path string) {
+			content, err := os.ReadFile(path)
+			require.NoError(t, err)
+			content[len(content)-1] ^= 1
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			require.NoError(t, err)
+			_, err = f.WriteAt(content, 0)
+			require.NoError(t, errors.Join(err, f.Close()))
+		}, "changed"},
+		"removed": {func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }, "removed"},
+		"moved":   {func(t *testing.T, path string) { require.NoError(t, os.Rename(path, path+".old")) }, "removed"},
+		"replaced": {func(t *testing.T, path string) {
+			overwrite("hello")(t, path+"2")
+			require.NoError(t, os.Rename(path+"2", path))
+		}, "replaced"},
+		"all gone": {func(t *testing.T, path string) {
+			require.NoError(t, errors.Join(os.RemoveAll(filepath.Dir(path)), os.Mkdir(filepath.Dir(path), 0o700)))
+		}, "removed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := stateFile(t)
+			var said []string
+			cfg.Report = func(fault, unmade error) { said = append(said, fmt.Sprint(fault, "|", unmade)) }
+			l := open(t, cfg)
+			l.Rotate(key(2))
+			l.Rotate(key(1))
+			for n := int64(1); n < 300; n += 3 {
+				spend(t, l, n)
+			}
+			require.Empty(t, l.tend(""))
+			tt.harm(t, cfg.Path)
+			for n := int64(302); n < 900; n += 3 { // over all pages of the mapping
+				spend(t, l, n)
+			}
+			require.Empty(t, l.tend(""))
+			require.Len(t, said, 1)
+			require.Contains(t, said[0], cfg.Path)
+			require.Contains(t, said[0], tt.says)
+			require.Contains(t, said[0], "|<nil>", "it was made anew")
+			require.Equal(t, uint64(1), l.Stats().FileFaults)
+			spend(t, l, 905) // goes to the new file
+			require.Empty(t, l.tend(""))
+			require.Len(t, said, 1)
+
+			_, err := Open(cfg)
+			require.ErrorIs(t, err, ErrLocked)
+			require.NoError(t, l.Close())
+			l = open(t, cfg)
+			for _, n := range []int64{899, 896, 905} {
+				require.ErrorIs(t, l.Check(n, key(1)), ErrReplayed)
+			}
+			require.NoError(t, l.Check(898, key(1)))
+			require.NoError(t, l.Close())
+			left, err := filepath.Glob(filepath.Join(filepath.Dir(cfg.Path), ".*"))
+			require.NoError(t, err)
+			require.Empty(t, left, "locks and temporary files")
+		})
+	}
+}
+
+// After its file was removed, moved or replaced no second ledger gets the path:
+// not before it is made anew, nor when the lock's file is gone as well after it.
+func TestPathStaysHeld(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"moved":   func(path string) error { return os.Rename(path, path+".old") },
+		"replaced": func(path string) error {
+			return errors.Join(os.WriteFile(path+"2", nil, 0o600), os.Rename(path+"2", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := stateFile(t)
+			l := open(t, cfg)
+			require.NoError(t, harm(cfg.Path))
+			_, err := Open(cfg)
+			require.ErrorIs(t, err, ErrLocked)
+			require.Empty(t, l.tend(""))
+			require.NoError(t, os.Remove(l.file.lock.Name()))
+			_, err = Open(cfg)
+			require.ErrorIs(t, err, ErrLocked)
+			require.Empty(t, l.tend(""))
+			require.NoError(t, l.Close())
+		})
+	}
+}
+
+// What another process holds is left alone: that is said once and counted at
+// each try, the ledger goes on in memory, and takes its path back once it may.
+func TestPathIsTaken(t *testing.T) {
+	cfg := stateFile(t)
+	var said []string
+	cfg.Report = func(fault, unmade error) { said = append(said, fmt.Sprint(fault, "|", unmade)) }
+	l := open(t, cfg)
+	l.Rotate(key(1))
+	spend(t, l, 1)
+	require.NoError(t, errors.Join(os.Remove(cfg.Path), os.Remove(l.file.lock.Name())))
+	other := open(t, cfg)
+	told := l.tend("")
+	require.Contains(t, told, "in use")
+	require.Equal(t, told, l.Stats().FileFault)
+	require.Equal(t, told, l.tend(told))
+	require.Len(t, said, 1)
+	require.Equal(t, uint64(2), l.Stats().FileFaults)
+	spend(t, l, 2)
+	require.NoError(t, other.Close())
+	require.Empty(t, l.tend(told))
+	require.Empty(t, l.Stats().FileFault)
+	require.Len(t, said, 2)
+	require.NoError(t, l.Close())
+	l = open(t, cfg)
+	require.ErrorIs(t, l.Check(1, key(1)), ErrReplayed)
+	require.ErrorIs(t, l.Check(2, key(1)), ErrReplayed)
+	require.NoError(t, l.Close())
+}
+
+// A directory in the file's place, or none around it, is not removed by force;
+// the file that was moved away has everything when it comes back.
+func TestFileCannotBeMadeAnew(t *testing.T) {
+	cfg := stateFile(t)
+	last := ""
+	cfg.Report = func(fault, unmade error) { last = fmt.Sprint(fault, "|", unmade) }
+	l := open(t, cfg)
+	l.Rotate(key(1))
+	require.NoError(t, errors.Join(os.Rename(cfg.Path, cfg.Path+".old"), os.Mkdir(cfg.Path, 0o700)))
+	told := l.tend("")
+	require.NotEmpty(t, told)
+	spend(t, l, 7)
+	require.NoError(t, errors.Join(os.Remove(cfg.Path), os.Rename(cfg.Path+".old", cfg.Path)))
+	require.Empty(t, l.tend(told))
+	require.Equal(t, "<nil>|<nil>", last)
+	require.NoError(t, l.Close())
+	l = open(t, cfg)
+	require.ErrorIs(t, l.Check(7, key(1)), ErrReplayed)
+	require.NoError(t, l.Close())
+}
+
+// Run notices by itself: at once where a store fails, and at the end.
+func TestRunTends(t *testing.T) {
+	cfg := stateFile(t)
+	reports := make(chan error, 4)
+	cfg.Report = func(fault, _ error) { reports <- fault }
+	l := open(t, cfg)
+	l.Rotate(key(1))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.Run(ctx) }()
+	require.NoError(t, os.Truncate(cfg.Path, 0))
+	spend(t, l, 1)
+	select {
+	case fault := <-reports:
+		require.ErrorContains(t, fault, "truncated")
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "it was not noticed")
+	}
+	require.NoError(t, os.Remove(cfg.Path))
+	stop()
+	<-ended
+	require.ErrorContains(t, <-reports, "removed")
+	require.NoError(t, l.Close())
+	l = open(t, cfg)
+	require.ErrorIs(t, l.Check(1, key(1)), ErrReplayed)
+	require.NoError(t, l.Close())
+}
+
+// A process that cannot read its lock's directory, or is older, has the state
+// file's own lock alone; that one is respected.
+func TestFileLockAloneHolds(t *testing.T) {
+	cfg := stateFile(t)
+	require.NoError(t, open(t, cfg).Close())
+	f, err := os.OpenFile(cfg.Path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	require.NoError(t, lockFile(f))
+	_, err = Open(cfg)
+	require.ErrorIs(t, err, ErrLocked)
+	require.NoError(t, f.Close())
+	require.NoError(t, open(t, cfg).Close())
+}

@@ -1,0 +1,42 @@
+package sidecar
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// A stateFileNote is what last happened to the state file while in use, for the
+// status page; nil: nothing.
+type stateFileNote struct{ text atomic.Pointer[string] }
+
+// reportStateFile is told by the ledger what became of its file.
+func (s *Sidecar) reportStateFile(fault, unmade error) {
+	note := func(format string, args ...any) {
+		text := fmt.Sprintf("USHER_STATE_FILE: "+format, args...)
+		s.stateFile.text.Store(&text)
+	}
+	at := time.Now().Format(time.RFC3339)
+	switch {
+	case fault == nil:
+		note("it is in order again since %s", at)
+		s.log.Info("state file is in order again")
+	case unmade == nil:
+		note("%s: %v; it was made anew", at, fault)
+		s.log.Error("state file was harmed while in use; it was made anew from the window in memory", zap.Error(fault))
+	default:
+		note("%s: %v; it cannot be made anew: %v. A restart would let used tickets pass", at, fault, unmade)
+		s.log.Error("state file was harmed while in use and cannot be made anew; a restart would let used tickets pass",
+			zap.Error(fault), zap.String("unmade", unmade.Error()))
+	}
+}
+
+// warnings are what the status page warns of besides the settings.
+func (s *Sidecar) warnings() []string {
+	if note := s.stateFile.text.Load(); note != nil {
+		return []string{*note}
+	}
+	return nil
+}
