@@ -145,8 +145,9 @@ func TestValues(t *testing.T) {
 	require.Len(t, c.CORSOrigins, 2)
 
 	text := publicKey(t)
-	key, err := crypto.ParsePublicKey([]byte(text))
+	keys, err := crypto.ParsePublicKeys([]byte(text))
 	require.NoError(t, err)
+	key := keys[0]
 	c, err = Load([]string{"USHER_ENDPOINT=E", "USHER_WORKER_URL=any", "USHER_PUBLIC_KEY=" + strings.ReplaceAll(text, "\n", `\n`), "USHER_PUBLIC_KEY_SHA256=" + key.Fingerprint().String()})
 	require.NoError(t, err)
 	require.Equal(t, key.Fingerprint(), *c.PublicKeyPin)

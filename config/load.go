@@ -2,10 +2,10 @@ package config
 
 import (
 	"crypto/tls"
+	"errors"
 	"math"
 	"net"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -53,11 +53,11 @@ func (l *loader) key() {
 	case named > 1:
 		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "name exactly one source of the key")
 	case t.PublicKey != "":
-		c.PublicKey = strings.ReplaceAll(t.PublicKey, `\n`, "\n")
+		c.PublicKey = t.PublicKey
 		l.inspectKey("USHER_PUBLIC_KEY", []byte(c.PublicKey))
 	case t.PublicKeyFile != "":
 		c.PublicKeyFile = t.PublicKeyFile
-		text, err := os.ReadFile(t.PublicKeyFile)
+		text, err := crypto.ReadRegular(t.PublicKeyFile)
 		if err != nil {
 			l.fault("USHER_PUBLIC_KEY_FILE", "cannot be read: %s", err)
 			return
@@ -69,12 +69,10 @@ func (l *loader) key() {
 }
 
 func (l *loader) inspectKey(variable string, text []byte) {
-	key, err := crypto.ParsePublicKey(text)
-	switch {
-	case err != nil:
+	if _, err := crypto.ParsePinned(text, l.cfg.PublicKeyPin); errors.Is(err, crypto.ErrPinMismatch) {
+		l.fault(variable, "%s, not that of USHER_PUBLIC_KEY_SHA256", err)
+	} else if err != nil {
 		l.fault(variable, "%s", err)
-	case l.cfg.PublicKeyPin != nil && key.Fingerprint() != *l.cfg.PublicKeyPin:
-		l.fault(variable, "its SHA-256 is %s, not that of USHER_PUBLIC_KEY_SHA256", key.Fingerprint())
 	}
 }
 

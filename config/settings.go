@@ -15,12 +15,12 @@ type settings struct {
 	Endpoint  string `env:"USHER_ENDPOINT" shown:"required" doc:"endpoint group name(s); a comma inside a name is written \\,"`
 	WorkerURL string `env:"USHER_WORKER_URL" shown:"from PUBLIC_IPADDR, VAST_TCP_PORT_<port>, USE_SSL where set, else required" doc:"this worker's public address(es) as signed; any turns the check off, with a warning"`
 
-	PublicKey        string `env:"USHER_PUBLIC_KEY" shown:"one of the three is required" doc:"the autoscaler's public key: PEM, or an OpenSSH line; \\n stands for a line's end"`
-	PublicKeyFile    string `env:"USHER_PUBLIC_KEY_FILE" shown:"–" doc:"a file that holds it; followed when it changes"`
+	PublicKey        string `env:"USHER_PUBLIC_KEY" shown:"one of the three is required" doc:"the autoscaler's public key: PEM (key or certificate), or an OpenSSH line; up to 8 one after another are all accepted; \\n stands for a line's end"`
+	PublicKeyFile    string `env:"USHER_PUBLIC_KEY_FILE" shown:"–" doc:"a file that holds it, of 1 MiB at most; followed when it changes"`
 	PublicKeyURL     string `env:"USHER_PUBLIC_KEY_URL" shown:"/pubkey/ under each address of REPORT_ADDR where that is set" doc:"address(es) that serve it, tried in turn; https, or http to loopback"`
 	PublicKeyRefresh string `env:"USHER_PUBLIC_KEY_REFRESH" envDefault:"5m" doc:"how often the URL is fetched"`
-	PublicKeyGrace   string `env:"USHER_PUBLIC_KEY_GRACE" envDefault:"10m" doc:"how long the previous key is accepted after a change; 0: not at all"`
-	PublicKeySHA256  string `env:"USHER_PUBLIC_KEY_SHA256" shown:"–" doc:"pins the key: hex SHA-256 of its DER SubjectPublicKeyInfo"`
+	PublicKeyGrace   string `env:"USHER_PUBLIC_KEY_GRACE" envDefault:"10m" doc:"how long a key is accepted after it has left its source; 0: not at all"`
+	PublicKeySHA256  string `env:"USHER_PUBLIC_KEY_SHA256" shown:"–" doc:"pins the key: hex SHA-256 of its DER SubjectPublicKeyInfo; no other is then taken"`
 	SignedFields     string `env:"USHER_SIGNED_FIELDS" envDefault:"auto" doc:"what is signed: alternatives separated by |, each a comma list of fields in the order of the message"`
 
 	UpstreamURL           string `env:"USHER_UPSTREAM_URL" envDefault:"http://127.0.0.1:5001" doc:"the model server: http://host:port, with a path prefix if need be, or unix:/path"`

@@ -35,13 +35,26 @@ func (l *loader) valuesInForce() []Value {
 	set("USHER_TLS_CERT_FILE", c.TLSCertFile)
 	set("USHER_TLS_KEY_FILE", c.TLSKeyFile)
 	set("USHER_PUBLIC_KEY_URL", strings.Join(c.PublicKeyURLs, ","))
-	if key, err := crypto.ParsePublicKey([]byte(c.PublicKey)); c.PublicKey != "" && err == nil {
-		set("USHER_PUBLIC_KEY", key.Algorithm()+" "+key.Fingerprint().String())
+	if c.PublicKey != "" {
+		set("USHER_PUBLIC_KEY", shownKeys(c))
 	}
 	if c.UpstreamAuthorization != "" {
 		set("USHER_UPSTREAM_AUTHORIZATION", masked)
 	}
 	return shown
+}
+
+// shownKeys stands for the inline keys.
+func shownKeys(c *Config) string {
+	keys, err := crypto.ParsePinned([]byte(c.PublicKey), c.PublicKeyPin)
+	if err != nil {
+		return masked // a fault of its own
+	}
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.Algorithm() + " " + k.Fingerprint().String()
+	}
+	return strings.Join(names, ", ")
 }
 
 // warnings names what weakens the protection.

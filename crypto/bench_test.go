@@ -21,13 +21,44 @@ func BenchmarkVerifyRSA2048(b *testing.B) {
 	set := NewKeySet(schema, 0)
 	key, vectors := readVectors(b)
 	now := time.Now()
-	set.Install(key, now)
+	set.Install([]*Key{key}, now)
 	m, signature := vectors[0].ticket(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := set.Verify(m, signature, now); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkVerifyBundle is the same with the most keys that can be accepted, the
+// last of them in use; and with a signature that fits none of them.
+func BenchmarkVerifyBundle(b *testing.B) {
+	schema, err := ParseSchema("auto")
+	require.NoError(b, err)
+	set := NewKeySet(schema, time.Hour)
+	key, vectors := readVectors(b)
+	now := time.Now()
+	for range 2 {
+		var bundle []*Key
+		for range MaxKeys {
+			_, other := testKey(b)
+			bundle = append(bundle, other)
+		}
+		bundle[MaxKeys-1] = key
+		set.Install(bundle, now)
+	}
+	m, signature := vectors[0].ticket(b)
+	forged := append([]byte{0}, signature[1:]...)
+	for name, signature := range map[string][]byte{"good": signature, "forged": forged} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := set.Verify(m, signature, now); (err == nil) != (name == "good") {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

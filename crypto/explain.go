@@ -45,8 +45,9 @@ func (e Explanation) String() string {
 // who look for the cause of a bad signature, and not quick.
 func (s *KeySet) Explain(m *Message, signature []byte, now time.Time) []Explanation {
 	var found []Explanation
-	list, n := s.current.Load().accepted(now)
-	for _, k := range list[:n] {
+	all := s.current.Load()
+	for i := range all.accepted(now) {
+		k := all.held[i].key
 		check, ok := k.prepare(signature)
 		if !ok {
 			continue

@@ -1,25 +1,15 @@
 package crypto
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"strings"
 
 	"filippo.io/edwards25519"
-	"golang.org/x/crypto/ssh"
-)
-
-// Errors of ParsePublicKey.
-var (
-	ErrKeyFormat = errors.New("not a public key in PEM or OpenSSH form")
-	ErrWeakKey   = errors.New("key is too weak")
 )
 
 // Bounds of RSA keys: below, factoring is within reach; above, one verification
@@ -47,7 +37,7 @@ func ParseFingerprint(text string) (Fingerprint, error) {
 }
 
 // A Key is a public key that can verify. It is immutable and safe for
-// concurrent use; make it with ParsePublicKey.
+// concurrent use; make it with ParsePublicKeys.
 type Key struct {
 	fingerprint Fingerprint
 	algorithm   string
@@ -60,61 +50,6 @@ func (k *Key) Fingerprint() Fingerprint { return k.fingerprint }
 
 // Algorithm is "RSA-2048" and the like, or "Ed25519".
 func (k *Key) Algorithm() string { return k.algorithm }
-
-// ParsePublicKey reads exactly one key: PEM SubjectPublicKeyInfo (RFC 7468), PEM
-// PKCS#1 (RFC 8017 appendix A.1.1), or an OpenSSH line of ssh-rsa or
-// ssh-ed25519 (RFC 4253, RFC 8709). RSA has 2048 to 16384 bits. Errors:
-// ErrKeyFormat, ErrWeakKey.
-func ParsePublicKey(text []byte) (*Key, error) {
-	public, err := parsePublic(bytes.TrimSpace(text))
-	if err != nil {
-		return nil, err
-	}
-	switch public := public.(type) {
-	case *rsa.PublicKey:
-		return newRSAKey(public)
-	case ed25519.PublicKey:
-		return newEd25519Key(public)
-	}
-	return nil, fmt.Errorf("%w: neither RSA nor Ed25519", ErrKeyFormat)
-}
-
-func parsePublic(text []byte) (any, error) {
-	if bytes.HasPrefix(text, []byte("ssh-")) {
-		key, _, _, rest, err := ssh.ParseAuthorizedKey(text)
-		if err != nil || len(bytes.TrimSpace(rest)) > 0 {
-			return nil, fmt.Errorf("%w: malformed OpenSSH line", ErrKeyFormat)
-		}
-		if c, ok := key.(ssh.CryptoPublicKey); ok {
-			return c.CryptoPublicKey(), nil
-		}
-		return nil, fmt.Errorf("%w: %s", ErrKeyFormat, key.Type())
-	}
-	block, rest := pem.Decode(text)
-	if block == nil || !bytes.HasPrefix(text, []byte("-----BEGIN ")) {
-		return nil, ErrKeyFormat
-	}
-	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("%w: more than one key, or bytes after it", ErrKeyFormat)
-	}
-	var public any
-	var err error
-	switch block.Type {
-	case "PUBLIC KEY":
-		public, err = x509.ParsePKIXPublicKey(block.Bytes)
-	case "RSA PUBLIC KEY":
-		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	default:
-		if strings.Contains(block.Type, "PRIVATE KEY") {
-			return nil, fmt.Errorf("%w: this is a private key; it belongs to the autoscaler alone", ErrKeyFormat)
-		}
-		return nil, fmt.Errorf("%w: PEM of type %q", ErrKeyFormat, block.Type)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKeyFormat, err)
-	}
-	return public, nil
-}
 
 func newRSAKey(public *rsa.PublicKey) (*Key, error) {
 	bits := public.N.BitLen()

@@ -17,70 +17,109 @@ var (
 	ErrBadSignature = errors.New("signature does not verify")
 )
 
-// A KeySet holds the key in force and, for a grace after a change, the one
-// before it. Make it with NewKeySet; it is safe for concurrent use, and
-// verifying takes no lock.
+// maxRetired is how many keys are accepted at most for a grace after they were
+// in force: as many as one change can take out of it.
+const maxRetired = MaxKeys
+
+// MaxAccepted is how many keys a KeySet accepts at once, at most.
+const MaxAccepted = MaxKeys + maxRetired
+
+// A KeySet holds the keys in force and, for a grace after a change, those that
+// were. Make it with NewKeySet; it is safe for concurrent use, and verifying
+// takes no lock.
 type KeySet struct {
 	schema  Schema
 	grace   time.Duration
 	mu      sync.Mutex // between Installs
 	current atomic.Pointer[keys]
+	proved  atomic.Pointer[Key] // the one that verified last
 }
 
 // keys is one state of a KeySet; it is never changed.
 type keys struct {
-	current, previous *Key
-	since             time.Time // the current key is in force
-	fetched           time.Time // it was last installed
-	until             time.Time // the previous one is accepted
+	held    []heldKey           // first those in force, then the retired, the latest first
+	prints  [][sha256.Size]byte // of all these
+	inForce int
+	fetched time.Time // they were last installed
+}
+
+type heldKey struct {
+	key   *Key
+	since time.Time // it is in force
+	until time.Time // retired: it is accepted
 }
 
 // NewKeySet makes an empty set that accepts the alternatives of schema, and
-// after a change the previous key for grace.
+// after a change the keys that were in force for grace.
 func NewKeySet(schema Schema, grace time.Duration) *KeySet {
 	return &KeySet{schema: schema, grace: grace}
 }
 
-// Install puts k in force and reports whether that is a change. The same key
-// again only notes that it was seen.
-func (s *KeySet) Install(k *Key, now time.Time) (changed bool) {
+// Install puts keys in force in place of those that are, and returns which came
+// and which left. The same keys again only note that they were seen. Of the keys
+// that left the latest MaxKeys are accepted for the grace. Without keys it does
+// nothing.
+func (s *KeySet) Install(installed []*Key, now time.Time) (came, left []*Key) {
+	if len(installed) == 0 {
+		return nil, nil
+	}
+	installed = installed[:min(len(installed), MaxKeys)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.current.Load()
-	next := &keys{current: k, since: now, fetched: now}
-	switch {
-	case old == nil:
-	case old.current.fingerprint == k.fingerprint:
-		next = &keys{current: old.current, previous: old.previous, since: old.since, fetched: now, until: old.until}
-		s.current.Store(next)
-		return false
-	default:
-		next.previous, next.until = old.current, now.Add(s.grace)
+	if old == nil {
+		old = &keys{}
+	}
+	next := &keys{inForce: len(installed), fetched: now}
+	for _, k := range installed {
+		if i := old.index(k.fingerprint); i >= 0 && i < old.inForce {
+			next.held = append(next.held, old.held[i]) // its object, too
+		} else {
+			next.held = append(next.held, heldKey{key: k, since: now})
+			came = append(came, k)
+		}
+	}
+	for i, h := range old.held {
+		if next.index(h.key.fingerprint) >= 0 || len(next.held) == next.inForce+maxRetired {
+			continue
+		}
+		if i < old.inForce {
+			h.until = now.Add(s.grace)
+			left = append(left, h.key)
+		}
+		next.held = append(next.held, h)
+	}
+	for _, h := range next.held {
+		next.prints = append(next.prints, h.key.fingerprint)
 	}
 	s.current.Store(next)
-	return true
+	return came, left
 }
 
-// accepted lists the keys in force at now, the current one first.
-func (k *keys) accepted(now time.Time) (list [2]*Key, n int) {
+func (k *keys) index(print Fingerprint) int {
+	return slices.IndexFunc(k.held, func(h heldKey) bool { return h.key.fingerprint == print })
+}
+
+// accepted is how many of the keys, from the first on, are accepted at now.
+func (k *keys) accepted(now time.Time) int {
 	if k == nil {
-		return list, 0
+		return 0
 	}
-	list[0], n = k.current, 1
-	if k.previous != nil && now.Before(k.until) {
-		list[1], n = k.previous, 2
+	n := len(k.held)
+	for n > k.inForce && !now.Before(k.held[n-1].until) {
+		n--
 	}
-	return list, n
+	return n
 }
 
-// Accepted returns the fingerprints of the keys in force at now, the current one
-// first.
-func (s *KeySet) Accepted(now time.Time) (prints [2]Fingerprint, n int) {
-	list, n := s.current.Load().accepted(now)
-	for i := range n {
-		prints[i] = list[i].fingerprint
+// Accepted returns the fingerprints of the keys that are accepted at now, at most
+// MaxAccepted, those in force first. They are not to be changed.
+func (s *KeySet) Accepted(now time.Time) [][sha256.Size]byte {
+	k := s.current.Load()
+	if n := k.accepted(now); n > 0 {
+		return k.prints[:n]
 	}
-	return prints, n
+	return nil
 }
 
 // A Proof says what verified.
@@ -93,11 +132,13 @@ type Proof struct {
 func (p Proof) Signs(f Field) bool { return slices.Contains(p.Fields, f) }
 
 // Verify finds the alternative and the spelling of the cost that the signature
-// fits, at the cost of one public-key operation a key for RSA. The algorithm is
-// the key's: PKCS#1 v1.5 with SHA-256 (RFC 8017 section 8.2) or Ed25519 (RFC
-// 8032). Errors: ErrNoKey, ErrBadSignature.
+// fits, at the cost of one public-key operation a key for RSA. The key that
+// verified last is tried first, since a bundle may stand for long with one key
+// in use. The algorithm is the key's: PKCS#1 v1.5 with SHA-256 (RFC 8017 section
+// 8.2) or Ed25519 (RFC 8032). Errors: ErrNoKey, ErrBadSignature.
 func (s *KeySet) Verify(m *Message, signature []byte, now time.Time) (Proof, error) {
-	list, n := s.current.Load().accepted(now)
+	k := s.current.Load()
+	n := k.accepted(now)
 	if n == 0 {
 		return Proof{}, ErrNoKey
 	}
@@ -106,9 +147,25 @@ func (s *KeySet) Verify(m *Message, signature []byte, now time.Time) (Proof, err
 	}
 	var buf [maxSpellings]string
 	spellings := m.Cost.spellings(&buf)
-	for _, k := range list[:n] {
-		if fields := k.match(m, s.schema.alternatives, spellings, signature); fields != nil {
-			return Proof{k.fingerprint, fields}, nil
+	first := 0
+	if n > 1 {
+		proved := s.proved.Load()
+		first = max(0, slices.IndexFunc(k.held[:n], func(h heldKey) bool { return h.key == proved }))
+	}
+	for i := -1; i < n; i++ {
+		at := i
+		switch i {
+		case -1:
+			at = first
+		case first:
+			continue
+		}
+		key := k.held[at].key
+		if fields := key.match(m, s.schema.alternatives, spellings, signature); fields != nil {
+			if n > 1 && s.proved.Load() != key {
+				s.proved.Store(key)
+			}
+			return Proof{key.fingerprint, fields}, nil
 		}
 	}
 	return Proof{}, ErrBadSignature
@@ -180,24 +237,27 @@ func (c *check) fits(message []byte) bool {
 
 // Status is what a KeySet holds.
 type Status struct {
-	Algorithm string      // "" without a key
-	Current   Fingerprint // of the key in force
-	Since     time.Time   // it is in force
-	Fetched   time.Time   // it was last seen at its source; zero without a key
-	Previous  *Fingerprint
-	Until     time.Time // the previous key is accepted
+	Keys    []KeyStatus // at most MaxAccepted, those in force first; none yet: empty
+	Fetched time.Time   // they were last seen at their source; zero without a key
+}
+
+// KeyStatus is one key that is accepted.
+type KeyStatus struct {
+	Algorithm   string
+	Fingerprint Fingerprint
+	Since       time.Time // it is in force
+	Until       time.Time // it is accepted, though not in force any more; zero: it is in force
 }
 
 // Status describes the keys at now.
 func (s *KeySet) Status(now time.Time) Status {
 	k := s.current.Load()
-	list, n := k.accepted(now)
-	if n == 0 {
+	if k == nil {
 		return Status{}
 	}
-	st := Status{Algorithm: k.current.algorithm, Current: k.current.fingerprint, Since: k.since, Fetched: k.fetched}
-	if n == 2 {
-		st.Previous, st.Until = &list[1].fingerprint, k.until
+	st := Status{Fetched: k.fetched}
+	for _, h := range k.held[:k.accepted(now)] {
+		st.Keys = append(st.Keys, KeyStatus{h.key.algorithm, h.key.fingerprint, h.since, h.until})
 	}
 	return st
 }

@@ -1,6 +1,7 @@
 package crypto
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,17 +25,20 @@ type RefresherConfig struct {
 	Source   Source
 	Pin      *Fingerprint  // nil: none
 	Interval time.Duration // of URLs, above 0
-	Install  func(*Key)    // called with every good key that was read
+	Install  func([]*Key)  // called with every good bundle that was read
 	Report   func(error)   // called after every try that counts: nil, or what went wrong
 }
 
-// A Refresher reads the key at its source, again and again. What is not a good
-// key changes nothing: the last good one stays in force. Make it with
+// A Refresher reads the keys at their source, again and again. What is not a good
+// bundle changes nothing: the last good one stays in force. Make it with
 // NewRefresher; Load and Run are for one goroutine at a time, Poke for any.
 type Refresher struct {
 	cfg  RefresherConfig
 	pace pace
 	poke chan struct{}
+
+	text []byte // what the keys were read from last
+	keys []*Key
 
 	mu   sync.Mutex
 	last error // what came of the last try
@@ -48,27 +52,37 @@ func NewRefresher(cfg RefresherConfig) (*Refresher, error) {
 	return &Refresher{cfg: cfg, pace: cfg.Source.pace(cfg.Interval), poke: make(chan struct{}, 1)}, nil
 }
 
-// Load reads the key once, now.
+// Load reads the keys once, now.
 func (r *Refresher) Load(ctx context.Context) error {
 	text, err := r.cfg.Source.fetch(ctx)
 	if err != nil {
 		return err
 	}
-	k, err := parsePinned(text, r.cfg.Pin)
-	if err != nil {
-		return err
+	if r.keys == nil || !bytes.Equal(text, r.text) { // a file is read every second
+		keys, err := ParsePinned(text, r.cfg.Pin)
+		if err != nil {
+			return err
+		}
+		r.text, r.keys = text, keys
 	}
-	r.cfg.Install(k)
+	r.cfg.Install(r.keys)
 	return nil
 }
 
-// parsePinned reads a key that has to be the pinned one, if there is a pin.
-func parsePinned(text []byte, pin *Fingerprint) (*Key, error) {
-	k, err := ParsePublicKey(text)
-	if err == nil && pin != nil && k.Fingerprint() != *pin {
-		return nil, fmt.Errorf("%w: its SHA-256 is %s", ErrPinMismatch, k.Fingerprint())
+// ParsePinned is ParsePublicKeys for a bundle which, if there is a pin, has to hold
+// the pinned key. That one is then all that is taken: nobody vouches for the
+// others. Errors: ErrPinMismatch, or those of ParsePublicKeys.
+func ParsePinned(text []byte, pin *Fingerprint) ([]*Key, error) {
+	keys, err := ParsePublicKeys(text)
+	if err != nil || pin == nil {
+		return keys, err
 	}
-	return k, err
+	for _, k := range keys {
+		if k.fingerprint == *pin {
+			return []*Key{k}, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: its SHA-256 is %s", ErrPinMismatch, keys[0].fingerprint)
 }
 
 // Poke has Run read the key at once.

@@ -26,10 +26,12 @@ type recorder struct {
 	times []time.Time
 }
 
-func (r *recorder) install(k *Key) {
+func (r *recorder) install(keys []*Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.keys = append(r.keys, k.Fingerprint())
+	for _, k := range keys {
+		r.keys = append(r.keys, k.Fingerprint())
+	}
 }
 
 func (r *recorder) report(err error) {
@@ -158,12 +160,14 @@ func TestPin(t *testing.T) {
 	private, key := testKey(t)
 	other, _ := testKey(t)
 	pin := key.Fingerprint()
-	for text, want := range map[string]error{pkix(t, &private.PublicKey): nil, pkix(t, &other.PublicKey): ErrPinMismatch} {
+	good, bad := pkix(t, &private.PublicKey), pkix(t, &other.PublicKey)
+	for text, want := range map[string]error{good: nil, bad: ErrPinMismatch, bad + good: nil} {
 		rec := &recorder{}
 		r, err := NewRefresher(RefresherConfig{Source: Inline([]byte(text)), Pin: &pin, Interval: time.Second, Install: rec.install, Report: rec.report})
 		require.NoError(t, err)
 		require.ErrorIs(t, r.Load(t.Context()), want)
-		require.Equal(t, want == nil, len(rec.keys) == 1)
+		require.Equal(t, want == nil, len(rec.keys) == 1, "of a bundle the pinned one is taken, and no other")
+		require.True(t, want != nil || rec.last() == pin)
 	}
 }
 

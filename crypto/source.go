@@ -9,13 +9,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 )
-
-// maxKeyBytes bounds what is read of a key.
-const maxKeyBytes = 64 << 10
 
 // fetchTimeout bounds one try of one address.
 const fetchTimeout = 5 * time.Second
@@ -23,7 +19,7 @@ const fetchTimeout = 5 * time.Second
 // ErrSource is wrapped by what a Source finds wrong.
 var ErrSource = errors.New("key source")
 
-// A Source is where the text of the key comes from.
+// A Source is where the text of the keys comes from.
 type Source interface {
 	// fetch reads the text once.
 	fetch(ctx context.Context) ([]byte, error)
@@ -55,22 +51,17 @@ type file string
 const filePoll = time.Second
 
 func (s file) fetch(context.Context) ([]byte, error) {
-	f, err := os.Open(string(s))
+	text, err := ReadRegular(string(s))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSource, err)
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyBytes))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrSource, s, err)
 	}
 	return text, nil
 }
 
 func (s file) pace(time.Duration) pace { return pace{every: filePoll} }
 
-// URLs are addresses that serve the key, tried in turn until one has a good key,
-// which is the pinned one if there is a pin. A redirect is followed to where the
+// URLs are addresses that serve the keys, tried in turn until one has good ones,
+// the pinned one among them if there is a pin. A redirect is followed to where the
 // key could be fetched from in the first place.
 func URLs(addresses []string, pin *Fingerprint, transport http.RoundTripper) Source {
 	if transport == nil {
@@ -103,7 +94,7 @@ func (s *urls) fetch(ctx context.Context) ([]byte, error) {
 		text, err := s.fetchOne(ctx, address)
 		if err == nil {
 			// Rubbish from one address must not hide a good key at the next.
-			if _, err = parsePinned(text, s.pin); err == nil {
+			if _, err = ParsePinned(text, s.pin); err == nil {
 				return text, nil
 			}
 		}
@@ -129,7 +120,7 @@ func (s *urls) fetchOne(ctx context.Context, address string) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("answered %s", resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, maxKeyBytes))
+	return io.ReadAll(io.LimitReader(resp.Body, MaxKeyBytes+1))
 }
 
 // AllowedKeyURL tells whether a key may be fetched from an address: by https, or

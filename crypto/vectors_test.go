@@ -31,7 +31,7 @@ func readVectors(t testing.TB) (*Key, []vector) {
 	}
 	require.NoError(t, json.Unmarshal(raw, &file))
 	require.NotEmpty(t, file.Vectors)
-	key, err := ParsePublicKey([]byte(file.PublicKey))
+	key, err := parseOne(file.PublicKey)
 	require.NoError(t, err)
 	return key, file.Vectors
 }
@@ -65,7 +65,7 @@ func TestVectors(t *testing.T) {
 			schema, err := ParseSchema(text)
 			require.NoError(t, err)
 			set := NewKeySet(schema, time.Minute)
-			set.Install(key, time.Unix(0, 0))
+			set.Install([]*Key{key}, time.Unix(0, 0))
 			proof, err := set.Verify(m, signature, time.Unix(0, 0))
 			if !v.Valid {
 				require.ErrorIs(t, err, ErrBadSignature)

@@ -146,9 +146,8 @@ func (x *exchange) work(env *envelope.Envelope) (envelope.Work, error) {
 func (x *exchange) authenticate(t *envelope.Ticket) (ordered bool, err error) {
 	s := x.sidecar
 	now := time.Now()
-	if keys, n := s.keys.Accepted(now); n > 0 && s.reqnumAlwaysSigned {
-		prints := [2]replay.Fingerprint{keys[0], keys[1]}
-		if err := s.ledger.Check(t.Reqnum, prints[:n]...); err != nil {
+	if s.reqnumAlwaysSigned {
+		if err := s.ledger.Check(t.Reqnum, s.keys.Accepted(now)...); err != nil {
 			s.stale.note(s.log, err)
 			return false, err
 		}

@@ -11,7 +11,7 @@ import (
 // readiness is the answer to "may requests be sent here".
 func (s *Sidecar) readiness() admin.Readiness {
 	var r admin.Readiness
-	if _, n := s.keys.Accepted(time.Now()); n == 0 {
+	if len(s.keys.Accepted(time.Now())) == 0 {
 		r.Key = "no public key yet"
 	}
 	if !s.prober.Healthy() {

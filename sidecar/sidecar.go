@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -133,7 +134,7 @@ func (s *Sidecar) openGuards() (err error) {
 		return err
 	}
 	s.ledger, err = replay.Open(replay.Config{
-		Window: cfg.ReplayWindow, ResetAfter: cfg.ReqnumResetAfter, Path: cfg.StateFile,
+		Window: cfg.ReplayWindow, Keys: crypto.MaxAccepted, ResetAfter: cfg.ReqnumResetAfter, Path: cfg.StateFile,
 		Identity: replay.Identity{Endpoints: cfg.Endpoints, WorkerURLs: cfg.WorkerURLs},
 		Report:   s.reportStateFile,
 	})
@@ -207,7 +208,7 @@ func KeySource(cfg *config.Config) crypto.Source {
 func (s *Sidecar) openKey() (err error) {
 	s.refresher, err = crypto.NewRefresher(crypto.RefresherConfig{
 		Source: KeySource(s.cfg), Pin: s.cfg.PublicKeyPin, Interval: s.cfg.PublicKeyRefresh,
-		Install: s.installKey, Report: s.reportKey,
+		Install: s.installKeys, Report: s.reportKey,
 	})
 	if err != nil || len(s.cfg.PublicKeyURLs) > 0 {
 		return err
@@ -215,13 +216,26 @@ func (s *Sidecar) openKey() (err error) {
 	return s.refresher.Load(context.Background())
 }
 
-// installKey puts a key into force. The window comes first: no ticket may be
+// installKeys puts keys into force. The windows come first: no ticket may be
 // verified with a key that has no window.
-func (s *Sidecar) installKey(k *crypto.Key) {
-	s.ledger.Rotate(k.Fingerprint())
-	if s.keys.Install(k, time.Now()) {
-		s.log.Info("public key in force", zap.String("algorithm", k.Algorithm()),
-			zap.String("fingerprint", k.Fingerprint().String()))
+func (s *Sidecar) installKeys(keys []*crypto.Key) {
+	now := time.Now()
+	prints := make([]replay.Fingerprint, len(keys), crypto.MaxAccepted+len(keys))
+	for i, k := range keys {
+		prints[i] = k.Fingerprint()
+	}
+	for _, print := range s.keys.Accepted(now) { // in their grace from now on
+		if !slices.Contains(prints, print) {
+			prints = append(prints, print)
+		}
+	}
+	s.ledger.Rotate(prints...)
+	came, left := s.keys.Install(keys, now)
+	for _, k := range came {
+		s.log.Info("public key in force", zap.String("algorithm", k.Algorithm()), zap.String("fingerprint", k.Fingerprint().String()))
+	}
+	for _, k := range left {
+		s.log.Info("public key has left its source", zap.String("fingerprint", k.Fingerprint().String()), zap.Duration("accepted_for", s.cfg.PublicKeyGrace))
 	}
 }
 

@@ -131,13 +131,16 @@ func (in *inspection) audience(t *envelope.Ticket) {
 	}
 }
 
-// signature verifies with the key in force and, when that fails, says what the
-// key did sign, if anything known.
+// signature verifies with the keys in force and, when that fails, says what they
+// did sign, if anything known.
 func (in *inspection) signature(t *envelope.Ticket) {
-	keys, err := in.loadKey()
-	st := keys.Status(time.Now())
-	if !in.check("key", err, st.Algorithm+" "+st.Current.String()) {
+	keys, err := in.loadKeys()
+	if err != nil {
+		in.check("key", err, "")
 		return
+	}
+	for _, k := range keys.Status(time.Now()).Keys {
+		in.check("key", nil, k.Algorithm+" "+k.Fingerprint.String())
 	}
 	if t.Signature == nil {
 		in.check("signature", errors.New("is empty or not standard base64"), "")
@@ -158,12 +161,12 @@ func (in *inspection) signature(t *envelope.Ticket) {
 	}
 }
 
-// loadKey reads the key as serving would, once.
-func (in *inspection) loadKey() (*crypto.KeySet, error) {
+// loadKeys reads the keys as serving would, once.
+func (in *inspection) loadKeys() (*crypto.KeySet, error) {
 	keys := crypto.NewKeySet(in.cfg.SignedFields, in.cfg.PublicKeyGrace)
 	refresher, err := crypto.NewRefresher(crypto.RefresherConfig{
 		Source: sidecar.KeySource(in.cfg), Pin: in.cfg.PublicKeyPin, Interval: in.cfg.PublicKeyRefresh,
-		Install: func(k *crypto.Key) { keys.Install(k, time.Now()) },
+		Install: func(all []*crypto.Key) { keys.Install(all, time.Now()) },
 		Report:  func(error) {},
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ func (s *Server) describe(d *status.Snapshot) {
 
 func (s *Server) describeKey(now time.Time) status.Key {
 	st := s.Keys.Status(now)
-	k := status.Key{Source: "USHER_PUBLIC_KEY", Algorithm: st.Algorithm}
+	k := status.Key{Source: "USHER_PUBLIC_KEY"}
 	switch {
 	case s.Config.PublicKeyFile != "":
 		k.Source = s.Config.PublicKeyFile
@@ -63,13 +63,17 @@ func (s *Server) describeKey(now time.Time) status.Key {
 		k.Source = strings.Join(s.Config.PublicKeyURLs, ", ")
 	}
 	k.Error = s.KeyFault()
-	if st.Algorithm == "" {
-		return k
-	}
-	k.Fingerprint = st.Current.String()
-	k.Age, k.InForce = now.Sub(st.Fetched).Seconds(), now.Sub(st.Since).Seconds()
-	if st.Previous != nil {
-		k.Previous, k.PreviousFor = st.Previous.String(), st.Until.Sub(now).Seconds()
+	for i, key := range st.Keys {
+		print := key.Fingerprint.String()
+		switch {
+		case i == 0:
+			k.Algorithm, k.Fingerprint = key.Algorithm, print
+			k.Age, k.InForce = now.Sub(st.Fetched).Seconds(), now.Sub(key.Since).Seconds()
+		case key.Until.IsZero():
+			k.Others = append(k.Others, status.OtherKey{Algorithm: key.Algorithm, Fingerprint: print})
+		default:
+			k.Others = append(k.Others, status.OtherKey{Algorithm: key.Algorithm, Fingerprint: print, For: key.Until.Sub(now).Seconds()})
+		}
 	}
 	return k
 }

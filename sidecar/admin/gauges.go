@@ -51,7 +51,7 @@ func (s *Server) reorderedRatio() float64 {
 	return float64(b.RecentReordered) / float64(b.RecentAdmitted)
 }
 
-// keyFetched is when the current key was last read, in Unix seconds.
+// keyFetched is when the keys were last read, in Unix seconds.
 func (s *Server) keyFetched() float64 {
 	fetched := s.Keys.Status(time.Now()).Fetched
 	if fetched.IsZero() {

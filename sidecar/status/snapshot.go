@@ -96,16 +96,22 @@ type Reason struct {
 	Advice string        `json:"advice"`
 }
 
-// Key is the autoscaler's public key.
+// Key is the autoscaler's public key: the first one, where there are several.
 type Key struct {
-	Algorithm   string  `json:"algorithm"` // "": none yet
+	Algorithm   string     `json:"algorithm"` // "": none yet
+	Fingerprint string     `json:"fingerprint"`
+	Age         float64    `json:"age"`      // since it was last seen at its source
+	InForce     float64    `json:"in_force"` // since it came into force
+	Source      string     `json:"source"`
+	Error       string     `json:"error"` // of the last try; "": it went well
+	Others      []OtherKey `json:"others"`
+}
+
+// OtherKey is another key that is accepted.
+type OtherKey struct {
+	Algorithm   string  `json:"algorithm"`
 	Fingerprint string  `json:"fingerprint"`
-	Age         float64 `json:"age"`      // since it was last seen at its source
-	InForce     float64 `json:"in_force"` // since it came into force
-	Source      string  `json:"source"`
-	Error       string  `json:"error"` // of the last try; "": it went well
-	Previous    string  `json:"previous"`
-	PreviousFor float64 `json:"previous_for"` // how much longer that one is accepted
+	For         float64 `json:"for"` // how much longer; 0: for as long as it stands at the source
 }
 
 // Upstream is the model server.

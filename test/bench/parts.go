@@ -68,7 +68,7 @@ func (b *bench) verification() error {
 	if err != nil {
 		return err
 	}
-	k, err := crypto.ParsePublicKey(text)
+	bundle, err := crypto.ParsePublicKeys(text)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (b *bench) verification() error {
 		return err
 	}
 	keys := crypto.NewKeySet(schema, 0)
-	keys.Install(k, time.Now())
+	keys.Install(bundle, time.Now())
 	var envelopes []envelope.Envelope
 	for _, t := range tickets {
 		e, err := envelope.Parse([]byte(t), envelope.Options{})

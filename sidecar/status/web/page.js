@@ -111,7 +111,7 @@ function facts(s) {
   list("key", [["fingerprint", k.fingerprint || "none yet"], ["algorithm", k.algorithm], ["source", k.source],
     ["last seen there", k.algorithm && `${age(k.age)} ago`], ["in force", k.algorithm && `for ${age(k.in_force)}`],
     ["last error", k.error || "none", Boolean(k.error)],
-    ["previous", k.previous && `${k.previous}, accepted for ${age(k.previous_for)} more`]]);
+    ...(k.others ?? []).map((o) => ["also accepted", o.fingerprint + (o.for ? `, for ${age(o.for)} more` : "")])]);
   const u = s.upstream, l = s.load;
   list("model", [["address", u.address], ["health", (u.healthy ? "✓ " : "✕ ") + u.detail, !u.healthy], ["probe", u.probe],
     ["slots", l.slots ? `${l.in_flight} of ${l.slots} taken` : `${l.in_flight} in flight, no limit`],
