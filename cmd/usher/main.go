@@ -32,6 +32,8 @@ const usage = `usher: a guard in front of a model server
   usher               serve; settings come from USHER_* environment variables
   usher top           show what the status page shows, in a terminal; -h tells more
   usher healthcheck   exit 0 if this container's usher is ready, else 1
+  usher drain         take this container's usher out of service, and return when
+                      nothing is in flight; exit 1 if requests were cut
   usher verify        read a ticket or a request body on standard input and
                       explain, check by check, whether it would pass
   usher settings      list the settings with their defaults
@@ -57,6 +59,8 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		return serve(environ, stderr)
 	case "healthcheck":
 		return healthcheck(environ, stderr)
+	case "drain":
+		return drain(environ, stderr)
 	case "top":
 		return top(args[1:], environ, stdin, stdout, stderr)
 	case "verify":

@@ -85,11 +85,10 @@ func (s *Server) HTTP(log *stdlog.Logger) *http.Server {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	mux.Handle("POST /drain", s.hosts.guardForm(http.HandlerFunc(s.serveDrain)))
-	mux.HandleFunc("/drain", func(w http.ResponseWriter, _ *http.Request) { // the page's pattern would answer 404
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "use POST to drain", http.StatusMethodNotAllowed)
-	})
+	// The second is for a preStop hook with httpGet, which cannot POST: it holds
+	// the pod just the same.
+	s.handleAction(mux, http.MethodPost, "/drain")
+	s.handleAction(mux, http.MethodGet, "/prestop")
 	mux.Handle("/", s.hosts.guard(s.pages.Handler()))
 	server := &http.Server{
 		Handler:           mux,
@@ -100,6 +99,19 @@ func (s *Server) HTTP(log *stdlog.Logger) *http.Server {
 	// Shutdown waits for streams, and those of the pages never end by themselves.
 	server.RegisterOnShutdown(s.pages.Close)
 	return server
+}
+
+// handleAction has a request of exactly this method drain.
+func (s *Server) handleAction(mux *http.ServeMux, method, path string) {
+	drain := refuseBrowsers(s.serveDrain)
+	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != method {
+			w.Header().Set("Allow", method)
+			http.Error(w, "use "+method+" to drain", http.StatusMethodNotAllowed)
+			return
+		}
+		drain(w, r)
+	})
 }
 
 // serveReady names what fails.

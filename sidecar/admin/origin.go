@@ -53,15 +53,22 @@ func (h hostNames) guard(next http.Handler) http.Handler {
 	})
 }
 
-// guardForm keeps other sites' forms and scripts from acting. Browsers say
-// where a POST comes from; preStop hooks and curl do not, and need not.
-func (h hostNames) guardForm(next http.Handler) http.Handler {
-	crossSite := http.NewCrossOriginProtection()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := crossSite.Check(r); err != nil || r.Header.Get("Origin") != "" && !h.allows(r.Host) {
-			http.Error(w, "Another site may not do this.", http.StatusForbidden)
+// refuseBrowsers keeps pages from acting: what changes something is for hooks and
+// commands. Any of these fields stands in every request that a page can make
+// but a GET over plain HTTP with its referrer suppressed, and a page cannot take
+// the browser's name out of that one.
+func refuseBrowsers(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"Origin", "Referer", "Sec-Fetch-Site"} {
+			if _, stands := r.Header[name]; stands {
+				http.Error(w, "A browser may not do this.", http.StatusForbidden)
+				return
+			}
+		}
+		if strings.HasPrefix(r.UserAgent(), "Mozilla/") {
+			http.Error(w, "A browser may not do this.", http.StatusForbidden)
 			return
 		}
-		next.ServeHTTP(w, r)
-	})
+		next(w, r)
+	}
 }

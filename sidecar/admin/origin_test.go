@@ -22,35 +22,43 @@ func TestHostNames(t *testing.T) {
 
 func TestGuards(t *testing.T) {
 	h := newHostNames()
-	reached := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	for host, want := range map[string]int{
+		"localhost:9090": 204, "[2001:db8::1]:9090": 204,
+		"evil.example:9090": 421, // a name made to point here
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.guard(http.HandlerFunc(reached)).ServeHTTP(w, r)
+		require.Equal(t, want, w.Code, host)
+	}
+}
+
+func reached(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+
+func TestBrowsersAreRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
-		method, host string
-		header       map[string]string
-		want         int
+		header map[string]string
+		want   int
 	}{
-		"curl":                       {"POST", "10.0.0.1:9090", nil, 204},
-		"a hook, by any name":        {"POST", "usher.example.com", nil, 204},
-		"the page itself":            {"POST", "10.0.0.1:9090", map[string]string{"Origin": "http://10.0.0.1:9090", "Sec-Fetch-Site": "same-origin"}, 204},
-		"another site's form":        {"POST", "10.0.0.1:9090", map[string]string{"Origin": "https://evil.example"}, 403},
-		"another site, newer":        {"POST", "10.0.0.1:9090", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
-		"a sandboxed frame":          {"POST", "10.0.0.1:9090", map[string]string{"Origin": "null"}, 403},
-		"a name made to point here":  {"POST", "evil.example:9090", map[string]string{"Origin": "http://evil.example:9090"}, 403},
-		"reading":                    {"GET", "localhost:9090", nil, 204},
-		"reading by such a name":     {"GET", "evil.example:9090", nil, 421},
-		"reading by the own address": {"GET", "[2001:db8::1]:9090", nil, 204},
+		"curl":                          {map[string]string{"User-Agent": "curl/8.5.0", "Accept": "*/*"}, 204},
+		"a kubelet":                     {map[string]string{"User-Agent": "kube-lifecycle/1.34", "Accept": "*/*"}, 204},
+		"nothing":                       {nil, 204},
+		"the page itself":               {map[string]string{"Origin": "http://10.0.0.1:9090", "Sec-Fetch-Site": "same-origin"}, 403},
+		"another site's form":           {map[string]string{"Origin": "https://evil.example"}, 403},
+		"a sandboxed frame":             {map[string]string{"Origin": "null"}, 403},
+		"an empty origin":               {map[string]string{"Origin": ""}, 403},
+		"a link":                        {map[string]string{"Referer": "https://evil.example/"}, 403},
+		"an address bar":                {map[string]string{"Sec-Fetch-Site": "none"}, 403},
+		"an image without its referrer": {map[string]string{"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequest(tt.method, "/", nil)
-			r.Host = tt.host
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			for k, v := range tt.header {
 				r.Header.Set(k, v)
 			}
-			guarded := h.guard(reached)
-			if tt.method == http.MethodPost {
-				guarded = h.guardForm(reached)
-			}
 			w := httptest.NewRecorder()
-			guarded.ServeHTTP(w, r)
+			refuseBrowsers(reached)(w, r)
 			require.Equal(t, tt.want, w.Code)
 		})
 	}
