@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/asynclog"
 )
 
 // A requestLog writes one line for each request that has ended.
@@ -29,6 +30,24 @@ func (l requestLog) Ended(a *account.Request) {
 		ce.Write(zap.Inline((*line)(a)))
 	}
 }
+
+// leftOut returns how many lines were left out since the start, by outcome: by
+// the sampler, or because nobody read the log.
+func (l requestLog) leftOut() map[string]uint64 {
+	byOutcome := map[string]uint64{asynclog.OutcomeNone: 0}
+	for o := range account.Outcomes {
+		byOutcome[o.String()] = l.sampler.total(o)
+	}
+	if w := asynclog.WriterOf(l.log); w != nil {
+		for outcome, n := range w.LeftOut() {
+			byOutcome[outcome] += n
+		}
+	}
+	return byOutcome
+}
+
+// LogOutcome implements asynclog.Request.
+func (l *line) LogOutcome() string { return l.Outcome.String() }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler: the log's flat members.
 func (l *line) MarshalLogObject(to zapcore.ObjectEncoder) error {

@@ -76,7 +76,7 @@ func TestOperationsLogLines(t *testing.T) {
 	used := make([]bool, len(rows))
 	levels := []string{"Info", "Warn", "Error", "Check"}
 	found := 0
-	for _, dir := range []string{".", "../cmd/usher"} {
+	for _, dir := range []string{".", "asynclog", "../cmd/usher"} {
 		eachCall(t, dir, levels, func(level string, call *ast.CallExpr) {
 			message := firstText(call.Args)
 			if message == "" {

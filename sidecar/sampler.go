@@ -3,7 +3,6 @@ package sidecar
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,8 +23,7 @@ const (
 // those that do not. Each outcome has an allowance of its own, so that a flood
 // of one kind does not hide the others.
 type sampler struct {
-	log   *zap.Logger
-	total atomic.Uint64 // left out since the start
+	log *zap.Logger
 
 	mu         sync.Mutex
 	allowances [account.Outcomes]allowance
@@ -35,6 +33,7 @@ type allowance struct {
 	used    float64   // of the burst
 	at      time.Time // when that was so
 	leftOut uint64    // since the last report
+	total   uint64    // left out since the start
 }
 
 func newSampler(log *zap.Logger) *sampler { return &sampler{log: log} }
@@ -53,8 +52,15 @@ func (s *sampler) allow(outcome account.Outcome, now time.Time) bool {
 		return true
 	}
 	a.leftOut++
-	s.total.Add(1)
+	a.total++
 	return false
+}
+
+// total returns how many lines of an outcome were left out since the start.
+func (s *sampler) total(outcome account.Outcome) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.allowances[outcome].total
 }
 
 // run reports what was left out, a line per outcome, until ctx ends.

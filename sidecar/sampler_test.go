@@ -49,7 +49,8 @@ func TestSampler(t *testing.T) {
 		require.Empty(t, contexts(seen), "nothing was left out since")
 		time.Sleep(time.Minute)
 		require.Equal(t, refusalLinesBurst, written(account.RouteUnknown, refusalLinesBurst+7), "the burst is whole again, and not larger")
-		require.EqualValues(t, 19_000+8*950+7, s.total.Load())
+		require.EqualValues(t, 19_000+8*950+7, s.total(account.RouteUnknown))
+		require.Zero(t, s.total(account.BadSignature))
 		stop()
 		<-ended
 		require.Equal(t, []map[string]any{{"outcome": "route_unknown", "left_out": uint64(7)}}, contexts(seen), "the last ones at the end")

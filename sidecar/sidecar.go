@@ -185,7 +185,7 @@ func (s *Sidecar) openAdmin() {
 			},
 			Connections:  func() int { return int(s.publicServer.GetOpenConnectionsCount()) },
 			ReadingBytes: s.room.used.Load,
-			LinesLeftOut: s.sampler.total.Load,
+			LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
 			Warnings:     s.warnings,
 		},
 	}, s.metrics, s.recorder)

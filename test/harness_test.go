@@ -126,6 +126,14 @@ func launchCommand(t testing.TB, cmd *exec.Cmd, settings env) *usher {
 }
 
 func (u *usher) read(stderr io.Reader) {
+	u.gather(stderr)
+	_ = u.cmd.Wait()
+	u.status = u.cmd.ProcessState.ExitCode()
+	close(u.exited)
+}
+
+// gather takes lines until there are no more.
+func (u *usher) gather(stderr io.Reader) {
 	lines := bufio.NewScanner(stderr)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -135,9 +143,6 @@ func (u *usher) read(stderr io.Reader) {
 		u.news = make(chan struct{})
 		u.mu.Unlock()
 	}
-	_ = u.cmd.Wait()
-	u.status = u.cmd.ProcessState.ExitCode()
-	close(u.exited)
 }
 
 // log returns what was written to stderr so far.

@@ -50,7 +50,7 @@ func TestFloodOfRefusals(t *testing.T) {
 	require.Equal(t, 200, good.status)
 	u.waitLine(`"request_id":"` + good.header.Get("X-Request-Id") + `"`)
 	require.EqualValues(t, flood, u.metric(`usher_requests_total{outcome="route_unknown",route="other"}`))
-	left := u.metric("usher_log_lines_left_out_total")
+	left := u.metric(`usher_log_lines_left_out_total{outcome="route_unknown"}`)
 	require.Positive(t, left)
 	u.signal(syscall.SIGTERM) // what is not reported yet is reported at the end
 	require.Equal(t, 0, u.wait())

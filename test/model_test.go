@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -15,6 +16,7 @@ type model struct {
 	seen    []arrival
 	respond http.HandlerFunc // nil: a fixed answer
 	gone    chan string      // ids of requests whose connection closed early
+	sick    atomic.Bool      // not healthy
 }
 
 // An arrival is one request as the model server got it.
@@ -36,6 +38,9 @@ func newModel(t testing.TB, respond http.HandlerFunc) *model {
 
 func (m *model) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/health" {
+		if m.sick.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
 		return
 	}
 	body, _ := io.ReadAll(r.Body)

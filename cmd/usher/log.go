@@ -9,12 +9,11 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/sidecar/asynclog"
 )
 
-// newLogger writes lines to w, as JSON or for people; for those in colour, where
-// w is a terminal. Lines of info and below may wait for others, up to lineDelay;
-// Sync writes them.
-func newLogger(cfg *config.Config, w io.Writer, colour bool) *zap.Logger {
+// newLogger writes lines to w, as JSON or for people, for those in colour if asked.
+func newLogger(cfg *config.Config, w *asynclog.Writer, colour bool) *zap.Logger {
 	keys := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", MessageKey: "msg", StacktraceKey: "stack",
 		LineEnding:     zapcore.DefaultLineEnding,
@@ -30,13 +29,7 @@ func newLogger(cfg *config.Config, w io.Writer, colour bool) *zap.Logger {
 	if err != nil {
 		level = zapcore.InfoLevel // the settings allow no other word
 	}
-	lines := &lineWriter{w: w}
-	return zap.New(zapcore.NewCore(encoder, lines, level), zap.Hooks(func(e zapcore.Entry) error {
-		if e.Level > zapcore.InfoLevel {
-			return lines.Sync() // the hook comes after the line
-		}
-		return nil
-	}))
+	return zap.New(asynclog.NewCore(encoder, w, level), zap.ErrorOutput(w))
 }
 
 // wantsColour tells whether w is a terminal whose user did not ask for plain text

@@ -18,6 +18,7 @@ import (
 
 	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/sidecar"
+	"github.com/usher-sidecar/usher/sidecar/asynclog"
 )
 
 // Exit statuses.
@@ -87,22 +88,29 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	return exitFault
 }
 
-// serve runs the sidecar until a signal, and maps how it ended to a status.
+// serve runs the sidecar until a signal, and maps how it ended to a status. From
+// its first line on nothing waits for a reader of stderr, nor dies of one that
+// has gone: the other commands end with SIGPIPE, as filters do.
 func serve(environ []string, stderr io.Writer) int {
+	signal.Ignore(syscall.SIGPIPE)
+	lines := asynclog.New(stderr)
+	go lines.Run()
+	defer func() { _ = lines.Close() }() // whom could its error be told?
 	cfg, err := config.Load(environ)
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "usher: %v\n", err)
+		_, _ = fmt.Fprintf(lines, "usher: %v\n", err)
 		return exitFault
 	}
-	log := newLogger(cfg, stderr, wantsColour(stderr, environ))
-	defer func() { _ = log.Sync() }()
+	log := newLogger(cfg, lines, wantsColour(stderr, environ))
+	// What libraries would write to stderr themselves; net/http does.
+	defer zap.RedirectStdLog(log)()
 	limitMemory(memlimit.FromCgroup, log)
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
 	}
 	s, err := sidecar.New(cfg, log, version())
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "usher: %v\n", err)
+		_, _ = fmt.Fprintf(lines, "usher: %v\n", err)
 		return exitFault
 	}
 	if err := s.Listen(); err != nil {

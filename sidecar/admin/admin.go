@@ -55,7 +55,7 @@ type State struct {
 	KeyFault     func() string                               // of the last try to read the key; "": it went well
 	Connections  func() int                                  // open ones of clients
 	ReadingBytes func() int64                                // of request bodies
-	LinesLeftOut func() uint64                               // of the log
+	LinesLeftOut func() map[string]uint64                    // of the log, by outcome
 	Warnings     func() []string                             // beyond those of the settings
 }
 

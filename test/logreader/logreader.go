@@ -1,0 +1,133 @@
+//go:build unix
+
+// Package logreader reads what a process writes to stderr, as a log driver does
+// that stalls, goes away and comes back.
+package logreader
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+)
+
+// A Reader is the far end of a named pipe. Make it with New; Read is for one
+// goroutine, the other methods are safe for concurrent use.
+type Reader struct {
+	path string
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	file    *os.File // nil: gone
+	stopped bool
+	fresh   bool // it has come back since the last Read
+}
+
+// New makes the pipe in an empty folder and returns its reader, and the end that
+// is to be the process's stderr; close that one once the process runs.
+func New(dir string) (r *Reader, stderr *os.File, err error) {
+	r = &Reader{path: filepath.Join(dir, "log")}
+	r.changed = sync.NewCond(&r.mu)
+	if err := syscall.Mkfifo(r.path, 0o600); err != nil {
+		return nil, nil, &os.PathError{Op: "mkfifo", Path: r.path, Err: err}
+	}
+	if err := r.Return(); err != nil {
+		return nil, nil, err
+	}
+	// Not by package os: a process's stderr is one that blocks.
+	fd, err := syscall.Open(r.path, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		r.Leave()
+		return nil, nil, &os.PathError{Op: "open", Path: r.path, Err: err}
+	}
+	return r, os.NewFile(uintptr(fd), r.path), nil
+}
+
+// Read implements io.Reader. It waits while the reader is stopped or gone, and
+// ends with io.EOF when the process has. Where the reader was gone, a line's end
+// comes first: what was on its way then is lost.
+func (r *Reader) Read(p []byte) (int, error) {
+	for {
+		r.mu.Lock()
+		for r.stopped || r.file == nil {
+			r.changed.Wait()
+		}
+		file := r.file
+		if r.fresh {
+			r.fresh = false
+			r.mu.Unlock()
+			return copy(p, "\n"), nil
+		}
+		r.mu.Unlock()
+		n, err := file.Read(p)
+		if n > 0 || err == nil {
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrClosed) {
+			return 0, io.EOF
+		}
+	}
+}
+
+// Stop has the reader take nothing more, but for what it is about to take, and
+// fills the pipe: the process's next write blocks.
+func (r *Reader) Stop() error {
+	r.mu.Lock()
+	r.stopped = true
+	r.mu.Unlock()
+	fd, err := syscall.Open(r.path, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: r.path, Err: err}
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	lines := make([]byte, 4096)
+	for i := range lines {
+		lines[i] = '\n'
+	}
+	for size := len(lines); size > 0; {
+		switch _, err := syscall.Write(fd, lines[:size]); err {
+		case nil, syscall.EINTR:
+		case syscall.EAGAIN:
+			size /= 2
+		default:
+			return &os.PathError{Op: "write", Path: r.path, Err: err}
+		}
+	}
+	return nil
+}
+
+// Continue ends Stop.
+func (r *Reader) Continue() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = false
+	r.changed.Broadcast()
+}
+
+// Leave closes the reader's end: the process's next write is a broken pipe.
+func (r *Reader) Leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file != nil {
+		_ = r.file.Close()
+		r.file = nil
+	}
+}
+
+// Return opens it again.
+func (r *Reader) Return() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file != nil {
+		return nil
+	}
+	file, err := os.OpenFile(r.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	r.file, r.fresh = file, true
+	r.changed.Broadcast()
+	return nil
+}
