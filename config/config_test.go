@@ -272,6 +272,7 @@ func TestWarnings(t *testing.T) {
 		"USHER_SIGNED_FIELDS=cost,endpoint,reqnum,url|url": {"can be replayed", "understate", "every endpoint"},
 		"USHER_WORKER_URL=any":                             {"USHER_WORKER_URL is any"},
 		"USHER_REQNUM_RESET_AFTER=1":                       {"a single old ticket starts a new window"},
+		"USHER_COST_POLICY=enforce":                        nil,
 		"USHER_ENDPIONT=x":                                 {"USHER_ENDPIONT is no setting of usher; did you mean USHER_ENDPOINT?"},
 		"USHER_COLOUR=x":                                   {"USHER_COLOUR is no setting of usher"},
 	} {
@@ -280,6 +281,10 @@ func TestWarnings(t *testing.T) {
 			require.Contains(t, load(t, setting).Warnings()[i], want, setting)
 		}
 	}
+	unbound := load(t, "USHER_COST_POLICY=enforce", "USHER_ROUTES=/v1/embeddings,/v1/chat/completions,/tokenize,/api/chat").Warnings()
+	require.Len(t, unbound, 1)
+	require.Contains(t, unbound[0], "cost does not bind there: /v1/embeddings, /tokenize")
+	require.Empty(t, load(t, "USHER_ROUTES=/tokenize").Warnings(), "observe binds nothing anywhere")
 	require.Empty(t, load(t, "USHER_SERVICE_HOST=10.0.0.1", "USHER_SERVICE_PORT_HTTP=1", "USHER_PORT=tcp://x", "USHER_PORT_3000_TCP=y").Warnings(), "Kubernetes sets these")
 	c, err := Load([]string{
 		"USHER_ENDPOINT=E", "USHER_WORKER_URL=http://w", "USHER_PUBLIC_KEY_URL=http://a.example/", "USHER_PUBLIC_KEY_SHA256=" + strings.Repeat("0", 64),

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 // masked stands for a secret.
@@ -80,6 +81,9 @@ func (l *loader) warnings() []string {
 	if c.ReqnumResetAfter == 1 {
 		list = append(list, "USHER_REQNUM_RESET_AFTER is 1: a single old ticket starts a new window")
 	}
+	if unbound := c.unboundRoutes(); c.CostPolicy == CostEnforce && len(unbound) > 0 {
+		list = append(list, "USHER_COST_POLICY is enforce, but where these routes state their work is not known, and cost does not bind there: "+strings.Join(unbound, ", "))
+	}
 	if host, _, err := net.SplitHostPort(c.PprofAddr); err == nil && !isLoopback(host) {
 		list = append(list, "USHER_PPROF_ADDR is not on loopback: who reaches it can read profiles and slow this worker down")
 	}
@@ -94,6 +98,16 @@ func (l *loader) warnings() []string {
 		}
 	}
 	return append(list, l.misspelt()...)
+}
+
+// unboundRoutes are the routes on which the work asked for is not known.
+func (c *Config) unboundRoutes() (list []string) {
+	for _, route := range c.Routes {
+		if len(dialect.Of(route).Limits) == 0 {
+			list = append(list, route)
+		}
+	}
+	return list
 }
 
 // isLoopback tells whether an address to listen on is for this machine alone.

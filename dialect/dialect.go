@@ -7,11 +7,23 @@ import "strings"
 
 // An API is a row of the table. It is not to be changed.
 type API struct {
-	// The work that a request asks for is the largest of Limits times the
-	// largest of Copies. Insert is where the limit is put if none stands: as
-	// the first member of all, so the last one of the list stands first. An API
-	// without Limits states no work that is known.
-	Limits, Copies, Insert []Member
+	// What a request asks for is the largest of Limits, times the largest of
+	// Copies, times the number of prompts. An API without Limits states no work
+	// that is known.
+	Limits  []Reading
+	Copies  []Member
+	Prompts []Member
+
+	// Insert is where a limit is put if none stands: each becomes the first
+	// member, so the last one stands first in the end.
+	Insert []Reading
+
+	// Signs tell whose body it is where engines take different ones on the same
+	// path; it is the Usual engine's if there is none of them.
+	Signs []Reading
+	Usual Engine
+
+	ZeroEndless bool // a limit of 0 is taken for none
 
 	Errors Shape // of a refusal
 
@@ -20,6 +32,32 @@ type API struct {
 	// flavour of the API, as the conventions have it, not who runs the model.
 	Operation, Provider string
 }
+
+// A Reading is a member, and which engines read it.
+type Reading struct {
+	Member
+	by Engine
+}
+
+// By reports whether the engine reads the member; AnyEngine may.
+func (r Reading) By(e Engine) bool { return e == AnyEngine || r.by&e != 0 }
+
+// Engine is whose member it is.
+func (r Reading) Engine() Engine { return r.by }
+
+// Known is e, or AnyEngine if e reads no limit that this API is known to have:
+// then it is not the engine that answers here.
+func (a *API) Known(e Engine) Engine {
+	for _, r := range a.Limits {
+		if r.By(e) {
+			return e
+		}
+	}
+	return AnyEngine
+}
+
+// Endless reports whether a limit of 0 is taken for no limit.
+func (a *API) Endless(e Engine) bool { return a.ZeroEndless || e == Ollama }
 
 // Other is the conventions' word for what has no name of its own.
 const Other = "_OTHER"

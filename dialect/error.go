@@ -11,19 +11,23 @@ type Shape uint8
 
 // The shapes.
 const (
-	Plain  Shape = iota // {"error":"…","error_type":"…","request_id":"…"}
-	OpenAI              // {"error":{"message":"…","type":"…","code":"…","param":null},"request_id":"…"}
+	Plain     Shape = iota // {"error":"…","error_type":"…","request_id":"…"}
+	OpenAI                 // {"error":{"message":"…","type":"…","code":"…","param":null},"request_id":"…"}
+	Anthropic              // OpenAI's, with "type":"error" before it
 )
 
 // Error is an error as JSON: a sentence for the user, a code, and the id under
 // which the log has the request.
 func (s Shape) Error(message, code, requestID string) []byte {
 	message, code, requestID = quote(message), quote(code), quote(requestID)
-	if s == OpenAI {
-		return []byte(`{"error":{"message":` + message + `,"type":` + code + `,"code":` + code +
-			`,"param":null},"request_id":` + requestID + `}`)
+	if s == Plain {
+		return []byte(`{"error":` + message + `,"error_type":` + code + `,"request_id":` + requestID + `}`)
 	}
-	return []byte(`{"error":` + message + `,"error_type":` + code + `,"request_id":` + requestID + `}`)
+	head := `{"error":`
+	if s == Anthropic {
+		head = `{"type":"error","error":`
+	}
+	return []byte(head + `{"message":` + message + `,"type":` + code + `,"code":` + code + `,"param":null},"request_id":` + requestID + `}`)
 }
 
 // quote writes s as a JSON string; what is not UTF-8 is replaced.

@@ -10,28 +10,65 @@ const (
 
 	MaxTokens
 	MaxCompletionTokens
+	MaxOutputTokens
+	NPredict
 	N
 	BestOf
+	NCompletions
 
-	Parameters             // an object
+	Parameters             // an object, TGI's
 	ParametersMaxNewTokens // of parameters
 	ParametersBestOf       // of parameters
+
+	SamplingParams       // an object, SGLang's
+	SamplingMaxNewTokens // of sampling_params
+	SamplingN            // of sampling_params
+
+	Options           // an object, Ollama's
+	OptionsNumPredict // of options
+
+	Prompt   // one prompt, or several in an array
+	Text     // the same
+	InputIDs // the same
 
 	MemberCount // how many there are, Body included
 )
 
-// members says for each what it is called and in which object it stands.
+// A Kind is what is read of a member.
+type Kind uint8
+
+// The kinds.
+const (
+	Number  Kind = iota
+	Object       // its members
+	Prompts      // how many there are
+)
+
+// members says for each what it is called, in which object it stands and what
+// is read of it.
 var members = [MemberCount]struct {
 	name string
 	in   Member
+	kind Kind
 }{
 	MaxTokens:              {name: "max_tokens"},
 	MaxCompletionTokens:    {name: "max_completion_tokens"},
+	MaxOutputTokens:        {name: "max_output_tokens"},
+	NPredict:               {name: "n_predict"},
 	N:                      {name: "n"},
 	BestOf:                 {name: "best_of"},
-	Parameters:             {name: "parameters"},
-	ParametersMaxNewTokens: {"max_new_tokens", Parameters},
-	ParametersBestOf:       {"best_of", Parameters},
+	NCompletions:           {name: "n_cmpl"},
+	Parameters:             {name: "parameters", kind: Object},
+	ParametersMaxNewTokens: {name: "max_new_tokens", in: Parameters},
+	ParametersBestOf:       {name: "best_of", in: Parameters},
+	SamplingParams:         {name: "sampling_params", kind: Object},
+	SamplingMaxNewTokens:   {name: "max_new_tokens", in: SamplingParams},
+	SamplingN:              {name: "n", in: SamplingParams},
+	Options:                {name: "options", kind: Object},
+	OptionsNumPredict:      {name: "num_predict", in: Options},
+	Prompt:                 {name: "prompt", kind: Prompts},
+	Text:                   {name: "text", kind: Prompts},
+	InputIDs:               {name: "input_ids", kind: Prompts},
 }
 
 // String is the name, with its object's before it.
@@ -45,18 +82,12 @@ func (m Member) String() string {
 // Name is the name without its object's.
 func (m Member) Name() string { return members[m].name }
 
-// In is the object that the member stands in: Body, or a member that IsObject.
+// In is the object that the member stands in: Body, or one whose Kind is
+// Object.
 func (m Member) In() Member { return members[m].in }
 
-// IsObject reports whether other members stand in this one.
-func (m Member) IsObject() bool { return isObject[m] }
-
-var isObject = func() (is [MemberCount]bool) {
-	for m := Body + 1; m < MemberCount; m++ {
-		is[m.In()] = true
-	}
-	return is
-}()
+// Kind is what is read of the member.
+func (m Member) Kind() Kind { return members[m].kind }
 
 // Find looks a name up among the members of an object, or of the body. It
 // returns Body for a name that means nothing here.

@@ -1,38 +1,93 @@
 package dialect
 
-// The table: each API once, then the paths that speak it.
+// The table: each API once, then the paths that speak it. llama.cpp's server
+// takes its names for the limit and for the number of completions on all routes
+// (field_num("n_predict") and ("n_cmpl") in its server-schema.cpp); Ollama reads
+// only max_tokens on OpenAI's.
 var (
 	generate = &API{
-		Limits: []Member{ParametersMaxNewTokens}, Copies: []Member{ParametersBestOf}, Insert: []Member{ParametersMaxNewTokens},
+		Limits:    []Reading{{ParametersMaxNewTokens, TGI}, {SamplingMaxNewTokens, SGLang}},
+		Copies:    []Member{ParametersBestOf, SamplingN},
+		Prompts:   []Member{Text, InputIDs},
+		Insert:    []Reading{{ParametersMaxNewTokens, TGI}, {SamplingMaxNewTokens, SGLang}},
+		Signs:     []Reading{{Text, SGLang}, {InputIDs, SGLang}},
+		Usual:     TGI,
 		Operation: "text_completion", Provider: "tgi",
 	}
 	completions = &API{
-		Limits: openAILimits, Copies: openAICopies, Insert: []Member{MaxTokens},
-		Errors: OpenAI, Operation: "text_completion", Provider: "openai",
+		Limits:  []Reading{{MaxTokens, everyEngine}, {MaxCompletionTokens, LlamaCPP}, {NPredict, LlamaCPP}},
+		Copies:  []Member{N, BestOf, NCompletions},
+		Prompts: []Member{Prompt},
+		Insert:  []Reading{{MaxTokens, everyEngine}},
+		Errors:  OpenAI, Operation: "text_completion", Provider: "openai",
 	}
+	// Several engines read only the older of the two names. To TGI the newer one
+	// is an alias (serde's), and both together are one that stands twice.
 	chat = &API{
-		Limits: openAILimits, Copies: openAICopies, Insert: []Member{MaxCompletionTokens},
+		Limits: []Reading{{MaxTokens, everyEngine}, {MaxCompletionTokens, VLLM | SGLang | TGI | LlamaCPP}, {NPredict, LlamaCPP}},
+		Copies: []Member{N, BestOf, NCompletions},
+		Insert: []Reading{{MaxTokens, everyEngine}, {MaxCompletionTokens, VLLM | SGLang | LlamaCPP}},
 		Errors: OpenAI, Operation: "chat", Provider: "openai",
 	}
-	unknown = &API{Operation: Other, Provider: Other}
+	responses = &API{
+		Limits: []Reading{{MaxOutputTokens, everyEngine}},
+		Insert: []Reading{{MaxOutputTokens, everyEngine}},
+		Errors: OpenAI, Operation: "chat", Provider: "openai",
+	}
+	messages = &API{
+		Limits: []Reading{{MaxTokens, everyEngine}},
+		Insert: []Reading{{MaxTokens, everyEngine}},
+		Errors: Anthropic, Operation: "chat", Provider: "anthropic",
+	}
+	llamaCompletion = &API{
+		Limits:      []Reading{{NPredict, LlamaCPP}, {MaxTokens, LlamaCPP}, {MaxCompletionTokens, LlamaCPP}},
+		Copies:      []Member{NCompletions, N},
+		Prompts:     []Member{Prompt},
+		Insert:      []Reading{{NPredict, LlamaCPP}},
+		ZeroEndless: true,
+		Operation:   "text_completion", Provider: "llamacpp",
+	}
+	ollamaChat       = ollama("chat")
+	ollamaGenerate   = ollama("text_completion")
+	ollamaEmbeddings = &API{Operation: "embeddings", Provider: "ollama"}
 
-	openAILimits = []Member{MaxTokens, MaxCompletionTokens}
-	openAICopies = []Member{N, BestOf}
+	unknown = &API{Operation: Other, Provider: Other}
 )
+
+// ollama is one of Ollama's own routes. Their clients read an error from the
+// member of that name, which the plain shape has.
+func ollama(operation string) *API {
+	return &API{
+		Limits:      []Reading{{OptionsNumPredict, Ollama}},
+		Insert:      []Reading{{OptionsNumPredict, Ollama}},
+		ZeroEndless: true,
+		Operation:   operation, Provider: "ollama",
+	}
+}
 
 var exact = map[string]*API{
 	"/generate":            generate,
 	"/generate_stream":     generate,
 	"/v1/completions":      completions,
 	"/v1/chat/completions": chat,
+	"/v1/responses":        responses,
+	"/v1/messages":         messages,
 	"/v1/embeddings":       openAI("embeddings"),
+	"/completion":          llamaCompletion,
+	"/completions":         llamaCompletion,
+	"/api/generate":        ollamaGenerate,
+	"/api/chat":            ollamaChat,
+	"/api/embed":           ollamaEmbeddings,
+	"/api/embeddings":      ollamaEmbeddings,
 }
 
-// patterns are tried in turn for any other path.
+// patterns are tried in turn for any other path. What work is asked for there is
+// not known: it may be another API that ends alike.
 var patterns = []struct {
 	prefix, suffix string
 	api            *API
 }{
+	{"/v1/messages/", "", &API{Errors: Anthropic, Operation: Other, Provider: "anthropic"}},
 	{"/v1/", "/chat/completions", openAI("chat")},
 	{"/v1/", "/completions", openAI("text_completion")},
 	{"/v1/", "/embeddings", openAI("embeddings")},
@@ -44,5 +99,5 @@ var patterns = []struct {
 
 // openAI is any other route below /v1/.
 func openAI(operation string) *API {
-	return &API{Limits: openAILimits, Copies: openAICopies, Errors: OpenAI, Operation: operation, Provider: "openai"}
+	return &API{Errors: OpenAI, Operation: operation, Provider: "openai"}
 }

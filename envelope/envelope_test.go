@@ -170,7 +170,7 @@ func TestTicketDoesNotAliasTheBody(t *testing.T) {
 	require.Equal(t, "http://w", env.Ticket.URL)
 	require.Equal(t, "hi", string(env.Ticket.Signature))
 	require.Equal(t, "256.0", env.Ticket.Cost.String())
-	work, err := env.Work(dialect.Of("/generate"))
+	work, err := env.Work(dialect.Of("/generate"), dialect.AnyEngine)
 	require.NoError(t, err)
 	require.EqualValues(t, 7, work.limit)
 }
@@ -286,7 +286,7 @@ func TestAllocations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := env.Work(dialect.Of("/generate")); err != nil {
+			if _, err := env.Work(dialect.Of("/generate"), dialect.AnyEngine); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -107,18 +107,30 @@ func (r *reader) object() bool {
 }
 
 func (r *reader) array() bool {
+	_, _, ok := r.elements()
+	return ok
+}
+
+// elements passes over an array and counts what is in it.
+func (r *reader) elements() (numbers, others int, ok bool) {
 	if !r.open() {
-		return false
+		return 0, 0, false
 	}
 	if r.close(']') {
-		return true
+		return 0, 0, true
 	}
 	for {
-		if _, ok := r.value(); !ok {
-			return false
+		kind, ok := r.value()
+		if !ok {
+			return 0, 0, false
+		}
+		if kind == '0' {
+			numbers++
+		} else {
+			others++
 		}
 		if !r.take(',') {
-			return r.close(']')
+			return numbers, others, r.close(']')
 		}
 	}
 }

@@ -9,15 +9,16 @@ import (
 )
 
 // WithLimit returns the payload with the limit stated that the request left out:
-// the largest whole one that keeps limit × multiplier ≤ cost, at most
-// math.MaxInt64. All other bytes stay as they are. It is false where even 1
-// would exceed the cost. For an API whose limit has no known name the payload
-// stays as it is. It is for a request whose Work is not Stated.
-func (e *Envelope) WithLimit(api *dialect.API, cost crypto.Cost) (payload []byte, ok bool) {
+// the largest whole one that keeps limit × copies × prompts ≤ cost, at most
+// math.MaxInt64, where the engine reads it. All other bytes stay as they are. It
+// is false where even 1 would exceed the cost. For an API whose limit has no
+// known name the payload stays as it is. It is for a request whose Work is not
+// Stated.
+func (e *Envelope) WithLimit(api *dialect.API, engine dialect.Engine, cost crypto.Cost) (payload []byte, ok bool) {
 	if len(api.Insert) == 0 {
 		return e.Payload, true
 	}
-	work, err := e.Work(api)
+	work, err := e.Work(api, engine)
 	if err != nil {
 		return nil, false
 	}
@@ -25,10 +26,13 @@ func (e *Envelope) WithLimit(api *dialect.API, cost crypto.Cost) (payload []byte
 	if n < 1 {
 		return nil, false
 	}
-	number := strconv.AppendInt(nil, n, 10)
+	literal := strconv.AppendInt(nil, n, 10)
 	payload = e.Payload
-	for _, m := range api.Insert {
-		payload = insert(payload, m, number)
+	flavour := e.flavour(api, api.Known(engine))
+	for _, r := range api.Insert {
+		if r.By(flavour) {
+			payload = insert(payload, r.Member, literal)
+		}
 	}
 	return payload, true
 }
@@ -37,18 +41,18 @@ func (e *Envelope) WithLimit(api *dialect.API, cost crypto.Cost) (payload []byte
 // none.
 func insert(payload []byte, m dialect.Member, literal []byte) []byte {
 	if m.In() == dialect.Body {
-		return state(payload, 0, m.Name(), literal)
+		return setMember(payload, 0, m.Name(), literal)
 	}
 	if v, ok := find(payload, 0, m.In().Name()); ok && v.kind == '{' {
-		return state(payload, v.from, m.Name(), literal)
+		return setMember(payload, v.from, m.Name(), literal)
 	}
 	object := append([]byte(`{"`+m.Name()+`":`), literal...)
-	return state(payload, 0, m.In().Name(), append(object, '}'))
+	return setMember(payload, 0, m.In().Name(), append(object, '}'))
 }
 
-// state sets a member of the object that begins at offset at: where it is null,
+// setMember sets a member of the object that begins at offset at: where it is null,
 // in its place, else as the first member.
-func state(body []byte, at int, name string, literal []byte) []byte {
+func setMember(body []byte, at int, name string, literal []byte) []byte {
 	if v, ok := find(body, at, name); ok {
 		return splice(body, v.from, v.to, literal)
 	}

@@ -4,162 +4,159 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
-	"strconv"
-	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// A limit is a member that states work: absent, null, or a literal.
-type limit struct {
-	literal string // a number; "" where it is none
-	kind    jsontext.Kind
-	twice   bool
-}
-
-// stated tells whether the member says anything: null does not.
-func (l limit) stated() bool { return l.kind != 0 && l.kind != 'n' }
-
-// limits are those members of one body.
-type limits [dialect.MemberCount]limit
-
-// modelMember reads a member of the model's body, or of an object in it, and
-// notes it if it states work.
-func (s *scanner) modelMember(l *limits, in dialect.Member, name []byte) (value, error) {
-	member := dialect.Find(in, name)
-	switch {
-	case member == dialect.Body:
-		return s.value()
-	case member.IsObject():
-		v, err := s.within(nil, func(name []byte, _ int) error {
-			_, err := s.modelMember(l, member, name)
-			return err
-		})
-		l[member].twice = l[member].kind != 0
-		l[member].kind = v.kind
-		return v, err
-	}
-	return s.note(&l[member])
-}
-
-// note reads a limit's value.
-func (s *scanner) note(l *limit) (value, error) {
-	v, err := s.value()
-	l.twice = l.twice || l.kind != 0
-	l.kind, l.literal = v.kind, ""
-	if v.kind == '0' {
-		l.literal = string(s.body[v.from:v.to])
-	}
-	return v, err
-}
-
-// A Work is what a request asks for. The zero value asks for nothing.
+// A Work is what a request asks for: limit × copies × prompts. The zero value
+// asks for nothing.
 type Work struct {
-	Stated     bool // the limit stands in the request
-	limit      uint64
-	multiplier uint64 // at least 1, but in the zero value
+	Stated  bool // the limit stands in the request, where its engine reads it
+	endless bool // no limit bounds it
+	limit   uint64
+	copies  uint64 // at least 1, but in the zero value
+	prompts uint64 // at least 1, but in the zero value
 }
 
-// Work reads what the request asks for; null counts as not stated, a multiplier
-// of 0 as 1, and numbers by their value (1e3 is 1000). Errors:
-// ErrDuplicateMember, or a *TicketError that names all that is no whole number
-// from 0 to math.MaxInt64.
-func (e *Envelope) Work(api *dialect.API) (Work, error) {
-	var faults []string
-	for _, members := range [2][]dialect.Member{api.Limits, api.Copies} {
-		for _, m := range members {
-			if e.limits[m].twice || e.limits[m.In()].twice {
-				return Work{}, ErrDuplicateMember
+// Work reads what the request asks for, as an engine reads it, or the largest
+// that any would. null counts as not stated, 0 copies as 1, and numbers by their
+// value (1e3 is 1000). A number below 0 is no limit, nor is one beyond
+// math.MaxInt64, nor 0 where the API has it so: such work exceeds every cost.
+// Errors: ErrDuplicateMember, or a *TicketError that names all that is no whole
+// number from 0 to math.MaxInt64, and a 0 that is no limit; with the latter, Work
+// is what could be read.
+func (e *Envelope) Work(api *dialect.API, engine dialect.Engine) (Work, error) {
+	if len(api.Limits) == 0 {
+		return Work{}, nil
+	}
+	if e.standsTwice(api) {
+		return Work{}, ErrDuplicateMember
+	}
+	engine = api.Known(engine)
+	w := Work{copies: 1}
+	faults := e.notObjects(api)
+	flavour := e.flavour(api, engine)
+	for _, r := range api.Limits {
+		if r.By(engine) {
+			faults = e.limit(&w, r, flavour, api.Endless(engine), faults)
+		}
+	}
+	for _, m := range api.Copies {
+		switch e.limits.state[m] {
+		case whole:
+			w.copies = max(w.copies, e.limits.value[m])
+		case beyond:
+			w.endless = true
+			fallthrough
+		case negative, faulty:
+			faults = append(faults, m.String()+" is not a whole number of at least 0")
+		}
+	}
+	for _, m := range api.Prompts {
+		w.prompts += e.limits.value[m]
+	}
+	w.prompts = max(w.prompts, 1)
+	if len(faults) > 0 {
+		return w, &TicketError{faults}
+	}
+	return w, nil
+}
+
+// limit takes one member that may be the limit into the account.
+func (e *Envelope) limit(w *Work, r dialect.Reading, flavour dialect.Engine, zeroEndless bool, faults []string) []string {
+	state, n := e.limits.state[r.Member], e.limits.value[r.Member]
+	if state == absent || state == null {
+		return faults
+	}
+	w.Stated = w.Stated || r.By(flavour)
+	switch {
+	case state == whole && n == 0 && zeroEndless:
+		w.endless = true
+		return append(faults, r.String()+" is 0, which is no limit here")
+	case state == whole:
+		w.limit = max(w.limit, n)
+		return faults
+	case state == negative || state == beyond:
+		w.endless = true
+	}
+	return append(faults, r.String()+" is not a whole number of at least 0")
+}
+
+// standsTwice reports whether a member that the API reads, or the object that it
+// is in, stands twice: the model server might read the other one.
+func (e *Envelope) standsTwice(api *dialect.API) bool {
+	is := func(m dialect.Member) bool { return e.limits.state[m] == twice || e.limits.state[m.In()] == twice }
+	for _, r := range api.Limits {
+		if is(r.Member) {
+			return true
+		}
+	}
+	for _, list := range [2][]dialect.Member{api.Copies, api.Prompts} {
+		for _, m := range list {
+			if is(m) {
+				return true
 			}
 		}
 	}
-	for _, m := range api.Limits {
-		if object := e.limits[m.In()]; object.stated() && object.kind != '{' {
-			return Work{}, &TicketError{[]string{m.In().Name() + " is not an object"}}
+	return false
+}
+
+// notObjects names what should hold a limit, and is no object.
+func (e *Envelope) notObjects(api *dialect.API) (faults []string) {
+	for _, r := range api.Limits {
+		if in := r.In(); e.limits.state[in] == faulty {
+			faults = append(faults, in.Name()+" is not an object")
 		}
 	}
-	limit, stated := e.largest(api.Limits, &faults)
-	multiplier, _ := e.largest(api.Copies, &faults)
-	if len(faults) > 0 {
-		return Work{}, &TicketError{faults}
-	}
-	return Work{stated, limit, max(multiplier, 1)}, nil
+	return faults
 }
 
-// largest reads members of which the larger counts.
-func (e *Envelope) largest(members []dialect.Member, faults *[]string) (largest uint64, stated bool) {
-	for _, m := range members {
-		l := e.limits[m]
-		if !l.stated() {
-			continue
+// flavour is the engine that the body is for, as far as that can be told.
+func (e *Envelope) flavour(api *dialect.API, engine dialect.Engine) dialect.Engine {
+	if engine != dialect.AnyEngine || len(api.Signs) == 0 {
+		return engine
+	}
+	for _, r := range api.Signs {
+		if e.limits.state[r.Member] > null {
+			return r.Engine()
 		}
-		n, ok := l.number()
-		if !ok {
-			*faults = append(*faults, m.Name()+" is not a whole number of at least 0")
-		}
-		largest, stated = max(largest, n), true
 	}
-	return largest, stated
+	return api.Usual
 }
 
-// number is the value of a stated limit: whole, from 0 to math.MaxInt64.
-func (l limit) number() (uint64, bool) {
-	if n, err := strconv.ParseUint(l.literal, 10, 63); err == nil {
-		return n, true
-	}
-	// A fraction or an exponent may still be whole. The float bounds what the
-	// exact arithmetic is let loose on.
-	f, err := strconv.ParseFloat(l.literal, 64)
-	if err != nil || strings.HasPrefix(l.literal, "-") || f > math.MaxInt64 || len(l.literal) > 64 || f > 0 && f < 1 {
-		return 0, false
-	}
-	if f == 0 {
-		return 0, !strings.ContainsAny(mantissa(l.literal), "123456789") // and not one that is just too small
-	}
-	r, ok := new(big.Rat).SetString(l.literal)
-	if !ok || !r.IsInt() || !r.Num().IsInt64() {
-		return 0, false
-	}
-	return r.Num().Uint64(), true
-}
-
-// mantissa is a number without its exponent.
-func mantissa(number string) string {
-	if i := strings.IndexAny(number, "eE"); i >= 0 {
-		return number[:i]
-	}
-	return number
-}
-
-// Exceeds tells whether the work is more than the cost, exactly.
+// Exceeds reports whether the work is more than the cost, exactly.
 func (w Work) Exceeds(cost crypto.Cost) bool {
-	high, low := bits.Mul64(w.limit, w.multiplier)
-	if c := cost.Float64(); c < 1<<63 {
-		return high > 0 || low > uint64(c) // a whole number exceeds c if it exceeds its whole part
+	if w.endless {
+		return true
 	}
-	product := new(big.Int).SetUint64(high)
-	product.Lsh(product, 64).Or(product, new(big.Int).SetUint64(low))
-	return product.Cmp(whole(cost)) > 0
+	high, times := bits.Mul64(w.copies, w.prompts)
+	over, low := bits.Mul64(w.limit, times)
+	if c := cost.Float64(); high == 0 && c < 1<<63 {
+		return over > 0 || low > uint64(c) // a whole number exceeds c if it exceeds its whole part
+	}
+	product := new(big.Int).SetUint64(w.limit)
+	product.Mul(product, new(big.Int).SetUint64(w.copies))
+	product.Mul(product, new(big.Int).SetUint64(w.prompts))
+	return product.Cmp(wholePart(cost)) > 0
 }
 
 // most is the largest limit that the cost covers, at most math.MaxInt64.
 func (w Work) most(cost crypto.Cost) int64 {
 	if c := cost.Float64(); c < 1<<63 {
-		return int64(uint64(c) / max(w.multiplier, 1))
+		return int64(uint64(c) / w.copies / w.prompts)
 	}
-	n := whole(cost)
-	n.Quo(n, new(big.Int).SetUint64(max(w.multiplier, 1)))
+	n := wholePart(cost)
+	n.Quo(n, new(big.Int).SetUint64(w.copies))
+	n.Quo(n, new(big.Int).SetUint64(w.prompts))
 	if !n.IsInt64() {
 		return math.MaxInt64
 	}
 	return n.Int64()
 }
 
-// whole is the whole part of the cost.
-func whole(cost crypto.Cost) *big.Int {
+// wholePart is the cost without its fraction.
+func wholePart(cost crypto.Cost) *big.Int {
 	n, _ := new(big.Float).SetFloat64(cost.Float64()).Int(nil)
 	return n
 }

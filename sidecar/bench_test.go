@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
@@ -91,7 +92,7 @@ func BenchmarkToken(b *testing.B) {
 	x := &exchange{sidecar: newIdle(b), conn: &conn{Conn: sink{}}}
 	now := time.Now()
 	x.account.Times.Start = now
-	r := &relay{x: x, framing: byChunks, events: true, last: now}
+	r := &relay{x: x, framing: byChunks, stream: dialect.Events, last: now}
 	buffer := new(relayBuffer)
 	event := bytes.Clone([]byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n"))
 	b.ReportAllocs()

@@ -1,7 +1,9 @@
 package sidecar
 
-// eventTail remembers how an event stream ended (HTML Living Standard, section
-// 9.2.5), to know whether the next event can begin.
+import "github.com/usher-sidecar/usher/dialect"
+
+// eventTail remembers how a stream ended, to know whether the next event (HTML
+// Living Standard, section 9.2.5) or line of JSON can begin.
 type eventTail struct {
 	newlines int  // at the very end, CR LF counted as one
 	cr       bool // the last byte was CR
@@ -27,10 +29,13 @@ func (t *eventTail) write(p []byte) {
 }
 
 // separator ends what was left open, so that the next event stands alone.
-func (t *eventTail) separator() string {
+func (t *eventTail) separator(stream dialect.Stream) string {
+	lineEnded := t.newlines > 0 && !t.cr
 	switch {
-	case !t.any || t.newlines >= 2:
+	case !t.any || t.newlines >= 2 && stream == dialect.Events || lineEnded && stream == dialect.Lines:
 		return ""
+	case stream == dialect.Lines:
+		return "\n"
 	case t.newlines == 1 && !t.cr: // with CR, LF would be the rest of the same line end
 		return "\n"
 	}

@@ -120,15 +120,16 @@ func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 }
 
 // work reads what the request asks for, where a policy wants to know. Under
-// enforce, numbers that cannot be understood are the ticket's fault (422);
-// otherwise they are the model server's to judge, except a member that stands
-// twice, which it might read in another way than we did.
+// enforce, numbers that cannot be understood or are no limit are the ticket's
+// fault (422); otherwise they are the model server's to judge, and what could be
+// read of them is counted, except a member that stands twice, which it might read
+// in another way than we did.
 func (x *exchange) work(env *envelope.Envelope) (envelope.Work, error) {
 	policy := x.sidecar.cfg.CostPolicy
 	if policy == config.CostOff {
 		return envelope.Work{}, nil
 	}
-	work, err := env.Work(x.api)
+	work, err := env.Work(x.api, dialect.AnyEngine)
 	switch {
 	case err == nil:
 		return work, nil
@@ -137,7 +138,7 @@ func (x *exchange) work(env *envelope.Envelope) (envelope.Work, error) {
 	case policy == config.CostEnforce || errors.Is(err, envelope.ErrDuplicateMember):
 		return work, err
 	}
-	return envelope.Work{}, nil
+	return work, nil
 }
 
 // authenticate looks the number up, verifies the signature and reserves the
@@ -196,7 +197,7 @@ func (x *exchange) price(env *envelope.Envelope, work envelope.Work) ([]byte, er
 	if work.Stated {
 		return env.Payload, nil
 	}
-	payload, ok := env.WithLimit(x.api, env.Ticket.Cost)
+	payload, ok := env.WithLimit(x.api, dialect.AnyEngine, env.Ticket.Cost)
 	if !ok {
 		x.account.Exceeded = true
 		return nil, errWorkNotStated

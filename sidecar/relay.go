@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/http1"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -22,12 +23,12 @@ type relay struct {
 	x       *exchange
 	resp    *upstream.Response
 	framing framing
-	final   bool      // the last answer on its connection, because of a drain
-	events  bool      // an error event can be appended
-	tail    eventTail // of an event stream
-	last    time.Time // when the last piece came
-	armed   time.Time // when the write deadline was set
-	err     error     // what broke the body at the model server's side
+	final   bool           // the last answer on its connection, because of a drain
+	stream  dialect.Stream // to which an error event can be appended
+	tail    eventTail      // of it
+	last    time.Time      // when the last piece came
+	armed   time.Time      // when the write deadline was set
+	err     error          // what broke the body at the model server's side
 }
 
 // A framing is how the client learns where the body ends (RFC 9112 section 6).
@@ -116,9 +117,11 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 		h = append(h, "Connection: keep-alive\r\n"...)
 	}
 	b.head = append(h, "\r\n"...)
-	contentType := r.resp.Peek("content-type")
-	r.x.account.Answer.EventStream = http1.HasPrefixFold(contentType, "text/event-stream")
-	r.events = r.framing != byLength && r.x.account.Answer.EventStream && len(r.resp.Peek("content-encoding")) == 0
+	stream := dialect.StreamOf(r.resp.Peek("content-type"))
+	r.x.account.Answer.EventStream = stream != dialect.NoStream
+	if r.framing != byLength && len(r.resp.Peek("content-encoding")) == 0 {
+		r.stream = stream
+	}
 	return b
 }
 
@@ -214,7 +217,7 @@ func (r *relay) passed(p []byte) {
 	x.account.Answer.Pieces++
 	x.account.BytesOut += int64(len(p))
 	x.sidecar.sawBytes.at(now)
-	if r.events {
+	if r.stream != dialect.NoStream {
 		r.tail.write(p)
 	}
 	if now.Sub(r.armed) > x.sidecar.cfg.WriteTimeout/8 {
@@ -267,18 +270,18 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 	x.settle()
 }
 
-// lastEvent tells the reader of an event stream what broke it, in the shape of
-// the route. The stream is then cut: a break is never a clean end.
+// lastEvent tells the reader of a stream what broke it, as the route's clients
+// expect it. The stream is then cut: a break is never a clean end.
 func (r *relay) lastEvent() {
-	if !r.events {
+	if r.stream == dialect.NoStream {
 		return
 	}
 	cause := refusalOf(r.err)
-	event := r.tail.separator() + "data: " + string(r.x.api.Errors.Error(cause.message, cause.outcome.String(), r.x.account.ID)) + "\n\n"
+	event := append([]byte(r.tail.separator(r.stream)), r.x.api.Errors.LastEvent(r.stream, cause.message, cause.outcome.String(), r.x.account.ID)...)
 	b := relayBuffers.Get().(*relayBuffer)
 	defer relayBuffers.Put(b)
 	// The client may be gone too, and there is nothing more to be done for it.
-	_ = r.piece(b, nil, []byte(event), false)
+	_ = r.piece(b, nil, event, false)
 }
 
 // cut ends the client's connection in the middle of an answer. Chunks and

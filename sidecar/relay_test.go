@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/usher-sidecar/usher/dialect"
 )
 
 func TestEventTail(t *testing.T) {
@@ -27,8 +29,19 @@ func TestEventTail(t *testing.T) {
 		t.Run(tt.stream, func(t *testing.T) {
 			var tail eventTail
 			tail.write([]byte(tt.stream))
-			require.Equal(t, tt.separator, tail.separator())
+			require.Equal(t, tt.separator, tail.separator(dialect.Events))
 		})
+	}
+}
+
+// A line of JSON ends with LF; CR alone is but white space before it.
+func TestLinesTail(t *testing.T) {
+	for stream, separator := range map[string]string{
+		"": "", "{}\n": "", "{}\r\n": "", "{}\n\n": "", "{}": "\n", "{}\r": "\n", "{}\n\r": "\n", `{"a":`: "\n",
+	} {
+		var tail eventTail
+		tail.write([]byte(stream))
+		require.Equal(t, separator, tail.separator(dialect.Lines), "%q", stream)
 	}
 }
 
@@ -44,7 +57,7 @@ func TestEventTailOfChunks(t *testing.T) {
 		for i := range len(stream) {
 			whole.write([]byte{stream[i]})
 		}
-		require.Equal(t, whole.separator(), pieces.separator(), "%q", stream)
+		require.Equal(t, whole.separator(dialect.Events), pieces.separator(dialect.Events), "%q", stream)
 	})
 }
 
@@ -61,10 +74,10 @@ func FuzzEventTail(f *testing.F) {
 		tail.write(stream[cut:])
 		var whole eventTail
 		whole.write(stream)
-		require.Equal(t, whole.separator(), tail.separator())
+		require.Equal(t, whole.separator(dialect.Events), tail.separator(dialect.Events))
 		// Line ends are all alike to a reader: the last line is empty, and so is
 		// the one before, or there is none.
-		text := string(stream) + tail.separator()
+		text := string(stream) + tail.separator(dialect.Events)
 		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 		require.True(t, text == "" || strings.HasSuffix(text, "\n\n"), "%q", text)
 	})

@@ -3,6 +3,7 @@ package test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -44,15 +45,35 @@ func TestCostPolicies(t *testing.T) {
 		{completions, `{"max_tokens":1e2}`, `{"max_tokens":1e2}`},
 		{completions, `{"max_tokens":1,"n":1.5}`, "invalid_ticket"},
 		{completions, `{"parameters":{"max_new_tokens":9999}}`, `{"max_tokens":256,"parameters":{"max_new_tokens":9999}}`},
-		{chat, `{"messages":[]}`, `{"max_completion_tokens":256,"messages":[]}`},
-		{chat, `{"max_tokens":null,"max_completion_tokens":null}`, `{"max_tokens":null,"max_completion_tokens":256}`},
+		{chat, `{"messages":[]}`, `{"max_completion_tokens":256,"max_tokens":256,"messages":[]}`},
+		{chat, `{"max_tokens":null,"max_completion_tokens":null}`, `{"max_tokens":256,"max_completion_tokens":256}`},
 		{chat, `{"max_tokens":256}`, `{"max_tokens":256}`},
 		{chat, `{"max_tokens":1,"max_completion_tokens":257}`, "cost_exceeded"},
 		{chat, `{"max_tokens":257,"max_completion_tokens":1}`, "cost_exceeded"},
 		{chat, `{"n":257}`, "cost_exceeded"},
-		{chat, `{"n":0}`, `{"max_completion_tokens":256,"n":0}`},
-		{chat, `{}`, `{"max_completion_tokens":256}`},
-		{chat, ` { } `, `{"max_completion_tokens":256 }`},
+		{chat, `{"n":0}`, `{"max_completion_tokens":256,"max_tokens":256,"n":0}`},
+		{chat, `{}`, `{"max_completion_tokens":256,"max_tokens":256}`},
+		{chat, ` { } `, `{"max_completion_tokens":256,"max_tokens":256 }`},
+		{chat, `{"max_completion_tokens":null,"max_tokens":-1}`, "invalid_ticket"},
+		{"/generate", `{"text":["a","b"],"sampling_params":{"max_new_tokens":129}}`, "cost_exceeded"},
+		{"/generate", `{"text":["a","b"]}`, `{"sampling_params":{"max_new_tokens":128},"text":["a","b"]}`},
+		{completions, `{"max_tokens":64,"prompt":["a","b","c","d","e"]}`, "cost_exceeded"},
+		{completions, `{"max_tokens":64,"prompt":[[1,2],[3],[4],[5]]}`, `{"max_tokens":64,"prompt":[[1,2],[3],[4],[5]]}`},
+		{completions, `{"prompt":[1,2,3,4]}`, `{"max_tokens":256,"prompt":[1,2,3,4]}`},
+		{completions, `{"max_tokens":0}`, `{"max_tokens":0}`},
+		{"/v1/responses", `{"input":"a"}`, `{"max_output_tokens":256,"input":"a"}`},
+		{"/v1/responses", `{"max_output_tokens":257}`, "cost_exceeded"},
+		{"/v1/messages", `{"messages":[]}`, `{"max_tokens":256,"messages":[]}`},
+		{"/v1/messages", `{"max_tokens":257}`, "cost_exceeded"},
+		{"/completion", `{"prompt":"a"}`, `{"n_predict":256,"prompt":"a"}`},
+		{"/completion", `{"prompt":["a","b"],"n_predict":129}`, "cost_exceeded"},
+		{"/completion", `{"n_predict":0}`, "invalid_ticket"},
+		{"/completion", `{"n_predict":-1}`, "invalid_ticket"},
+		{"/api/chat", `{"messages":[]}`, `{"options":{"num_predict":256},"messages":[]}`},
+		{"/api/chat", `{"options":{"num_predict":257}}`, "cost_exceeded"},
+		{"/api/generate", `{"options":{"num_predict":0}}`, "invalid_ticket"},
+		{"/api/generate", `{"options":{"num_predict":null,"seed":1}}`, `{"options":{"num_predict":256,"seed":1}}`},
+		{"/v1/embeddings", `{"input":"a","max_tokens":-1}`, `{"input":"a","max_tokens":-1}`},
 	}
 	twice := []struct{ path, model string }{ // nested only: at the top of a body nothing may stand twice
 		{"/generate", `{"parameters":{"max_new_tokens":1,"max_new_tokens":1}}`},
@@ -61,11 +82,16 @@ func TestCostPolicies(t *testing.T) {
 		{chat, `{"max_tokens":1,"max_tokens":2}`},
 		{chat, `{"max_completion_tokens":null,"max_completion_tokens":2}`},
 	}
+	base := settings(m, s).with(env{"USHER_REORDER_HOLD": "0", "USHER_ROUTES": "/generate,/generate_stream," + completions + "," + chat +
+		",/v1/responses,/v1/messages,/v1/embeddings,/completion,/api/chat,/api/generate"})
 	for policy, u := range map[string]*usher{
-		"off":     start(t, settings(m, s).with(env{"USHER_COST_POLICY": "off", "USHER_REORDER_HOLD": "0"})),
-		"observe": start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "0"})),
-		"enforce": start(t, settings(m, s).with(env{"USHER_COST_POLICY": "enforce", "USHER_REORDER_HOLD": "0"})),
+		"off":     start(t, base.with(env{"USHER_COST_POLICY": "off"})),
+		"observe": start(t, base),
+		"enforce": start(t, base.with(env{"USHER_COST_POLICY": "enforce"})),
 	} {
+		if policy == "enforce" {
+			u.waitLine("cost does not bind there: /v1/embeddings\"")
+		}
 		for _, tt := range tests {
 			trimmed := strings.TrimSpace(tt.model)
 			flat := strings.TrimSpace(trimmed[1:])
@@ -94,6 +120,23 @@ func TestCostPolicies(t *testing.T) {
 			require.Equal(t, want, u.post(tt.path, s.ticket().nested(tt.model)).status, "%s %s", policy, tt.model)
 		}
 	}
+}
+
+// Work without a limit is counted and logged as more than its cost where nothing
+// is refused for it.
+func TestEndlessWorkIsObserved(t *testing.T) {
+	s := newSigner(t)
+	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_ROUTES": "/generate,/v1/completions,/api/chat"}))
+	for i, tt := range []struct{ path, model string }{
+		{"/generate", `"parameters":{"max_new_tokens":-1}`}, {"/v1/completions", `"max_tokens":1e99`}, {"/api/chat", `"options":{"num_predict":0}`},
+		{"/v1/completions", `"max_tokens":3,"prompt":[` + strings.Repeat(`"a",`, 99) + `"a"]`},
+	} {
+		require.Equal(t, 200, u.post(tt.path, s.ticket().flat(tt.model)).status, tt.model)
+		require.Eventually(t, func() bool { return u.metric("usher_cost_exceeded_total") == float64(i+1) }, patience, time.Millisecond, tt.model)
+	}
+	require.Equal(t, 200, u.post("/v1/completions", s.ticket().flat(`"max_tokens":0`)).status)
+	require.Eventually(t, func() bool { return u.metric(`usher_requests_total{outcome="ok",route="/v1/completions"}`) == 3 }, patience, time.Millisecond)
+	require.EqualValues(t, 4, u.metric("usher_cost_exceeded_total"))
 }
 
 // The largest limit that the cost covers, at the edges of numbers.

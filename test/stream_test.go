@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -103,24 +104,49 @@ func TestDeclaredLengthIsPassedOnAsItComes(t *testing.T) {
 	}
 }
 
-// A model server that dies in mid-stream is seen: an error event, then a cut.
+// A model server that dies in mid-stream is seen: an error as the API's clients
+// expect it, then a cut.
 func TestModelDiesMidStream(t *testing.T) {
-	for path, marker := range map[string]string{
-		"/generate_stream":     `data: {"error":"`,
-		"/v1/chat/completions": `data: {"error":{"message":"`,
+	for _, tt := range []struct{ path, contentType, sent, want string }{
+		{"/generate_stream", "text/event-stream", "data: {\"tok", "data: {\"tok\n\ndata: {\"error\":\""},
+		{"/v1/chat/completions", "Text/Event-Stream; charset=utf-8", "data: {\"tok", "data: {\"tok\n\ndata: {\"error\":{\"message\":\""},
+		{"/v1/messages", "text/event-stream", "data: 1\n\n", "data: 1\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\""},
+		{"/api/chat", "application/x-ndjson", "{\"done\":false}\n", "{\"done\":false}\n{\"error\":\""},
+		{"/api/generate", "application/x-ndjson; charset=utf-8", "{\"resp", "{\"resp\n{\"error\":\""},
+		{"/v1/completions", "application/x-ndjson", "{}\n", "{}\n{\"error\":\""},
+		{"/v1/completions", "application/json", "{\"a\":", "{\"a\":"},
 	} {
-		t.Run(path, func(t *testing.T) {
-			s, script := newSigner(t), newSteps()
-			u := start(t, settings(newModel(t, script.serve), s))
-			resp := u.open(t.Context(), path, s.ticket().flat(""))
+		t.Run(tt.path, func(t *testing.T) {
+			t.Parallel()
+			s, kill := newSigner(t), make(chan struct{})
+			m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tt.contentType)
+				_, _ = io.WriteString(w, tt.sent)
+				_ = http.NewResponseController(w).Flush()
+				<-kill
+				panic(http.ErrAbortHandler)
+			})
+			u := start(t, settings(m, s).with(env{"USHER_ROUTES": tt.path}))
+			resp := u.open(t.Context(), tt.path, s.ticket().flat(""))
 			defer func() { _ = resp.Body.Close() }()
-			script.send <- "data: {\"tok"
-			close(script.kill)
-			got, err := io.ReadAll(resp.Body)
+			first := make([]byte, len(tt.sent))
+			_, err := io.ReadFull(resp.Body, first)
+			require.NoError(t, err)
+			close(kill)
+			rest, err := io.ReadAll(resp.Body)
 			require.Error(t, err, "a broken stream must not end cleanly")
-			require.Contains(t, string(got), "data: {\"tok\n\n"+marker)
-			require.Contains(t, string(got), "upstream_broken")
+			got := string(first) + string(rest)
+			require.True(t, strings.HasPrefix(got, tt.want), got)
 			u.waitLine(`"outcome":"upstream_broken"`)
+			if tt.want == tt.sent {
+				require.Equal(t, tt.sent, got, "nothing can be appended")
+				return
+			}
+			require.Contains(t, got, "upstream_broken")
+			require.Contains(t, got, resp.Header.Get("X-Request-Id"))
+			require.True(t, strings.HasSuffix(got, "\n"), "the line is whole")
+			lines := strings.Split(strings.TrimRight(got, "\n"), "\n")
+			require.True(t, json.Valid([]byte(strings.TrimPrefix(lines[len(lines)-1], "data: "))), got)
 		})
 	}
 }

@@ -186,13 +186,13 @@ func (in *inspection) cost(env *envelope.Envelope) {
 	}
 	for _, route := range in.cfg.Routes {
 		api := dialect.Of(route)
-		work, err := env.Work(api)
+		work, err := env.Work(api, dialect.AnyEngine)
 		name := "cost " + route
 		switch {
 		case err == nil && work.Exceeds(env.Ticket.Cost):
 			err = errors.New("the work asked for exceeds the cost")
 		case err == nil && !work.Stated && in.cfg.CostPolicy == config.CostEnforce:
-			if _, ok := env.WithLimit(api, env.Ticket.Cost); !ok {
+			if _, ok := env.WithLimit(api, dialect.AnyEngine, env.Ticket.Cost); !ok {
 				err = errors.New("no work is stated, and the cost leaves none to state")
 			}
 		}

@@ -60,6 +60,6 @@ type Times struct {
 
 // An Answer is what the model server's answer looked like.
 type Answer struct {
-	EventStream bool
-	Pieces      int // of its body, as they came
+	EventStream bool // or one of lines of JSON
+	Pieces      int  // of its body, as they came
 }

@@ -1,0 +1,16 @@
+package dialect
+
+// An Engine is a model server. They differ in which members they read.
+type Engine uint8
+
+// The engines.
+const (
+	VLLM Engine = 1 << iota
+	SGLang
+	TGI
+	LlamaCPP
+	Ollama
+
+	AnyEngine   Engine = 0 // not known which
+	everyEngine        = VLLM | SGLang | TGI | LlamaCPP | Ollama
+)

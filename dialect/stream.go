@@ -1,0 +1,41 @@
+package dialect
+
+import "bytes"
+
+// A Stream is how an answer is cut into events.
+type Stream uint8
+
+// The streams.
+const (
+	NoStream Stream = iota
+	Events          // text/event-stream (HTML Living Standard, section 9.2)
+	Lines           // newline-delimited JSON
+)
+
+// StreamOf knows a stream by its Content-Type (RFC 9110 section 8.3.1).
+func StreamOf(contentType []byte) Stream {
+	media, _, _ := bytes.Cut(contentType, []byte(";"))
+	media = bytes.Trim(media, " \t")
+	switch {
+	case bytes.EqualFold(media, []byte("text/event-stream")):
+		return Events
+	case bytes.EqualFold(media, []byte("application/x-ndjson")):
+		return Lines
+	}
+	return NoStream
+}
+
+// LastEvent is the event that tells the reader of a broken stream what broke it:
+// with Events in the shape of the API, Anthropic's under the name that its
+// clients listen for; with Lines a line in the plain shape. It begins where an
+// event can begin.
+func (s Shape) LastEvent(stream Stream, message, code, requestID string) []byte {
+	if stream == Lines {
+		return append(Plain.Error(message, code, requestID), '\n')
+	}
+	head := "data: "
+	if s == Anthropic {
+		head = "event: error\ndata: "
+	}
+	return append(append([]byte(head), s.Error(message, code, requestID)...), "\n\n"...)
+}
