@@ -43,6 +43,7 @@ const usage = `usher: a guard in front of a model server
 `
 
 func main() {
+	abortOnCrash()
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -10,7 +10,8 @@
 #   USHER_BIN      the binary; USHER_URL where to get it from if there is none
 #
 # Any other USHER_ variable is passed on. Exit status: that of usher; it is
-# started again unless it left by itself (0) or a setting is wrong (2).
+# started again unless it left by itself (0) or a setting is wrong (2). A crash
+# is a SIGABRT (134).
 set -euo pipefail
 
 export REPORT_ADDR="${REPORT_ADDR:-https://run.vast.ai}"
