@@ -22,6 +22,7 @@ func (s *Sidecar) begin(ctx *fasthttp.RequestCtx) *exchange {
 	x.account.TraceID = traceIDOf(head)
 	x.account.Client = x.conn.client(ctx)
 	x.account.Ticket.Reqnum = -1
+	x.pass.Begin(s.gate, &x.account)
 	x.account.Route = account.RouteOther
 	path, _ := splitTarget(x.target)
 	if api, ok := s.routes[string(path)]; ok {

@@ -61,12 +61,7 @@ func (x *exchange) settle() {
 	if x.line != nil {
 		x.line.Release()
 	}
-	if x.account.Ticket.Admitted {
-		x.slot.Release()
-	}
-	if x.account.Ticket.Reserved {
-		x.reservation.Release()
-	}
+	x.pass.Release()
 	x.body.release()
 	x.account.Times.End = time.Now()
 	x.sidecar.book.Ended(&x.account)

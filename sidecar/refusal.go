@@ -15,26 +15,25 @@ import (
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
 // The faults that the handler finds itself; every other one comes from the
 // package that looked.
 var (
-	errRouteUnknown  = errors.New("path is not a route")
-	errMethod        = errors.New("method is not POST")
-	errDraining      = errors.New("draining")
-	errEncoding      = errors.New("content encoding is not identity")
-	errBodyTooLarge  = errors.New("body too large")
-	errBodyRoom      = errors.New("no room for the body")
-	errCostExceeded  = errors.New("work exceeds the signed cost")
-	errBodyTimeout   = errors.New("body did not arrive in time")
-	errBodyFraming   = errors.New("body framing is malformed")
-	errClientGone    = errors.New("client gone")
-	errCut           = errors.New("cut at the end of the drain")
-	errInternal      = errors.New("internal fault")
-	errSlowClient    = errors.New("client took nothing for the write time-out")
-	errWorkNotStated = fmt.Errorf("%w: nothing stated and nothing left to state", errCostExceeded)
+	errRouteUnknown = errors.New("path is not a route")
+	errMethod       = errors.New("method is not POST")
+	errDraining     = errors.New("draining")
+	errEncoding     = errors.New("content encoding is not identity")
+	errBodyTooLarge = errors.New("body too large")
+	errBodyRoom     = errors.New("no room for the body")
+	errBodyTimeout  = errors.New("body did not arrive in time")
+	errBodyFraming  = errors.New("body framing is malformed")
+	errClientGone   = errors.New("client gone")
+	errCut          = errors.New("cut at the end of the drain")
+	errInternal     = errors.New("internal fault")
+	errSlowClient   = errors.New("client took nothing for the write time-out")
 )
 
 // A httpFault is a request that HTTP itself does not allow (RFC 9110, RFC
@@ -74,7 +73,7 @@ var refusals = []refusal{
 	{crypto.ErrNoKey, 503, account.KeyUnavailable, "This worker has no key yet to verify tickets with; try again in a moment.", true},
 	{crypto.ErrBadSignature, 401, account.BadSignature, "The signature does not fit the ticket; pass on the autoscaler's answer unchanged.", false},
 	{replay.ErrUnknownKey, 401, account.BadSignature, "The ticket was signed with a key that is no longer accepted; ask the autoscaler for a new one.", false},
-	{errCostExceeded, 403, account.CostExceeded, "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
+	{gate.ErrCostExceeded, 403, account.CostExceeded, "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
 	{reorder.ErrFull, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
 	{errBodyRoom, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
 	{reorder.ErrTimeout, 429, account.QueueTimeout, "The request waited too long for a free place at this worker; try again or ask for another route.", true},

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/admin"
+	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/metrics"
 	"github.com/usher-sidecar/usher/sidecar/status"
@@ -57,12 +57,10 @@ type Sidecar struct {
 	version Version
 	started time.Time
 
-	routes             map[string]*dialect.API
-	cors               cors
-	envelopeOptions    envelope.Options
-	audience           envelope.Audience
-	reqnumAlwaysSigned bool
+	routes map[string]*dialect.API
+	cors   cors
 
+	gate        *gate.Gate
 	keys        *crypto.KeySet
 	refresher   *crypto.Refresher
 	ledger      *replay.Ledger
@@ -80,7 +78,6 @@ type Sidecar struct {
 	room        *room // for bodies whose senders are not verified yet
 	drain       *drain
 	sawBytes    sawBytes
-	stale       staleRun
 	sampler     *sampler
 	tracer      *trace.Tracer // nil: no tracing
 
@@ -95,23 +92,21 @@ type Sidecar struct {
 func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
 	s := &Sidecar{
 		cfg: cfg, log: log, version: version, started: time.Now(),
-		routes:             make(map[string]*dialect.API, len(cfg.Routes)),
-		cors:               newCORS(cfg.CORSOrigins),
-		reqnumAlwaysSigned: cfg.SignedFields.AlwaysSigns(crypto.FieldReqnum),
-		keys:               crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
-		metrics:            metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
-		recorder:           status.NewRecorder(),
-		calls:              newCalls(),
-		room:               newRoom(cfg.QueueBytes, cfg.MaxBodyBytes),
-		sampler:            newSampler(log),
+		routes:   make(map[string]*dialect.API, len(cfg.Routes)),
+		cors:     newCORS(cfg.CORSOrigins),
+		keys:     crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
+		metrics:  metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
+		recorder: status.NewRecorder(),
+		calls:    newCalls(),
+		room:     newRoom(cfg.QueueBytes, cfg.MaxBodyBytes),
+		sampler:  newSampler(log),
 	}
-	s.envelopeOptions = envelope.Options{ReqnumOptional: !s.reqnumAlwaysSigned}
 	for _, route := range cfg.Routes {
 		s.routes[route] = dialect.Of(route)
 	}
 	s.sawBytes.origin = s.started
 	s.drain = newDrain(s)
-	for _, step := range []func() error{s.openGuards, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
+	for _, step := range []func() error{s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
 			s.close()
 			return nil, fmt.Errorf("%w: %w", ErrStart, err)
@@ -127,10 +122,11 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	return s, nil
 }
 
-// openGuards makes what decides on a ticket: audience, window and buffer.
-func (s *Sidecar) openGuards() (err error) {
+// openGate makes what decides on a ticket.
+func (s *Sidecar) openGate() error {
 	cfg := s.cfg
-	if s.audience, err = envelope.NewAudience(cfg.Endpoints, cfg.WorkerURLs); err != nil {
+	audience, err := envelope.NewAudience(cfg.Endpoints, cfg.WorkerURLs)
+	if err != nil {
 		return err
 	}
 	s.ledger, err = replay.Open(replay.Config{
@@ -145,7 +141,30 @@ func (s *Sidecar) openGuards() (err error) {
 		Slots: cfg.MaxConcurrency, Capacity: cfg.QueueCapacity, Bytes: cfg.QueueBytes, Timeout: cfg.QueueTimeout,
 		Hold: cfg.ReorderHold, Auto: cfg.ReorderAuto, MaxHold: cfg.ReorderMaxHold, Target: cfg.ReorderTarget,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	s.gate = gate.New(gate.Config{
+		Audience: audience, Schema: cfg.SignedFields, Keys: s.keys, Ledger: s.ledger, Buffer: s.buffer, Policy: CostPolicy(cfg),
+		Meter: &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset,
+	})
+	return nil
+}
+
+// CostPolicy is what the settings say of requests that exceed their cost.
+func CostPolicy(cfg *config.Config) gate.Policy {
+	return map[config.CostPolicy]gate.Policy{
+		config.CostOff: gate.Off, config.CostObserve: gate.Observe, config.CostEnforce: gate.Enforce,
+	}[cfg.CostPolicy]
+}
+
+func (s *Sidecar) reportStale() {
+	s.log.Warn("every number is below the replay window: it seems that the autoscaler started its numbers again. "+
+		"Restart this worker with a new state file, or see USHER_REQNUM_RESET_AFTER", zap.Int("in_a_row", gate.StaleAlarm))
+}
+
+func (s *Sidecar) reportReset(reqnum int64) {
+	s.log.Warn("the numbers start again: a new replay window", zap.Int64("reqnum", reqnum))
 }
 
 // openUpstream makes the line to the model server and the prober of its health.
@@ -216,21 +235,9 @@ func (s *Sidecar) openKey() (err error) {
 	return s.refresher.Load(context.Background())
 }
 
-// installKeys puts keys into force. The windows come first: no ticket may be
-// verified with a key that has no window.
+// installKeys puts keys into force.
 func (s *Sidecar) installKeys(keys []*crypto.Key) {
-	now := time.Now()
-	prints := make([]replay.Fingerprint, len(keys), crypto.MaxAccepted+len(keys))
-	for i, k := range keys {
-		prints[i] = k.Fingerprint()
-	}
-	for _, print := range s.keys.Accepted(now) { // in their grace from now on
-		if !slices.Contains(prints, print) {
-			prints = append(prints, print)
-		}
-	}
-	s.ledger.Rotate(prints...)
-	came, left := s.keys.Install(keys, now)
+	came, left := s.gate.Install(keys)
 	for _, k := range came {
 		s.log.Info("public key in force", zap.String("algorithm", k.Algorithm()), zap.String("fingerprint", k.Fingerprint().String()))
 	}

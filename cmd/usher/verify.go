@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +13,17 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar"
+	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/gate"
 )
 
 // An inspection prints one line a check, as the handler would make them, and
 // goes on after a failure so that every cause is seen at once.
 type inspection struct {
 	cfg    *config.Config
+	keys   *crypto.KeySet
 	out    io.Writer
 	failed bool
 }
@@ -79,9 +84,13 @@ func (in *inspection) inspect(input []byte) {
 		return
 	}
 	in.check("size", nil, fmt.Sprintf("%d bytes", len(input)))
-	env, err := envelope.Parse(append([]byte(nil), input...), envelope.Options{
-		ReqnumOptional: !in.cfg.SignedFields.AlwaysSigns(crypto.FieldReqnum),
-	})
+	g, keyFault := in.openGate()
+	var (
+		pass gate.Pass
+		env  envelope.Envelope
+	)
+	pass.Begin(g, &account.Request{})
+	err := pass.Open(&env, bytes.Clone(input), dialect.Of(""))
 	var ticket *envelope.TicketError
 	if errors.As(err, &ticket) {
 		err = errors.New(strings.Join(ticket.Faults, "; "))
@@ -95,9 +104,15 @@ func (in *inspection) inspect(input []byte) {
 	t := &env.Ticket
 	in.check("ticket", nil, fmt.Sprintf("%s: endpoint %q, url %q, reqnum %s, cost %s%s", env.Form,
 		t.Endpoint, t.URL, orAbsent(t.Reqnum), t.Cost, requestIdx(t)))
-	in.audience(t)
-	in.signature(t)
-	in.cost(&env)
+	for step := range gate.Steps {
+		switch err := step.Check(&pass, t); step {
+		case gate.Audience:
+			in.audience(t, err)
+		case gate.Signature:
+			in.signature(t, keyFault, err)
+		}
+	}
+	in.cost(g, input)
 }
 
 func orAbsent(reqnum int64) string {
@@ -114,11 +129,7 @@ func requestIdx(t *envelope.Ticket) string {
 	return ", request_idx " + t.RequestIdx
 }
 
-func (in *inspection) audience(t *envelope.Ticket) {
-	audience, err := envelope.NewAudience(in.cfg.Endpoints, in.cfg.WorkerURLs)
-	if err == nil {
-		err = audience.Check(t)
-	}
+func (in *inspection) audience(t *envelope.Ticket, err error) {
 	switch {
 	case errors.Is(err, envelope.ErrURLMismatch):
 		in.check("endpoint", nil, "is one of this worker's")
@@ -131,28 +142,28 @@ func (in *inspection) audience(t *envelope.Ticket) {
 	}
 }
 
-// signature verifies with the keys in force and, when that fails, says what they
-// did sign, if anything known.
-func (in *inspection) signature(t *envelope.Ticket) {
-	keys, err := in.loadKeys()
-	if err != nil {
-		in.check("key", err, "")
+// signature says, where it does not verify, what the keys did sign, if anything
+// known.
+func (in *inspection) signature(t *envelope.Ticket, keyFault, err error) {
+	now := time.Now()
+	if keyFault != nil {
+		in.check("key", keyFault, "")
 		return
 	}
-	for _, k := range keys.Status(time.Now()).Keys {
+	for _, k := range in.keys.Status(now).Keys {
 		in.check("key", nil, k.Algorithm+" "+k.Fingerprint.String())
 	}
 	if t.Signature == nil {
 		in.check("signature", errors.New("is empty or not standard base64"), "")
 		return
 	}
-	proof, err := keys.Verify(&t.Message, t.Signature, time.Now())
 	if err == nil {
+		proof, _ := in.keys.Verify(&t.Message, t.Signature, now)
 		in.check("signature", nil, "verifies over "+crypto.FieldList(proof.Fields))
 		return
 	}
 	in.check("signature", err, "")
-	found := keys.Explain(&t.Message, t.Signature, time.Now())
+	found := in.keys.Explain(&t.Message, t.Signature, now)
 	for _, e := range found {
 		in.say("        the key did sign: %s", e)
 	}
@@ -161,43 +172,54 @@ func (in *inspection) signature(t *envelope.Ticket) {
 	}
 }
 
-// loadKeys reads the keys as serving would, once.
-func (in *inspection) loadKeys() (*crypto.KeySet, error) {
-	keys := crypto.NewKeySet(in.cfg.SignedFields, in.cfg.PublicKeyGrace)
-	refresher, err := crypto.NewRefresher(crypto.RefresherConfig{
-		Source: sidecar.KeySource(in.cfg), Pin: in.cfg.PublicKeyPin, Interval: in.cfg.PublicKeyRefresh,
-		Install: func(all []*crypto.Key) { keys.Install(all, time.Now()) },
-		Report:  func(error) {},
-	})
+// openGate makes the gate that serving would, but for the replay window, which is
+// in the running usher, and reads the keys once. fault is why there are none.
+func (in *inspection) openGate() (g *gate.Gate, fault error) {
+	audience, err := envelope.NewAudience(in.cfg.Endpoints, in.cfg.WorkerURLs)
 	if err != nil {
 		return nil, err
 	}
+	ledger, err := replay.Open(replay.Config{Window: in.cfg.ReplayWindow, Keys: crypto.MaxAccepted})
+	if err != nil {
+		return nil, err
+	}
+	in.keys = crypto.NewKeySet(in.cfg.SignedFields, in.cfg.PublicKeyGrace)
+	g = gate.New(gate.Config{Audience: audience, Schema: in.cfg.SignedFields, Keys: in.keys, Ledger: ledger, Policy: sidecar.CostPolicy(in.cfg)})
+	refresher, err := crypto.NewRefresher(crypto.RefresherConfig{
+		Source: sidecar.KeySource(in.cfg), Pin: in.cfg.PublicKeyPin, Interval: in.cfg.PublicKeyRefresh,
+		Install: func(keys []*crypto.Key) { g.Install(keys) },
+		Report:  func(error) {},
+	})
+	if err != nil {
+		return g, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return keys, refresher.Load(ctx)
+	return g, refresher.Load(ctx)
 }
 
 // cost compares the work with the cost on every route that states work in the
 // same members: which of them was called is not in the body.
-func (in *inspection) cost(env *envelope.Envelope) {
+func (in *inspection) cost(g *gate.Gate, input []byte) {
 	if in.cfg.CostPolicy == config.CostOff {
 		in.check("cost", nil, "is not looked at (USHER_COST_POLICY=off)")
 		return
 	}
 	for _, route := range in.cfg.Routes {
+		var (
+			pass gate.Pass
+			env  envelope.Envelope
+			seen account.Request
+		)
 		api := dialect.Of(route)
-		work, err := env.Work(api, dialect.AnyEngine)
-		name := "cost " + route
-		switch {
-		case err == nil && work.Exceeds(env.Ticket.Cost):
-			err = errors.New("the work asked for exceeds the cost")
-		case err == nil && !work.Stated && in.cfg.CostPolicy == config.CostEnforce:
-			if _, ok := env.WithLimit(api, dialect.AnyEngine, env.Ticket.Cost); !ok {
-				err = errors.New("no work is stated, and the cost leaves none to state")
-			}
+		pass.Begin(g, &seen)
+		err := pass.Open(&env, bytes.Clone(input), api)
+		if err == nil {
+			_, err = pass.Price(&env, api)
 		}
-		if err != nil && in.cfg.CostPolicy == config.CostObserve {
-			in.say("  note  %-10s %s; it is only counted (USHER_COST_POLICY=observe)", name, err)
+		name := "cost " + route
+		if err == nil && seen.Exceeded {
+			in.say("  note  %-10s the work asked for exceeds the cost; it is only counted (USHER_COST_POLICY=observe)", name)
 			continue
 		}
 		in.check(name, err, "covers the work, as far as it is stated")

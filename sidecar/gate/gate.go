@@ -1,0 +1,95 @@
+// Package gate decides whether a ticket may in, and when: is it for this worker,
+// fresh, genuine, worth the work asked for, and whose turn is it. It knows
+// neither HTTP nor the log.
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/reorder"
+	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/account"
+)
+
+// Errors of the gate's own; the others come from the package that looked.
+var (
+	ErrCostExceeded  = errors.New("work exceeds the signed cost")
+	ErrWorkNotStated = fmt.Errorf("%w: nothing stated and nothing left to state", ErrCostExceeded)
+)
+
+// A Policy says what becomes of a request that asks for more work than the cost
+// in its ticket. The zero value does not look.
+type Policy uint8
+
+// The policies.
+const (
+	Off     Policy = iota
+	Observe        // noted in the account
+	Enforce        // refused; where no limit is stated, one is inserted
+)
+
+// Config is what a Gate is put together of. Keys, Ledger and Audience must be
+// set; without a Buffer it judges, and cannot wait.
+type Config struct {
+	Audience envelope.Audience
+	Schema   crypto.Schema // which fields may be signed
+	Keys     *crypto.KeySet
+	Ledger   *replay.Ledger
+	Buffer   *reorder.Buffer
+	Policy   Policy
+	Engine   dialect.Engine // which members of a body state work; zero: all that any engine reads
+
+	// What is told on the way; none may block, and each may be nil.
+	Meter   account.Meter
+	Numbers Numbers
+	Stale   func()             // every number is below the window: the autoscaler seems to have started again
+	Reset   func(reqnum int64) // the numbers were taken to start again
+}
+
+// Numbers are told what becomes of signed numbers that are good.
+type Numbers interface {
+	Came(reqnum int64)   // it is reserved, and waits
+	Ran(reqnum int64)    // it was admitted
+	Restart(first int64) // the numbers start again, with this one
+}
+
+// A Gate admits requests. Make it with New; safe for concurrent use.
+type Gate struct {
+	c             Config
+	numbersSigned bool // by every alternative of the schema
+	stale         staleRun
+}
+
+// New makes a Gate.
+func New(c Config) *Gate {
+	return &Gate{c: c, numbersSigned: c.Schema.AlwaysSigns(crypto.FieldReqnum)}
+}
+
+// Install puts the keys of a source into force, and returns those that are new
+// and those that have left it, which are accepted for their grace. The windows
+// come first: no ticket may be verified with a key that has no window.
+func (g *Gate) Install(keys []*crypto.Key) (came, left []*crypto.Key) {
+	now := time.Now()
+	prints := make([]replay.Fingerprint, len(keys), crypto.MaxAccepted+len(keys))
+	for i, k := range keys {
+		prints[i] = k.Fingerprint()
+	}
+	for _, print := range g.c.Keys.Accepted(now) { // in their grace from now on
+		if !slices.Contains(prints, print) {
+			prints = append(prints, print)
+		}
+	}
+	g.c.Ledger.Rotate(prints...)
+	return g.c.Keys.Install(keys, now)
+}
+
+// Options are how an envelope is to be opened for this gate.
+func (g *Gate) Options() envelope.Options {
+	return envelope.Options{ReqnumOptional: !g.numbersSigned}
+}

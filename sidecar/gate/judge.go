@@ -1,0 +1,113 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/envelope"
+)
+
+// A Step is one check that a ticket must pass.
+type Step uint8
+
+// The steps, in the order in which they must be made: what costs least comes
+// first, a flood of replays costs no public-key operation, and only a verified
+// ticket changes the window.
+const (
+	Audience  Step = iota // is it for this worker
+	Fresh                 // has its number been seen, a look-up only
+	Signature             // is it genuine
+	Reserve               // the number, from here on its own
+
+	// Steps is how many there are; each is below it.
+	Steps
+)
+
+// Check makes this one check. The steps before it must have passed.
+func (s Step) Check(p *Pass, t *envelope.Ticket) error {
+	switch s {
+	case Audience:
+		return p.gate.c.Audience.Check(t)
+	case Fresh:
+		return p.fresh(t)
+	case Signature:
+		return p.verify(t)
+	default:
+		return p.reserve(t)
+	}
+}
+
+// Judge makes the checks on a ticket up to the first that it does not pass. When
+// all are passed its number is reserved, where that was signed, until Release.
+// Errors: envelope.ErrEndpointMismatch, ErrURLMismatch, replay.ErrReplayed,
+// ErrStale, ErrUnknownKey, crypto.ErrNoKey, ErrBadSignature.
+func (p *Pass) Judge(t *envelope.Ticket) error {
+	for s := range Steps {
+		if err := s.Check(p, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fresh only looks the number up. A number that may not have been signed is not
+// looked up: it says nothing.
+func (p *Pass) fresh(t *envelope.Ticket) error {
+	g := p.gate
+	if !g.numbersSigned {
+		return nil
+	}
+	err := g.c.Ledger.Check(t.Reqnum, g.c.Keys.Accepted(time.Now())...)
+	if err != nil {
+		p.noteNumber(err)
+	}
+	return err
+}
+
+// verify makes one public-key operation for all candidate messages of a key.
+func (p *Pass) verify(t *envelope.Ticket) (err error) {
+	now := time.Now()
+	p.proof, err = p.gate.c.Keys.Verify(&t.Message, t.Signature, now)
+	times := &p.account.Times
+	times.VerifyAt, times.Verify = now, time.Since(now)
+	if m := p.gate.c.Meter; m != nil {
+		m.Verified(times.Verify)
+	}
+	return err
+}
+
+// reserve takes the number, atomically: of two copies that race exactly one
+// passes. Only a number that was signed moves the window.
+func (p *Pass) reserve(t *envelope.Ticket) (err error) {
+	g := p.gate
+	if !p.proof.Signs(crypto.FieldReqnum) {
+		return nil
+	}
+	p.reservation, err = g.c.Ledger.Reserve(p.proof.Key, t.Reqnum)
+	p.noteNumber(err)
+	if err != nil {
+		return err
+	}
+	p.account.Ticket.Reserved = true
+	if p.reservation.Fresh() {
+		if g.c.Buffer != nil {
+			g.c.Buffer.Restart()
+		}
+		if g.c.Numbers != nil {
+			g.c.Numbers.Restart(t.Reqnum)
+		}
+	}
+	if g.c.Numbers != nil {
+		g.c.Numbers.Came(t.Reqnum)
+	}
+	if p.reservation.Reset() && g.c.Reset != nil {
+		g.c.Reset(t.Reqnum)
+	}
+	return nil
+}
+
+func (p *Pass) noteNumber(err error) {
+	if p.gate.stale.note(err) && p.gate.c.Stale != nil {
+		p.gate.c.Stale()
+	}
+}

@@ -1,0 +1,132 @@
+package gate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/dialect"
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/reorder"
+	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/account"
+)
+
+// A Pass is one request's way through the gate, and owns what it takes there:
+// the number, then the slot. Begin it, take the steps in their order (Open,
+// Judge, Price, Wait), and Release it whichever way the request ends. It is for
+// one goroutine at a time.
+type Pass struct {
+	gate        *Gate
+	account     *account.Request
+	work        envelope.Work
+	proof       crypto.Proof
+	reservation replay.Reservation
+	slot        reorder.Slot
+}
+
+// Begin makes p a pass through g of the request that a accounts for.
+func (p *Pass) Begin(g *Gate, a *account.Request) { *p = Pass{gate: g, account: a} }
+
+// Open opens the envelope of a request to a route that speaks api, and reads what
+// work it asks for where a policy wants to know. Under Enforce, numbers that
+// cannot be understood are the ticket's fault; otherwise they are the model
+// server's to judge, and what could be read of them is counted, except a member
+// that stands twice, which it might read in another way than we did. Errors: envelope.ErrInvalidJSON, ErrDuplicateMember, or
+// a *envelope.TicketError.
+func (p *Pass) Open(env *envelope.Envelope, body []byte, api *dialect.API) error {
+	if err := env.Open(body, p.gate.Options()); err != nil {
+		return err
+	}
+	t := &p.account.Ticket
+	t.Endpoint, t.Reqnum, t.Cost = env.Ticket.Endpoint, env.Ticket.Reqnum, env.Ticket.Cost.Float64()
+	policy := p.gate.c.Policy
+	if policy == Off {
+		return nil
+	}
+	var err error
+	p.work, err = env.Work(api, p.gate.c.Engine)
+	switch {
+	case err == nil:
+		return nil
+	case policy == Enforce && errors.Is(err, envelope.ErrDuplicateMember):
+		return &envelope.TicketError{Faults: []string{err.Error()}}
+	case policy == Enforce || errors.Is(err, envelope.ErrDuplicateMember):
+		return err
+	}
+	return nil
+}
+
+// Price compares the work asked for with the signed cost and returns what is to
+// be forwarded. Errors: ErrCostExceeded, ErrWorkNotStated.
+func (p *Pass) Price(env *envelope.Envelope, api *dialect.API) (payload []byte, err error) {
+	policy := p.gate.c.Policy
+	if policy == Off {
+		return env.Payload, nil
+	}
+	p.account.Exceeded = p.work.Exceeds(env.Ticket.Cost)
+	switch {
+	case policy != Enforce:
+		return env.Payload, nil
+	case p.account.Exceeded:
+		return nil, ErrCostExceeded
+	case p.work.Stated:
+		return env.Payload, nil
+	}
+	payload, ok := env.WithLimit(api, p.gate.c.Engine, env.Ticket.Cost)
+	if !ok {
+		p.account.Exceeded = true
+		return nil, ErrWorkNotStated
+	}
+	return payload, nil
+}
+
+// Wait waits for the request's turn; a number that was not signed gives none, and
+// it goes by arrival. size is that of the payload. From here on a slot is taken,
+// until Release. Errors: reorder.ErrFull, reorder.ErrTimeout, or ctx's.
+func (p *Pass) Wait(ctx context.Context, size int) error {
+	g, a := p.gate, p.account
+	slot, err := g.c.Buffer.Admit(ctx, reorder.Request{
+		Number: a.Ticket.Reqnum, Unordered: !a.Ticket.Reserved, Bytes: int64(size),
+	})
+	a.Times.Hold, a.Times.Queue = slot.Held(), slot.Queued()
+	if g.c.Meter != nil && (err == nil || a.Times.Hold+a.Times.Queue > 0) {
+		g.c.Meter.Waited(a.Times.Hold, a.Times.Queue)
+	}
+	if err != nil {
+		return err
+	}
+	p.slot, a.Ticket.Admitted = slot, true
+	if a.Ticket.Reserved && g.c.Numbers != nil {
+		g.c.Numbers.Ran(a.Ticket.Reqnum)
+	}
+	return nil
+}
+
+// Commit spends the ticket: its request begins to be sent.
+func (p *Pass) Commit() {
+	if p.account.Ticket.Reserved {
+		p.reservation.Commit()
+	}
+}
+
+// Undo takes Commit back: nothing was sent after all, and the ticket stays good.
+func (p *Pass) Undo() {
+	if p.account.Ticket.Reserved {
+		p.reservation.Undo()
+	}
+}
+
+// Sent lets the next one go of those whose turn came together.
+func (p *Pass) Sent() { p.slot.Sent() }
+
+// Release gives back what was taken, in the reverse order. A number that was not
+// committed can be used again.
+func (p *Pass) Release() {
+	if p.account.Ticket.Admitted {
+		p.slot.Release()
+	}
+	if p.account.Ticket.Reserved {
+		p.reservation.Release()
+	}
+}

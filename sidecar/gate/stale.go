@@ -1,0 +1,30 @@
+package gate
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/usher-sidecar/usher/replay"
+)
+
+// StaleAlarm is how many stale numbers in a row, without a good one between
+// them, are said to be a restart of the autoscaler's and not late clients.
+const StaleAlarm = 32
+
+// A staleRun notices that every number is below the replay window, which is
+// what an autoscaler that starts its numbers again looks like.
+type staleRun struct{ n atomic.Uint32 }
+
+// note takes in what became of a number: nil or the ledger's error. It reports
+// true once for each such run.
+func (r *staleRun) note(err error) bool {
+	switch {
+	case err == nil:
+		if r.n.Load() != 0 {
+			r.n.Store(0)
+		}
+	case errors.Is(err, replay.ErrStale):
+		return r.n.Add(1) == StaleAlarm
+	}
+	return false
+}
