@@ -124,7 +124,8 @@ func Load(environ []string) (*Config, error) {
 	if err != nil {
 		return nil, Faults{{"USHER_*", err.Error()}}
 	}
-	l := &loader{vars: vars, text: text, cfg: &Config{}}
+	l := &loader{vars: vars, links: serviceLinks(vars), text: text, cfg: &Config{}}
+	l.mistakes()
 	l.identity()
 	l.key()
 	l.listeners()

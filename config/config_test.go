@@ -188,14 +188,14 @@ func TestFaults(t *testing.T) {
 		"USHER_REPLAY_WINDOW=1e3":                            `USHER_REPLAY_WINDOW: "1e3" is not a whole number from 1 to 16777216`,
 		"USHER_MAX_CONCURRENCY=-1":                           `USHER_MAX_CONCURRENCY: "-1" is not a whole number from 0 to 1048576`,
 		"USHER_QUEUE_CAPACITY=many":                          `USHER_QUEUE_CAPACITY: "many" is not a whole number from 0 to 1048576`,
-		"USHER_QUEUE_BYTES=1MB":                              `USHER_QUEUE_BYTES: "1MB" is not a whole number`,
+		"USHER_QUEUE_BYTES=1MB":                              `USHER_QUEUE_BYTES: "1MB" is not a number of bytes from 0 to 9223372036854775807; write it like 16777216, 16MiB or 1GiB`,
 		"USHER_QUEUE_TIMEOUT=0":                              `USHER_QUEUE_TIMEOUT: 0 is too short; it must be at least 1ms`,
 		"USHER_REORDER_HOLD=300ms":                           `USHER_REORDER_HOLD: 300ms is above USHER_REORDER_MAX_HOLD, 250ms`,
 		"USHER_REORDER_HOLD=-1ms":                            `USHER_REORDER_HOLD: "-1ms" is not auto, 0 or a duration like 50ms`,
 		"USHER_REORDER_HOLD=fast":                            `USHER_REORDER_HOLD: "fast" is not auto, 0 or a duration like 50ms`,
 		"USHER_REORDER_TARGET=1":                             `USHER_REORDER_TARGET: "1" is not a share above 0 and below 1, like 0.01`,
 		"USHER_REORDER_TARGET=NaN":                           `USHER_REORDER_TARGET: "NaN" is not a share above 0 and below 1, like 0.01`,
-		"USHER_MAX_BODY_BYTES=0":                             `USHER_MAX_BODY_BYTES: "0" is not a whole number from 1 to 1073741824`,
+		"USHER_MAX_BODY_BYTES=0":                             `USHER_MAX_BODY_BYTES: "0" is not a number of bytes from 1 to 1073741824; write it like 16777216, 16MiB or 1GiB`,
 		"USHER_MAX_CONNECTIONS=0":                            `USHER_MAX_CONNECTIONS: "0" is not a whole number from 1 to 1048576`,
 		"USHER_HEALTH_FAILURES=0":                            `USHER_HEALTH_FAILURES: "0" is not a whole number from 1 to 1000`,
 		"USHER_HEALTH_PATH=health":                           `USHER_HEALTH_PATH: "health" is not a path like /health`,
@@ -285,7 +285,6 @@ func TestWarnings(t *testing.T) {
 	require.Len(t, unbound, 1)
 	require.Contains(t, unbound[0], "cost does not bind there: /v1/embeddings, /tokenize")
 	require.Empty(t, load(t, "USHER_ROUTES=/tokenize").Warnings(), "observe binds nothing anywhere")
-	require.Empty(t, load(t, "USHER_SERVICE_HOST=10.0.0.1", "USHER_SERVICE_PORT_HTTP=1", "USHER_PORT=tcp://x", "USHER_PORT_3000_TCP=y").Warnings(), "Kubernetes sets these")
 	c, err := Load([]string{
 		"USHER_ENDPOINT=E", "USHER_WORKER_URL=http://w", "USHER_PUBLIC_KEY_URL=http://a.example/", "USHER_PUBLIC_KEY_SHA256=" + strings.Repeat("0", 64),
 	})

@@ -10,9 +10,7 @@ import (
 
 // identity reads who this worker is: endpoints and addresses.
 func (l *loader) identity() {
-	if l.cfg.Endpoints = escapedList(l.text.Endpoint); len(l.cfg.Endpoints) == 0 {
-		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
-	}
+	l.cfg.Endpoints = l.endpoints()
 	ssl := l.useSSL()
 	listen := l.text.ListenAddr
 	if listen == "" {
@@ -59,6 +57,7 @@ func (l *loader) toldByVast() bool {
 // vastURL makes this worker's address from what a Vast instance is told.
 func (l *loader) vastURL(ssl bool) []string {
 	host, port := l.vars["PUBLIC_IPADDR"], l.vastPort()
+	l.mistaken("PUBLIC_IPADDR", host)
 	mapped := strconv.FormatInt(l.integer(port, l.vars[port], 1, math.MaxUint16), 10)
 	scheme := "http"
 	if ssl {

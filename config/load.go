@@ -80,6 +80,7 @@ func (l *loader) keyURLs() {
 	variable, urls := "USHER_PUBLIC_KEY_URL", list(l.text.PublicKeyURL)
 	if len(urls) == 0 {
 		variable = "REPORT_ADDR"
+		l.mistaken(variable, l.vars["REPORT_ADDR"])
 		for _, address := range list(l.vars["REPORT_ADDR"]) {
 			urls = append(urls, strings.TrimSuffix(address, "/")+"/pubkey/")
 		}
@@ -116,9 +117,7 @@ func (l *loader) listeners() {
 	case key == "":
 		l.fault("USHER_TLS_KEY_FILE", "is required with USHER_TLS_CERT_FILE")
 	default:
-		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-			l.fault("USHER_TLS_CERT_FILE, USHER_TLS_KEY_FILE", "%s", err)
-		}
+		l.keyPair(cert, key)
 		c.TLSCertFile, c.TLSKeyFile = cert, key
 	}
 	c.CORSOrigins = list(t.CORSOrigins)
@@ -127,6 +126,24 @@ func (l *loader) listeners() {
 		if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
 			l.fault("USHER_CORS_ORIGINS", "%q is not an origin like https://app.example.com", origin)
 		}
+	}
+}
+
+// keyPair looks at the files of certificate and key.
+func (l *loader) keyPair(certFile, keyFile string) {
+	cert, certErr := crypto.ReadRegular(certFile)
+	if certErr != nil {
+		l.fault("USHER_TLS_CERT_FILE", "cannot be read: %s", certErr)
+	}
+	key, keyErr := crypto.ReadRegular(keyFile)
+	if keyErr != nil {
+		l.fault("USHER_TLS_KEY_FILE", "cannot be read: %s", keyErr)
+	}
+	if certErr != nil || keyErr != nil {
+		return
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		l.fault("USHER_TLS_CERT_FILE, USHER_TLS_KEY_FILE", "%s", err)
 	}
 }
 
@@ -153,6 +170,8 @@ func (l *loader) upstream() {
 	}
 	if !httpguts.ValidHeaderFieldValue(t.UpstreamAuthorization) {
 		l.fault("USHER_UPSTREAM_AUTHORIZATION", "holds a byte that a header cannot carry")
+	} else if isQuoted(t.UpstreamAuthorization) {
+		l.fault("USHER_UPSTREAM_AUTHORIZATION", "is quoted: the quotes of an env file are part of its value; write it without")
 	}
 	c.UpstreamAuthorization = t.UpstreamAuthorization
 	c.Routes = list(t.Routes)
@@ -175,6 +194,7 @@ func (l *loader) healthPath() string {
 	variable, text := "USHER_HEALTH_PATH", l.text.HealthPath
 	if text == "" {
 		variable, text = "MODEL_HEALTH_ENDPOINT", l.vars["MODEL_HEALTH_ENDPOINT"]
+		l.mistaken(variable, text)
 		if u, err := url.Parse(text); err == nil && u.Host != "" {
 			text = u.RequestURI()
 		}
@@ -211,8 +231,8 @@ func (l *loader) limits() {
 	c.StateFile = l.place("USHER_STATE_FILE", t.StateFile)
 	c.MaxConcurrency = int(l.integer("USHER_MAX_CONCURRENCY", t.MaxConcurrency, 0, mostQueue))
 	c.QueueCapacity = int(l.integer("USHER_QUEUE_CAPACITY", t.QueueCapacity, 0, mostQueue))
-	c.QueueBytes = l.integer("USHER_QUEUE_BYTES", t.QueueBytes, 0, math.MaxInt64)
-	c.MaxBodyBytes = int(l.integer("USHER_MAX_BODY_BYTES", t.MaxBodyBytes, 1, mostBody))
+	c.QueueBytes = l.bytes("USHER_QUEUE_BYTES", t.QueueBytes, 0, math.MaxInt64)
+	c.MaxBodyBytes = int(l.bytes("USHER_MAX_BODY_BYTES", t.MaxBodyBytes, 1, mostBody))
 	c.MaxConnections = int(l.integer("USHER_MAX_CONNECTIONS", t.MaxConnections, 1, mostConnections))
 	c.MaxConnectionsPerIP = int(l.integer("USHER_MAX_CONNECTIONS_PER_IP", t.MaxConnectionsPerIP, 0, mostConnections))
 	c.HealthFailures = int(l.integer("USHER_HEALTH_FAILURES", t.HealthFailures, 1, 1000))
@@ -260,6 +280,5 @@ func (l *loader) logging() {
 	l.cfg.LogLevel = l.choice("USHER_LOG_LEVEL", l.text.LogLevel, "info", "debug", "warn", "error")
 	l.cfg.LogFormat = l.choice("USHER_LOG_FORMAT", l.text.LogFormat, LogJSON, LogConsole)
 	// The other OTEL_ variables are OpenTelemetry's own to read.
-	l.cfg.Tracing = (l.vars["OTEL_EXPORTER_OTLP_ENDPOINT"] != "" || l.vars["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] != "") &&
-		l.vars["OTEL_TRACES_EXPORTER"] != "none" && !strings.EqualFold(l.vars["OTEL_SDK_DISABLED"], "true")
+	l.cfg.Tracing = l.tracing()
 }

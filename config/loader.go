@@ -16,14 +16,19 @@ import (
 
 // A loader turns text into settings and gathers the faults.
 type loader struct {
-	vars   map[string]string
-	text   settings
-	cfg    *Config
-	faults Faults
+	vars    map[string]string
+	links   []string // Kubernetes' variables that vars does not hold any more
+	text    settings
+	cfg     *Config
+	faults  Faults
+	mistook map[string]bool // variables of which all is said
 }
 
 // fault notes a fault, once.
 func (l *loader) fault(variable, format string, args ...any) {
+	if l.mistook[variable] {
+		return
+	}
 	f := Fault{variable, fmt.Sprintf(format, args...)}
 	if !slices.Contains(l.faults, f) {
 		l.faults = append(l.faults, f)
@@ -51,9 +56,8 @@ func (l *loader) duration(variable, text string, least time.Duration) time.Durat
 
 // integer reads plain decimal digits within a range.
 func (l *loader) integer(variable, text string, least, most int64) int64 {
-	digits := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }) < 0
-	n, err := strconv.ParseInt(text, 10, 64)
-	if !digits || err != nil || n < least || n > most {
+	n, ok := whole(text)
+	if !ok || n < least || n > most {
 		l.fault(variable, "%q is not a whole number from %d to %d", text, least, most)
 		return least
 	}

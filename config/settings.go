@@ -10,43 +10,44 @@ import (
 )
 
 // settings are the variables as text: their names, defaults and meanings in one
-// place. The README's table is printed from these tags.
+// place. The README's table is printed from these tags. A url, a path or an address
+// has form:"place", so that what can only be a mistake in one is a fault.
 type settings struct {
 	Endpoint  string `env:"USHER_ENDPOINT" shown:"required" doc:"endpoint group name(s); a comma inside a name is written \\,"`
-	WorkerURL string `env:"USHER_WORKER_URL" shown:"from PUBLIC_IPADDR, VAST_TCP_PORT_<port>, USE_SSL where set, else required" doc:"this worker's public address(es) as signed; any turns the check off, with a warning"`
+	WorkerURL string `env:"USHER_WORKER_URL" form:"place" shown:"from PUBLIC_IPADDR, VAST_TCP_PORT_<port>, USE_SSL where set, else required" doc:"this worker's public address(es) as signed; any turns the check off, with a warning"`
 
 	PublicKey        string `env:"USHER_PUBLIC_KEY" shown:"one of the three is required" doc:"the autoscaler's public key: PEM (key or certificate), or an OpenSSH line; up to 8 one after another are all accepted; \\n stands for a line's end"`
-	PublicKeyFile    string `env:"USHER_PUBLIC_KEY_FILE" shown:"–" doc:"a file that holds it, of 1 MiB at most; followed when it changes"`
-	PublicKeyURL     string `env:"USHER_PUBLIC_KEY_URL" shown:"/pubkey/ under each address of REPORT_ADDR where that is set" doc:"address(es) that serve it, tried in turn; https, or http to loopback"`
+	PublicKeyFile    string `env:"USHER_PUBLIC_KEY_FILE" form:"place" shown:"–" doc:"a file that holds it, of 1 MiB at most; followed when it changes"`
+	PublicKeyURL     string `env:"USHER_PUBLIC_KEY_URL" form:"place" shown:"/pubkey/ under each address of REPORT_ADDR where that is set" doc:"address(es) that serve it, tried in turn; https, or http to loopback"`
 	PublicKeyRefresh string `env:"USHER_PUBLIC_KEY_REFRESH" envDefault:"5m" doc:"how often the URL is fetched"`
 	PublicKeyGrace   string `env:"USHER_PUBLIC_KEY_GRACE" envDefault:"10m" doc:"how long a key is accepted after it has left its source; 0: not at all"`
 	PublicKeySHA256  string `env:"USHER_PUBLIC_KEY_SHA256" shown:"–" doc:"pins the key: hex SHA-256 of its DER SubjectPublicKeyInfo; no other is then taken"`
 	SignedFields     string `env:"USHER_SIGNED_FIELDS" envDefault:"auto" doc:"what is signed: alternatives separated by |, each a comma list of fields in the order of the message"`
 
-	UpstreamURL           string `env:"USHER_UPSTREAM_URL" envDefault:"http://127.0.0.1:5001" doc:"the model server: http://host:port, with a path prefix if need be, or unix:/path"`
+	UpstreamURL           string `env:"USHER_UPSTREAM_URL" form:"place" envDefault:"http://127.0.0.1:5001" doc:"the model server: http://host:port, with a path prefix if need be, or unix:/path"`
 	UpstreamAuthorization string `env:"USHER_UPSTREAM_AUTHORIZATION" shown:"–" doc:"sent to the model server as Authorization, in place of the client's"`
-	Routes                string `env:"USHER_ROUTES" envDefault:"/generate,/generate_stream,/v1/completions,/v1/chat/completions" doc:"the paths that are served"`
+	Routes                string `env:"USHER_ROUTES" form:"place" envDefault:"/generate,/generate_stream,/v1/completions,/v1/chat/completions" doc:"the paths that are served"`
 
-	ListenAddr  string `env:"USHER_LISTEN_ADDR" shown:":3000 (WORKER_PORT where set)" doc:"public listener"`
-	AdminAddr   string `env:"USHER_ADMIN_ADDR" envDefault:":9090" doc:"health, metrics, summary, drain; keep it off the public network"`
-	PprofAddr   string `env:"USHER_PPROF_ADDR" shown:"–" doc:"serves Go's profiles under /debug/pprof/; 127.0.0.1:6060, say: it is for nobody else"`
-	TLSCertFile string `env:"USHER_TLS_CERT_FILE" shown:"– (/etc/instance.crt where USE_SSL=true)" doc:"certificate chain in PEM; TLS 1.2 and up; followed when it changes"`
-	TLSKeyFile  string `env:"USHER_TLS_KEY_FILE" shown:"– (/etc/instance.key where USE_SSL=true)" doc:"its private key"`
+	ListenAddr  string `env:"USHER_LISTEN_ADDR" form:"place" shown:":3000 (WORKER_PORT where set)" doc:"public listener"`
+	AdminAddr   string `env:"USHER_ADMIN_ADDR" form:"place" envDefault:":9090" doc:"health, metrics, summary, drain; keep it off the public network"`
+	PprofAddr   string `env:"USHER_PPROF_ADDR" form:"place" shown:"–" doc:"serves Go's profiles under /debug/pprof/; 127.0.0.1:6060, say: it is for nobody else"`
+	TLSCertFile string `env:"USHER_TLS_CERT_FILE" form:"place" shown:"– (/etc/instance.crt where USE_SSL=true)" doc:"certificate chain in PEM; TLS 1.2 and up; followed when it changes"`
+	TLSKeyFile  string `env:"USHER_TLS_KEY_FILE" form:"place" shown:"– (/etc/instance.key where USE_SSL=true)" doc:"its private key"`
 
 	CostPolicy       string `env:"USHER_COST_POLICY" envDefault:"observe" doc:"off; observe: count and log what exceeds its cost; enforce: refuse it, and state a limit where the request states none"`
 	ReplayWindow     string `env:"USHER_REPLAY_WINDOW" envDefault:"8192" doc:"how many numbers, from the highest down, are still accepted; 1 to 16777216"`
 	ReqnumResetAfter string `env:"USHER_REQNUM_RESET_AFTER" envDefault:"0" doc:"start a new window after this many well-signed, increasing numbers below it in a row; 0: never"`
-	StateFile        string `env:"USHER_STATE_FILE" shown:"–" doc:"keeps the window across restarts"`
+	StateFile        string `env:"USHER_STATE_FILE" form:"place" shown:"–" doc:"keeps the window across restarts"`
 
 	MaxConcurrency string `env:"USHER_MAX_CONCURRENCY" envDefault:"128" doc:"requests at the model server at once; 0: no limit"`
 	QueueCapacity  string `env:"USHER_QUEUE_CAPACITY" envDefault:"512" doc:"how many may wait, held ones included; 0: none, and no holding"`
-	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"with how many bytes of body in all"`
+	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"with how many bytes of body in all, like 256MiB"`
 	QueueTimeout   string `env:"USHER_QUEUE_TIMEOUT" envDefault:"30s" doc:"for how long"`
 	ReorderHold    string `env:"USHER_REORDER_HOLD" envDefault:"auto" doc:"how long a request ahead of a gap is held: auto, a duration, or 0 for not at all"`
 	ReorderTarget  string `env:"USHER_REORDER_TARGET" envDefault:"0.01" doc:"auto: the share of requests that may be admitted out of order; above 0, below 1"`
 	ReorderMaxHold string `env:"USHER_REORDER_MAX_HOLD" envDefault:"250ms" doc:"the hold is never longer"`
 
-	MaxBodyBytes        string `env:"USHER_MAX_BODY_BYTES" envDefault:"16777216" doc:"largest request body; 1 to 1073741824"`
+	MaxBodyBytes        string `env:"USHER_MAX_BODY_BYTES" envDefault:"16777216" doc:"largest request body, like 16MiB; 1 to 1073741824"`
 	ReadTimeout         string `env:"USHER_READ_TIMEOUT" envDefault:"30s" doc:"head and body must be in by then"`
 	IdleTimeout         string `env:"USHER_IDLE_TIMEOUT" envDefault:"75s" doc:"a kept connection without a request is closed after it"`
 	MaxConnections      string `env:"USHER_MAX_CONNECTIONS" envDefault:"16384" doc:"client connections at once; more wait to be accepted"`
@@ -57,11 +58,11 @@ type settings struct {
 	StreamIdleTimeout string `env:"USHER_STREAM_IDLE_TIMEOUT" envDefault:"5m" doc:"silence between two chunks of a response"`
 	WriteTimeout      string `env:"USHER_WRITE_TIMEOUT" envDefault:"60s" doc:"a client that takes nothing for so long is cut"`
 
-	HealthPath     string `env:"USHER_HEALTH_PATH" shown:"/health (MODEL_HEALTH_ENDPOINT where set)" doc:"of the model server; 404 counts as healthy"`
+	HealthPath     string `env:"USHER_HEALTH_PATH" form:"place" shown:"/health (MODEL_HEALTH_ENDPOINT where set)" doc:"of the model server; 404 counts as healthy"`
 	HealthInterval string `env:"USHER_HEALTH_INTERVAL" envDefault:"5s" doc:"between two probes; every second while it is not healthy, or a probe or request failed"`
 	HealthFailures string `env:"USHER_HEALTH_FAILURES" envDefault:"3" doc:"failed probes in a row that make it unhealthy"`
 
-	CORSOrigins  string `env:"USHER_CORS_ORIGINS" shown:"–" doc:"origins whose pages may call, or *"`
+	CORSOrigins  string `env:"USHER_CORS_ORIGINS" form:"place" shown:"–" doc:"origins whose pages may call, or *"`
 	DrainDelay   string `env:"USHER_DRAIN_DELAY" envDefault:"5s" doc:"after SIGTERM requests are still served for so long"`
 	DrainTimeout string `env:"USHER_DRAIN_TIMEOUT" envDefault:"120s" doc:"then those in flight may take so long to finish"`
 	LogLevel     string `env:"USHER_LOG_LEVEL" envDefault:"info" doc:"debug, info, warn, error"`

@@ -97,6 +97,9 @@ func (l *loader) warnings() []string {
 			list = append(list, name+" is "+protocol+", but spans are sent as http/protobuf: the endpoint must take that (usually at port 4318)")
 		}
 	}
+	if len(l.links) > 0 {
+		list = append(list, linksWarning(l.links))
+	}
 	return append(list, l.misspelt()...)
 }
 
@@ -116,8 +119,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// misspelt finds variables that begin like ours and are none. Kubernetes sets
-// some itself for a Service named usher.
+// misspelt finds variables that begin like ours and are none.
 func (l *loader) misspelt() []string {
 	known := make([]string, 0, 64)
 	for _, s := range Settings() {
@@ -125,8 +127,7 @@ func (l *loader) misspelt() []string {
 	}
 	var list []string
 	for name := range l.vars {
-		if !strings.HasPrefix(name, "USHER_") || slices.Contains(known, name) || name == "USHER_PORT" ||
-			strings.HasPrefix(name, "USHER_PORT_") || strings.HasPrefix(name, "USHER_SERVICE_") {
+		if !strings.HasPrefix(name, "USHER_") || slices.Contains(known, name) {
 			continue
 		}
 		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })

@@ -5,12 +5,13 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/crypto"
 )
 
 // certificatePoll is how often the files are looked at.
@@ -46,11 +47,11 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 func (c *certificate) load() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cert, err := os.ReadFile(c.certFile)
+	cert, err := crypto.ReadRegular(c.certFile)
 	if err != nil {
 		return false, fmt.Errorf("USHER_TLS_CERT_FILE: %w", err)
 	}
-	key, err := os.ReadFile(c.keyFile)
+	key, err := crypto.ReadRegular(c.keyFile)
 	if err != nil {
 		return false, fmt.Errorf("USHER_TLS_KEY_FILE: %w", err)
 	}

@@ -1,0 +1,165 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// mistakes faults each setting that says where something is (form:"place" in
+// settings: a url, a path, an address) and holds what none of them does.
+func (l *loader) mistakes() {
+	v := reflect.ValueOf(l.text)
+	for i := range v.NumField() {
+		if tag := v.Type().Field(i).Tag; tag.Get("form") == "place" {
+			l.mistaken(tag.Get("env"), v.Field(i).String())
+		}
+	}
+}
+
+// mistaken faults a url, path, address, or list of them with a variable in it
+// that was not filled in, with an env file's quotes, or with a blank. It reports
+// whether it did; nothing else is then said of that variable.
+func (l *loader) mistaken(variable, text string) bool {
+	for _, item := range list(text) {
+		if strings.HasSuffix(variable, "_ROUTES") { // a method may stand before the path
+			item = strings.TrimPrefix(strings.TrimLeft(item, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), " ")
+		}
+		problem := ""
+		switch {
+		case strings.ContainsAny(item, "$({"):
+			problem = "holds " + strconv.Quote(string(item[strings.IndexAny(item, "$({")])) + ": it seems that a variable was not filled in"
+		case strings.ContainsAny(item, quotes):
+			problem = "holds a quote: those of an env file are part of its value; write it without"
+		case strings.ContainsFunc(item, unicode.IsSpace):
+			problem = "holds a blank; write it without"
+		default:
+			continue
+		}
+		l.fault(variable, "%q %s", item, problem)
+		if l.mistook == nil {
+			l.mistook = make(map[string]bool)
+		}
+		l.mistook[variable] = true
+		return true
+	}
+	return false
+}
+
+// quotes are what people and their editors put around a value.
+const quotes = "\"'`“”‘’"
+
+// isQuoted tells whether a text is quoted from end to end.
+func isQuoted(text string) bool {
+	r := []rune(text)
+	return len(r) > 1 && strings.ContainsRune(quotes, r[0]) && strings.ContainsRune(quotes, r[len(r)-1])
+}
+
+// endpoints reads the names of the endpoint group.
+func (l *loader) endpoints() []string {
+	names := escapedList(l.text.Endpoint)
+	if len(names) == 0 {
+		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
+	}
+	if isQuoted(l.text.Endpoint) || slices.ContainsFunc(names, isQuoted) {
+		l.fault("USHER_ENDPOINT", "%s is quoted: the quotes of an env file are part of its value; write it without", l.text.Endpoint)
+	}
+	return names
+}
+
+// tracing reads whether an OTLP endpoint is set and nothing turns it off; one
+// without a scheme sends the spans elsewhere.
+func (l *loader) tracing() bool {
+	if l.vars["OTEL_TRACES_EXPORTER"] == "none" || strings.EqualFold(l.vars["OTEL_SDK_DISABLED"], "true") {
+		return false
+	}
+	set := false
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		text := l.vars[name]
+		if text == "" {
+			continue
+		}
+		set = true
+		u, err := url.Parse(text)
+		if !l.mistaken(name, text) && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
+			l.fault(name, "%q is not an address like http://collector:4318", text)
+		}
+	}
+	return set
+}
+
+// byteUnits are the binary units of IEC 80000-13.
+var byteUnits = []string{"KiB", "MiB", "GiB", "TiB"}
+
+// bytes reads a number of bytes within a range, with a unit or without.
+func (l *loader) bytes(variable, text string, least, most int64) int64 {
+	digits, factor := text, int64(1)
+	for i, unit := range byteUnits {
+		if number, ok := strings.CutSuffix(text, unit); ok {
+			digits, factor = number, 1<<(10*(i+1))
+		}
+	}
+	n, ok := whole(digits)
+	if !ok || n > most/factor || n*factor < least {
+		l.fault(variable, "%q is not a number of bytes from %d to %d; write it like 16777216, 16MiB or 1GiB", text, least, most)
+		return least
+	}
+	return n * factor
+}
+
+// whole reads plain decimal digits.
+func whole(text string) (int64, bool) {
+	n, err := strconv.ParseUint(text, 10, 63) // without a sign
+	return int64(n), err == nil
+}
+
+// serviceLinks takes out of vars what Kubernetes sets for the Services of a
+// namespace: WORKER_PORT=tcp://10.96.3.4:3000 for one that is named worker. It
+// returns the names of those that would have been read, or look like ours.
+func serviceLinks(vars map[string]string) []string {
+	var links []string
+	for name, value := range vars {
+		scheme, _, ok := strings.Cut(value, "://")
+		if !ok || !slices.Contains([]string{"tcp", "udp", "sctp"}, scheme) || isSetting(name) || strings.HasPrefix(name, "OTEL_") {
+			continue
+		}
+		delete(vars, name)
+		if strings.HasPrefix(name, "USHER_") || isForeign(name) {
+			links = append(links, name)
+		}
+		// The others of the same Service, which are named after it, too.
+		if service, ok := strings.CutSuffix(name, "_PORT"); ok && strings.HasPrefix(service+"_", "USHER_") {
+			for other := range vars {
+				if rest, ok := strings.CutPrefix(other, service); ok && !isSetting(other) &&
+					(strings.HasPrefix(rest, "_PORT_") || strings.HasPrefix(rest, "_SERVICE_")) {
+					delete(vars, other)
+				}
+			}
+		}
+	}
+	// What is named after one that stands in the list says nothing more.
+	slices.Sort(links)
+	return slices.DeleteFunc(links, func(name string) bool {
+		return slices.ContainsFunc(links, func(link string) bool { return strings.HasPrefix(name, link+"_") })
+	})
+}
+
+func isSetting(name string) bool {
+	return slices.ContainsFunc(Settings(), func(s Setting) bool { return s.Name == name })
+}
+
+// isForeign tells whether a variable is read although it is not ours: the
+// field's workers are told by it.
+func isForeign(name string) bool {
+	return slices.Contains([]string{"WORKER_PORT", "PUBLIC_IPADDR", "USE_SSL", "REPORT_ADDR", "MODEL_HEALTH_ENDPOINT"}, name) ||
+		strings.HasPrefix(name, "VAST_TCP_PORT_")
+}
+
+// linksWarning says what was ignored, in one sentence.
+func linksWarning(links []string) string {
+	return fmt.Sprintf("%s: set by Kubernetes for a Service of that name, and ignored; enableServiceLinks: false keeps such variables away", strings.Join(links, ", "))
+}
