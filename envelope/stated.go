@@ -1,0 +1,18 @@
+package envelope
+
+import "github.com/usher-sidecar/usher/dialect"
+
+// StatedWork reads what a request of the model's own, without a ticket, asks for.
+// Errors are those of Open and Envelope.Work.
+func StatedWork(body []byte, api *dialect.API) (Work, error) {
+	s := scanners.Get().(*scanner)
+	defer s.release()
+	if err := s.scan(body); err != nil {
+		return Work{}, err
+	}
+	e := Envelope{limits: s.top}
+	return e.Work(api)
+}
+
+// Amount is the work as a number: limit times multiplier; 0 where none is stated.
+func (w Work) Amount() float64 { return float64(w.limit) * float64(w.multiplier) }

@@ -1,0 +1,239 @@
+// Package benchmark measures how much work the model server does in a second. It
+// calls the model server itself: it needs no ticket and takes nobody's slot, so it
+// is for the time before requests are let in.
+package benchmark
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	leastBackoff, mostBackoff = time.Second, 30 * time.Second
+
+	// maxModels bounds the list of models that is read.
+	maxModels = 1 << 20
+)
+
+// Options shape a Benchmark; all but Authorization, Body, Engine, File and Report
+// are required.
+type Options struct {
+	Network, Address, Host, PathPrefix string // of the model server; "tcp" or "unix"
+	Authorization                      string
+
+	Route  string  // where requests are sent
+	Body   []byte  // of each request; nil: DefaultBody
+	Work   float64 // workload of one request, above 0
+	Engine string  // "": not known
+
+	Runs        int // 1 or more
+	Concurrency int // requests of a run, all at once
+	Timeout     time.Duration
+	File        string // keeps the figure; "": it is measured at each start
+
+	// Report is told of progress and problems; it must not block. nil: nobody is.
+	Report func(Progress)
+}
+
+// Progress is how far a benchmark has come.
+type Progress struct {
+	Run, Runs int     // Run 0: warming up
+	Best      float64 // workload/s, of the runs so far; 0: none
+	Problem   string  // why it does not get on; "": it does
+	Done      bool    // Best is the figure
+	Kept      bool    // it was not measured, but read from the file
+	File      error   // why the file could not be used or written; nil: it could
+}
+
+// String says it for people.
+func (p Progress) String() string {
+	var text string
+	switch {
+	case p.Done:
+		return fmt.Sprintf("%.4g workload/s", p.Best)
+	case p.Run == 0:
+		text = "warming up"
+	default:
+		text = fmt.Sprintf("run %d of %d", p.Run, p.Runs)
+	}
+	if p.Best > 0 {
+		text += fmt.Sprintf(", %.4g workload/s so far", p.Best)
+	}
+	if p.Problem != "" {
+		text += ": " + p.Problem
+	}
+	return text
+}
+
+// A Benchmark measures once. Make it with New and call Run; Progress is safe for
+// concurrent use.
+type Benchmark struct {
+	o        Options
+	client   http.Client
+	progress atomic.Pointer[Progress]
+}
+
+// New makes a benchmark; it sends nothing.
+func New(o Options) (*Benchmark, error) {
+	if o.Runs < 1 || o.Concurrency < 1 || !(o.Work > 0) || o.Timeout <= 0 {
+		return nil, fmt.Errorf("benchmark: %d runs of %d requests of work %v, %s each", o.Runs, o.Concurrency, o.Work, o.Timeout)
+	}
+	if _, ok := DefaultBody(o.Route, o.Engine); !ok && o.Body == nil {
+		return nil, errors.New("benchmark: no body is known for " + o.Route)
+	}
+	if o.Report == nil {
+		o.Report = func(Progress) {}
+	}
+	dialer := net.Dialer{}
+	b := &Benchmark{o: o}
+	b.client = http.Client{
+		Timeout: o.Timeout,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, o.Network, o.Address)
+			},
+			MaxIdleConnsPerHost: o.Concurrency,
+			DisableCompression:  true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	b.progress.Store(&Progress{Runs: o.Runs})
+	return b, nil
+}
+
+// Progress is how far it has come.
+func (b *Benchmark) Progress() Progress { return *b.progress.Load() }
+
+func (b *Benchmark) set(change func(*Progress)) {
+	p := b.Progress()
+	change(&p)
+	b.progress.Store(&p)
+	b.o.Report(p)
+}
+
+// Run measures, or reads what was measured before, and returns the workload/s of
+// the best run. It tries until it has a figure; its only error is ctx's, and then
+// nothing of it is left at the model server.
+func (b *Benchmark) Run(ctx context.Context) (float64, error) {
+	defer b.client.CloseIdleConnections()
+	figure, err := b.kept()
+	if err == nil && figure > 0 {
+		b.set(func(p *Progress) { p.Best, p.Done, p.Kept = figure, true, true })
+		return figure, nil
+	}
+	if err != nil {
+		b.set(func(p *Progress) { p.File = err })
+	}
+	body := b.bodies(ctx)
+	for run := range b.o.Runs + 1 { // the first one warms up
+		figure, err := b.insist(ctx, run, body)
+		if err != nil {
+			return 0, err
+		}
+		b.set(func(p *Progress) {
+			p.Problem = ""
+			if run > 0 {
+				p.Best = max(p.Best, figure)
+			}
+			p.Run = min(run+1, p.Runs)
+			p.Done = run == p.Runs
+		})
+	}
+	best := b.Progress().Best
+	if err := b.keep(best); err != nil {
+		b.set(func(p *Progress) { p.File = err })
+	}
+	return best, nil
+}
+
+// insist makes one run, again and again until a request of it is answered.
+func (b *Benchmark) insist(ctx context.Context, run int, body func() []byte) (float64, error) {
+	requests := b.o.Concurrency
+	if run == 0 {
+		requests = 1
+	}
+	for backoff := leastBackoff; ; backoff = min(2*backoff, mostBackoff) {
+		figure, err := b.once(ctx, requests, body)
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if err == nil {
+			return figure, nil
+		}
+		b.set(func(p *Progress) { p.Problem = "no request was answered with 200: " + err.Error() })
+		timer := time.NewTimer(backoff/2 + rand.N(backoff/2))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// once sends requests at once and returns the workload of those that were answered
+// with 200 over the time until the last was. Without one it returns why.
+func (b *Benchmark) once(ctx context.Context, requests int, body func() []byte) (float64, error) {
+	results := make([]error, requests)
+	var wait sync.WaitGroup
+	start := time.Now()
+	for i := range results {
+		text := body()
+		wait.Go(func() { results[i] = b.request(ctx, text) })
+	}
+	wait.Wait()
+	took := max(time.Since(start), time.Microsecond).Seconds()
+	answered := 0
+	var failure error
+	for _, err := range results {
+		if err == nil {
+			answered++
+		} else {
+			failure = err
+		}
+	}
+	if answered == 0 {
+		return 0, failure
+	}
+	return b.o.Work * float64(answered) / took, nil
+}
+
+// request sends one and reads its answer to the end.
+func (b *Benchmark) request(ctx context.Context, body []byte) error {
+	response, err := b.do(ctx, http.MethodPost, b.o.Route, strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %d", b.o.Route, response.StatusCode)
+	}
+	return nil
+}
+
+func (b *Benchmark) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+b.o.Host+b.o.PathPrefix+path, body)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("User-Agent", "usher")
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if b.o.Authorization != "" {
+		request.Header.Set("Authorization", b.o.Authorization)
+	}
+	return b.client.Do(request)
+}
