@@ -4,15 +4,20 @@ import "github.com/usher-sidecar/usher/dialect"
 
 // StatedWork reads what a request of the model's own, without a ticket, asks for.
 // Errors are those of Open and Envelope.Work.
-func StatedWork(body []byte, api *dialect.API) (Work, error) {
+func StatedWork(body []byte, api *dialect.API, engine dialect.Engine) (Work, error) {
 	s := scanners.Get().(*scanner)
 	defer s.release()
 	if err := s.scan(body); err != nil {
 		return Work{}, err
 	}
 	e := Envelope{limits: s.top}
-	return e.Work(api)
+	return e.Work(api, engine)
 }
 
-// Amount is the work as a number: limit times multiplier; 0 where none is stated.
-func (w Work) Amount() float64 { return float64(w.limit) * float64(w.multiplier) }
+// Amount is the work as a number; 0 where none is stated, or no limit bounds it.
+func (w Work) Amount() float64 {
+	if !w.Stated || w.endless {
+		return 0
+	}
+	return float64(w.limit) * float64(w.copies) * float64(w.prompts)
+}
