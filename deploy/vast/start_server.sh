@@ -23,7 +23,15 @@ SIGN_URL="${SIGN_URL:-https://console.vast.ai/api/v0/sign_cert/}"
 LOG="$WORKSPACE_DIR/usher.log"
 mkdir -p "$WORKSPACE_DIR"
 
-say() { printf '%s start_server: %s\n' "$(date -u +%FT%TZ)" "$*" | tee -a "$LOG" >&2; }
+# A reader of stderr that stalls or has gone must end neither this script nor
+# what keeps the log.
+trap '' PIPE
+say() {
+  local line
+  line="$(date -u +%FT%TZ) start_server: $*"
+  printf '%s\n' "$line" >>"$LOG" || :
+  printf '%s\n' "$line" | timeout 1 cat >&2 || :
+}
 die() { say "$*"; exit 2; }
 
 case "${BACKEND:-}" in
@@ -72,12 +80,13 @@ fi
 child=
 trap '[ -n "$child" ] && kill -TERM "$child" 2>/dev/null' TERM INT
 while :; do
-  "$USHER_BIN" 2> >(tee -a "$LOG" >&2) &
+  "$USHER_BIN" 2> >(trap '' INT TERM; exec tee -a "$LOG" >&2) & # tee ends after usher
   child=$!
   status=0
-  wait "$child" || status=$?
+  # Not on stderr: bash would tell of a killed one there, and wait to be read.
+  wait "$child" 2>/dev/null || status=$?
   # A signal ends wait before usher has ended.
-  while kill -0 "$child" 2>/dev/null; do status=0; wait "$child" || status=$?; done
+  while kill -0 "$child" 2>/dev/null; do status=0; wait "$child" 2>/dev/null || status=$?; done
   case $status in
     0 | 2) exit "$status" ;;
   esac

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // A Reader is the far end of a named pipe. Make it with New; Read is for one
@@ -22,6 +23,7 @@ type Reader struct {
 	changed *sync.Cond
 	file    *os.File // nil: gone
 	stopped bool
+	reading bool // from file
 	fresh   bool // it has come back since the last Read
 }
 
@@ -60,22 +62,34 @@ func (r *Reader) Read(p []byte) (int, error) {
 			r.mu.Unlock()
 			return copy(p, "\n"), nil
 		}
+		r.reading = true
 		r.mu.Unlock()
 		n, err := file.Read(p)
+		r.mu.Lock()
+		r.reading = false
+		r.changed.Broadcast()
+		r.mu.Unlock()
 		if n > 0 || err == nil {
 			return n, nil
 		}
-		if !errors.Is(err, os.ErrClosed) {
+		if !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, io.EOF
 		}
 	}
 }
 
-// Stop has the reader take nothing more, but for what it is about to take, and
-// fills the pipe: the process's next write blocks.
+// Stop has the reader take nothing more, and fills the pipe: the process's next
+// write blocks.
 func (r *Reader) Stop() error {
 	r.mu.Lock()
 	r.stopped = true
+	if r.file != nil {
+		_ = r.file.SetReadDeadline(time.Unix(1, 0)) // ends a Read under way
+		for r.reading {
+			r.changed.Wait()
+		}
+		_ = r.file.SetReadDeadline(time.Time{})
+	}
 	r.mu.Unlock()
 	fd, err := syscall.Open(r.path, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
