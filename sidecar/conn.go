@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -175,8 +176,13 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.swallow = false
 		return len(p), nil
 	}
+	c.watched.ArmWrite()
 	return c.Conn.Write(p)
 }
+
+// SetWriteDeadline keeps fasthttp's deadlines off the socket: how long a client
+// may take nothing is for hangup.Listener, which sees what it takes.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 // answered is called when the handler has written the whole answer itself.
 func (c *conn) answered() { c.swallow = true }
@@ -189,6 +195,7 @@ const joinBelow = 2 << 10
 // record over TLS, where scratch joins the small ones.
 func (c *conn) writeBuffers(scratch []byte, pieces [][]byte) error {
 	c.fresh = true
+	c.watched.ArmWrite()
 	total := 0
 	for _, p := range pieces {
 		total += len(p)

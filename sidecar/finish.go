@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -20,13 +21,12 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 		err = cause
 	}
 	if errors.Is(err, errClientGone) {
-		x.account.Outcome, x.account.Status = account.ClientGone, account.StatusClientGone
+		x.clientGone(nil)
 		x.conn.answered() // with nothing
 		ctx.SetConnectionClose()
 		x.settle()
 		return
 	}
-	_ = ctx.SetWriteDeadline(time.Now().Add(x.sidecar.cfg.WriteTimeout))
 	x.sidecar.suspect(err)
 	r := refusalOf(err)
 	x.account.Outcome, x.account.Status, x.account.Detail = r.outcome, r.status, upstream.Detail(err)
@@ -40,6 +40,16 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 		x.conn.watched.Linger()
 	}
 	x.settle()
+}
+
+// clientGone is the outcome of a request whose client left, or was cut since it
+// took nothing; werr is what writing to it failed with.
+func (x *exchange) clientGone(werr error) {
+	a := &x.account
+	a.Outcome, a.Status = account.ClientGone, account.StatusClientGone
+	if x.conn.watched.Stalled() || errors.Is(werr, os.ErrDeadlineExceeded) {
+		a.Outcome, a.Detail = account.ClientStalled, errSlowClient.Error()
+	}
 }
 
 // closes tells which refusals end the connection: those after which it is not

@@ -38,8 +38,7 @@ type exchange struct {
 func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
 	head := &ctx.Request.Header
 	ctx.Conn().(*conn).forget()
-	// Set for every answer: it bounds a client that does not read, and makes
-	// fasthttp flush each answer although the next request is here. Else one
+	// Makes fasthttp flush each answer although the next request is here. Else one
 	// would still wait in its buffer when the next, relayed past that, goes out.
 	_ = ctx.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
 	if s.answerAside(ctx) {

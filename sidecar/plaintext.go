@@ -59,7 +59,6 @@ func (s *Sidecar) answerPlaintext(c *hangup.Conn) {
 	a.Client, _, _ = net.SplitHostPort(c.RemoteAddr().String())
 	a.Outcome, a.Status, a.BytesOut = account.BadRequest, fasthttp.StatusBadRequest, int64(len(plaintextSentence))
 	s.calls.add(&x.call)
-	_ = c.SetWriteDeadline(a.Times.Start.Add(s.cfg.WriteTimeout))
 	_, _ = io.WriteString(c, plaintextAnswer)
 	x.settle()
 	c.Linger()

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"errors"
 	"io"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -27,7 +26,6 @@ type relay struct {
 	stream  dialect.Stream // to which an error event can be appended
 	tail    eventTail      // of it
 	last    time.Time      // when the last piece came
-	armed   time.Time      // when the write deadline was set
 	err     error          // what broke the body at the model server's side
 }
 
@@ -76,7 +74,6 @@ func (x *exchange) answer(ctx *fasthttp.RequestCtx, resp *upstream.Response) {
 	if closing {
 		ctx.SetConnectionClose()
 	}
-	r.arm(r.last)
 	werr := r.run(r.head(ctx, closing))
 	r.end(ctx, werr)
 }
@@ -201,9 +198,7 @@ func (r *relay) write(b *relayBuffer, pieces ...[]byte) error {
 	return err
 }
 
-// passed accounts for a piece and moves the write deadline on. The deadline is
-// moved only when an eighth of it has passed, and set that much later, so that
-// no client is cut early.
+// passed accounts for a piece.
 func (r *relay) passed(p []byte) {
 	now := time.Now()
 	x := r.x
@@ -220,16 +215,6 @@ func (r *relay) passed(p []byte) {
 	if r.stream != dialect.NoStream {
 		r.tail.write(p)
 	}
-	if now.Sub(r.armed) > x.sidecar.cfg.WriteTimeout/8 {
-		r.arm(now)
-	}
-}
-
-// arm moves the write deadline on.
-func (r *relay) arm(now time.Time) {
-	r.armed = now
-	timeout := r.x.sidecar.cfg.WriteTimeout
-	_ = r.x.conn.SetWriteDeadline(now.Add(timeout + timeout/8))
 }
 
 // end closes the line, tells a client that is still there of a break, and
@@ -257,12 +242,10 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 	case r.err != nil && cause == nil:
 		x.account.Outcome, x.account.Detail = refusalOf(r.err).outcome, upstream.Detail(r.err)
 		x.sidecar.suspect(r.err)
-	case cause == nil && errors.Is(werr, os.ErrDeadlineExceeded):
-		x.account.Outcome, x.account.Status, x.account.Detail = account.ClientStalled, account.StatusClientGone, errSlowClient.Error()
 	default:
-		x.account.Outcome, x.account.Status = account.ClientGone, account.StatusClientGone
+		x.clientGone(werr)
 	}
-	if werr == nil && x.account.Outcome != account.ClientGone {
+	if werr == nil && x.account.Status != account.StatusClientGone {
 		r.lastEvent()
 	}
 	ctx.SetConnectionClose()

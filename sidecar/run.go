@@ -39,7 +39,7 @@ func (s *Sidecar) Listen() error {
 	s.public, err = hangup.Listen(public, hangup.Options{
 		MaxConnections: s.cfg.MaxConnections,
 		MaxPerIP:       s.cfg.MaxConnectionsPerIP,
-		UserTimeout:    s.cfg.WriteTimeout,
+		WriteTimeout:   s.cfg.WriteTimeout,
 	})
 	if err != nil {
 		_ = adminListener.Close()

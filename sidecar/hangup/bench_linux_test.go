@@ -29,7 +29,7 @@ func BenchmarkAccept(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var ln net.Listener
 			if wrapped {
-				ln = listen(b, Options{MaxConnections: 100, MaxPerIP: 100, UserTimeout: time.Minute})
+				ln = listen(b, Options{MaxConnections: 100, MaxPerIP: 100, WriteTimeout: time.Minute})
 			} else {
 				var err error
 				ln, err = net.Listen("tcp", "127.0.0.1:0")

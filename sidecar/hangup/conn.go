@@ -32,8 +32,10 @@ type Conn struct {
 	token    uint64
 	origin   netip.Addr // what MaxPerIP counts
 	lingers  atomic.Bool
+	stalled  atomic.Bool
 	released atomic.Bool
 	socket
+	stall stall
 
 	// How Watch, Unwatch and hangUp meet. state has two bits. Only the serving
 	// goroutine changes watched and call, the latter while watched is unset;

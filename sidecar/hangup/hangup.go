@@ -12,7 +12,7 @@
 // (tens to hundreds of KB) behind the request being served, and then closes
 // without a reset, is noticed only when something is written to it: its kernel
 // answers that with a reset. A peer that vanished without a word is noticed by
-// keep-alive probes while nothing is in flight, and by Options.UserTimeout
+// keep-alive probes while nothing is in flight, and by Options.WriteTimeout
 // while something is.
 //
 // Only Linux tells of hang-ups; elsewhere everything works but Watch, which
@@ -25,7 +25,8 @@ import (
 	"time"
 )
 
-// keepAliveProbes is how many probes go unanswered before a peer is given up.
+// keepAliveProbes is how many probes go unanswered before a peer is given up, and
+// more where WriteTimeout leaves the time for them.
 const keepAliveProbes = 3
 
 // ErrListener is returned by Listen for a listener that is not TCP.
@@ -49,14 +50,17 @@ type Options struct {
 	MaxPerIP int
 
 	// KeepAlive is the silence after which a peer is probed, at most three times
-	// at a third of it; whole seconds, rounded up. 0: 15 s; negative: never.
+	// at a third of it, and more often where WriteTimeout is longer than all of
+	// that; whole seconds, rounded up. 0: 15 s; negative: never.
 	KeepAlive time.Duration
 
-	// UserTimeout bounds how long sent bytes, keep-alive probes included, may
-	// stay unacknowledged or a full receiver may take nothing (TCP_USER_TIMEOUT,
-	// RFC 5482; Linux). Where it is set, it and not the count of probes decides
-	// when a silent peer is given up. 0: the kernel's default, many minutes.
-	UserTimeout time.Duration
+	// WriteTimeout bounds how long a client may take nothing of what was written
+	// to it, whether it reads nothing or vanished; one that takes a little, however
+	// slowly, is not cut. Looked at eight times as often, so that it takes up to a
+	// quarter more. What a client takes is what its kernel says: that opens the
+	// window, as a rule, by half the receive buffer or one segment. Elsewhere than
+	// on Linux it bounds each write. 0: no bound.
+	WriteTimeout time.Duration
 }
 
 // Stats is what a Listener has seen.
@@ -75,8 +79,8 @@ func (o Options) validated() (Options, error) {
 		return o, fmt.Errorf("%w: MaxConnections %d", ErrOptions, o.MaxConnections)
 	case o.MaxPerIP < 0:
 		return o, fmt.Errorf("%w: MaxPerIP %d", ErrOptions, o.MaxPerIP)
-	case o.UserTimeout < 0:
-		return o, fmt.Errorf("%w: UserTimeout %v", ErrOptions, o.UserTimeout)
+	case o.WriteTimeout < 0:
+		return o, fmt.Errorf("%w: WriteTimeout %v", ErrOptions, o.WriteTimeout)
 	}
 	if o.KeepAlive == 0 {
 		o.KeepAlive = 15 * time.Second

@@ -18,6 +18,7 @@ type Listener struct {
 	room    chan struct{} // a token for each connection that may be open; nil: no limit
 	perIP   *census       // nil: no limit
 	closed  chan struct{} // closed by Close
+	ended   chan struct{} // closed by Shutdown
 	once    sync.Once
 	watches sync.WaitGroup
 
@@ -37,7 +38,7 @@ type tcpListener interface {
 
 // Listen puts a Listener on top of ln, which must be a *net.TCPListener (or have
 // its AcceptTCP) and belongs to the Listener from then on. It starts the
-// goroutine that watches the connections; Shutdown ends it. Errors:
+// goroutines that watch the connections; Shutdown ends them. Errors:
 // ErrListener, ErrOptions, or the kernel's refusal of an epoll instance.
 func Listen(ln net.Listener, o Options) (*Listener, error) {
 	inner, ok := ln.(tcpListener)
@@ -54,8 +55,8 @@ func Listen(ln net.Listener, o Options) (*Listener, error) {
 	}
 	l := &Listener{
 		inner: inner, options: o, watcher: w,
-		closed: make(chan struct{}),
-		conns:  make(map[uint64]*Conn),
+		closed: make(chan struct{}), ended: make(chan struct{}),
+		conns: make(map[uint64]*Conn),
 	}
 	if o.MaxConnections > 0 {
 		l.room = make(chan struct{}, o.MaxConnections)
@@ -64,6 +65,9 @@ func Listen(ln net.Listener, o Options) (*Listener, error) {
 		l.perIP = newCensus(o.MaxPerIP)
 	}
 	l.watches.Go(func() { w.run(l.gone) })
+	if sweeps && o.WriteTimeout > 0 {
+		l.watches.Go(l.sweep)
+	}
 	return l, nil
 }
 
@@ -230,6 +234,7 @@ func (l *Listener) Shutdown() {
 	l.mu.Unlock()
 	l.CloseConns()
 	if first {
+		close(l.ended)
 		l.watcher.close()
 	}
 	l.watches.Wait()

@@ -23,7 +23,7 @@ func TestListenWantsTCPAndSaneOptions(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer inner.Close()
-	for _, o := range []Options{{MaxConnections: -1}, {MaxPerIP: -1}, {UserTimeout: -1}} {
+	for _, o := range []Options{{MaxConnections: -1}, {MaxPerIP: -1}, {WriteTimeout: -1}} {
 		_, err = Listen(inner, o)
 		require.ErrorIs(t, err, ErrOptions)
 	}

@@ -89,17 +89,19 @@ func setOptions(fd int, o Options) {
 	set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
 	if o.KeepAlive > 0 {
-		set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, roundUp(o.KeepAlive, time.Second))
-		set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, roundUp(o.KeepAlive/keepAliveProbes, time.Second))
-		set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes)
+		idle, interval := roundUp(o.KeepAlive, time.Second), roundUp(o.KeepAlive/keepAliveProbes, time.Second)
+		set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle)
+		set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, interval)
+		set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes(roundUp(o.WriteTimeout, time.Second)-idle, interval))
 		set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	} else {
 		set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
 	}
-	if o.UserTimeout > 0 {
-		set(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, roundUp(o.UserTimeout, time.Millisecond))
-	}
 }
+
+// probes is how many keep-alive probes fill a time, all in seconds, within the
+// bounds of what is sensible and of the kernel's.
+func probes(left, interval int) int { return min(max(left/interval, keepAliveProbes), 127) }
 
 // roundUp counts the units in d, begun ones too, within the kernel's int.
 func roundUp(d, unit time.Duration) int {
