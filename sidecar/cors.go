@@ -44,7 +44,7 @@ func (c *cors) preflight(ctx *fasthttp.RequestCtx) {
 }
 
 // corsExposed are the response headers that a page's script may read.
-const corsExposed = "X-Request-Id, X-Usher-Refusal, Retry-After, Server-Timing"
+const corsExposed = "X-Request-Id, X-Usher-Refusal, X-Should-Retry, Retry-After, Server-Timing"
 
 // annotate puts the fields of an actual response on h. It reports whether the
 // origin may read the answer.

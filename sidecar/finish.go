@@ -28,10 +28,14 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	x.sidecar.suspect(err)
+	err = x.explain(&ctx.Request.Header, err)
 	r := refusalOf(err)
 	x.account.Outcome, x.account.Status, x.account.Detail = r.outcome, r.status, upstream.Detail(err)
+	if errors.Is(err, errCutSent) {
+		x.account.Outcome = account.Cut // the model server is not to blame
+	}
 	ctx.Response.Reset()
-	r.write(&ctx.Response, x.api.Errors, x.account.ID)
+	r.write(&ctx.Response, told{x.api.Errors, x.account.ID, x.sidecar.retryAfter(r), x.spent(err)})
 	ctx.Response.Header.SetBytesV(headerServerTiming, timing(nil, &x.account.Times))
 	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
 	x.account.BytesOut = int64(len(ctx.Response.Body()))
@@ -52,11 +56,19 @@ func (x *exchange) clientGone(werr error) {
 	}
 }
 
+// retryAfter is what the answer says of when to come back, in seconds.
+func (s *Sidecar) retryAfter(r refusal) int {
+	if !r.retry {
+		return 0
+	}
+	return s.comeback.seconds(time.Now())
+}
+
 // closes tells which refusals end the connection: those after which it is not
 // known where the next request begins, or how much of this one is to come.
 func closes(err error) bool {
 	var fault *httpFault
-	return errors.As(err, &fault) || errors.Is(err, errDraining) || errors.Is(err, errCut) ||
+	return errors.As(err, &fault) || errors.Is(err, errDraining) || errors.Is(err, errCut) || errors.Is(err, errCutSent) ||
 		errors.Is(err, errBodyTooLarge) || errors.Is(err, errBodyRoom) || errors.Is(err, errBodyTimeout) || errors.Is(err, errBodyFraming)
 }
 

@@ -32,6 +32,7 @@ var (
 	errBodyFraming  = errors.New("body framing is malformed")
 	errClientGone   = errors.New("client gone")
 	errCut          = errors.New("cut at the end of the drain")
+	errCutSent      = errors.New("cut at the end of the drain, with its ticket spent")
 	errInternal     = errors.New("internal fault")
 	errSlowClient   = errors.New("client took nothing for the write time-out")
 )
@@ -55,20 +56,31 @@ type refusal struct {
 	retry   bool            // the answer carries Retry-After: the same request may pass later
 }
 
+// An explained error is one of the table's, and what only the settings or the
+// request tell of it: it ends the message.
+type explained struct {
+	cause error
+	words string
+}
+
+func (e *explained) Error() string { return e.words }
+
+func (e *explained) Unwrap() error { return e.cause }
+
 // refusals stand in the order of the checks. What is not in it is a fault of
 // Usher's own and answered 500.
 var refusals = []refusal{
-	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of the model's routes, for example /generate.", false},
+	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of these", false},
 	{errMethod, 405, account.MethodNotAllowed, "Use POST for this route.", false},
 	{errDraining, 503, account.Draining, "This worker is shutting down; ask the autoscaler for another route.", true},
 	{errEncoding, 415, account.UnsupportedEncoding, "Send the body without Content-Encoding.", false},
-	{errBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker accepts; send a shorter prompt.", false},
+	{errBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker takes", false},
 	{envelope.ErrInvalidJSON, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
 	{envelope.ErrDuplicateMember, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
 	{envelope.ErrInvalidTicket, 422, account.InvalidTicket, "The ticket is not complete", false},
 	{envelope.ErrEndpointMismatch, 403, account.EndpointMismatch, "The ticket is for another endpoint; ask the autoscaler for a route to this one.", false},
 	{envelope.ErrURLMismatch, 403, account.URLMismatch, "The ticket is for another worker; call the url that stands in the ticket.", false},
-	{replay.ErrReplayed, 409, account.ReqnumReplayed, "This ticket was used already; ask the autoscaler for a new one.", false},
+	{replay.ErrReplayed, 409, account.ReqnumReplayed, "This ticket is in use, or was spent by an earlier try, whatever became of that; ask the autoscaler for a new one for each try.", false},
 	{replay.ErrStale, 409, account.ReqnumStale, "This ticket is too old; ask the autoscaler for a new one.", false},
 	{crypto.ErrNoKey, 503, account.KeyUnavailable, "This worker has no key yet to verify tickets with; try again in a moment.", true},
 	{crypto.ErrBadSignature, 401, account.BadSignature, "The signature does not fit the ticket; pass on the autoscaler's answer unchanged.", false},
@@ -82,6 +94,7 @@ var refusals = []refusal{
 	{upstream.ErrTimeout, 504, account.UpstreamTimeout, "The model server did not answer in time; ask the autoscaler for another route.", false},
 	{errBodyTimeout, 408, account.BadRequest, "The request did not arrive in time; send it again.", false},
 	{errBodyFraming, 400, account.BadRequest, "The body's transfer coding is malformed; send it with a Content-Length.", false},
+	{errCutSent, 502, account.UpstreamBroken, "This worker was shut down before the model server answered; ask the autoscaler for another route.", false},
 	{errCut, 503, account.Draining, "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
 }
 
@@ -110,7 +123,11 @@ func withDetail(message string, err error) string {
 		return message
 	}
 	var ticket *envelope.TicketError
-	if errors.As(err, &ticket) {
+	var more *explained
+	switch {
+	case errors.As(err, &more):
+		return message + ": " + more.words + "."
+	case errors.As(err, &ticket):
 		return message + ": " + strings.Join(ticket.Faults, "; ") + "."
 	}
 	return message + ": " + err.Error() + "."
@@ -123,30 +140,55 @@ const (
 	headerRequestID   = "X-Request-Id"
 
 	headerServerTiming = "Server-Timing"
-	retryAfterSeconds  = "1"
 )
 
-// write puts the refusal into resp, in a shape that the clients of the route
-// that was called expect.
-func (r refusal) write(resp *fasthttp.Response, shape dialect.Shape, requestID string) {
+// A told is what an answer says beside its refusal.
+type told struct {
+	shape      dialect.Shape // as the clients of the route that was called expect it
+	requestID  string
+	retryAfter int  // in seconds; told where the refusal says retry
+	spent      bool // the ticket is, and a retry with it can only be refused
+}
+
+// write puts the refusal into resp.
+func (r refusal) write(resp *fasthttp.Response, t told) {
 	resp.SetStatusCode(r.status)
 	h := &resp.Header
 	h.SetContentType("application/json")
 	h.Set(headerRefusal, r.outcome.String())
-	h.Set(headerRequestID, requestID)
+	h.Set(headerRequestID, t.requestID)
 	switch r.status {
 	case fasthttp.StatusUnauthorized:
 		h.Set(fasthttp.HeaderWWWAuthenticate, "SignedRoute")
-		h.Set(headerShouldRetry, "false")
-	case fasthttp.StatusForbidden, fasthttp.StatusConflict:
-		h.Set(headerShouldRetry, "false")
 	case fasthttp.StatusMethodNotAllowed:
 		h.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
 	}
-	if r.retry {
-		h.Set(fasthttp.HeaderRetryAfter, retryAfterSeconds)
+	if t.spent || r.final() {
+		h.Set(headerShouldRetry, "false")
 	}
-	resp.SetBodyRaw(shape.Error(r.message, r.outcome.String(), requestID))
+	if r.retry {
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(t.retryAfter))
+	}
+	resp.SetBodyRaw(t.shape.Error(r.message, r.outcome.String(), t.requestID))
+}
+
+// final reports whether the same ticket can only be refused again.
+func (r refusal) final() bool {
+	switch r.status {
+	case fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusConflict:
+		return true
+	}
+	return r.outcome == account.UpstreamBroken || r.outcome == account.UpstreamTimeout
+}
+
+// spends reports whether a model server's own answer is one after which clients
+// try again, although the ticket is spent and a retry could only be a 409.
+func spends(status int) bool {
+	switch status {
+	case fasthttp.StatusRequestTimeout, fasthttp.StatusConflict, fasthttp.StatusTooManyRequests:
+		return true
+	}
+	return status >= fasthttp.StatusInternalServerError
 }
 
 // WriteAnswers prints the table of refusals as the README shows it.

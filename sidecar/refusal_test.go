@@ -11,6 +11,9 @@ import (
 
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/reorder"
+	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
 func TestRefusalShapes(t *testing.T) {
@@ -54,7 +57,16 @@ func TestRefusalHeaders(t *testing.T) {
 		want   string
 	}{
 		{errMethod, "Allow", "POST"},
-		{errDraining, "Retry-After", "1"},
+		{errDraining, "Retry-After", "7"},
+		{errMethod, "Retry-After", ""},
+		{upstream.ErrBroken, "X-Should-Retry", "false"},
+		{upstream.ErrTimeout, "X-Should-Retry", "false"},
+		{errCutSent, "X-Should-Retry", "false"},
+		{errCutSent, "X-Usher-Refusal", "upstream_broken"},
+		{upstream.ErrUnreachable, "X-Should-Retry", ""},
+		{reorder.ErrFull, "X-Should-Retry", ""},
+		{errCut, "X-Should-Retry", ""},
+		{replay.ErrReplayed, "X-Should-Retry", "false"},
 		{envelope.ErrURLMismatch, "X-Should-Retry", "false"},
 		{errRouteUnknown, "X-Should-Retry", ""},
 		{errRouteUnknown, "X-Usher-Refusal", "route_unknown"},
@@ -62,7 +74,7 @@ func TestRefusalHeaders(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var resp fasthttp.Response
-		refusalOf(tt.err).write(&resp, dialect.Plain, "id-1")
+		refusalOf(tt.err).write(&resp, told{dialect.Plain, "id-1", 7, false})
 		require.Equal(t, tt.want, string(resp.Header.Peek(tt.header)), "%s on %v", tt.header, tt.err)
 	}
 }

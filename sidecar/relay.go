@@ -90,6 +90,9 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	})
 	h = append(h, headerRequestID+": "...)
 	h = append(h, r.x.account.ID...)
+	if spends(r.x.account.Status) && len(r.resp.Peek("x-should-retry")) == 0 {
+		h = append(h, "\r\n"+headerShouldRetry+": false"...)
+	}
 	h = append(h, "\r\n"+headerServerTiming+": "...)
 	h = timing(h, &r.x.account.Times)
 	h = append(h, "\r\n"...)

@@ -75,6 +75,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	workers.Go(func() { _ = s.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
 	workers.Go(func() { s.sampler.run(work) })
+	workers.Go(func() { s.comeback.run(work) })
 	workers.Go(func() { s.ledger.Run(work) })
 	workers.Go(func() { _ = s.admin.Run(work) })
 	if s.certificate != nil {

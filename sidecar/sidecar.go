@@ -58,6 +58,7 @@ type Sidecar struct {
 	started time.Time
 
 	routes map[string]*dialect.API
+	served string // the routes, for a client whose path is none
 	cors   cors
 
 	gate        *gate.Gate
@@ -66,6 +67,7 @@ type Sidecar struct {
 	ledger      *replay.Ledger
 	stateFile   stateFileNote
 	buffer      *reorder.Buffer
+	comeback    *comeback
 	upstream    *upstream.Client
 	prober      *upstream.Prober
 	certificate *certificate // nil without TLS
@@ -104,6 +106,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	for _, route := range cfg.Routes {
 		s.routes[route] = dialect.Of(route)
 	}
+	s.served = servedNames(cfg.Routes)
 	s.sawBytes.origin = s.started
 	s.drain = newDrain(s)
 	for _, step := range []func() error{s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
@@ -148,6 +151,7 @@ func (s *Sidecar) openGate() error {
 		Audience: audience, Schema: cfg.SignedFields, Keys: s.keys, Ledger: s.ledger, Buffer: s.buffer, Policy: CostPolicy(cfg),
 		Meter: &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset,
 	})
+	s.comeback = newComeback(s.buffer.Stats, s.started)
 	return nil
 }
 

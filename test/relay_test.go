@@ -32,7 +32,7 @@ func TestAnswersPassUnchanged(t *testing.T) {
 		{"its own Server and Date", "HTTP/1.1 200 OK\r\nserver: llama\r\nDATE: now\r\n" + two, "HTTP/1.1 200 OK|server: llama|DATE: now", "ok"},
 		{"a reason of its own", "HTTP/1.1 201 Tokens  made\r\n" + two, "HTTP/1.1 201 Tokens  made", "ok"},
 		{"no reason", "HTTP/1.1 299\r\n" + two, "HTTP/1.1 299 ", "ok"},
-		{"an error", "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nWWW-Authenticate: x\r\n" + two, "HTTP/1.1 503 Busy|Retry-After: 7|WWW-Authenticate: x", "ok"},
+		{"an error", "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nWWW-Authenticate: x\r\n" + two, "HTTP/1.1 503 Busy|Retry-After: 7|WWW-Authenticate: x|X-Should-Retry: false", "ok"},
 		{"compression", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nVary: Accept-Encoding\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x00", "HTTP/1.1 200 OK|Content-Encoding: gzip|Vary: Accept-Encoding", "\x1f\x8b\x00"},
 		{"repeated fields", "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX: 1\r\nSet-Cookie: b\r\n" + two, "HTTP/1.1 200 OK|Set-Cookie: a|X: 1|Set-Cookie: b", "ok"},
 		{"a length stated twice in one line", "HTTP/1.1 200 OK\r\nX: 1\r\nContent-Length: 2, 2\r\n\r\nok", "HTTP/1.1 200 OK|X: 1", "ok"},

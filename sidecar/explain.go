@@ -1,0 +1,63 @@
+package sidecar
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/sidecar/http1"
+	"github.com/usher-sidecar/usher/sidecar/upstream"
+)
+
+// explain adds to an error what its client can act on, and who found it did not
+// know.
+func (x *exchange) explain(head *fasthttp.RequestHeader, err error) error {
+	switch {
+	case errors.Is(err, errRouteUnknown):
+		return &explained{err, x.sidecar.served}
+	case errors.Is(err, errBodyTooLarge):
+		return &explained{err, fmt.Sprintf("at most %d bytes", x.sidecar.cfg.MaxBodyBytes)}
+	case errors.Is(err, errCut) && x.spent(err):
+		return errCutSent
+	case errors.Is(err, envelope.ErrInvalidJSON):
+		if form := formOf(head.ContentType(), x.body.bytes()); form != "" {
+			return &explained{err, "it is " + form + "; send the ticket and the model's members as one JSON object"}
+		}
+	}
+	return err
+}
+
+// spent reports whether the ticket is, at the end of a request with err: it is
+// from the moment that sending began, unless nothing could be sent after all.
+func (x *exchange) spent(err error) bool {
+	return !x.account.Times.Sent.IsZero() && !errors.Is(err, upstream.ErrUnreachable)
+}
+
+// formOf says what a body is that is no JSON but a form (RFC 7578, or what HTML
+// calls application/x-www-form-urlencoded); "": none. curl calls everything the
+// latter, JSON that is not well-formed too.
+func formOf(contentType, body []byte) string {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	switch {
+	case http1.HasPrefixFold(contentType, "multipart/") || bytes.HasPrefix(body, []byte("--")):
+		return "a multipart form"
+	case http1.HasPrefixFold(contentType, "application/x-www-form-urlencoded") && len(body) > 0 && body[0] != '{':
+		return "a form"
+	}
+	return ""
+}
+
+// maxServedNames is how many routes a client is told of.
+const maxServedNames = 8
+
+// servedNames lists routes for one whose path is none.
+func servedNames(routes []string) string {
+	if len(routes) > maxServedNames {
+		routes = append(routes[:maxServedNames:maxServedNames], "…")
+	}
+	return strings.Join(routes, ", ")
+}
