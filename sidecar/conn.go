@@ -82,6 +82,9 @@ func (c *conn) nextHead() error {
 	if err := c.skipBody(); err != nil {
 		return err
 	}
+	if c.fresh && c.buf == nil {
+		c.rest()
+	}
 	if err := c.await(); err != nil {
 		return err
 	}
@@ -101,6 +104,19 @@ func (c *conn) nextHead() error {
 		return errMalformedWire
 	}
 	return nil
+}
+
+// rest lets the connection make room for another while it waits for a request. A
+// TLS client has a second for its first one once it has shaken hands; before that
+// it has it from its acceptance, as it has without TLS.
+func (c *conn) rest() {
+	secure, ok := c.Conn.(interface{ Handshake() error })
+	switch {
+	case c.spoke:
+		c.watched.Rest(0)
+	case ok && secure.Handshake() == nil: // else the read fails with the same
+		c.watched.Rest(time.Second)
+	}
 }
 
 // ahead is what was read and not taken yet.

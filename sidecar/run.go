@@ -37,7 +37,7 @@ func (s *Sidecar) Listen() error {
 		s.log.Info("profiles are served", zap.String("addr", s.profiler.Addr().String()))
 	}
 	s.public, err = hangup.Listen(public, hangup.Options{
-		MaxConnections: s.cfg.MaxConnections,
+		MaxConnections: s.connections,
 		MaxPerIP:       s.cfg.MaxConnectionsPerIP,
 		WriteTimeout:   s.cfg.WriteTimeout,
 	})
@@ -68,7 +68,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	failed := make(chan error, 3)
 	workers.Go(func() {
-		if err := reserveDescriptors(s.cfg.MaxConnections); err != nil {
+		if err := reserveDescriptors(s.connections); err != nil {
 			s.log.Debug("no room was made for descriptors", zap.Error(err))
 		}
 	})

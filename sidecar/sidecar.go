@@ -84,6 +84,8 @@ type Sidecar struct {
 	tracer      *trace.Tracer // nil: no tracing
 
 	public        *hangup.Listener
+	connections   int    // of clients at once
+	crowding      string // says that they are fewer than set; "": they are not
 	publicServer  *fasthttp.Server
 	adminListener net.Listener
 	profiler      *admin.Profiler // nil: none
@@ -210,6 +212,7 @@ func (s *Sidecar) openAdmin() {
 			ReadingBytes: s.room.used.Load,
 			LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
 			Warnings:     s.warnings,
+			Evicted:      s.evicted,
 		},
 	}, s.metrics, s.recorder)
 }
@@ -274,6 +277,12 @@ func (s *Sidecar) isFlowing() bool { return s.sawBytes.within(s.cfg.HealthInterv
 
 // openServer makes the public server.
 func (s *Sidecar) openServer() (err error) {
+	descriptors := descriptorLimit()
+	s.connections, s.crowding = limitConnections(descriptors, s.cfg.MaxConnections, s.cfg.MaxConcurrency)
+	if s.crowding != "" {
+		s.log.Warn("USHER_MAX_CONNECTIONS is lowered to what the descriptor limit allows",
+			zap.Int("from", s.cfg.MaxConnections), zap.Int("to", s.connections), zap.Uint64("descriptors", descriptors))
+	}
 	if s.cfg.TLSCertFile != "" {
 		if s.certificate, err = newCertificate(s.cfg.TLSCertFile, s.cfg.TLSKeyFile, s.log); err != nil {
 			return err
@@ -288,7 +297,7 @@ func (s *Sidecar) openServer() (err error) {
 		WriteBufferSize:       4 << 10,
 		ReadTimeout:           s.cfg.ReadTimeout,
 		IdleTimeout:           s.cfg.IdleTimeout,
-		Concurrency:           s.cfg.MaxConnections + 1, // the listener limits them, one place
+		Concurrency:           s.connections + 1, // the listener limits them, one place
 		NoDefaultServerHeader: true,
 		NoDefaultDate:         true,
 		NoDefaultContentType:  true,

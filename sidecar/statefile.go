@@ -34,9 +34,12 @@ func (s *Sidecar) reportStateFile(fault, unmade error) {
 }
 
 // warnings are what the status page warns of besides the settings.
-func (s *Sidecar) warnings() []string {
-	if note := s.stateFile.text.Load(); note != nil {
-		return []string{*note}
+func (s *Sidecar) warnings() (list []string) {
+	if s.crowding != "" {
+		list = append(list, s.crowding)
 	}
-	return nil
+	if note := s.stateFile.text.Load(); note != nil {
+		list = append(list, *note)
+	}
+	return list
 }

@@ -56,6 +56,7 @@ type State struct {
 	Connections  func() int                                  // open ones of clients
 	ReadingBytes func() int64                                // of request bodies
 	LinesLeftOut func() map[string]uint64                    // of the log, by outcome
+	Evicted      func() uint64                               // idle connections, closed to make room
 	Warnings     func() []string                             // beyond those of the settings
 }
 

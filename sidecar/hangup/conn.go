@@ -34,6 +34,7 @@ type Conn struct {
 	lingers  atomic.Bool
 	stalled  atomic.Bool
 	released atomic.Bool
+	idle     atomic.Int64 // see idle.go
 	socket
 	stall stall
 

@@ -34,7 +34,7 @@ func (w *witness) ClientGone() {
 // call that is watched when its client leaves must be told, and no other.
 func TestNoCallIsToldOfAnothersHangUp(t *testing.T) {
 	const clients, rounds = 8, 2500
-	ln := listen(t, Options{MaxConnections: 3 * clients, MaxPerIP: 3 * clients})
+	ln := listen(t, Options{MaxConnections: 3 * clients, MaxPerIP: 3*clients + 1})
 	var patrons sync.Map // by the client's port
 	var wrong, told atomic.Int64
 	var wait sync.WaitGroup

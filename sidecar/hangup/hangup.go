@@ -38,9 +38,11 @@ var ErrOptions = errors.New("hangup: bad options")
 // Options bound the connections of a Listener. The zero value sets no limits
 // and probes silent peers after 15 s.
 type Options struct {
-	// MaxConnections is how many connections may be open at once. At the limit
-	// Accept waits until one closes, and further clients wait in the kernel's
-	// backlog. 0: no limit.
+	// MaxConnections is how many connections may be open at once, beside one that
+	// is accepted and waits. At the limit the one that has idled for longest is
+	// closed for it: that rests (Conn.Rest), or was silent for a second since it
+	// was accepted. While there is none, Accept waits until one idles or closes,
+	// and further clients wait in the kernel's backlog. 0: no limit.
 	MaxConnections int
 
 	// MaxPerIP is how many connections one address may have open; one more is
@@ -70,6 +72,7 @@ type Stats struct {
 	Refused      uint64 // connections reset because of MaxPerIP
 	AcceptErrors uint64 // failures that Accept survived: no descriptors left, …
 	HangUps      uint64 // calls told that their client has left
+	Evicted      uint64 // idle connections closed to make room
 }
 
 // validated returns the options with their defaults, or ErrOptions.

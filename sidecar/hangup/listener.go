@@ -22,7 +22,12 @@ type Listener struct {
 	once    sync.Once
 	watches sync.WaitGroup
 
-	accepted, refused, acceptErrors, hangUps atomic.Uint64
+	accepted, refused, acceptErrors, hangUps, evictions atomic.Uint64
+
+	crowded  atomic.Bool   // somebody waits for room
+	rested   chan struct{} // told then of a connection that came to rest
+	evicting sync.Mutex
+	victims  []victim // found idle and not looked at again yet
 
 	mu        sync.Mutex
 	lastToken uint64
@@ -56,7 +61,8 @@ func Listen(ln net.Listener, o Options) (*Listener, error) {
 	l := &Listener{
 		inner: inner, options: o, watcher: w,
 		closed: make(chan struct{}), ended: make(chan struct{}),
-		conns: make(map[uint64]*Conn),
+		rested: make(chan struct{}, 1),
+		conns:  make(map[uint64]*Conn),
 	}
 	if o.MaxConnections > 0 {
 		l.room = make(chan struct{}, o.MaxConnections)
@@ -71,13 +77,13 @@ func Listen(ln net.Listener, o Options) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for room and then for a client; what it returns is a *Conn. It
-// survives every failure that may pass (no descriptors left, a client that gave
+// Accept waits for a client and then for room, which one that idles makes for it
+// (see Options.MaxConnections); what it returns is a *Conn. It survives every failure that may pass (no descriptors left, a client that gave
 // up, a network that is down) by counting it and trying again a little later.
 // It returns net.ErrClosed after Close.
 func (l *Listener) Accept() (net.Conn, error) {
 	var delay time.Duration
-	for l.enter() {
+	for !l.isClosed() {
 		c, err := l.accept()
 		switch {
 		case err == nil:
@@ -88,6 +94,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		default:
 			l.acceptErrors.Add(1)
+			if isExhausted(err) {
+				if done, _ := l.evict(); done {
+					continue
+				}
+			}
 			// Nothing tells when descriptors are free again. A try is cheap,
 			// so even the longest pause is short.
 			delay = min(max(2*delay, time.Millisecond), 100*time.Millisecond)
@@ -103,18 +114,16 @@ var errCrowded = errors.New("too many connections from one address")
 // errUnwatched wraps the kernel's refusal to watch one more connection.
 var errUnwatched = errors.New("hangup: connection cannot be watched")
 
-// accept takes one client, if it is within its limit, and has it watched. It
-// gives the place in the room back unless it succeeds.
+// accept takes one client, if it is within its limit, waits for room, and has it
+// watched.
 func (l *Listener) accept() (*Conn, error) {
 	tcp, err := l.inner.AcceptTCP()
 	if err != nil {
-		l.leave()
 		return nil, err
 	}
 	c := &Conn{TCPConn: tcp, listener: l}
 	if err := c.prepare(tcp); err != nil {
 		_ = tcp.Close()
-		l.leave()
 		return nil, fmt.Errorf("%w: %w", errUnwatched, err)
 	}
 	if l.perIP != nil {
@@ -123,10 +132,17 @@ func (l *Listener) accept() (*Conn, error) {
 			l.refused.Add(1)
 			_ = tcp.SetLinger(0) // no TIME_WAIT of ours for a flood
 			_ = tcp.Close()
-			l.leave()
 			return nil, errCrowded
 		}
 	}
+	if !l.enter() {
+		if l.perIP != nil {
+			l.perIP.remove(c.origin)
+		}
+		_ = tcp.Close()
+		return nil, net.ErrClosed
+	}
+	c.idle.Store(instant() + int64(newcomerGrace))
 	// Into the table first: the kernel tells of a FIN only once, perhaps before
 	// add returns, and what is not in the table then is lost.
 	l.mu.Lock()
@@ -157,20 +173,11 @@ func (l *Listener) pause(d time.Duration) {
 	}
 }
 
-// enter waits for room for one more connection; false after Close.
-func (l *Listener) enter() bool {
+func (l *Listener) isClosed() bool {
 	select {
 	case <-l.closed:
-		return false
+		return true
 	default:
-	}
-	if l.room == nil {
-		return true
-	}
-	select {
-	case l.room <- struct{}{}:
-		return true
-	case <-l.closed:
 		return false
 	}
 }
@@ -247,6 +254,6 @@ func (l *Listener) Stats() Stats {
 	l.mu.Unlock()
 	return Stats{
 		Open: open, Accepted: l.accepted.Load(), Refused: l.refused.Load(),
-		AcceptErrors: l.acceptErrors.Load(), HangUps: l.hangUps.Load(),
+		AcceptErrors: l.acceptErrors.Load(), HangUps: l.hangUps.Load(), Evicted: l.evictions.Load(),
 	}
 }

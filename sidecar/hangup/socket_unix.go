@@ -39,13 +39,21 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.in = nil
 	switch {
 	case err != nil:
-		return 0, err
+		return c.woke(0, err)
 	case c.rerr != nil:
-		return 0, c.fault("read", c.rerr)
+		return c.woke(0, c.fault("read", c.rerr))
 	case c.n == 0 && len(p) > 0:
 		return 0, io.EOF
 	}
-	return c.n, nil
+	return c.woke(c.n, nil)
+}
+
+// silent reports whether nothing has come that was not read; true where that
+// cannot be told any more.
+func (s *socket) silent() bool {
+	quiet := true
+	_ = s.raw.Control(func(fd uintptr) { quiet = nowait.Silent(fd) })
+	return quiet
 }
 
 func (s *socket) readOnce(fd uintptr) bool {

@@ -1,0 +1,133 @@
+package hangup
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// speak has a byte go from the client to the server, after which it is busy.
+func speak(t *testing.T, server *Conn, client net.Conn) {
+	t.Helper()
+	_, err := client.Write([]byte{1})
+	require.NoError(t, err)
+	n, err := server.Read(make([]byte, 8))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
+
+// closed waits for the end of a connection as its client sees it.
+func closed(t *testing.T, client net.Conn) {
+	t.Helper()
+	_, err := client.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// At the limit the one that has rested for longest makes room at once; its Read
+// ends as if the client had gone. Those that are busy, have a byte that was not
+// read yet, or were just accepted do not.
+func TestTheLongestIdleMakesRoom(t *testing.T) {
+	ln := listen(t, Options{MaxConnections: 5})
+	var servers []*Conn
+	var clients []net.Conn
+	for range 5 {
+		server, client := pair(t, ln)
+		servers, clients = append(servers, server), append(clients, client)
+	}
+	for i := range 4 { // the last is silent, but new
+		speak(t, servers[i], clients[i])
+	}
+	for _, i := range []int{2, 0, 1} { // the fourth is busy
+		servers[i].Rest(0)
+	}
+	_, err := clients[2].Write([]byte{1})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return !servers[2].silent() }, 10*time.Second, time.Millisecond)
+
+	for evicted, i := range []int{0, 1} {
+		read := make(chan error)
+		go func() {
+			_, err := servers[i].Read(make([]byte, 1))
+			read <- err
+		}()
+		runtime.Gosched()
+		pair(t, ln)
+		require.ErrorIs(t, <-read, io.EOF)
+		closed(t, clients[i])
+		require.EqualValues(t, evicted+1, ln.Stats().Evicted)
+	}
+	require.Equal(t, 5, ln.Stats().Open)
+	speak(t, servers[3], clients[3])
+	n, err := servers[2].Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
+
+// A newcomer that finds all of them busy is let in when one comes to rest.
+func TestANewcomerWaitsForOneToRest(t *testing.T) {
+	ln := listen(t, Options{MaxConnections: 1})
+	server, client := pair(t, ln)
+	speak(t, server, client)
+	dial(t, ln)
+	accepted := make(chan *Conn)
+	go func() {
+		c, _ := ln.Accept()
+		accepted <- c.(*Conn)
+	}()
+	require.Eventually(t, ln.crowded.Load, 10*time.Second, time.Millisecond)
+	select {
+	case <-accepted:
+		require.Fail(t, "a busy connection was closed")
+	default:
+	}
+	server.Rest(0)
+	next := <-accepted
+	closed(t, client)
+	_, err := server.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	server.Rest(0) // changes nothing any more
+	require.NoError(t, next.Close())
+}
+
+// One that says nothing from the start has a second, and no more where others wait.
+func TestASilentNewcomerMakesRoom(t *testing.T) {
+	ln := listen(t, Options{MaxConnections: 1})
+	began := time.Now()
+	_, client := pair(t, ln)
+	pair(t, ln)
+	require.GreaterOrEqual(t, time.Since(began), newcomerGrace)
+	closed(t, client)
+}
+
+// A connection whose call is watched stays, whatever was said of it before.
+func TestAWatchedCallKeepsItsConnection(t *testing.T) {
+	ln := listen(t, Options{MaxConnections: 1})
+	server, _ := pair(t, ln)
+	server.Rest(0)
+	server.Watch(newRecorder())
+	done, _ := ln.evict()
+	require.False(t, done)
+	server.Unwatch()
+	done, _ = ln.evict()
+	require.True(t, done)
+}
+
+// Where there are no descriptors left an idle connection gives one back.
+func TestExhaustedDescriptorsEvict(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	failing := &moody{inner.(*net.TCPListener), nil}
+	ln, err := Listen(failing, Options{})
+	require.NoError(t, err)
+	t.Cleanup(ln.Shutdown)
+	server, client := pair(t, ln)
+	server.Rest(0)
+	failing.moods = []error{&net.OpError{Op: "accept", Err: syscall.EMFILE}}
+	pair(t, ln)
+	closed(t, client)
+}

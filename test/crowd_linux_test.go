@@ -1,0 +1,106 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// With few descriptors and more silent clients than they allow, an honest client
+// is served, operators are answered, and the model server stays healthy.
+func TestACrowdOfSilentClients(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	with := settings(newModel(t, nil), s).with(env{"USHER_STATE_FILE": t.TempDir() + "/window"})
+	u := startCommand(t, exec.Command("/bin/sh", "-c", "ulimit -n 64; exec "+binary), with).ready()
+	line := u.waitLine("USHER_MAX_CONNECTIONS is lowered")
+	require.Contains(t, line, `"level":"warn"`)
+	require.Contains(t, line, `"descriptors":64`)
+	_, page := u.get("/status.json")
+	require.Contains(t, page, "USHER_MAX_CONNECTIONS is lowered")
+	for range 80 {
+		c, err := net.Dial("tcp", u.public)
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+	}
+	for n := int64(1); n <= 20; n++ {
+		require.Equal(t, 200, u.post("/generate", s.numbered(n).flat("")).status)
+		status, said := u.get("/readyz")
+		require.Equal(t, 200, status, said)
+	}
+	require.Positive(t, u.metric("usher_connections_evicted_total"))
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", u.cmd.Process.Pid))
+	require.NoError(t, err)
+	require.Less(t, len(open), 64)
+	for _, line := range u.log() {
+		require.NotContains(t, line, "not healthy")
+	}
+}
+
+// At the limit a kept connection between two requests makes room at once, the
+// longest idle first; one that is being served stays.
+func TestAnIdleConnectionMakesRoom(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	inside, release := make(chan struct{}, 1), make(chan struct{})
+	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Slow") != "" {
+			inside <- struct{}{}
+			<-release
+		}
+		_, _ = w.Write([]byte("{}"))
+	})
+	u := start(t, settings(m, s).with(env{"USHER_MAX_CONNECTIONS": "3", "USHER_REORDER_HOLD": "0"})).ready()
+	var kept []*bufio.Reader
+	var conns []net.Conn
+	dial := func() {
+		c, err := net.Dial("tcp", u.public)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+		conns, kept = append(conns, c), append(kept, bufio.NewReader(c))
+	}
+	send := func(i int, n int64, more string) {
+		body := s.numbered(n).flat("")
+		_, err := fmt.Fprintf(conns[i], "POST /generate HTTP/1.1\r\nHost: w\r\nContent-Length: %d\r\n%s\r\n%s", len(body), more, body)
+		require.NoError(t, err)
+	}
+	answered := func(i int) {
+		resp, err := http.ReadResponse(kept[i], nil)
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+		_, _ = new(bytes.Buffer).ReadFrom(resp.Body)
+		_ = resp.Body.Close()
+	}
+	dial()
+	send(0, 1, "X-Slow: 1\r\n")
+	<-inside
+	for i := 1; i < 3; i++ {
+		dial()
+		send(i, int64(i+1), "")
+		answered(i)
+	}
+	dial()
+	began := time.Now()
+	send(3, 4, "")
+	answered(3)
+	require.Less(t, time.Since(began), patience/4, "it waited for a time-out")
+	_, err := kept[1].ReadByte()
+	require.Error(t, err, "the longest idle is closed")
+	send(2, 5, "")
+	answered(2)
+	close(release)
+	answered(0)
+	require.Equal(t, 1.0, u.metric("usher_connections_evicted_total"))
+	for _, line := range u.log() {
+		require.NotContains(t, line, "client_gone")
+	}
+}
