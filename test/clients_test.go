@@ -87,12 +87,18 @@ func pythonRequests(t *testing.T, url string, body []byte) string {
 // python3 finds an interpreter that has requests.
 func python3(t *testing.T) string {
 	t.Helper()
+	return pythonWith(t, "requests")
+}
+
+// pythonWith finds an interpreter that has a module.
+func pythonWith(t *testing.T, module string) string {
+	t.Helper()
 	for _, candidate := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(candidate, "-c", "import requests").Run() == nil {
+		if exec.Command(candidate, "-c", "import "+module).Run() == nil {
 			return candidate
 		}
 	}
-	return need(t, "python3 with requests", "python3-requests")
+	return need(t, "python3 with "+module, "python3-"+module)
 }
 
 const nodeClient = `

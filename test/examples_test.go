@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ type example struct {
 // compiling bounds what the go tool may take on a busy machine.
 const compiling = 5 * time.Minute
 
-var marked = regexp.MustCompile("(?s)<!-- run: (\\w+); says: (.*?) -->\n```\\w+\n(.*?)```\n")
+var marked = regexp.MustCompile("(?s)<!-- run: ([\\w.]+); says: (.*?) -->\n```\\w+\n(.*?)```\n")
 
 func examples(t *testing.T, document string) (list []example) {
 	t.Helper()
@@ -57,10 +58,20 @@ func (e example) run(t *testing.T, environment env) string {
 		cmd = exec.CommandContext(ctx, need(t, "bash", "bash"), "-euo", "pipefail", "-c", e.text)
 	case "node":
 		cmd = exec.CommandContext(ctx, need(t, "node", "nodejs"), "--input-type=module", "-e", e.text)
-	case "openai":
-		cmd = exec.CommandContext(ctx, need(t, "node", "nodejs"), "--input-type=module", "-e", e.text)
-		cmd.Dir = "testdata/openai"
-		needFile(t, filepath.Join(cmd.Dir, "node_modules", "openai"), "npm ci --prefix test/testdata/openai")
+	case "sdk":
+		modules, err := filepath.Abs("testdata/sdks/node_modules")
+		require.NoError(t, err)
+		needFile(t, modules, "npm ci --prefix test/testdata/sdks")
+		cmd = exec.CommandContext(ctx, need(t, "node", "nodejs"), "example.mjs")
+		cmd.Dir = environment["FOLDER"]
+		require.NoError(t, os.WriteFile(filepath.Join(cmd.Dir, "example.mjs"), []byte(e.text), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(cmd.Dir, "package.json"), []byte(`{"type":"module"}`), 0o600))
+		if err := os.Symlink(modules, filepath.Join(cmd.Dir, "node_modules")); !os.IsExist(err) {
+			require.NoError(t, err)
+		}
+	case "httpx":
+		cmd = exec.CommandContext(ctx, pythonWith(t, "httpx"), "-c", e.text)
+		cmd.Dir = environment["FOLDER"]
 	case "go":
 		cmd = exec.CommandContext(ctx, need(t, "bash", "bash"), "-euo", "pipefail", "-c", e.text)
 		cmd.Dir = ".."
@@ -89,8 +100,8 @@ func needFile(t *testing.T, path, command string) {
 	t.Skipf("%s is missing: %s", path, command)
 }
 
-// Every example in docs/clients.md works as pasted, against a toy autoscaler,
-// the built binary and a toy model server.
+// Every example in docs/clients.md and the README's calls work as pasted, against
+// a toy autoscaler, the built binary and a toy model server.
 func TestClientExamples(t *testing.T) {
 	model := modelserver.New(modelserver.Options{})
 	require.NoError(t, model.Start())
@@ -99,22 +110,74 @@ func TestClientExamples(t *testing.T) {
 	require.NoError(t, err)
 	u := start(t, env{
 		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": "any", "USHER_PUBLIC_KEY": key.PEM(), "USHER_UPSTREAM_URL": model.URL(),
+		"USHER_ROUTES": "/generate,/generate_stream,/v1/chat/completions,/v1/messages,/api/chat",
 	}).ready()
 	router, err := autoscaler.Start(autoscaler.Options{Endpoint: testEndpoint, Workers: []string{"http://" + u.public}, Key: key})
 	require.NoError(t, err)
 	t.Cleanup(router.Close)
 
-	list := examples(t, "../docs/clients.md")
-	require.GreaterOrEqual(t, len(list), 6)
+	list := slices.Concat(examples(t, "../docs/clients.md"), examples(t, "../README.md"))
+	require.GreaterOrEqual(t, len(list), 16)
+	where := env{"AUTOSCALER": router.URL(), "API_KEY": "toy-key", "FOLDER": t.TempDir()}
 	ran := 0
-	for _, e := range list {
-		t.Run(e.name, func(t *testing.T) {
-			out := e.run(t, env{"AUTOSCALER": router.URL(), "API_KEY": "toy-key"})
+	for i, e := range list {
+		switch e.kind {
+		case "ticketed.js", "ticketed.py": // what the examples below it import
+			require.NoError(t, os.WriteFile(filepath.Join(where["FOLDER"], e.kind), []byte(e.text), 0o600))
+			continue
+		case "go", "worker":
+			continue
+		}
+		e.text = strings.ReplaceAll(e.text, "https://autoscaler.example.com", router.URL())
+		t.Run(fmt.Sprint(i, " ", e.kind), func(t *testing.T) {
+			out := e.run(t, where)
 			ran++ // and was not skipped for want of its client
 			require.Contains(t, out, e.says)
 		})
 	}
 	require.Len(t, model.Requests(), ran, "each sent one request")
+}
+
+// The fetch of docs/clients.md takes a ticket for each call, and where no worker
+// is ready answers what SDKs try again after.
+func TestTicketedFetch(t *testing.T) {
+	t.Parallel()
+	node := need(t, "node", "nodejs")
+	model := modelserver.New(modelserver.Options{})
+	require.NoError(t, model.Start())
+	t.Cleanup(model.Close)
+	key, err := autoscaler.NewRSAKey()
+	require.NoError(t, err)
+	u := start(t, env{
+		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": "any", "USHER_PUBLIC_KEY": key.PEM(), "USHER_UPSTREAM_URL": model.URL(),
+	}).ready()
+	folder := t.TempDir()
+	list := examples(t, "../docs/clients.md")
+	i := slices.IndexFunc(list, func(e example) bool { return e.kind == "ticketed.js" })
+	require.NotEqual(t, -1, i)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "ticketed.mjs"), []byte(list[i].text), 0o600))
+	for worker, want := range map[string]string{"http://" + u.public: "200 200 200", "http://127.0.0.1:1": "503 503 503"} {
+		router, err := autoscaler.Start(autoscaler.Options{Endpoint: testEndpoint, Workers: []string{worker}, Key: key})
+		require.NoError(t, err)
+		t.Cleanup(router.Close)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, node, "--input-type=module", "-e", `
+			import { ticketed } from "./ticketed.mjs";
+			const call = ticketed("my-llama", 8), said = [];
+			const body = JSON.stringify({ inputs: "Hi", parameters: { max_new_tokens: 8 } });
+			const headers = { "content-type": "application/json", "content-length": String(body.length) };
+			for (let i = 0; i < 3; i++) {
+				const answer = await call("http://worker/generate?a=b", { method: "POST", headers, body });
+				await answer.text();
+				said.push(answer.status);
+			}
+			console.log(said.join(" "));`)
+		cmd.Dir, cmd.Env = folder, env{"AUTOSCALER": router.URL(), "API_KEY": "toy-key"}.list()
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Equal(t, want, strings.TrimSpace(string(out)))
+	}
 }
 
 // Every block of commands that a document marks for this folder or for a worker

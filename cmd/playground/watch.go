@@ -36,7 +36,7 @@ func curlLines(scaler string) []string {
 	return []string{
 		fmt.Sprintf(`TICKET=$(curl -s %s/route/ -d '{"endpoint":"%s","api_key":"%s","cost":24}')`, scaler, endpoint, apiKey),
 		`URL=$(printf %s "$TICKET" | sed 's/.*"url": "\([^"]*\)".*/\1/')`,
-		`curl -sN $URL/generate_stream -d '{"auth_data":'"$TICKET"',"payload":{"inputs":"once upon a time","parameters":{"max_new_tokens":24}}}'`,
+		`curl -sN $URL/generate_stream -H "Content-Type: application/json" -d '{"auth_data":'"$TICKET"',"payload":{"inputs":"once upon a time","parameters":{"max_new_tokens":24}}}'`,
 	}
 }
 
@@ -44,7 +44,7 @@ func curlLines(scaler string) []string {
 func pythonLine(scaler string) string {
 	return `python3 -c '` + strings.Join([]string{
 		`import json, urllib.request as u`,
-		`call = lambda url, body: json.load(u.urlopen(u.Request(url, json.dumps(body).encode())))`,
+		`call = lambda url, body: json.load(u.urlopen(u.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})))`,
 		fmt.Sprintf(`t = call("%s/route/", {"endpoint": "%s", "api_key": "%s", "cost": 24})`, scaler, endpoint, apiKey),
 		`print(call(t["url"] + "/generate", dict(t, inputs="once upon a time", parameters={"max_new_tokens": 24})))`,
 	}, "; ") + `'`

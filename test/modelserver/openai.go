@@ -74,9 +74,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request, body []byte) {
 func (s *Server) complete(w http.ResponseWriter, r *http.Request, body []byte, chat bool) {
 	j := &job{chat: chat}
 	if fault := s.parseOpenAI(j, body); fault != "" {
-		writeJSON(w, http.StatusBadRequest, map[string]any{"error": map[string]any{
-			"message": fault, "type": "invalid_request_error", "param": nil, "code": nil,
-		}})
+		writeOpenAIFault(w, fault)
 		return
 	}
 	kind, prefix := "text_completion", "cmpl"
@@ -110,6 +108,13 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, body []byte, c
 	}
 	out.Usage = j.usage()
 	writeJSON(w, http.StatusOK, out)
+}
+
+// writeOpenAIFault answers in the shape of OpenAI's API.
+func writeOpenAIFault(w http.ResponseWriter, text string) {
+	writeJSON(w, http.StatusBadRequest, map[string]any{"error": map[string]any{
+		"message": text, "type": "invalid_request_error", "param": nil, "code": nil,
+	}})
 }
 
 // parseOpenAI fills j; it returns what is wrong with the request, if anything.

@@ -5,6 +5,8 @@
 //
 //	POST /generate, /generate_stream            Text Generation Inference
 //	POST /v1/completions, /v1/chat/completions  OpenAI, streamed or not
+//	POST /v1/messages                           Anthropic, streamed or not
+//	POST /api/chat                              Ollama, streamed or not
 //	GET  /health                                200 or 503, see SetHealthy
 //
 // The text is a function of the prompt alone, see Text. Exactly as many tokens
@@ -266,6 +268,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 		serve = s.completions
 	case "/v1/chat/completions":
 		serve = s.chat
+	case "/v1/messages":
+		serve = s.messages
+	case "/api/chat":
+		serve = s.ollamaChat
 	default:
 		http.NotFound(w, r)
 		return
@@ -275,5 +281,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	serve(w, r, body)
+	if isJSON(w, r) {
+		serve(w, r, body)
+	}
 }

@@ -186,6 +186,7 @@ func TestCancellationIsRecorded(t *testing.T) {
 			ctx, leave := context.WithCancel(t.Context())
 			request, err := http.NewRequestWithContext(ctx, "POST", s.URL()+"/generate_stream", strings.NewReader(`{"inputs":"x"}`))
 			require.NoError(t, err)
+			request.Header.Set("Content-Type", "application/json")
 			left := make(chan struct{})
 			go func() {
 				defer close(left)

@@ -1,0 +1,66 @@
+package modelserver_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/modelserver"
+)
+
+// A body that is not said to be JSON is refused, as vLLM and Text Generation
+// Inference do: what curl -d and fetch say of a string by themselves.
+func TestContentType(t *testing.T) {
+	s := start(t, modelserver.Options{})
+	for path, tt := range map[string]struct {
+		body string
+		want int
+	}{
+		"/generate":            {`{"inputs":"a"}`, 415},
+		"/generate_stream":     {`{"inputs":"a"}`, 415},
+		"/v1/completions":      {`{"prompt":"a"}`, 400},
+		"/v1/chat/completions": {`{"messages":[{"content":"a"}]}`, 400},
+		"/v1/messages":         {`{"max_tokens":1,"messages":[{"content":"a"}]}`, 415},
+		"/api/chat":            {`{"messages":[{"content":"a"}]}`, 200},
+	} {
+		for _, kind := range []string{"", "application/x-www-form-urlencoded", "text/plain;charset=UTF-8", "application/json; charset=utf-8"} {
+			req, err := http.NewRequest("POST", s.URL()+path, strings.NewReader(tt.body))
+			require.NoError(t, err)
+			if kind != "" {
+				req.Header.Set("Content-Type", kind)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			require.NoError(t, err)
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			want := tt.want
+			if strings.HasPrefix(kind, "application/json") {
+				want = 200
+			}
+			require.Equal(t, want, resp.StatusCode, "%s %q", path, kind)
+		}
+	}
+}
+
+func TestOllamaAndMessages(t *testing.T) {
+	s := start(t, modelserver.Options{})
+	text := modelserver.Text("why", 3)
+	for _, tt := range []struct{ path, body, kind, whole string }{
+		{"/api/chat", `{"messages":[{"content":"why"}],"options":{"num_predict":3},"stream":false}`, "application/json", encode(t, text)},
+		{"/api/chat", `{"messages":[{"content":"why"}],"options":{"num_predict":3}}`, "application/x-ndjson", `"done":true,"done_reason":"stop","eval_count":3`},
+		{"/v1/messages", `{"messages":[{"content":"why"}],"max_tokens":3}`, "application/json", encode(t, text)},
+		{"/v1/messages", `{"messages":[{"content":"why"}],"max_tokens":3,"stream":true}`, "text/event-stream", "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"},
+	} {
+		resp, body := post(t, s, tt.path, tt.body)
+		require.Equal(t, 200, resp.StatusCode, tt)
+		require.Equal(t, tt.kind, resp.Header.Get("Content-Type"), tt)
+		require.Contains(t, body, tt.whole)
+	}
+	for path, body := range map[string]string{"/api/chat": `{"messages":[]}`, "/v1/messages": `{"messages":[{"content":"why"}]}`} {
+		resp, _ := post(t, s, path, body)
+		require.Equal(t, 400, resp.StatusCode, path)
+	}
+}
