@@ -121,8 +121,11 @@ func (p *Pass) Undo() {
 func (p *Pass) Sent() { p.slot.Sent() }
 
 // Release gives back what was taken, in the reverse order. A number that was not
-// committed can be used again.
+// committed can be used again. A Pass that was not begun holds nothing.
 func (p *Pass) Release() {
+	if p.account == nil {
+		return
+	}
 	if p.account.Ticket.Admitted {
 		p.slot.Release()
 	}
