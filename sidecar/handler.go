@@ -131,7 +131,9 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 		// sent, and the client is told that its ticket stays good.
 		x.pass.Undo()
 	}
-	x.body.release()
+	if resp == nil || !resp.Sending() {
+		x.body.release()
+	}
 	if cause := x.why(); cause != nil && err != nil {
 		return nil, cause
 	}

@@ -28,7 +28,8 @@ type Conn struct {
 	line     *line // nil when the use has ended; the owner's alone
 	owned    atomic.Pointer[line]
 	reused   bool
-	used     bool // RoundTrip was called
+	used     bool         // RoundTrip was called
+	rest     <-chan error // how writing the rest of the request beside the answer ended; nil: all was written before
 	response Response
 }
 
@@ -73,6 +74,9 @@ func (cn *Conn) end(how ending) {
 	l := cn.line
 	if l == nil {
 		return
+	}
+	if !cn.endRest(l, how != abort) {
+		how = abort // with half a request on it, it is of no use
 	}
 	cn.line = nil
 	cn.response.detach(l)

@@ -76,6 +76,10 @@ func (r *Response) Status() []byte { return r.text(r.line) }
 // ContentLength is the body's length in bytes; -1 where only its end will tell.
 func (r *Response) ContentLength() int64 { return r.length }
 
+// Sending reports whether the rest of the request may still be read, to be written
+// beside the answer, until the use ends.
+func (r *Response) Sending() bool { return r.cn != nil && r.cn.rest != nil }
+
 // Bodiless tells whether the status allows no body, nor a Content-Length that
 // would speak of one (RFC 9110 section 8.6).
 func (r *Response) Bodiless() bool { return r.status == 204 || r.status == 304 }

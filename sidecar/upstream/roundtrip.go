@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"sync"
@@ -9,7 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// A Request is what is to be sent. It is read during RoundTrip only.
+// A Request is what is to be sent. It is read during RoundTrip only, but for Body.
 type Request struct {
 	// Header is the client's, as fasthttp read it off the wire: its raw lines
 	// are what is forwarded, so that values, order and repetition stay. Fields
@@ -20,7 +21,7 @@ type Request struct {
 	RequestID string // sent as X-Request-Id; "": none
 	// Traceparent is sent in place of the client's; "": the client's is.
 	Traceparent string
-	Body        []byte
+	Body        []byte // is read until the use has ended, where Response.Sending says so
 	Sender      Sender // nil: nobody wants to know
 }
 
@@ -96,7 +97,8 @@ func (cn *Conn) exchange(head, body []byte, sender Sender) (*Response, error) {
 		}
 		r.keep = false
 	case n < len(head)+len(body):
-		err = cn.exchangeRest(n, head, body)
+		cn.sendRest(n, head, body)
+		err = r.readHead()
 	default:
 		err = r.readHead()
 	}
@@ -106,26 +108,35 @@ func (cn *Conn) exchange(head, body []byte, sender Sender) (*Response, error) {
 	return r, nil
 }
 
-// exchangeRest writes what the socket did not take at once while it listens: a
-// server may answer, with 413 say, and read no further, or even wait until its
-// answer is read. An answer always wins over what became of the writing. An
-// error status ends the writing; after any other the server wants the rest, and
-// gets it as long as the deadline lets it take.
-func (cn *Conn) exchangeRest(n int, head, body []byte) error {
-	rest := net.Buffers{head[min(n, len(head)):], body[max(n-len(head), 0):]}
-	nc := cn.line.nc
-	written := make(chan error, 1)
+// sendRest writes what the socket did not take at once, beside the answer: a
+// server may answer before it has read all, read no further, or even not before
+// its answer is read. What became of the writing is known when the use ends.
+func (cn *Conn) sendRest(n int, head, body []byte) {
+	// The head's memory is given back when RoundTrip returns.
+	rest := net.Buffers{bytes.Clone(head[min(n, len(head)):]), body[max(n-len(head), 0):]}
+	nc, written := cn.line.nc, make(chan error, 1)
+	cn.rest = written
 	go func() {
 		_, err := rest.WriteTo(nc)
 		written <- err
 	}()
-	r := &cn.response
-	err := r.readHead()
-	if err != nil || r.status >= 400 {
-		_ = nc.SetWriteDeadline(time.Now())
+}
+
+// restPatience is how long a server that has answered may still take the rest of
+// its request.
+const restPatience = time.Second
+
+// endRest ends the writing beside the answer and reports whether the request was
+// written whole. After an error status, or an answer that nobody wants any more,
+// the rest is of no use; else the server gets a little time for it.
+func (cn *Conn) endRest(l *line, answered bool) bool {
+	if cn.rest == nil {
+		return true
 	}
-	if werr := <-written; werr != nil {
-		r.keep = false
+	wait := time.Duration(0)
+	if answered && cn.response.status < 400 {
+		wait = restPatience
 	}
-	return err
+	_ = l.nc.SetWriteDeadline(time.Now().Add(wait))
+	return <-cn.rest == nil
 }

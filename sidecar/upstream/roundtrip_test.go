@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,86 @@ func TestEarlyAnswerThatGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "hi", body)
 	require.EqualValues(t, large, <-got)
+}
+
+// A server that answers and then neither reads nor closes is heard at once, whatever
+// its status, and the connection is not used again.
+func TestEarlyAnswerOfAServerThatStandsStill(t *testing.T) {
+	for status, framing := range map[string]string{
+		"200 OK": "Content-Length: 2\r\n\r\nhi", "201 Made": "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+		"204 Nothing": "\r\n", "307 There": "Location: /x\r\nContent-Length: 0\r\n\r\n", "503 Busy": "Content-Length: 2\r\n\r\nhi",
+	} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			m := listen(t, "tcp", func(p *peer) {
+				if _, err := p.br.Peek(1); err == nil {
+					p.send("HTTP/1.1 " + status + "\r\n" + framing)
+					<-p.ended()
+				}
+			})
+			c := connect(t, m, nil)
+			began := time.Now()
+			resp, _, err := post(t, c, make([]byte, large))
+			require.NoError(t, err)
+			require.Equal(t, status, string(resp.Status()))
+			require.True(t, resp.Sending())
+			resp.Close()
+			require.Less(t, time.Since(began), 30*time.Second, "not the response time-out")
+			require.Zero(t, c.Stats().Idle)
+		})
+	}
+}
+
+// A server that writes more than the buffers hold before it reads gets all of the
+// request, and all of its answer is read; so does one that reads only after its
+// answer was whole. The connection is kept.
+func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
+	for name, size := range map[string]int{"large": large, "small": 2} {
+		t.Run(name, func(t *testing.T) {
+			got := make(chan int, 1)
+			m := listen(t, "tcp", func(p *peer) {
+				if _, err := p.br.Peek(1); err != nil {
+					return
+				}
+				p.send("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(size) + "\r\n\r\n" + strings.Repeat("x", size))
+				_, body, _ := p.request()
+				got <- len(body)
+				_ = p.gone()
+			})
+			c := connect(t, m, nil)
+			resp, body, err := post(t, c, make([]byte, large))
+			require.NoError(t, err)
+			require.Len(t, body, size)
+			resp.Close()
+			require.Equal(t, large, <-got)
+			require.Equal(t, 1, c.Stats().Idle)
+		})
+	}
+}
+
+// A call that is cancelled while the rest of its request is written beside the
+// answer ends at once, and so does the writing.
+func TestCancelWhileTheRestIsWritten(t *testing.T) {
+	m := listen(t, "tcp", func(p *peer) {
+		if _, err := p.br.Peek(1); err == nil {
+			p.send("HTTP/1.1 200 OK\r\n\r\nx")
+			<-p.ended()
+		}
+	})
+	c := connect(t, m, nil)
+	cn := acquire(t, c)
+	resp, err := cn.RoundTrip(&Request{Path: []byte("/"), Body: make([]byte, large)})
+	require.NoError(t, err)
+	require.True(t, resp.Sending())
+	go cn.Cancel()
+	_, err = io.ReadAll(resp)
+	require.ErrorIs(t, err, ErrCanceled)
+	resp.Close()
+	select {
+	case <-cn.rest:
+		require.Fail(t, "nobody waited for the writing")
+	default:
+	}
 }
 
 // A server that takes nothing and says nothing is given up in time.

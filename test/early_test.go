@@ -1,0 +1,106 @@
+package test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// rawModel is a model server that is well, and gives every request to serve, of
+// whose bytes none has been read, before it closes the connection.
+func rawModel(t testing.TB, serve func(c net.Conn, in *bufio.Reader)) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				in := bufio.NewReader(c)
+				if first, err := in.Peek(3); err != nil || string(first) == "GET" {
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+					return
+				}
+				serve(c, in)
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+// large8 is an 8 MB prompt: more than the sockets' buffers hold.
+func (s *signer) large8() []byte {
+	return s.ticket().flat(`"inputs":"` + strings.Repeat("x", 8<<20) + `"`)
+}
+
+// An answer that comes before its request was read passes at once, whatever its
+// status, although the model server neither reads on nor closes.
+func TestEarlyAnswerPassesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	still := make(chan struct{})
+	defer close(still)
+	status := make(chan string, 1)
+	url := rawModel(t, func(c net.Conn, in *bufio.Reader) {
+		_, _ = io.WriteString(c, "HTTP/1.1 "+<-status+"\r\n\r\n")
+		<-still
+	})
+	u := start(t, env{
+		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": testURL, "USHER_PUBLIC_KEY": s.public(), "USHER_UPSTREAM_URL": url,
+	}).ready()
+	for answer, want := range map[string]int{
+		"200 OK\r\nContent-Length: 0": 200, "204 No Content": 204, "307 Elsewhere\r\nLocation: /x\r\nContent-Length: 0": 307,
+		"413 Large\r\nContent-Length: 0": 413, "500 Oh\r\nContent-Length: 0": 500,
+	} {
+		status <- answer
+		c := dial(t, u.public)
+		body := s.large8()
+		began := time.Now()
+		c.write(head(len(body)) + string(body))
+		resp, err := http.ReadResponse(c.in, nil)
+		require.NoError(t, err, answer)
+		require.Equal(t, want, resp.StatusCode)
+		require.Empty(t, resp.Header.Get("X-Usher-Refusal"))
+		require.Less(t, time.Since(began), patience/2)
+	}
+	require.Eventually(t, func() bool { return u.metric("usher_in_flight") == 0 }, patience, 5*time.Millisecond)
+}
+
+// A model server that writes 8 MB before it reads its request gets it whole, as
+// does one that streams while it reads: the one does not wait for the other.
+func TestAnswerAndRequestCross(t *testing.T) {
+	t.Parallel()
+	const size = 8 << 20
+	s := newSigner(t)
+	got := make(chan int64, 1)
+	url := rawModel(t, func(c net.Conn, in *bufio.Reader) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+		_, _ = io.WriteString(c, strings.Repeat("x", size))
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			got <- -1
+			return
+		}
+		n, _ := io.Copy(io.Discard, r.Body)
+		got <- n
+		_, _ = io.WriteString(c, "end")
+	})
+	u := start(t, env{
+		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": testURL, "USHER_PUBLIC_KEY": s.public(), "USHER_UPSTREAM_URL": url,
+	}).ready()
+	answer := u.post("/generate", s.large8())
+	require.Equal(t, 200, answer.status)
+	require.Len(t, answer.body, size+len("end"))
+	require.Greater(t, <-got, int64(size))
+}
