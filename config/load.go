@@ -123,8 +123,9 @@ func (l *loader) listeners() {
 	c.CORSOrigins = list(t.CORSOrigins)
 	for _, origin := range c.CORSOrigins {
 		u, err := url.Parse(origin)
-		if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
-			l.fault("USHER_CORS_ORIGINS", "%q is not an origin like https://app.example.com", origin)
+		if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host ||
+			strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") || origin != strings.ToLower(origin)) {
+			l.fault("USHER_CORS_ORIGINS", "%q is not an origin like https://app.example.com or https://*.example.com", origin)
 		}
 	}
 }

@@ -62,7 +62,7 @@ type settings struct {
 	HealthInterval string `env:"USHER_HEALTH_INTERVAL" envDefault:"5s" doc:"between two probes; every second while it is not healthy, or a probe or request failed"`
 	HealthFailures string `env:"USHER_HEALTH_FAILURES" envDefault:"3" doc:"failed probes in a row that make it unhealthy"`
 
-	CORSOrigins  string `env:"USHER_CORS_ORIGINS" form:"place" shown:"–" doc:"origins whose pages may call, or *"`
+	CORSOrigins  string `env:"USHER_CORS_ORIGINS" form:"place" shown:"–" doc:"origins whose pages may call, or *; https://*.example.com stands for all below that domain"`
 	DrainDelay   string `env:"USHER_DRAIN_DELAY" envDefault:"5s" doc:"after SIGTERM requests are still served for so long"`
 	DrainTimeout string `env:"USHER_DRAIN_TIMEOUT" envDefault:"120s" doc:"then those in flight may take so long to finish"`
 	LogLevel     string `env:"USHER_LOG_LEVEL" envDefault:"info" doc:"debug, info, warn, error"`

@@ -85,8 +85,15 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	h := append(b.head[:0], "HTTP/1.1 "...)
 	h = append(h, r.resp.Status()...)
 	h = append(h, "\r\n"...)
+	names := b.join[:0] // of the model server's fields, where a page may ask for them
 	h = r.resp.AppendHeader(h, func(name []byte) bool {
-		return http1.EqualFold(name, "x-request-id") || c.enabled() && http1.HasPrefixFold(name, "access-control-")
+		if http1.EqualFold(name, "x-request-id") || c.enabled() && http1.HasPrefixFold(name, "access-control-") {
+			return true
+		}
+		if c.enabled() {
+			names = append(append(names, ", "...), name...)
+		}
+		return false
 	})
 	h = append(h, headerRequestID+": "...)
 	h = append(h, r.x.account.ID...)
@@ -96,7 +103,7 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	h = append(h, "\r\n"+headerServerTiming+": "...)
 	h = timing(h, &r.x.account.Times)
 	h = append(h, "\r\n"...)
-	h = c.appendFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin), r.resp.Lists("vary", "origin"))
+	h = c.appendFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin), r.resp.Lists("vary", "origin"), names)
 	switch r.framing {
 	case byChunks:
 		h = append(h, "Transfer-Encoding: chunked\r\n"...)

@@ -57,6 +57,49 @@ func TestOriginPassesWhereCORSIsTheModelServers(t *testing.T) {
 	require.Equal(t, []string{"https://a.example"}, m.arrivals()[0].header["Origin"])
 }
 
+// A wildcard stands for one label or more, and for nothing else; a page of a
+// public network is let through to a private one; and its script can read every
+// field of an answer, whoever wrote it.
+func TestCORSWildcardPrivateNetworkAndExposedFields(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Compute-Time", "12")
+		w.Header().Set("Access-Control-Expose-Headers", "X-Elsewhere")
+		_, _ = io.WriteString(w, "ok")
+	})
+	u := start(t, settings(m, s).with(env{"USHER_CORS_ORIGINS": "https://*.example.com, https://*.example.org:8443,http://localhost:3000"})).ready()
+	for origin, allowed := range map[string]bool{
+		"https://a.example.com": true, "https://a-1.b.example.com": true, "http://localhost:3000": true, "https://x.example.org:8443": true,
+		"https://example.com": false, "https://.example.com": false, "https://a..example.com": false, "http://a.example.com": false,
+		"https://a.example.com:8443": false, "https://a.example.com.evil.test": false, "https://evilexample.com": false,
+		"https://evil.test/.example.com": false, "https://evil.test:1.example.com": false, "https://u@.example.com": false,
+		"https://x.example.org": false, "null": false, "https://*.example.com": false,
+	} {
+		ask := http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Private-Network": {"true"}}
+		preflight := u.do("OPTIONS", "/generate", nil, ask)
+		require.Equal(t, 204, preflight.status)
+		refused := u.do("POST", "/generate", []byte("{}"), http.Header{"Origin": {origin}})
+		for _, got := range []answer{preflight, refused} {
+			if allowed {
+				require.Equal(t, []string{origin}, got.header.Values("Access-Control-Allow-Origin"), origin)
+			} else {
+				require.Empty(t, got.header.Values("Access-Control-Allow-Origin"), origin)
+			}
+		}
+		require.Equal(t, map[bool]string{true: "true", false: ""}[allowed], preflight.header.Get("Access-Control-Allow-Private-Network"), origin)
+	}
+	plain := u.do("OPTIONS", "/generate", nil, http.Header{"Origin": {"https://a.example.com"}})
+	require.Empty(t, plain.header.Values("Access-Control-Allow-Private-Network"), "nobody asked")
+
+	got := u.do("POST", "/generate", s.ticket().flat(""), http.Header{"Origin": {"https://a.example.com"}})
+	require.Equal(t, 200, got.status)
+	require.Len(t, got.header.Values("Access-Control-Expose-Headers"), 1)
+	for _, name := range []string{"X-Request-Id", "X-Usher-Refusal", "Retry-After", "Server-Timing", "X-Compute-Time", "Content-Type", "Date"} {
+		require.Contains(t, ", "+got.header.Get("Access-Control-Expose-Headers")+",", ", "+name+",")
+	}
+}
+
 // What a request line of the log holds.
 func TestLogLine(t *testing.T) {
 	s := newSigner(t)
