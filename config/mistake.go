@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net/url"
 	"reflect"
 	"slices"
@@ -157,9 +156,4 @@ func isSetting(name string) bool {
 func isForeign(name string) bool {
 	return slices.Contains([]string{"WORKER_PORT", "PUBLIC_IPADDR", "USE_SSL", "REPORT_ADDR", "MODEL_HEALTH_ENDPOINT"}, name) ||
 		strings.HasPrefix(name, "VAST_TCP_PORT_")
-}
-
-// linksWarning says what was ignored, in one sentence.
-func linksWarning(links []string) string {
-	return fmt.Sprintf("%s: set by Kubernetes for a Service of that name, and ignored; enableServiceLinks: false keeps such variables away", strings.Join(links, ", "))
 }

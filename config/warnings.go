@@ -98,7 +98,7 @@ func (l *loader) warnings() []string {
 		}
 	}
 	if len(l.links) > 0 {
-		list = append(list, linksWarning(l.links))
+		list = append(list, strings.Join(l.links, ", ")+": set by Kubernetes for a Service of that name, and ignored; enableServiceLinks: false keeps such variables away")
 	}
 	return append(list, l.misspelt()...)
 }

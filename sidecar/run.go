@@ -126,7 +126,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 func (s *Sidecar) Reload() {
 	s.refresher.Poke()
 	if s.certificate != nil {
-		s.certificate.reload()
+		s.certificate.reload(true)
 	}
 }
 

@@ -213,6 +213,12 @@ func (s *Sidecar) openAdmin() {
 			LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
 			Warnings:     s.warnings,
 			Evicted:      s.evicted,
+			CertificateExpiry: func() time.Time {
+				if s.certificate == nil {
+					return time.Time{}
+				}
+				return s.certificate.expiry()
+			},
 		},
 	}, s.metrics, s.recorder)
 }

@@ -58,6 +58,8 @@ type State struct {
 	LinesLeftOut func() map[string]uint64                    // of the log, by outcome
 	Evicted      func() uint64                               // idle connections, closed to make room
 	Warnings     func() []string                             // beyond those of the settings
+
+	CertificateExpiry func() time.Time // of the one in force; zero: no TLS
 }
 
 // A Server answers operators. Make it with New.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"math"
 	"time"
 )
 
@@ -20,6 +21,7 @@ func (s *Server) registerGauges() {
 	m.Gauge("usher_ready", "1 while requests may be sent here.", func() float64 { return truth(s.Ready().OK()) })
 	m.Gauge("usher_public_key_fetched_timestamp_seconds", "When the key in force was last read, in Unix time; 0 without a key.", s.keyFetched)
 	m.Gauge("usher_public_key_age_seconds", "Time since the key in force was last read, by this machine's clock; 0 without a key.", s.keyAge)
+	m.Gauge("usher_certificate_expiry_seconds", "Time until the certificate in force expires, by this machine's clock; below 0 when it has, +Inf without TLS.", s.certificateExpiry)
 	m.Gauge("usher_replay_window_highest", "Highest verified reqnum; -1 before the first.", func() float64 { return float64(s.Ledger.Stats().Highest) })
 	m.Gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.Connections()) })
 
@@ -50,6 +52,15 @@ func (s *Server) reorderedRatio() float64 {
 		return 0
 	}
 	return float64(b.RecentReordered) / float64(b.RecentAdmitted)
+}
+
+// certificateExpiry is how long the certificate is good for, in seconds.
+func (s *Server) certificateExpiry() float64 {
+	end := s.CertificateExpiry()
+	if end.IsZero() {
+		return math.Inf(1)
+	}
+	return time.Until(end).Seconds()
 }
 
 // keyFetched is when the keys were last read, in Unix seconds.
