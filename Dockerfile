@@ -15,8 +15,9 @@ ARG TARGETOS
 ARG TARGETARCH
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
       -ldflags "-s -w -buildid= -X 'main.number=${VERSION}' -X 'main.commit=${COMMIT}'" -o /usher ./cmd/usher
-# Where a volume for USHER_STATE_FILE is mounted: it has to be the user's.
-RUN mkdir -p /empty/lib/usher
+# Where a volume for USHER_STATE_FILE is mounted: it has to be the user's, and
+# group 0's, which OpenShift gives to the user of its choice.
+RUN mkdir -p -m 775 /empty/lib/usher
 
 FROM scratch
 ARG VERSION=(devel)
@@ -30,7 +31,7 @@ LABEL org.opencontainers.image.title="usher" \
       org.opencontainers.image.revision="${COMMIT}"
 # For a key that is fetched by https.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build --chown=65532:65532 /empty /var
+COPY --from=build --chown=65532:0 /empty /var
 COPY --from=build /usher /usher
 USER 65532:65532
 EXPOSE 3000 9090

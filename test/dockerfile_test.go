@@ -135,7 +135,7 @@ func (d *dockerfile) assemble(stage string) (root string) {
 			from += "/." // its contents, as COPY has it
 			d.sh(".", `mkdir -p "`+to+`"`, nil)
 		}
-		d.sh(".", `mkdir -p "$(dirname "`+to+`")" && cp -RL "`+from+`" "`+to+`" && chown -R `+owner+` "`+to+`"`, nil)
+		d.sh(".", `mkdir -p "$(dirname "`+to+`")" && cp -RL --preserve=mode "`+from+`" "`+to+`" && chown -R `+owner+` "`+to+`"`, nil)
 	}
 	return root
 }

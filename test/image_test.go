@@ -58,13 +58,14 @@ func buildImage(t *testing.T, d *dockerfile) *image {
 	t.Helper()
 	usher := d.compile("..", nil)
 	stage := filepath.Dir(usher)
-	d.sh(".", d.command("mkdir -p /empty", "/empty", stage), nil)
+	d.sh(".", d.command("mkdir ", "/empty", stage), nil)
 	im := &image{t: t, user: d.one("USER"), root: d.assemble(stage), data: t.TempDir()}
-	// A new volume takes the owner of what the image has at its place.
+	// A new volume takes owner and mode of what the image has at its place.
 	info, err := os.Stat(filepath.Join(im.root, "var/lib/usher"))
 	require.NoError(t, err)
 	owner := info.Sys().(*syscall.Stat_t)
 	require.NoError(t, os.Chown(im.data, int(owner.Uid), int(owner.Gid)))
+	require.NoError(t, os.Chmod(im.data, info.Mode().Perm()))
 	return im
 }
 
@@ -183,6 +184,30 @@ func TestImageRuns(t *testing.T) {
 	exit, said := im.output(with.with(env{"USHER_STATE_FILE": "/window"}), d.exec("ENTRYPOINT")...)
 	require.Equal(t, 2, exit)
 	require.Contains(t, said, "read-only file system")
+}
+
+// OpenShift runs an image as a user of its own choice, in group 0: the state file
+// can be made, used, and used again.
+func TestImageRunsAsAnyUser(t *testing.T) {
+	needImage(t)
+	d := readDockerfile(t)
+	im := buildImage(t, d)
+	im.user = "1000680000:0"
+	s := newSigner(t)
+	with := settings(newModel(t, nil), s).with(env{"USHER_STATE_FILE": "/var/lib/usher/window"})
+	once := s.ticket().flat("")
+	u := startCommand(t, im.command(with, d.exec("ENTRYPOINT")...), with).ready()
+	require.Equal(t, http.StatusOK, u.post("/generate", once).status)
+	u.kill()
+	u = startCommand(t, im.command(with, d.exec("ENTRYPOINT")...), with).ready()
+	require.Equal(t, "reqnum_replayed", u.post("/generate", once).code())
+
+	// Without group 0 it is a stranger.
+	u.kill()
+	im.user = "1000680001:1000680001"
+	exit, said := im.output(with, d.exec("ENTRYPOINT")...)
+	require.Equal(t, 2, exit)
+	require.Contains(t, said, "permission denied")
 }
 
 // left excludes what .dockerignore leaves out, in git's words.

@@ -34,8 +34,9 @@ func TestManifestsFitTheirSchemas(t *testing.T) {
 	v, err := validator.New([]string{"schemas/{{.ResourceKind}}{{.KindSuffix}}.json"}, validator.Opts{Strict: true})
 	require.NoError(t, err)
 	for dir, want := range map[string][]string{
-		"../kubernetes/base": {"ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodMonitor"},
-		"../kubernetes/keda": {"ConfigMap", "Deployment", "NetworkPolicy", "PodMonitor", "ScaledObject"},
+		"../kubernetes/base":      {"ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodMonitor"},
+		"../kubernetes/openshift": {"ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodMonitor"},
+		"../kubernetes/keda":      {"ConfigMap", "Deployment", "NetworkPolicy", "PodMonitor", "ScaledObject"},
 	} {
 		var kinds []string
 		for _, result := range v.Validate(dir, io.NopCloser(bytes.NewReader(build(t, dir)))) {
