@@ -121,6 +121,7 @@ func (k *worker) settings(o options, scaler, public string) []string {
 		"USHER_PUBLIC_KEY_URL=" + scaler + "/pubkey/",
 		"USHER_PUBLIC_KEY_REFRESH=1s",
 		"USHER_UPSTREAM_URL=" + k.model.URL(),
+		"USHER_ROUTES=/generate,/generate_stream,/v1/completions,/v1/chat/completions,/v1/responses,/v1/messages,/completion,/api/generate,/api/chat",
 		"USHER_LISTEN_ADDR=" + public,
 		"USHER_ADMIN_ADDR=127.0.0.1:0",
 		"USHER_CONNECT_TIMEOUT=10s", // a busy machine is no fault

@@ -45,12 +45,20 @@ func TestContentType(t *testing.T) {
 	}
 }
 
-func TestOllamaAndMessages(t *testing.T) {
+func TestOtherDialects(t *testing.T) {
 	s := start(t, modelserver.Options{})
 	text := modelserver.Text("why", 3)
 	for _, tt := range []struct{ path, body, kind, whole string }{
 		{"/api/chat", `{"messages":[{"content":"why"}],"options":{"num_predict":3},"stream":false}`, "application/json", encode(t, text)},
 		{"/api/chat", `{"messages":[{"content":"why"}],"options":{"num_predict":3}}`, "application/x-ndjson", `"done":true,"done_reason":"stop","eval_count":3`},
+		{"/api/generate", `{"prompt":"why","options":{"num_predict":3},"stream":false}`, "application/json", `"response":` + encode(t, text)},
+		{"/api/generate", `{"prompt":"why","options":{"num_predict":3}}`, "application/x-ndjson", `"response":"","done":true`},
+		{"/completion", `{"prompt":"why","n_predict":3}`, "application/json", `"content":` + encode(t, text)},
+		{"/completions", `{"prompt":"why","n_predict":3,"stream":true}`, "text/event-stream", `"stop_type":"limit"`},
+		{"/completion", `{"prompt":"why","n_predict":-1}`, "application/json", `"stop_type":"eos"`},
+		{"/v1/responses", `{"input":"why","max_output_tokens":3}`, "application/json", `"text":` + encode(t, text)},
+		{"/v1/responses", `{"input":"why","max_output_tokens":3,"stream":true}`, "text/event-stream", "event: response.incomplete\n"},
+		{"/v1/responses", `{"input":"why","stream":true}`, "text/event-stream", "event: response.completed\n"},
 		{"/v1/messages", `{"messages":[{"content":"why"}],"max_tokens":3}`, "application/json", encode(t, text)},
 		{"/v1/messages", `{"messages":[{"content":"why"}],"max_tokens":3,"stream":true}`, "text/event-stream", "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"},
 	} {
@@ -59,7 +67,8 @@ func TestOllamaAndMessages(t *testing.T) {
 		require.Equal(t, tt.kind, resp.Header.Get("Content-Type"), tt)
 		require.Contains(t, body, tt.whole)
 	}
-	for path, body := range map[string]string{"/api/chat": `{"messages":[]}`, "/v1/messages": `{"messages":[{"content":"why"}]}`} {
+	for path, body := range map[string]string{"/api/chat": `{"messages":[]}`, "/v1/messages": `{"messages":[{"content":"why"}]}`,
+		"/api/generate": `{"options":{"num_predict":0}}`, "/completion": `{"n_predict":1}`, "/v1/responses": `{"input":"a","max_output_tokens":0}`} {
 		resp, _ := post(t, s, path, body)
 		require.Equal(t, 400, resp.StatusCode, path)
 	}

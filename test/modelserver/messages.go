@@ -48,11 +48,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request, body []byte) {
 
 func (s *Server) messagesStream(w http.ResponseWriter, r *http.Request, message object, prompt string, n int) {
 	out := newEvents(w, "")
-	send := func(kind string, event object) bool {
-		event["type"] = kind
-		data, err := json.Marshal(event)
-		return err == nil && out.sendText("event: "+kind+"\ndata: "+string(data)) == nil
-	}
+	send := func(kind string, event object) bool { return out.named(kind, event) == nil }
 	if !send("message_start", object{"message": message}) ||
 		!send("content_block_start", object{"index": 0, "content_block": object{"type": "text", "text": ""}}) {
 		return

@@ -8,6 +8,7 @@ import (
 
 type ollamaRequest struct {
 	Model    string `json:"model"`
+	Prompt   string `json:"prompt"` // of /api/generate
 	Messages []struct {
 		Content string `json:"content"`
 	} `json:"messages"`
@@ -24,23 +25,28 @@ type ollamaMessage struct {
 
 // An ollamaLine is one line of Ollama's answer, or the whole of it.
 type ollamaLine struct {
-	Model      string        `json:"model"`
-	CreatedAt  time.Time     `json:"created_at"`
-	Message    ollamaMessage `json:"message"`
-	Done       bool          `json:"done"`
-	DoneReason string        `json:"done_reason,omitempty"`
-	EvalCount  int           `json:"eval_count,omitempty"`
+	Model      string         `json:"model"`
+	CreatedAt  time.Time      `json:"created_at"`
+	Message    *ollamaMessage `json:"message,omitempty"`  // of /api/chat
+	Response   *string        `json:"response,omitempty"` // of /api/generate
+	Done       bool           `json:"done"`
+	DoneReason string         `json:"done_reason,omitempty"`
+	EvalCount  int            `json:"eval_count,omitempty"`
 }
 
-// ollamaChat answers Ollama's /api/chat: newline-delimited JSON, streamed unless
-// the request says otherwise.
-func (s *Server) ollamaChat(w http.ResponseWriter, r *http.Request, body []byte) {
+// ollama answers Ollama's /api/chat and /api/generate: newline-delimited JSON,
+// streamed unless the request says otherwise.
+func (s *Server) ollama(w http.ResponseWriter, r *http.Request, body []byte) {
 	var in ollamaRequest
-	if err := json.Unmarshal(body, &in); err != nil || len(in.Messages) == 0 {
+	chat := r.URL.Path == "/api/chat"
+	if err := json.Unmarshal(body, &in); err != nil || chat && len(in.Messages) == 0 {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "messages is required"})
 		return
 	}
-	prompt, n := in.Messages[len(in.Messages)-1].Content, s.options.DefaultMaxTokens
+	prompt, n := in.Prompt, s.options.DefaultMaxTokens
+	if chat {
+		prompt = in.Messages[len(in.Messages)-1].Content
+	}
 	if in.Options.NumPredict != nil {
 		n = *in.Options.NumPredict
 	}
@@ -49,7 +55,10 @@ func (s *Server) ollamaChat(w http.ResponseWriter, r *http.Request, body []byte)
 		return
 	}
 	line := func(text string, done bool) ollamaLine {
-		l := ollamaLine{Model: in.Model, CreatedAt: time.Now().UTC(), Message: ollamaMessage{"assistant", text}, Done: done}
+		l := ollamaLine{Model: in.Model, CreatedAt: time.Now().UTC(), Response: &text, Done: done}
+		if chat {
+			l.Message, l.Response = &ollamaMessage{"assistant", text}, nil
+		}
 		if done {
 			l.DoneReason, l.EvalCount = "stop", n
 		}

@@ -1,12 +1,15 @@
-// Package modelserver is a toy model server: it speaks enough of Text
-// Generation Inference and of OpenAI's API to stand behind Usher in tests and in
-// the playground, produces believable tokens at a believable pace, keeps exact
-// records of what it was sent, and misbehaves on demand.
+// Package modelserver is a toy model server: it speaks enough of the APIs of
+// Text Generation Inference, OpenAI, Anthropic, llama.cpp and Ollama to stand
+// behind Usher in tests and in the playground, produces believable tokens at a
+// believable pace, keeps exact records of what it was sent, and misbehaves on
+// demand.
 //
 //	POST /generate, /generate_stream            Text Generation Inference
 //	POST /v1/completions, /v1/chat/completions  OpenAI, streamed or not
+//	POST /v1/responses                          the same
+//	POST /completion, /completions              llama.cpp, streamed or not
 //	POST /v1/messages                           Anthropic, streamed or not
-//	POST /api/chat                              Ollama, streamed or not
+//	POST /api/generate, /api/chat               Ollama, streamed or not
 //	GET  /health                                200 or 503, see SetHealthy
 //
 // The text is a function of the prompt alone, see Text. Exactly as many tokens
@@ -258,21 +261,14 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 
 // answer is the model.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
-	var serve func(http.ResponseWriter, *http.Request, []byte)
-	switch r.URL.Path {
-	case "/generate":
-		serve = s.generate
-	case "/generate_stream":
-		serve = s.generateStream
-	case "/v1/completions":
-		serve = s.completions
-	case "/v1/chat/completions":
-		serve = s.chat
-	case "/v1/messages":
-		serve = s.messages
-	case "/api/chat":
-		serve = s.ollamaChat
-	default:
+	serve := map[string]func(http.ResponseWriter, *http.Request, []byte){
+		"/generate": s.generate, "/generate_stream": s.generateStream,
+		"/v1/completions": s.completions, "/v1/chat/completions": s.chat, "/v1/responses": s.responses,
+		"/v1/messages": s.messages,
+		"/completion":  s.llamaCompletion, "/completions": s.llamaCompletion,
+		"/api/generate": s.ollama, "/api/chat": s.ollama,
+	}[r.URL.Path]
+	if serve == nil {
 		http.NotFound(w, r)
 		return
 	}

@@ -130,6 +130,16 @@ func (e *events) send(v any) error {
 	return e.sendText(string(data))
 }
 
+// named sends an event under the name of its type.
+func (e *events) named(kind string, event object) error {
+	event["type"] = kind
+	data, err := json.Marshal(event)
+	if err != nil {
+		return err
+	}
+	return e.sendText("event: " + kind + "\ndata: " + string(data))
+}
+
 func (e *events) sendText(data string) error {
 	if _, err := e.w.Write([]byte(e.prefix + data + "\n\n")); err != nil {
 		return err

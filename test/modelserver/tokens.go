@@ -67,3 +67,22 @@ func (s *Server) pace(ctx context.Context, n int) bool {
 		return false
 	}
 }
+
+// limitOf is how many tokens to make where a request states n, and whether it
+// does; ok is false where n is out of range.
+func (s *Server) limitOf(n *int) (tokens int, limited, ok bool) {
+	if n == nil {
+		return s.options.DefaultMaxTokens, false, true
+	}
+	return *n, true, *n >= 1 && *n <= maxTokens
+}
+
+// made waits for all tokens of an answer; false when ctx ended before.
+func (s *Server) made(ctx context.Context, tokens int) bool {
+	for i := range tokens {
+		if !s.pace(ctx, i) {
+			return false
+		}
+	}
+	return true
+}
