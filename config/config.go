@@ -87,6 +87,9 @@ type Config struct {
 	HealthInterval time.Duration
 	HealthFailures int
 
+	Report    Report
+	Benchmark Benchmark
+
 	CORSOrigins  []string
 	DrainDelay   time.Duration
 	DrainTimeout time.Duration
@@ -133,6 +136,8 @@ func Load(environ []string) (*Config, error) {
 	l.limits()
 	l.order()
 	l.timing()
+	l.report()
+	l.benchmark()
 	l.logging()
 	if len(l.faults) > 0 {
 		return nil, l.faults

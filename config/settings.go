@@ -62,6 +62,14 @@ type settings struct {
 	HealthInterval string `env:"USHER_HEALTH_INTERVAL" envDefault:"5s" doc:"between two probes; every second while it is not healthy, or a probe or request failed"`
 	HealthFailures string `env:"USHER_HEALTH_FAILURES" envDefault:"3" doc:"failed probes in a row that make it unhealthy"`
 
+	Report               string `env:"USHER_REPORT" envDefault:"auto" doc:"reports to the autoscaler: auto (on where REPORT_ADDR and CONTAINER_ID are set; MASTER_TOKEN goes with them), off, or the generation of its API: 2026, 2024"`
+	ReportInsecure       string `env:"USHER_REPORT_INSECURE" envDefault:"false" doc:"true: reports, and MASTER_TOKEN in them, may go to a plain http address that is not loopback"`
+	Benchmark            string `env:"USHER_BENCHMARK" shown:"off; auto where reports are on" doc:"how fast this worker is: a workload a second; or the path on which that is measured at the start, before requests are let in; auto: the first that is served of /generate, /v1/completions, /v1/chat/completions, /api/generate"`
+	BenchmarkBody        string `env:"USHER_BENCHMARK_BODY" shown:"a prompt of random words, 256 tokens" doc:"of each request: JSON, or @ and a file"`
+	BenchmarkRuns        string `env:"USHER_BENCHMARK_RUNS" envDefault:"8" doc:"the best of these runs counts; 1 to 1000"`
+	BenchmarkConcurrency string `env:"USHER_BENCHMARK_CONCURRENCY" envDefault:"10" doc:"requests of a run, all at once; at most USHER_MAX_CONCURRENCY"`
+	BenchmarkFile        string `env:"USHER_BENCHMARK_FILE" form:"place" shown:"–" doc:"keeps the figure across restarts; the Python worker's .has_benchmark will do"`
+
 	CORSOrigins  string `env:"USHER_CORS_ORIGINS" form:"place" shown:"–" doc:"origins whose pages may call, or *; https://*.example.com stands for all below that domain"`
 	DrainDelay   string `env:"USHER_DRAIN_DELAY" envDefault:"5s" doc:"after SIGTERM requests are still served for so long"`
 	DrainTimeout string `env:"USHER_DRAIN_TIMEOUT" envDefault:"120s" doc:"then those in flight may take so long to finish"`

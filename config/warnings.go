@@ -39,6 +39,9 @@ func (l *loader) valuesInForce() []Value {
 	if c.PublicKey != "" {
 		set("USHER_PUBLIC_KEY", shownKeys(c))
 	}
+	for name, value := range c.reportInForce() {
+		set(name, value)
+	}
 	if c.UpstreamAuthorization != "" {
 		set("USHER_UPSTREAM_AUTHORIZATION", masked)
 	}
@@ -100,6 +103,7 @@ func (l *loader) warnings() []string {
 	if len(l.links) > 0 {
 		list = append(list, strings.Join(l.links, ", ")+": set by Kubernetes for a Service of that name, and ignored; enableServiceLinks: false keeps such variables away")
 	}
+	list = append(list, l.reportWarnings()...)
 	return append(list, l.misspelt()...)
 }
 

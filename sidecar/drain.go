@@ -77,6 +77,7 @@ func (d *drain) join(ctx context.Context) (cut bool, err error) {
 func (d *drain) start() {
 	d.once.Do(func() {
 		d.beginning.Store(true)
+		d.s.reports.leave()
 		d.s.log.Info("draining", zap.Duration("delay", d.s.cfg.DrainDelay), zap.Duration("timeout", d.s.cfg.DrainTimeout))
 		go func() {
 			defer close(d.done)

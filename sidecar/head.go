@@ -74,7 +74,7 @@ func (s *Sidecar) verdict(h *fasthttp.RequestHeader) error {
 	return nil
 }
 
-// checkHead makes the checks that need no body: 404, 405, 503, 415, 413.
+// checkHead makes the checks that need no body: 404, 405, 503 twice, 415, 413.
 func (s *Sidecar) checkHead(h *fasthttp.RequestHeader) error {
 	if isAside(h) || s.cors.isPreflight(h) {
 		return nil
@@ -88,6 +88,9 @@ func (s *Sidecar) checkHead(h *fasthttp.RequestHeader) error {
 	}
 	if s.drain.refusing() {
 		return errDraining
+	}
+	if s.reports.loading() {
+		return errLoading
 	}
 	for _, coding := range h.PeekAll(fasthttp.HeaderContentEncoding) {
 		if coding = bytes.TrimSpace(coding); len(coding) > 0 && !http1.EqualFold(coding, "identity") {

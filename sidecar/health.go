@@ -17,6 +17,7 @@ func (s *Sidecar) readiness() admin.Readiness {
 	if !s.prober.Healthy() {
 		r.Upstream = s.prober.Status()
 	}
+	r.Loaded = s.reports.missing(r.OK())
 	if s.drain.begun() {
 		r.Draining = "draining"
 	}

@@ -27,7 +27,7 @@ func newIdle(t testing.TB) *Sidecar {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	require.NoError(t, err)
 	cfg, err := config.Load([]string{
-		"USHER_ENDPOINT=e", "USHER_WORKER_URL=any",
+		"USHER_ENDPOINT=e", "USHER_WORKER_URL=http://127.0.0.1:3000", "REPORT_ADDR=http://127.0.0.1:1", "CONTAINER_ID=1",
 		"USHER_PUBLIC_KEY=" + string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 	})
 	require.NoError(t, err)

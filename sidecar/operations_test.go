@@ -103,20 +103,22 @@ func TestOperationsLogLines(t *testing.T) {
 func TestOperationsWarnings(t *testing.T) {
 	_, table, _ := strings.Cut(chapter(t, "Start"), "| warning | do |\n| --- | --- |\n")
 	rows := regexp.MustCompile(`(?m)^\| (.+?) \| .+ \|$`).FindAllStringSubmatch(table, -1)
-	file, err := parser.ParseFile(token.NewFileSet(), "../config/warnings.go", nil, 0)
-	require.NoError(t, err)
 	var texts []string
-	for _, d := range file.Decls {
-		f, ok := d.(*ast.FuncDecl)
-		if !ok || f.Name.Name != "warnings" && f.Name.Name != "misspelt" {
-			continue
-		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && len(l.Value) > 25 && strings.Contains(l.Value, " ") {
-				texts = append(texts, l.Value)
+	for _, path := range []string{"../config/warnings.go", "../config/report.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		require.NoError(t, err)
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || !slices.Contains([]string{"warnings", "misspelt", "reportWarnings"}, f.Name.Name) {
+				continue
 			}
-			return true
-		})
+			ast.Inspect(f, func(n ast.Node) bool {
+				if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && len(l.Value) > 25 && strings.Contains(l.Value, " ") {
+					texts = append(texts, l.Value)
+				}
+				return true
+			})
+		}
 	}
 	require.Equal(t, len(rows), len(texts), "%q", texts)
 	for _, text := range texts {

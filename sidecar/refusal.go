@@ -25,6 +25,7 @@ var (
 	errRouteUnknown = errors.New("path is not a route")
 	errMethod       = errors.New("method is not POST")
 	errDraining     = errors.New("draining")
+	errLoading      = errors.New("not loaded yet")
 	errEncoding     = errors.New("content encoding is not identity")
 	errBodyTooLarge = errors.New("body too large")
 	errBodyRoom     = errors.New("no room for the body")
@@ -73,6 +74,7 @@ var refusals = []refusal{
 	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of these", false},
 	{errMethod, 405, account.MethodNotAllowed, "Use POST for this route.", false},
 	{errDraining, 503, account.Draining, "This worker is shutting down; ask the autoscaler for another route.", true},
+	{errLoading, 503, account.Loading, "This worker is still loading its model; ask the autoscaler for another route.", true},
 	{errEncoding, 415, account.UnsupportedEncoding, "Send the body without Content-Encoding.", false},
 	{errBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker takes", false},
 	{envelope.ErrInvalidJSON, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},

@@ -78,6 +78,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	workers.Go(func() { s.comeback.run(work) })
 	workers.Go(func() { s.ledger.Run(work) })
 	workers.Go(func() { _ = s.admin.Run(work) })
+	workers.Go(func() { s.reports.run(work) })
 	if s.certificate != nil {
 		workers.Go(func() { s.certificate.run(work) })
 	}

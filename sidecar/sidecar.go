@@ -75,6 +75,7 @@ type Sidecar struct {
 	metrics     *metrics.Metrics
 	recorder    *status.Recorder
 	admin       *admin.Server
+	reports     *reports               // to the autoscaler; nil: none, and no benchmark
 	keyFault    atomic.Pointer[string] // of the last try to read the key; nil: it went well
 	calls       *calls
 	room        *room // for bodies whose senders are not verified yet
@@ -111,7 +112,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	s.served = servedNames(cfg.Routes)
 	s.sawBytes.origin = s.started
 	s.drain = newDrain(s)
-	for _, step := range []func() error{s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
+	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
 			s.close()
 			return nil, fmt.Errorf("%w: %w", ErrStart, err)
@@ -122,6 +123,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	if s.tracer != nil {
 		s.book.Add(s.tracer)
 	}
+	s.reports.attach(&s.book, s.metrics)
 	s.book.Add(requestLog{log, s.sampler})
 	s.openAdmin()
 	return s, nil
@@ -151,7 +153,7 @@ func (s *Sidecar) openGate() error {
 	}
 	s.gate = gate.New(gate.Config{
 		Audience: audience, Schema: cfg.SignedFields, Keys: s.keys, Ledger: s.ledger, Buffer: s.buffer, Policy: CostPolicy(cfg),
-		Meter: &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset,
+		Meter: &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset, Accepted: s.reports.accepted(),
 	})
 	s.comeback = newComeback(s.buffer.Stats, s.started)
 	return nil
@@ -219,6 +221,7 @@ func (s *Sidecar) openAdmin() {
 				}
 				return s.certificate.expiry()
 			},
+			Report: s.reports.describe(),
 		},
 	}, s.metrics, s.recorder)
 }

@@ -51,6 +51,7 @@ func startVast(t *testing.T, variables env) (public, dir string, stop func(os.Si
 	cmd.Env = env{
 		"BACKEND": "tgi", "WORKSPACE_DIR": dir, "CERT_DIR": dir, "USHER_BIN": binary, "WORKER_PORT": port,
 		"PUBLIC_IPADDR": "203.0.113.7", "VAST_TCP_PORT_" + port: "41234", "CONTAINER_ID": "17",
+		"USHER_REPORT":     "off", // the script has an address of the provider's own
 		"USHER_ADMIN_ADDR": "127.0.0.1:0", "USHER_DRAIN_DELAY": "0s", "USHER_HEALTH_INTERVAL": "200ms",
 	}.with(variables).list()
 	stderr, err := cmd.StderrPipe()
@@ -188,7 +189,7 @@ func TestVastFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command("bash", "../deploy/vast/start_server.sh")
-			cmd.Env = env{"BACKEND": "tgi", "WORKSPACE_DIR": t.TempDir(), "USHER_BIN": binary}.with(tt.variables).list()
+			cmd.Env = env{"BACKEND": "tgi", "WORKSPACE_DIR": t.TempDir(), "USHER_BIN": binary, "REPORT_ADDR": "http://127.0.0.1:1"}.with(tt.variables).list()
 			said, err := cmd.CombinedOutput()
 			require.Error(t, err)
 			require.Equal(t, 2, cmd.ProcessState.ExitCode())

@@ -29,7 +29,8 @@ type Request struct {
 	Times  Times
 	Answer Answer
 
-	Span Sink // is told of this request alone; nil: it is not traced
+	Span   Sink // is told of this request alone; nil: it is not traced
+	Report Sink // the same; nil: its ticket was not verified, or nothing is reported
 
 	BytesIn  int64 // of the request's body
 	BytesOut int64 // of the answer's
@@ -41,8 +42,11 @@ type Ticket struct {
 	Endpoint string
 	Reqnum   int64 // -1: none was read
 	Cost     float64
-	Reserved bool // it was verified, and its number, which was signed, taken
-	Admitted bool // the request got its turn
+	Index    string  // request_idx, an integer's literal; "": it has none
+	Workload float64 // what a report counts it for; valid with Verified, where somebody asked for it
+	Verified bool    // it is genuine, for this worker, and no other of its number gets through
+	Reserved bool    // it was verified, and its number, which was signed, taken
+	Admitted bool    // the request got its turn
 }
 
 // Times is where the time of a request went. A time that was not reached is

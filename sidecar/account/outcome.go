@@ -18,6 +18,7 @@ const (
 	RouteUnknown
 	MethodNotAllowed
 	Draining
+	Loading // before the worker was loaded for the first time
 	UnsupportedEncoding
 	BodyTooLarge
 	InvalidJSON
@@ -70,6 +71,7 @@ var outcomes = [Outcomes]struct {
 	RouteUnknown:        {"route_unknown", ClassTicket},
 	MethodNotAllowed:    {"method_not_allowed", ClassTicket},
 	Draining:            {"draining", ClassWorker},
+	Loading:             {"loading", ClassWorker},
 	UnsupportedEncoding: {"unsupported_encoding", ClassTicket},
 	BodyTooLarge:        {"body_too_large", ClassTicket},
 	InvalidJSON:         {"invalid_json", ClassTicket},

@@ -23,11 +23,16 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
+// ReportPatience is how long no report may be acknowledged before that is shown
+// as a fault.
+const ReportPatience = time.Minute
+
 // A Readiness is the answer to "may requests be sent here", with its reasons;
 // an empty reason is a check that holds.
 type Readiness struct {
 	Key      string
 	Upstream string
+	Loaded   string // it is not yet, for this reason
 	Draining string
 }
 
@@ -59,7 +64,8 @@ type State struct {
 	Evicted      func() uint64                               // idle connections, closed to make room
 	Warnings     func() []string                             // beyond those of the settings
 
-	CertificateExpiry func() time.Time // of the one in force; zero: no TLS
+	CertificateExpiry func() time.Time                  // of the one in force; zero: no TLS
+	Report            func(now time.Time) status.Report // to the autoscaler; nil: there is none, and no benchmark
 }
 
 // A Server answers operators. Make it with New.
@@ -123,6 +129,9 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	checks := map[string]string{"key": cmp.Or(r.Key, "ok"), "upstream": cmp.Or(r.Upstream, "ok"), "draining": "no"}
 	if r.Draining != "" {
 		checks["draining"] = "yes"
+	}
+	if s.Report != nil {
+		checks["loaded"] = cmp.Or(r.Loaded, "ok")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

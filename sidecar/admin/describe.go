@@ -42,6 +42,11 @@ func (s *Server) describe(d *status.Snapshot) {
 		{Name: "model server", OK: ready.Upstream == "", Detail: cmp.Or(ready.Upstream, "model server answers")},
 		{Name: status.CheckDraining, OK: ready.Draining == "", Detail: cmp.Or(ready.Draining, "not draining")},
 	}
+	if s.Report != nil {
+		report := s.Report(now)
+		d.Report = &report
+		d.Checks = slices.Insert(d.Checks, 2, status.Check{Name: status.CheckLoaded, OK: ready.Loaded == "", Detail: cmp.Or(ready.Loaded, "loaded")})
+	}
 	d.Key = s.describeKey(now)
 	d.Upstream = status.Upstream{
 		Healthy: s.Prober.Healthy(), Detail: cmp.Or(s.Prober.Status(), "answers"),

@@ -48,8 +48,11 @@ type Config struct {
 	// What is told on the way; none may block, and each may be nil.
 	Meter   account.Meter
 	Numbers Numbers
-	Stale   func()             // every number is below the window: the autoscaler seems to have started again
-	Reset   func(reqnum int64) // the numbers were taken to start again
+	// Accepted is told of each ticket that was verified and got its number; its
+	// account says then what it is worth.
+	Accepted func(*account.Request)
+	Stale    func()             // every number is below the window: the autoscaler seems to have started again
+	Reset    func(reqnum int64) // the numbers were taken to start again
 }
 
 // Numbers are told what becomes of signed numbers that are good.
@@ -63,12 +66,16 @@ type Numbers interface {
 type Gate struct {
 	c             Config
 	numbersSigned bool // by every alternative of the schema
+	asksWork      bool // what a request asks for is wanted, whatever the policy
 	stale         staleRun
 }
 
 // New makes a Gate.
 func New(c Config) *Gate {
-	return &Gate{c: c, numbersSigned: c.Schema.AlwaysSigns(crypto.FieldReqnum)}
+	return &Gate{
+		c: c, numbersSigned: c.Schema.AlwaysSigns(crypto.FieldReqnum),
+		asksWork: c.Accepted != nil && !c.Schema.AlwaysSigns(crypto.FieldCost),
+	}
 }
 
 // Install puts the keys of a source into force, and returns those that are new

@@ -47,7 +47,22 @@ func (p *Pass) Judge(t *envelope.Ticket) error {
 			return err
 		}
 	}
+	p.accept()
 	return nil
+}
+
+// accept tells of a ticket that passed. It is worth its cost where that was
+// signed; else a client may have made it up, and the work that the request states
+// is worth more.
+func (p *Pass) accept() {
+	t := &p.account.Ticket
+	t.Verified, t.Workload = true, t.Cost
+	if amount := p.work.Amount(); amount > 0 && !p.proof.Signs(crypto.FieldCost) {
+		t.Workload = amount
+	}
+	if told := p.gate.c.Accepted; told != nil {
+		told(p.account)
+	}
 }
 
 // fresh only looks the number up. A number that may not have been signed is not

@@ -40,8 +40,12 @@ func (p *Pass) Open(env *envelope.Envelope, body []byte, api *dialect.API) error
 	}
 	t := &p.account.Ticket
 	t.Endpoint, t.Reqnum, t.Cost = env.Ticket.Endpoint, env.Ticket.Reqnum, env.Ticket.Cost.Float64()
+	t.Index = env.Ticket.RequestIdx
 	policy := p.gate.c.Policy
 	if policy == Off {
+		if p.gate.asksWork {
+			p.work, _ = env.Work(api, p.gate.c.Engine) // what can be read of it
+		}
 		return nil
 	}
 	var err error

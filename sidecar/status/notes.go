@@ -43,6 +43,8 @@ var notes = [account.Outcomes]note{
 		"More comes than the model server takes: add workers, or raise USHER_MAX_CONCURRENCY if the GPU has room."},
 	account.Draining: {"this worker is leaving",
 		"Expected while it drains. If it goes on, the autoscaler still routes here."},
+	account.Loading: {"this worker is still loading",
+		"Expected until the model server answers and the benchmark is done. Clients should not be routed here before; if it goes on, see what is missing above."},
 	account.KeyUnavailable: {"there is no public key yet",
 		"Usher cannot read the autoscaler's key: see the key's last error below."},
 	account.Internal: {"Usher hit a fault of its own",

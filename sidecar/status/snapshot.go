@@ -33,6 +33,7 @@ type Snapshot struct {
 	History  []Point   `json:"history"`
 
 	Key      Key       `json:"key"`
+	Report   *Report   `json:"report,omitempty"`
 	Upstream Upstream  `json:"upstream"`
 	Settings []Setting `json:"settings,omitempty"` // secrets masked
 	Warnings []string  `json:"warnings,omitempty"`

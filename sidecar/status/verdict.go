@@ -81,6 +81,10 @@ func (s *Snapshot) lettingIn() Answer {
 		a.Level, a.Short = Bad, "No"
 		a.Detail = sentence("no public key yet", s.Key.Error)
 		a.clause = "Letting nothing in: there is no public key yet to verify tickets with"
+	case !s.Ready && s.fails(CheckLoaded) && s.Upstream.Healthy:
+		a.Level, a.Short = Warn, "Not yet"
+		a.Detail = "Not loaded yet: " + strings.Join(failing, "; ") + "."
+		a.clause = "Not loaded yet: " + strings.Join(failing, "; ")
 	case !s.Ready:
 		a.Level, a.Short = Bad, "Not ready"
 		a.Detail = "Not ready: " + strings.Join(failing, "; ") + "."
@@ -210,17 +214,24 @@ func (s *Snapshot) keepingWaiting() Answer {
 	return a
 }
 
-func (s *Snapshot) draining() bool {
+func (s *Snapshot) draining() bool { return s.fails(CheckDraining) }
+
+// fails reports whether a check is among those that were made, and fails.
+func (s *Snapshot) fails(check string) bool {
 	for _, c := range s.Checks {
-		if c.Name == CheckDraining {
+		if c.Name == check {
 			return !c.OK
 		}
 	}
 	return false
 }
 
-// CheckDraining is the name of the check that fails during a drain.
-const CheckDraining = "not draining"
+// Names of checks that mean something to the verdict: the one that fails during a
+// drain, and the one that fails until the worker is loaded.
+const (
+	CheckDraining = "not draining"
+	CheckLoaded   = "loaded"
+)
 
 func (s *Snapshot) rate(c account.Class) float64 {
 	if i := index(c); i < len(s.Now) {

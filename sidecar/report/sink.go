@@ -1,0 +1,82 @@
+package report
+
+import (
+	"sync"
+
+	"github.com/usher-sidecar/usher/sidecar/account"
+)
+
+// A Counter counts requests by their accounts. Make it with NewCounter; safe for
+// concurrent use.
+type Counter struct {
+	tally *Tally
+	works sync.Pool
+}
+
+// NewCounter makes a Counter for a tally.
+func NewCounter(t *Tally) *Counter {
+	c := &Counter{tally: t}
+	c.works.New = func() any { return &counted{counter: c} }
+	return c
+}
+
+// A counted is the sink of one request: what the tally knows it by.
+type counted struct {
+	counter *Counter
+	work    Work
+}
+
+// Accepted counts a request whose ticket was verified, and has its account tell
+// of its end.
+func (c *Counter) Accepted(r *account.Request) {
+	w := c.works.Get().(*counted)
+	w.work = c.tally.Begin(r.Ticket.Workload, r.Ticket.Index)
+	r.Report = w
+}
+
+// Ended implements account.Sink.
+func (c *Counter) Ended(r *account.Request) {
+	if r.Report != nil {
+		r.Report.Ended(r)
+		r.Report = nil
+	}
+}
+
+// Ended implements account.Sink for the one request.
+func (w *counted) Ended(r *account.Request) {
+	w.counter.tally.End(&w.work, endOf(r), timesOf(r))
+	w.counter.works.Put(w)
+}
+
+// endOf is what a report makes of an outcome.
+func endOf(r *account.Request) End {
+	switch r.Outcome {
+	case account.OK:
+		if r.Status < 200 || r.Status > 299 {
+			return Answered
+		}
+		return Served
+	case account.UpstreamRefused:
+		return Answered
+	case account.ClientGone, account.ClientStalled:
+		return Cancelled
+	case account.CostExceeded, account.QueueFull, account.QueueTimeout, account.Draining:
+		return TurnedAway
+	case account.UpstreamError, account.UpstreamUnreachable, account.UpstreamBroken, account.UpstreamTimeout,
+		account.Cut, account.Internal:
+		return Failed
+	}
+	return Refused
+}
+
+// timesOf are the stages that a request came to.
+func timesOf(r *account.Request) (t Times) {
+	if r.Ticket.Admitted || r.Times.Hold+r.Times.Queue > 0 {
+		t.Queued = r.Times.VerifyAt.Add(r.Times.Verify)
+	}
+	// What could not be sent after all was never started.
+	if r.Outcome != account.UpstreamUnreachable && !r.Times.Sent.IsZero() {
+		t.Started, t.Completed = r.Times.Sent, r.Times.End
+	}
+	return t
+}

@@ -1,0 +1,250 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/dialect"
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/admin"
+	"github.com/usher-sidecar/usher/sidecar/benchmark"
+	"github.com/usher-sidecar/usher/sidecar/metrics"
+	"github.com/usher-sidecar/usher/sidecar/report"
+	"github.com/usher-sidecar/usher/sidecar/status"
+)
+
+// reports are what the autoscaler is told, and the benchmark that it is told of.
+// A nil one is of a worker that has neither.
+type reports struct {
+	log       *zap.Logger
+	started   time.Time
+	loads     *report.Loading
+	measures  *benchmark.Benchmark // nil: the figure is set, or there is none
+	reporter  *report.Reporter     // nil: nothing is reported
+	counter   *report.Counter      // nil with reporter
+	tried     func(kind, outcome string)
+	leaving   chan struct{} // closed when the drain begins
+	leave1    sync.Once
+	failing   map[report.Kind]bool // the reporter's own
+	fileFault error                // the benchmark's own: what was logged of its file
+}
+
+// openReports makes the reports, the benchmark, and what waits for both.
+func (s *Sidecar) openReports() error {
+	cfg := s.cfg
+	if cfg.Report.Generation == "" && cfg.Benchmark.Route == "" && cfg.Benchmark.MaxPerf == 0 {
+		return nil
+	}
+	r := &reports{
+		log: s.log, started: s.started, leaving: make(chan struct{}),
+		tried: func(string, string) {}, failing: map[report.Kind]bool{},
+	}
+	if cfg.Benchmark.Route != "" {
+		if err := r.openBenchmark(cfg); err != nil {
+			return err
+		}
+	}
+	r.loads = report.NewLoading(report.LoadingOptions{
+		Started:   s.started,
+		Healthy:   func() bool { return s.prober.Healthy() },
+		Keyed:     func() bool { return len(s.keys.Accepted(time.Now())) > 0 },
+		Draining:  s.drain.begun,
+		Benchmark: r.measures, MaxPerf: cfg.Benchmark.MaxPerf,
+		Loaded: func(after time.Duration) { s.log.Info("loaded", zap.Duration("after", after)) },
+	})
+	if cfg.Report.Generation != "" {
+		if err := r.openReporter(cfg); err != nil {
+			return err
+		}
+	}
+	s.reports = r
+	return nil
+}
+
+// openBenchmark makes what measures.
+func (r *reports) openBenchmark(cfg *config.Config) (err error) {
+	b := cfg.Benchmark
+	amount := float64(benchmark.DefaultWork)
+	if b.Body != nil {
+		work, err := envelope.StatedWork(b.Body, dialect.Of(b.Route), dialect.AnyEngine)
+		if err != nil {
+			return fmt.Errorf("USHER_BENCHMARK_BODY: %w", err)
+		}
+		if amount = work.Amount(); amount == 0 {
+			amount = 1
+			r.log.Warn("USHER_BENCHMARK_BODY states no work that is known: each request counts as 1, and max_perf is requests a second")
+		}
+	}
+	r.measures, err = benchmark.New(benchmark.Options{
+		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host, PathPrefix: cfg.Upstream.PathPrefix,
+		Authorization: cfg.UpstreamAuthorization,
+		Route:         b.Route, Body: b.Body, Work: amount,
+		Runs: b.Runs, Concurrency: b.Concurrency, Timeout: cfg.UpstreamTimeout, File: b.File,
+		Report: r.logProgress,
+	})
+	return err
+}
+
+func (r *reports) logProgress(p benchmark.Progress) {
+	switch {
+	case p.File != nil && !errors.Is(p.File, r.fileFault):
+		r.fileFault = p.File
+		r.log.Warn("benchmark file not used", zap.Error(p.File))
+	case p.Problem != "":
+		r.log.Warn("benchmark", zap.Stringer("progress", p))
+	default:
+		r.log.Info("benchmark", zap.Stringer("progress", p), zap.Bool("kept", p.Kept))
+	}
+}
+
+// openReporter makes the tally and what sends it.
+func (r *reports) openReporter(cfg *config.Config) (err error) {
+	tally := report.NewTally(cfg.MaxConnections)
+	r.counter = report.NewCounter(tally)
+	r.reporter, err = report.New(report.Options{
+		Generation: report.Generation(cfg.Report.Generation), Addresses: cfg.Report.Addresses,
+		Identity: report.Identity{ID: cfg.Report.ID, Token: string(cfg.Report.Token), URL: cfg.Report.URL},
+		Tally:    tally, State: r.loads.State, Tried: r.note,
+	})
+	return err
+}
+
+// note counts a try and logs where one kind of report begins to fail, and where
+// it gets through again.
+func (r *reports) note(kind report.Kind, outcome report.Outcome, err error) {
+	r.tried(string(kind), string(outcome))
+	failed := err != nil
+	if failed == r.failing[kind] {
+		return
+	}
+	r.failing[kind] = failed
+	if failed {
+		r.log.Warn("the autoscaler does not take reports", zap.String("kind", string(kind)), zap.Error(err))
+		return
+	}
+	r.log.Info("the autoscaler takes reports again", zap.String("kind", string(kind)))
+}
+
+// attach has the book count requests and the metrics show how reports go.
+func (r *reports) attach(book *account.Book, m *metrics.Metrics) {
+	if r == nil || r.reporter == nil {
+		return
+	}
+	book.Add(r.counter)
+	kinds, outcomes := make([]string, len(report.Kinds)), make([]string, len(report.Outcomes))
+	for i, k := range report.Kinds {
+		kinds[i] = string(k)
+	}
+	for i, o := range report.Outcomes {
+		outcomes[i] = string(o)
+	}
+	r.tried = m.Reports(kinds, outcomes)
+	m.Gauge("usher_report_age_seconds", "Time since the autoscaler last acknowledged a report; since the start, before the first.",
+		func() float64 { return r.silent(time.Now()).Seconds() })
+	m.Total("usher_reports_dropped_total", "Ended requests that were never named to the autoscaler, for too many waited.",
+		func() float64 { return float64(r.reporter.Dropped()) })
+}
+
+// silent is how long no report was acknowledged.
+func (r *reports) silent(now time.Time) time.Duration {
+	if said := r.reporter.Said(); said != nil {
+		return now.Sub(said.At)
+	}
+	return now.Sub(r.started)
+}
+
+// accepted is told of verified tickets; nil where nobody asks.
+func (r *reports) accepted() func(*account.Request) {
+	if r == nil || r.counter == nil {
+		return nil
+	}
+	return r.counter.Accepted
+}
+
+// loading reports whether requests come too early.
+func (r *reports) loading() bool { return r != nil && !r.loads.Loaded() }
+
+// missing is what of being loaded is missing; "" where another check tells, or
+// nothing is.
+func (r *reports) missing(elseOK bool) string {
+	switch {
+	case !r.loading():
+		return ""
+	case r.loads.Missing() != "":
+		return r.loads.Missing()
+	case elseOK:
+		return "about to be"
+	}
+	return "waiting for the other checks"
+}
+
+// leave has the drain reported at once, and ends the benchmark.
+func (r *reports) leave() {
+	if r == nil {
+		return
+	}
+	r.leave1.Do(func() { close(r.leaving) })
+	if r.reporter != nil {
+		r.reporter.Poke()
+	}
+}
+
+// run reports until ctx ends, and then what is left.
+func (r *reports) run(ctx context.Context) {
+	if r == nil {
+		return
+	}
+	measure, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	workers.Go(func() {
+		select {
+		case <-r.leaving:
+			cancel()
+		case <-measure.Done():
+		}
+	})
+	workers.Go(func() { r.loads.Run(ctx, measure) })
+	if r.reporter != nil {
+		workers.Go(func() { _ = r.reporter.Run(ctx) })
+	}
+	<-ctx.Done()
+}
+
+// describe is what the status pages show; nil where there is nothing to show.
+func (r *reports) describe() func(time.Time) status.Report {
+	if r == nil {
+		return nil
+	}
+	return func(now time.Time) status.Report {
+		if r.reporter == nil {
+			return status.Report{OK: true, Text: "off; " + r.speed()}
+		}
+		said, silent := r.reporter.Said(), r.silent(now)
+		d := status.Report{OK: silent < admin.ReportPatience, Text: status.Reported(said != nil, silent) + "; " + r.speed()}
+		if said != nil {
+			d.Said = fmt.Sprintf("it said: %.4g workload taken in, %.4g in work in %d requests, max_perf %.4g",
+				said.Taken, said.Load, said.Working, said.State.MaxPerf)
+			if said.State.Problem != "" {
+				d.Said += ", problem: " + said.State.Problem
+			}
+		}
+		return d
+	}
+}
+
+// speed is what the benchmark has to say.
+func (r *reports) speed() string {
+	if r.measures != nil {
+		return "benchmark: " + r.measures.Progress().String()
+	}
+	return fmt.Sprintf("max_perf is set to %.4g", r.loads.State(time.Now()).MaxPerf)
+}
