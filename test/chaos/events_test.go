@@ -26,6 +26,8 @@ var events = map[string]event{
 	"siege":           siege,
 	"new certificate": newCertificate,
 	"crowd":           crowd,
+	"harm state":      harmState,
+	"few descriptors": fewDescriptors,
 }
 
 // restart ends Usher in one way or another and starts it anew. No ticket that

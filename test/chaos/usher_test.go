@@ -18,7 +18,8 @@ import (
 // addresses.
 type usher struct {
 	settings []string
-	files    int // ulimit -n; 0: as it is
+	files    int    // ulimit -n; 0: as it is
+	state    string // the state file
 	public   string
 	admin    string
 	fail     func(format string, args ...any)

@@ -104,12 +104,12 @@ func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 		return nil, err
 	}
 	dir := t.TempDir()
-	w.usher = &usher{public: reserve(t), admin: reserve(t), files: ph.files, fail: w.fail}
+	w.usher = &usher{public: reserve(t), admin: reserve(t), files: ph.files, state: filepath.Join(dir, "state"), fail: w.fail}
 	w.usher.settings = []string{
 		"USHER_ENDPOINT=" + endpoint, "USHER_WORKER_URL=" + workerURL,
 		"USHER_LISTEN_ADDR=" + w.usher.public, "USHER_ADMIN_ADDR=" + w.usher.admin,
 		"USHER_UPSTREAM_URL=http://" + w.model.address, "USHER_PUBLIC_KEY_URL=" + w.keys.url(),
-		"USHER_PUBLIC_KEY_REFRESH=1s", "USHER_STATE_FILE=" + filepath.Join(dir, "state"),
+		"USHER_PUBLIC_KEY_REFRESH=1s", "USHER_STATE_FILE=" + w.usher.state,
 		fmt.Sprintf("USHER_REPLAY_WINDOW=%d", window), fmt.Sprintf("USHER_MAX_CONCURRENCY=%d", slots),
 		fmt.Sprintf("USHER_QUEUE_CAPACITY=%d", capacity), "USHER_QUEUE_TIMEOUT=5s", "USHER_REORDER_MAX_HOLD=10ms",
 		"USHER_UPSTREAM_TIMEOUT=6s", "USHER_STREAM_IDLE_TIMEOUT=3s", "USHER_READ_TIMEOUT=5s",
