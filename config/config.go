@@ -78,6 +78,8 @@ type Config struct {
 	MaxConnections      int
 	MaxConnectionsPerIP int // 0: no limit
 
+	UpstreamIdleTimeout time.Duration // 0: a new connection for each request
+
 	ConnectTimeout    time.Duration
 	UpstreamTimeout   time.Duration
 	StreamIdleTimeout time.Duration

@@ -268,6 +268,7 @@ func (l *loader) timing() {
 	c.QueueTimeout = l.duration("USHER_QUEUE_TIMEOUT", t.QueueTimeout, least)
 	c.ReadTimeout = l.duration("USHER_READ_TIMEOUT", t.ReadTimeout, least)
 	c.IdleTimeout = l.duration("USHER_IDLE_TIMEOUT", t.IdleTimeout, least)
+	c.UpstreamIdleTimeout = l.duration("USHER_UPSTREAM_IDLE_TIMEOUT", t.UpstreamIdleTimeout, 0)
 	c.ConnectTimeout = l.duration("USHER_CONNECT_TIMEOUT", t.ConnectTimeout, least)
 	c.UpstreamTimeout = l.duration("USHER_UPSTREAM_TIMEOUT", t.UpstreamTimeout, least)
 	c.StreamIdleTimeout = l.duration("USHER_STREAM_IDLE_TIMEOUT", t.StreamIdleTimeout, least)

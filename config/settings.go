@@ -53,6 +53,8 @@ type settings struct {
 	MaxConnections      string `env:"USHER_MAX_CONNECTIONS" envDefault:"16384" doc:"client connections at once, fewer where the descriptor limit allows no more (with a warning); then one that idles makes room for a new one"`
 	MaxConnectionsPerIP string `env:"USHER_MAX_CONNECTIONS_PER_IP" envDefault:"0" doc:"of one address (IPv6: one /64), more are reset; 0: no limit"`
 
+	UpstreamIdleTimeout string `env:"USHER_UPSTREAM_IDLE_TIMEOUT" envDefault:"4s" doc:"an idle connection to the model server is kept for so long, or for less where its Keep-Alive says so; 0: each request has a new one"`
+
 	ConnectTimeout    string `env:"USHER_CONNECT_TIMEOUT" envDefault:"2s" doc:"to reach the model server"`
 	UpstreamTimeout   string `env:"USHER_UPSTREAM_TIMEOUT" envDefault:"10m" doc:"until its response head"`
 	StreamIdleTimeout string `env:"USHER_STREAM_IDLE_TIMEOUT" envDefault:"5m" doc:"silence between two chunks of a response"`

@@ -178,8 +178,13 @@ func (s *Sidecar) reportReset(reqnum int64) {
 // openUpstream makes the line to the model server and the prober of its health.
 func (s *Sidecar) openUpstream() (err error) {
 	cfg := s.cfg
+	kept := cfg.UpstreamIdleTimeout
+	if kept == 0 {
+		kept = upstream.KeepNone
+	}
 	s.upstream, err = upstream.New(upstream.Options{
-		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
+		KeepIdle: kept,
+		Network:  cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
 		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization, WithoutOrigin: s.cors.enabled(),
 		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.UpstreamTimeout, IdleTimeout: cfg.StreamIdleTimeout,
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,8 @@ type Client struct {
 	mu      sync.Mutex
 	idle    []*line // the latest last
 	closed  bool
-	sweeper *time.Timer // set while idle is not empty
+	sweeper *time.Timer // nil: nothing was idle yet
+	sweeps  time.Time   // when it does; zero: it is not set
 }
 
 // New checks the options. It connects to nothing yet.
@@ -72,34 +74,40 @@ func (c *Client) dial(ctx context.Context) (*line, error) {
 		_ = nc.Close()
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
+	l.limit = c.o.KeepIdle
 	return l, nil
 }
 
-// pop takes the latest idle connection, where that is not too old; the ones
-// behind it are older still, and left to the sweeper.
+// pop takes the latest idle connection that is not too old; those that are, are
+// left to the sweeper.
 func (c *Client) pop() *line {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := len(c.idle) - 1
-	if last < 0 || time.Since(c.idle[last].idleSince) >= c.o.KeepIdle {
+	if len(c.idle) == 0 {
 		return nil
 	}
-	l := c.idle[last]
-	c.idle[last] = nil
-	c.idle = c.idle[:last]
-	return l
+	now := time.Now()
+	for i, l := range slices.Backward(c.idle) {
+		if now.Before(l.until) {
+			c.idle = slices.Delete(c.idle, i, i+1)
+			return l
+		}
+	}
+	return nil
 }
 
-// push keeps a connection.
-func (c *Client) push(l *line) {
+// push keeps a connection; one that was not used, for as long as it was to be
+// kept before.
+func (c *Client) push(l *line, used bool) {
+	now := time.Now()
+	if used || l.until.IsZero() {
+		l.until = now.Add(l.limit)
+	}
 	c.mu.Lock()
-	keep := !c.closed
+	keep := !c.closed && now.Before(l.until)
 	if keep {
-		l.idleSince = time.Now()
 		c.idle = append(c.idle, l)
-		if c.sweeper == nil {
-			c.sweeper = time.AfterFunc(c.o.KeepIdle, c.sweep)
-		}
+		c.sweepAt(l.until, now)
 	}
 	c.mu.Unlock()
 	if !keep {
@@ -107,21 +115,35 @@ func (c *Client) push(l *line) {
 	}
 }
 
-// sweep closes what has been idle for too long. It runs when the oldest may be,
-// on a timer's goroutine, where nothing blocks it.
-func (c *Client) sweep() {
-	c.mu.Lock()
-	old := 0
-	for old < len(c.idle) && time.Since(c.idle[old].idleSince) >= c.o.KeepIdle {
-		old++
+// sweepAt has the sweeper come at a time, unless it comes before. c.mu is held.
+func (c *Client) sweepAt(at, now time.Time) {
+	if !c.sweeps.IsZero() && !at.Before(c.sweeps) {
+		return
 	}
-	expired := append([]*line(nil), c.idle[:old]...)
-	left := copy(c.idle, c.idle[old:])
-	clear(c.idle[left:])
-	c.idle = c.idle[:left]
-	c.sweeper = nil
-	if left > 0 {
-		c.sweeper = time.AfterFunc(c.o.KeepIdle-time.Since(c.idle[0].idleSince), c.sweep)
+	c.sweeps = at
+	if c.sweeper == nil {
+		c.sweeper = time.AfterFunc(at.Sub(now), c.sweep)
+	} else {
+		c.sweeper.Reset(at.Sub(now))
+	}
+}
+
+// sweep closes what has been idle for too long. It runs when the first may be, on
+// a timer's goroutine, where nothing blocks it.
+func (c *Client) sweep() {
+	var expired []*line
+	c.mu.Lock()
+	now := time.Now()
+	c.idle = slices.DeleteFunc(c.idle, func(l *line) bool {
+		old := !now.Before(l.until)
+		if old {
+			expired = append(expired, l)
+		}
+		return old
+	})
+	c.sweeps = time.Time{}
+	for _, l := range c.idle {
+		c.sweepAt(l.until, now)
 	}
 	c.mu.Unlock()
 	closeAll(expired)
@@ -141,7 +163,6 @@ func (c *Client) Close() {
 	c.idle, c.closed = nil, true
 	if c.sweeper != nil {
 		c.sweeper.Stop()
-		c.sweeper = nil
 	}
 	c.mu.Unlock()
 	closeAll(idle)

@@ -24,6 +24,7 @@ func TestOptions(t *testing.T) {
 		"blank prefix":  func(o *Options) { o.PathPrefix = "/ x" },
 		"authorization": func(o *Options) { o.Authorization = "x\r\nHost: y" },
 		"duration":      func(o *Options) { o.IdleTimeout = -1 },
+		"kept":          func(o *Options) { o.KeepIdle = -2 },
 		"size":          func(o *Options) { o.ReadBufferSize = -1 },
 		"head":          func(o *Options) { o.MaxHeadBytes = 1 << 31 },
 	} {
@@ -190,7 +191,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 		require.NoError(t, err)
 		push := func() *closable {
 			nc := new(closable)
-			c.push(&line{nc: nc, buffers: &c.buffers})
+			c.push(&line{nc: nc, buffers: &c.buffers, limit: c.o.KeepIdle}, true)
 			return nc
 		}
 		a := push()
@@ -215,7 +216,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 
 		// One that is too old is not handed out even before it is swept.
 		e := push()
-		c.idle[0].idleSince = time.Now().Add(-4 * time.Second)
+		c.idle[0].until = time.Now()
 		require.Nil(t, c.pop())
 		c.Close()
 		require.True(t, e.closed)

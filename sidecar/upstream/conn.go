@@ -86,7 +86,7 @@ func (cn *Conn) end(how ending) {
 	case cn.owned.Swap(nil) == nil:
 		// Cancel has the line, and closes it.
 	case how == reuse && !unread:
-		cn.client.push(l)
+		cn.client.push(l, cn.used)
 	case how == abort:
 		l.reset()
 	default:

@@ -159,6 +159,8 @@ func (r *Response) frame() error {
 			}
 		case http1.EqualFold(name, "connection"):
 			r.keep = r.keep && !http1.HasElement(value, []byte("close"))
+		case http1.EqualFold(name, "keep-alive"):
+			r.cn.line.heed(value)
 		}
 	}
 	switch {

@@ -19,7 +19,8 @@ type line struct {
 	head   []byte  // memory for a response head, kept from one to the next
 	fields []field // as head
 
-	idleSince time.Time
+	limit time.Duration // how long it may be idle; not above 0: not at all
+	until time.Time     // it may be idle; zero: it was not used yet
 }
 
 // ahead is what has been read ahead.

@@ -58,10 +58,13 @@ type Options struct {
 	ConnectTimeout  time.Duration // to make a connection; 2 s
 	ResponseTimeout time.Duration // from the first byte sent to the final response head; 10 min
 	IdleTimeout     time.Duration // silence between two pieces of a body, and up to an eighth more; 5 min
-	KeepIdle        time.Duration // how long an idle connection is kept; 4 s
+	KeepIdle        time.Duration // how long an idle connection is kept, at most; 4 s; KeepNone: each request has a new one
 	MaxHeadBytes    int           // of a response head, and of its trailer section; 64 KiB
 	ReadBufferSize  int           // bytes per read; held only while there is something in it; 16 KiB
 }
+
+// KeepNone is no time at all, where 0 stands for the default.
+const KeepNone time.Duration = -1
 
 // check fills in the defaults.
 func (o *Options) check() error {
@@ -75,7 +78,7 @@ func (o *Options) check() error {
 		{"idle time-out", &o.IdleTimeout, 5 * time.Minute},
 		{"idle time kept", &o.KeepIdle, 4 * time.Second},
 	} {
-		if *d.value < 0 {
+		if *d.value < 0 && (d.value != &o.KeepIdle || *d.value != KeepNone) {
 			return fmt.Errorf("upstream: %s of %s", d.name, *d.value)
 		}
 		if *d.value == 0 {

@@ -1,0 +1,27 @@
+package upstream
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
+)
+
+// heed takes in how long the model server says it keeps an idle connection, as in
+// "Keep-Alive: timeout=5, max=100" (RFC 2068 section 19.7.1.1). It is let go of a
+// second before, or after half the time where that is shorter: a request must not
+// meet its end on the way.
+func (l *line) heed(value []byte) {
+	for parameter := range bytes.SplitSeq(value, []byte(",")) {
+		parameter = http1.TrimBlanks(parameter)
+		if !http1.HasPrefixFold(parameter, "timeout=") {
+			continue
+		}
+		seconds, ok := http1.ParseLength(parameter[len("timeout="):])
+		if !ok || seconds > int64(l.limit/time.Second)+1 {
+			continue // nothing that would be sooner
+		}
+		said := time.Duration(seconds) * time.Second
+		l.limit = min(l.limit, said-min(time.Second, said/2))
+	}
+}
