@@ -25,7 +25,8 @@ type API struct {
 
 	ZeroEndless bool // a limit of 0 is taken for none
 
-	Errors Shape // of a refusal
+	Errors Shape   // of a refusal
+	Ending *Ending // of a stream; nil: none is known
 
 	// The operation and provider of OpenTelemetry's conventions for generative
 	// AI (gen_ai.operation.name, gen_ai.provider.name). The provider tells the

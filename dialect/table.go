@@ -12,6 +12,7 @@ var (
 		Insert:    []Reading{{ParametersMaxNewTokens, TGI}, {SamplingMaxNewTokens, SGLang}},
 		Signs:     []Reading{{Text, SGLang}, {InputIDs, SGLang}},
 		Usual:     TGI,
+		Ending:    endGenerate,
 		Operation: "text_completion", Provider: "tgi",
 	}
 	completions = &API{
@@ -19,7 +20,7 @@ var (
 		Copies:  []Member{N, BestOf, NCompletions},
 		Prompts: []Member{Prompt},
 		Insert:  []Reading{{MaxTokens, everyEngine}},
-		Errors:  OpenAI, Operation: "text_completion", Provider: "openai",
+		Errors:  OpenAI, Ending: endOpenAI, Operation: "text_completion", Provider: "openai",
 	}
 	// Several engines read only the older of the two names. To TGI the newer one
 	// is an alias (serde's), and both together are one that stands twice.
@@ -27,17 +28,17 @@ var (
 		Limits: []Reading{{MaxTokens, everyEngine}, {MaxCompletionTokens, VLLM | SGLang | TGI | LlamaCPP}, {NPredict, LlamaCPP}},
 		Copies: []Member{N, BestOf, NCompletions},
 		Insert: []Reading{{MaxTokens, everyEngine}, {MaxCompletionTokens, VLLM | SGLang | LlamaCPP}},
-		Errors: OpenAI, Operation: "chat", Provider: "openai",
+		Errors: OpenAI, Ending: endOpenAI, Operation: "chat", Provider: "openai",
 	}
 	responses = &API{
 		Limits: []Reading{{MaxOutputTokens, everyEngine}},
 		Insert: []Reading{{MaxOutputTokens, everyEngine}},
-		Errors: OpenAI, Operation: "chat", Provider: "openai",
+		Errors: OpenAI, Ending: endResponses, Operation: "chat", Provider: "openai",
 	}
 	messages = &API{
 		Limits: []Reading{{MaxTokens, everyEngine}},
 		Insert: []Reading{{MaxTokens, everyEngine}},
-		Errors: Anthropic, Operation: "chat", Provider: "anthropic",
+		Errors: Anthropic, Ending: endMessages, Operation: "chat", Provider: "anthropic",
 	}
 	llamaCompletion = &API{
 		Limits:      []Reading{{NPredict, LlamaCPP}, {MaxTokens, LlamaCPP}, {MaxCompletionTokens, LlamaCPP}},
@@ -61,6 +62,7 @@ func ollama(operation string) *API {
 		Limits:      []Reading{{OptionsNumPredict, Ollama}},
 		Insert:      []Reading{{OptionsNumPredict, Ollama}},
 		ZeroEndless: true,
+		Ending:      endOllama,
 		Operation:   operation, Provider: "ollama",
 	}
 }
@@ -99,5 +101,5 @@ var patterns = []struct {
 
 // openAI is any other route below /v1/.
 func openAI(operation string) *API {
-	return &API{Errors: OpenAI, Operation: operation, Provider: "openai"}
+	return &API{Errors: OpenAI, Ending: endOpenAI, Operation: operation, Provider: "openai"}
 }

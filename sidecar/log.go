@@ -72,6 +72,9 @@ func (l *line) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	to.AddFloat64("duration_ms", millis(l.Times.End.Sub(l.Times.Start)))
 	to.AddInt64("bytes_in", l.BytesIn)
 	to.AddInt64("bytes_out", l.BytesOut)
+	if l.Answer.Unfinished {
+		to.AddBool("unfinished", true)
+	}
 	if l.Exceeded {
 		to.AddBool("cost_exceeded", true)
 	}

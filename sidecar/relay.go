@@ -25,6 +25,7 @@ type relay struct {
 	final   bool           // the last answer on its connection, because of a drain
 	stream  dialect.Stream // to which an error event can be appended
 	tail    eventTail      // of it
+	finish  dialect.Finish // looks for its last word
 	last    time.Time      // when the last piece came
 	err     error          // what broke the body at the model server's side
 }
@@ -126,8 +127,13 @@ func (r *relay) head(ctx *fasthttp.RequestCtx, closing bool) *relayBuffer {
 	b.head = append(h, "\r\n"...)
 	stream := dialect.StreamOf(r.resp.Peek("content-type"))
 	r.x.account.Answer.EventStream = stream != dialect.NoStream
-	if r.framing != byLength && len(r.resp.Peek("content-encoding")) == 0 {
-		r.stream = stream
+	if stream != dialect.NoStream && len(r.resp.Peek("content-encoding")) == 0 {
+		if r.framing != byLength {
+			r.stream = stream
+		}
+		if r.x.account.Status < fasthttp.StatusBadRequest {
+			r.finish = r.x.api.Ending.Watch()
+		}
 	}
 	return b
 }
@@ -225,6 +231,7 @@ func (r *relay) passed(p []byte) {
 	if r.stream != dialect.NoStream {
 		r.tail.write(p)
 	}
+	r.finish.Write(p)
 }
 
 // end closes the line, tells a client that is still there of a break, and
@@ -241,6 +248,7 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 	switch {
 	case r.err == nil && werr == nil:
 		x.account.Outcome = account.Relayed(x.account.Status)
+		x.account.Answer.Unfinished = r.finish.Missing()
 		x.conn.answered()
 		if r.final {
 			x.conn.watched.Linger()

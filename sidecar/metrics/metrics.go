@@ -18,11 +18,12 @@ type Metrics struct {
 	Panics      prometheus.Counter // requests that hit a fault of ours
 	KeyFailures prometheus.Counter // failed tries to read the key
 
-	requests *requestCounters
-	genAI    *genAI
-	exceeded prometheus.Counter
-	received prometheus.Counter
-	sent     prometheus.Counter
+	requests   *requestCounters
+	genAI      *genAI
+	exceeded   prometheus.Counter
+	unfinished prometheus.Counter
+	received   prometheus.Counter
+	sent       prometheus.Counter
 
 	hold, queue, verify, ttfb, gap, duration prometheus.Histogram
 }
@@ -43,6 +44,7 @@ func New(routes []string, build prometheus.Labels) *Metrics {
 	m.genAI = newGenAI(routes)
 	m.received = counter("usher_request_body_bytes_total", "Bytes of request bodies that were read whole.")
 	m.sent = counter("usher_response_body_bytes_total", "Bytes of answers' bodies, refusals included.")
+	m.unfinished = counter("usher_unfinished_streams_total", "Streams of the model server that ended cleanly, but without their API's last word: something behind it broke.")
 	m.exceeded = counter("usher_cost_exceeded_total", "Requests that asked for more work than their ticket's cost.")
 	m.Panics = counter("usher_panics_total", "Requests that hit an internal fault.")
 	m.KeyFailures = counter("usher_public_key_failures_total", "Failed tries to read the autoscaler's public key.")
@@ -57,7 +59,7 @@ func New(routes []string, build prometheus.Labels) *Metrics {
 		ConstLabels: build,
 	}, func() float64 { return 1 })
 	m.Registry.MustRegister(m.genAI.collectors()...)
-	m.Registry.MustRegister(m.requests, m.exceeded, m.Panics, m.KeyFailures, m.received, m.sent, m.hold, m.queue, m.verify,
+	m.Registry.MustRegister(m.requests, m.exceeded, m.unfinished, m.Panics, m.KeyFailures, m.received, m.sent, m.hold, m.queue, m.verify,
 		m.ttfb, m.gap, m.duration, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -101,6 +103,9 @@ func (m *Metrics) Ended(r *account.Request) {
 	m.requests.add(r.Route, r.Outcome)
 	if r.Exceeded {
 		m.exceeded.Inc()
+	}
+	if r.Answer.Unfinished {
+		m.unfinished.Inc()
 	}
 	m.received.Add(float64(r.BytesIn))
 	m.sent.Add(float64(r.BytesOut))

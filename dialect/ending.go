@@ -1,0 +1,166 @@
+package dialect
+
+import "bytes"
+
+// An Ending is the last word of an API's streams: what a stream that is whole has
+// said before it ends. One that ends cleanly without it was broken behind the
+// server's back. It is a member of JSON, wherever in an event it stands, and for
+// some a line besides.
+type Ending struct {
+	member string   // the name with the quote that ends it: to search for the one before it would be slow, there are many
+	values []string // how its value begins; none: as a string that is not empty
+	done   bool     // "data: [DONE]" is one, too
+}
+
+// The endings. That of /generate is TGI's, or SGLang's line.
+var (
+	endOpenAI    = &Ending{member: `finish_reason"`, done: true}
+	endGenerate  = &Ending{member: `generated_text"`, values: []string{`"`}, done: true}
+	endOllama    = &Ending{member: `done"`, values: []string{`true`}}
+	endMessages  = &Ending{member: `type"`, values: []string{`"message_stop"`}}
+	endResponses = &Ending{member: `type"`, values: []string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`}}
+)
+
+// doneLine is how a line of an event stream says that nothing follows; the blank
+// may be missing.
+const doneLine = "data: [DONE]"
+
+// longestMember and longestValue bound what a Finish keeps.
+const (
+	longestMember = len(`generated_text"`)
+	longestValue  = len(`"response.incomplete"`)
+)
+
+// A Finish looks for an Ending in a stream as it passes, in whatever pieces. It
+// keeps some bytes of it, and costs a search for the name in each piece. The
+// stream is taken for what it should be, events of JSON: names in the text of a
+// model do not count there, since their quotes are escaped, and a line cannot
+// begin within one. The zero value looks for nothing.
+type Finish struct {
+	ending *Ending
+	seen   bool
+	line   int // bytes of doneLine that this line began with; -1: it is another
+	state  finishState
+	kept   int                 // bytes of edge, or of value
+	edge   [longestMember]byte // while seeking: the last bytes, short of a name
+	value  [longestValue]byte  // the value, as far as it has come
+}
+
+type finishState uint8
+
+const (
+	seekMember finishState = iota
+	atColon
+	atValue
+)
+
+// Watch returns a Finish that looks for e; e may be nil.
+func (e *Ending) Watch() Finish { return Finish{ending: e} }
+
+// Missing reports whether a stream that ended here ended without its last word.
+func (f *Finish) Missing() bool { return f.ending != nil && !f.seen }
+
+// Write takes the next piece of the stream.
+func (f *Finish) Write(p []byte) {
+	if !f.Missing() {
+		return
+	}
+	f.seen = f.ending.done && f.lines(p) || f.members(p)
+}
+
+// lines reports whether doneLine has come.
+func (f *Finish) lines(p []byte) bool {
+	for len(p) > 0 {
+		if f.line < 0 {
+			end := bytes.IndexByte(p, '\n')
+			if end < 0 {
+				return false
+			}
+			p, f.line = p[end:], 0
+		}
+		switch c := p[0]; {
+		case c == '\n':
+			f.line = 0
+		case c == doneLine[f.line]:
+			f.line++
+		case c == '[' && doneLine[f.line] == ' ':
+			f.line += len(" [")
+		default:
+			f.line = -1
+		}
+		if f.line == len(doneLine) {
+			return true
+		}
+		p = p[1:]
+	}
+	return false
+}
+
+// members reports whether the member has come, with such a value.
+func (f *Finish) members(p []byte) bool {
+	for len(p) > 0 {
+		c := p[0]
+		blank := c == ' ' || c == '\t' || c == '\r' || c == '\n'
+		switch {
+		case f.state == seekMember:
+			p = p[f.seek(p):]
+			continue
+		case f.state == atColon && c == ':':
+			f.state, f.kept = atValue, 0
+		case blank && (f.state == atColon || f.kept == 0):
+		case f.state == atColon:
+			f.state, f.kept = seekMember, 0
+			continue // with c, which may begin a name
+		default:
+			f.value[f.kept] = c
+			f.kept++
+			good, open := f.ending.judge(f.value[:f.kept])
+			if good {
+				return true
+			}
+			if !open {
+				f.state, f.kept = seekMember, 0
+			}
+		}
+		p = p[1:]
+	}
+	return false
+}
+
+// seek looks for the name, and returns how much of p it has done with: what comes
+// after the name, if it is there, is left.
+func (f *Finish) seek(p []byte) int {
+	name := f.ending.member
+	var border [2 * longestMember]byte
+	n := copy(border[:], f.edge[:f.kept])
+	n += copy(border[n:], p[:min(len(p), len(name)-1)])
+	if i := bytes.Index(border[:n], []byte(name)); i >= 0 {
+		done := i + len(name) - f.kept
+		f.state, f.kept = atColon, 0
+		return done
+	}
+	if i := bytes.Index(p, []byte(name)); i >= 0 {
+		f.state, f.kept = atColon, 0
+		return i + len(name)
+	}
+	rest := border[:n]
+	if len(p) >= len(name)-1 {
+		rest = p
+	}
+	f.kept = copy(f.edge[:], rest[max(0, len(rest)-len(name)+1):])
+	return len(p)
+}
+
+// judge reports of the beginning of a value whether it is one that ends a stream,
+// and if not, whether it may still become one.
+func (e *Ending) judge(value []byte) (good, open bool) {
+	if len(e.values) == 0 {
+		return len(value) > 1 && value[1] != '"', len(value) == 1 && value[0] == '"'
+	}
+	for _, v := range e.values {
+		if len(value) <= len(v) && string(value) == v[:len(value)] {
+			return len(value) == len(v), true
+		}
+	}
+	return false, false
+}
