@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/usher-sidecar/usher/sidecar/nowait"
+	calls "github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // A socket makes the system calls of a Conn itself, waiting in the runtime's
@@ -52,12 +52,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 // cannot be told any more.
 func (s *socket) silent() bool {
 	quiet := true
-	_ = s.raw.Control(func(fd uintptr) { quiet = nowait.Silent(fd) })
+	_ = s.raw.Control(func(fd uintptr) { quiet = calls.Silent(fd) })
 	return quiet
 }
 
 func (s *socket) readOnce(fd uintptr) bool {
-	s.n, s.rerr = nowait.Read(fd, s.in)
+	s.n, s.rerr = calls.Read(fd, s.in)
 	return s.rerr != unix.EAGAIN
 }
 
@@ -76,7 +76,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 // writeOn writes until all is written or it would have to wait.
 func (s *socket) writeOn(fd uintptr) bool {
 	for len(s.out) > 0 {
-		n, err := nowait.Write(fd, s.out)
+		n, err := calls.Write(fd, s.out)
 		if err == unix.EAGAIN {
 			return false
 		}

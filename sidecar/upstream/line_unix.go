@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/usher-sidecar/usher/sidecar/nowait"
+	calls "github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // A socket makes the system calls of a line itself, waiting in the runtime's
@@ -53,7 +53,7 @@ func (l *line) silent() bool {
 // rather than recv with MSG_PEEK: that tells the same (bytes, FIN and RST are
 // all events) and allocates no address.
 func (l *line) probeOnce(fd uintptr) {
-	l.quiet = nowait.Silent(fd)
+	l.quiet = calls.Silent(fd)
 }
 
 // fill waits for bytes and reads once. Nothing may be read ahead.
@@ -67,7 +67,7 @@ func (l *line) fill() error {
 // readOnce reads what is here, and asks to wait where nothing is.
 func (l *line) readOnce(fd uintptr) bool {
 	buf := l.buffers.Get().(*[]byte)
-	n, err := nowait.Read(fd, *buf)
+	n, err := calls.Read(fd, *buf)
 	if n > 0 {
 		l.buf, l.from, l.to, l.err = buf, 0, n, nil
 		return true
@@ -98,7 +98,7 @@ func (l *line) write(a, b []byte) (n int, err error) {
 
 // writeOnce never asks to wait.
 func (l *line) writeOnce(fd uintptr) bool {
-	n, err := nowait.Write2(fd, l.pieces[0], l.pieces[1])
+	n, err := calls.Write2(fd, l.pieces[0], l.pieces[1])
 	switch {
 	case err == nil:
 		l.n = n

@@ -1,6 +1,6 @@
 //go:build darwin || (linux && race)
 
-package nowait
+package socket
 
 import "golang.org/x/sys/unix"
 

@@ -1,6 +1,6 @@
 //go:build linux && !race
 
-package nowait
+package socket
 
 import (
 	"unsafe"
