@@ -144,15 +144,15 @@ func (c *conn) body() io.Reader { return (*clientBody)(c) }
 func (b *clientBody) Read(p []byte) (int, error) {
 	c := (*conn)(b)
 	for {
-		skip, data, err := c.guard.next(c.ahead())
-		c.drop(skip)
+		skip, data, err := c.guard.next(c.ahead.Bytes())
+		c.ahead.Drop(skip)
 		if err != nil {
 			return 0, err
 		}
 		if data > 0 {
 			return b.data(p[:min(int64(len(p)), data)])
 		}
-		if err := c.await(); err != nil {
+		if err := c.ahead.Fill(c.Conn); err != nil {
 			return 0, cutShort(err)
 		}
 	}
@@ -162,9 +162,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 // buffer: large bodies are not copied twice.
 func (b *clientBody) data(p []byte) (n int, err error) {
 	c := (*conn)(b)
-	if c.buf != nil {
-		n = copy(p, c.ahead())
-		c.drop(n)
+	if !c.ahead.Empty() {
+		n = copy(p, c.ahead.Bytes())
+		c.ahead.Drop(n)
 	} else {
 		n, err = c.Conn.Read(p)
 	}

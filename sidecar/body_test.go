@@ -44,22 +44,22 @@ func TestASmallBodyHoldsNoLargeBuffer(t *testing.T) {
 	r := newRoom(0, limit)
 	for range 20 { // under -race a pool forgets at random
 		var large, small body
-		require.NoError(t, large.read(&socket{left: limit}, limit, limit, r))
+		require.NoError(t, large.read(&arriving{left: limit}, limit, limit, r))
 		large.release()
-		require.NoError(t, small.read(&socket{left: 100}, limit, limit, r))
+		require.NoError(t, small.read(&arriving{left: 100}, limit, limit, r))
 		require.Equal(t, firstBody, cap(small.bytes()))
 		small.release()
 	}
 }
 
-// A socket holds a body and gives it out as fasthttp's stream does: what came
+// An arriving body comes as fasthttp's stream gives it: what came
 // with the head first, then as much as a socket holds, the end with the last of it.
-type socket struct {
+type arriving struct {
 	left  int
 	began bool
 }
 
-func (s *socket) Read(p []byte) (int, error) {
+func (s *arriving) Read(p []byte) (int, error) {
 	most := 128 << 10
 	if !s.began {
 		s.began, most = true, 8<<10
@@ -73,7 +73,7 @@ func (s *socket) Read(p []byte) (int, error) {
 }
 
 // BenchmarkBody reads bodies with a prompt of each size and a ticket. What
-// socket takes to fill the memory, once, is part of it.
+// arriving takes to fill the memory, once, is part of it.
 func BenchmarkBody(b *testing.B) {
 	const limit = 16 << 20
 	for _, kb := range []int{1, 8, 64, 256, 512, 2048, 8192} {
@@ -84,7 +84,7 @@ func BenchmarkBody(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var body body
-				if err := body.read(&socket{left: size}, size, limit, r); err != nil {
+				if err := body.read(&arriving{left: size}, size, limit, r); err != nil {
 					b.Fatal(err)
 				}
 				body.release()

@@ -2,8 +2,6 @@ package sidecar
 
 import (
 	"bytes"
-	"cmp"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/http1"
+	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // A conn is a client's connection as fasthttp sees it: plain TCP or TLS on top
@@ -36,9 +35,8 @@ type conn struct {
 	fresh   bool    // nothing of a head came since the last write
 	spoke   bool    // something was read once
 
-	buf      *[]byte // nil while nothing is read ahead: a silent connection holds no buffer
-	from, to int     // what is read ahead is (*buf)[from:to]
-	passed   int     // bytes of it that are fasthttp's: of a head, and let pass by the guard
+	ahead  socket.Ahead
+	passed int // bytes ahead that are fasthttp's: of a head, and let pass by the guard
 
 	guard  wireGuard
 	failed error // what reading a head failed with; errMalformedWire: the guard has stopped it
@@ -50,6 +48,10 @@ var (
 	aheads = sync.Pool{New: func() any { b := make([]byte, readBufferSize); return &b }}
 	firsts = sync.Pool{New: func() any { b := make([]byte, 0, readBufferSize); return &b }}
 )
+
+func newConn(c net.Conn, watched *hangup.Conn) *conn {
+	return &conn{Conn: c, watched: watched, ahead: socket.NewAhead(&aheads), fresh: true}
+}
 
 // client is the client's address as the log names it.
 func (c *conn) client(ctx *fasthttp.RequestCtx) string {
@@ -69,9 +71,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.passed == 0 {
 		return 0, c.failed
 	}
-	n := copy(p, c.ahead()[:c.passed])
+	n := copy(p, c.ahead.Bytes()[:c.passed])
 	c.passed -= n
-	c.drop(n)
+	c.ahead.Drop(n)
 	return n, nil
 }
 
@@ -82,15 +84,15 @@ func (c *conn) nextHead() error {
 	if err := c.skipBody(); err != nil {
 		return err
 	}
-	if c.fresh && c.buf == nil {
+	if c.fresh && c.ahead.Empty() {
 		c.rest()
 	}
-	if err := c.await(); err != nil {
+	if err := c.ahead.Fill(c.Conn); err != nil {
 		return err
 	}
-	n, ok := c.guard.pass(c.ahead())
+	n, ok := c.guard.pass(c.ahead.Bytes())
 	c.passed = n
-	piece := c.ahead()[:n]
+	piece := c.ahead.Bytes()[:n]
 	if n > 0 && c.fresh {
 		if c.first == nil {
 			c.first = firsts.Get().(*[]byte)
@@ -117,37 +119,6 @@ func (c *conn) rest() {
 	case ok && secure.Handshake() == nil: // else the read fails with the same
 		c.watched.Rest(time.Second)
 	}
-}
-
-// ahead is what was read and not taken yet.
-func (c *conn) ahead() []byte {
-	if c.buf == nil {
-		return nil
-	}
-	return (*c.buf)[c.from:c.to]
-}
-
-// drop takes n bytes of what is ahead away.
-func (c *conn) drop(n int) {
-	if c.from += n; c.from >= c.to && c.buf != nil {
-		aheads.Put(c.buf)
-		c.buf = nil
-	}
-}
-
-// await waits until something is ahead.
-func (c *conn) await() error {
-	if c.buf != nil {
-		return nil
-	}
-	buf := aheads.Get().(*[]byte)
-	n, err := c.Conn.Read(*buf)
-	if n == 0 {
-		aheads.Put(buf)
-		return cmp.Or(err, io.ErrNoProgress)
-	}
-	c.buf, c.from, c.to = buf, 0, n
-	return nil
 }
 
 // forget ends what recall is for: a head has come whole, or was answered.

@@ -17,7 +17,7 @@ func TestRecallIsTheConnectionsOwn(t *testing.T) {
 	go func() { // ends with the read below
 		_, _ = io.WriteString(client, "POST /mine HTTP/9\r\nOrigin: https://mine\r\nX-Request-Id: mine\r\n\r\n")
 	}()
-	c := &conn{Conn: server, fresh: true}
+	c := newConn(server, nil)
 	lent := make([]byte, readBufferSize)
 	n, err := c.Read(lent)
 	require.NoError(t, err)

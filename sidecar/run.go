@@ -151,7 +151,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	if a.tls != nil {
 		c = &secureConn{tls.Server(c, a.tls), a.sidecar}
 	}
-	return &conn{Conn: c, watched: watched, fresh: true}, nil
+	return newConn(c, watched), nil
 }
 
 func (s *Sidecar) tlsConfig() *tls.Config {

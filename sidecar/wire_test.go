@@ -33,7 +33,7 @@ func (s *script) Read(p []byte) (int, error) {
 // handler do, and returns how many bytes of it were taken.
 func passed(stream string, piece func(left int) int) int {
 	s := &script{left: stream, piece: piece}
-	c := &conn{Conn: s, fresh: true}
+	c := newConn(s, nil)
 	head := make([]byte, readBufferSize)
 	for err := error(nil); err == nil; {
 		if c.guard.inBody() {
@@ -42,7 +42,7 @@ func passed(stream string, piece func(left int) int) int {
 			_, err = c.Read(head)
 		}
 	}
-	return len(stream) - len(s.left) - len(c.ahead())
+	return len(stream) - len(s.left) - len(c.ahead.Bytes())
 }
 
 func whole(left int) int { return left }
@@ -96,7 +96,7 @@ func TestUnreadBody(t *testing.T) {
 	const next = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	for size, want := range map[int]string{1: next, maxSkipped: next, maxSkipped + 1: ""} {
 		first := fmt.Sprintf("OPTIONS / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size)
-		c := &conn{Conn: &script{left: first + strings.Repeat("\n", size) + next, piece: whole}, fresh: true}
+		c := newConn(&script{left: first + strings.Repeat("\n", size) + next, piece: whole}, nil)
 		head := make([]byte, readBufferSize)
 		n, err := c.Read(head)
 		require.NoError(t, err)
@@ -121,7 +121,7 @@ func FuzzWireGuard(f *testing.F) {
 		require.Equal(t, passed(stream, whole), passed(stream, func(left int) int { return min(left, cut) }))
 
 		s := &script{left: stream, piece: whole}
-		c := &conn{Conn: s, fresh: true}
+		c := newConn(s, nil)
 		_, err := c.Read(make([]byte, readBufferSize))
 		require.NoError(t, err)
 		data, err := io.ReadAll(c.body())
@@ -136,6 +136,6 @@ func FuzzWireGuard(f *testing.F) {
 		require.Equal(t, string(req.Body()), string(data))
 		rest, err := io.ReadAll(in)
 		require.NoError(t, err)
-		require.Equal(t, string(rest), string(c.ahead())+s.left)
+		require.Equal(t, string(rest), string(c.ahead.Bytes())+s.left)
 	})
 }

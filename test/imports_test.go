@@ -34,7 +34,7 @@ func TestImportRules(t *testing.T) {
 		"sidecar/trace":     {"sidecar/account"},
 		"sidecar/upstream":  {"sidecar/http1", "sidecar/socket"},
 		"sidecar/status":    {"sidecar/account"},
-		"sidecar":           {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/admin", "sidecar/asynclog", "sidecar/benchmark", "sidecar/gate", "sidecar/hangup", "sidecar/http1", "sidecar/metrics", "sidecar/report", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
+		"sidecar":           {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/admin", "sidecar/asynclog", "sidecar/benchmark", "sidecar/gate", "sidecar/hangup", "sidecar/http1", "sidecar/metrics", "sidecar/report", "sidecar/socket", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
 		"cmd/usher":         {"config", "crypto", "dialect", "envelope", "replay", "sidecar", "sidecar/account", "sidecar/asynclog", "sidecar/gate", "sidecar/status"},
 		"cmd/playground":    {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":   {},

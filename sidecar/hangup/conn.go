@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // What Linger allows a client that was answered before it had said everything.
@@ -35,8 +37,8 @@ type Conn struct {
 	stalled  atomic.Bool
 	released atomic.Bool
 	idle     atomic.Int64 // see idle.go
-	socket
-	stall stall
+	sock     socket.Conn  // reads and writes
+	stall    stall
 
 	// How Watch, Unwatch and hangUp meet. state has two bits. Only the serving
 	// goroutine changes watched and call, the latter while watched is unset;
@@ -118,6 +120,28 @@ func (c *Conn) hangUp() {
 		c.listener.hangUps.Add(1)
 		c.call.ClientGone()
 	}
+}
+
+// Read reads what is here, and waits where nothing is.
+func (c *Conn) Read(p []byte) (int, error) { return c.woke(c.sock.Read(p)) }
+
+// FillAhead is Read without a buffer while it waits, see socket.Conn.
+func (c *Conn) FillAhead(a *socket.Ahead) error {
+	err := c.sock.FillAhead(a)
+	if _, err = c.woke(len(a.Bytes()), err); err != nil {
+		a.Release()
+	}
+	return err
+}
+
+// Write writes all of p, unless it fails.
+func (c *Conn) Write(p []byte) (int, error) { return c.sock.Write(p) }
+
+// silent reports whether nothing has come that was not read; true where that
+// cannot be told. It is for one goroutine at a time.
+func (c *Conn) silent() bool {
+	silent, known := c.sock.Silent()
+	return silent || !known
 }
 
 // Gone tells whether the client has been seen leaving.

@@ -4,11 +4,14 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // speak has a byte go from the client to the server, after which it is busy.
@@ -130,4 +133,26 @@ func TestExhaustedDescriptorsEvict(t *testing.T) {
 	failing.moods = []error{&net.OpError{Op: "accept", Err: syscall.EMFILE}}
 	pair(t, ln)
 	closed(t, client)
+}
+
+// What is read ahead ends a rest as Read does, and the end of one that made room
+// leaves nothing ahead.
+func TestReadingAheadEndsARest(t *testing.T) {
+	ln := listen(t, Options{MaxConnections: 1})
+	server, client := pair(t, ln)
+	ahead := socket.NewAhead(&sync.Pool{New: func() any { b := make([]byte, 8); return &b }})
+	server.Rest(0)
+	_, err := client.Write([]byte{1})
+	require.NoError(t, err)
+	require.NoError(t, ahead.Fill(server))
+	require.Equal(t, []byte{1}, ahead.Bytes())
+	done, _ := ln.evict()
+	require.False(t, done, "it is busy")
+
+	ahead.Release()
+	server.Rest(0)
+	done, _ = ln.evict()
+	require.True(t, done)
+	require.Equal(t, io.EOF, ahead.Fill(server))
+	require.True(t, ahead.Empty())
 }

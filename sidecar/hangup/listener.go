@@ -122,7 +122,7 @@ func (l *Listener) accept() (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{TCPConn: tcp, listener: l}
-	if err := c.prepare(tcp); err != nil {
+	if err := c.sock.Init(tcp); err != nil {
 		_ = tcp.Close()
 		return nil, fmt.Errorf("%w: %w", errUnwatched, err)
 	}

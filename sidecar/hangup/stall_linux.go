@@ -9,7 +9,7 @@ const sweeps = true
 // it; pending: there is more to take. A connection that cannot be asked (it was
 // closed, or speaks Multipath TCP to an old kernel) has nothing pending.
 func (c *Conn) progress() (at taken, pending bool) {
-	_ = c.raw.Control(func(fd uintptr) {
+	_ = c.sock.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err == nil {
 			at = taken{info.Bytes_acked, info.Snd_wnd}

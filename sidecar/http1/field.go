@@ -136,14 +136,17 @@ func ParseLength(value []byte) (n int64, ok bool) {
 }
 
 // HexValue is the value of a hexadecimal digit, -1 for another byte.
-func HexValue(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
+func HexValue(c byte) int { return int(hexValues[c]) }
+
+var hexValues = func() (t [256]int8) {
+	for c := range t {
+		t[c] = -1
 	}
-	return -1
-}
+	for v, c := range []byte("0123456789abcdef") {
+		t[c] = int8(v)
+	}
+	for v, c := range []byte("ABCDEF") {
+		t[c] = int8(10 + v)
+	}
+	return t
+}()

@@ -1,4 +1,6 @@
-// Package socket makes the system calls of sockets that do not block, for use
+package socket
+
+// The system calls of this package are those of sockets that do not block, made
 // within the callbacks of a syscall.RawConn.
 //
 // The Go runtime brackets a system call, since it may take long: it is ready to
@@ -9,7 +11,6 @@
 // second: a tenth of the CPU of a stream. So on Linux these calls go past the
 // scheduler where they move little, and are the usual ones where they may move
 // much.
-package socket
 
 // short is how many bytes a call may move that the scheduler is not told of, a
 // few microseconds' worth.

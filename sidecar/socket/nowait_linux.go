@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Read is read(2), made again when a signal came between.
-func Read(fd uintptr, p []byte) (n int, err error) {
+// readNow is read(2), made again when a signal came between.
+func readNow(fd uintptr, p []byte) (n int, err error) {
 	if len(p) == 0 || len(p) > short {
 		return read(fd, p)
 	}
@@ -21,8 +21,8 @@ func Read(fd uintptr, p []byte) (n int, err error) {
 	}
 }
 
-// Write is write(2), made again when a signal came between.
-func Write(fd uintptr, p []byte) (n int, err error) {
+// writeNow is write(2), made again when a signal came between.
+func writeNow(fd uintptr, p []byte) (n int, err error) {
 	if len(p) == 0 || len(p) > short {
 		return write(fd, p)
 	}
@@ -34,8 +34,8 @@ func Write(fd uintptr, p []byte) (n int, err error) {
 	}
 }
 
-// Write2 is writev(2) of two pieces, made again when a signal came between.
-func Write2(fd uintptr, a, b []byte) (n int, err error) {
+// write2Now is writev(2) of two pieces, made again when a signal came between.
+func write2Now(fd uintptr, a, b []byte) (n int, err error) {
 	if len(a)+len(b) > short {
 		return write2(fd, a, b)
 	}
@@ -50,8 +50,8 @@ func Write2(fd uintptr, a, b []byte) (n int, err error) {
 	}
 }
 
-// Silent tells whether nothing has come: no bytes, no end, no error.
-func Silent(fd uintptr) bool {
+// silentNow reports whether nothing has come: no bytes, no end, no error.
+func silentNow(fd uintptr) bool {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), uintptr(len(fds)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
 	return n == 0 && errno == 0

@@ -26,7 +26,7 @@ func drain(t *testing.T, fd uintptr, size int) []byte {
 	var all []byte
 	p := make([]byte, size)
 	for {
-		n, err := Read(fd, p)
+		n, err := readNow(fd, p)
 		if err == unix.EAGAIN {
 			return all
 		}
@@ -43,17 +43,17 @@ func TestCalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, b := pair(t)
 			sent := bytes.Repeat([]byte("usher"), size/5+1)[:size]
-			require.True(t, Silent(b))
-			n, err := Write(a, sent)
+			require.True(t, silentNow(b))
+			n, err := writeNow(a, sent)
 			require.NoError(t, err)
-			require.False(t, Silent(b))
+			require.False(t, silentNow(b))
 			require.Equal(t, sent[:n], drain(t, b, size))
 			for _, at := range []int{0, size / 2, size} {
-				n, err = Write2(a, sent[:at], sent[at:])
+				n, err = write2Now(a, sent[:at], sent[at:])
 				require.NoError(t, err)
 				require.Equal(t, sent[:n], drain(t, b, size))
 			}
-			require.True(t, Silent(b))
+			require.True(t, silentNow(b))
 		})
 	}
 }
@@ -61,15 +61,15 @@ func TestCalls(t *testing.T) {
 func TestNothing(t *testing.T) {
 	a, b := pair(t)
 	for name, call := range map[string]func() (int, error){
-		"read":   func() (int, error) { return Read(b, nil) },
-		"write":  func() (int, error) { return Write(a, nil) },
-		"write2": func() (int, error) { return Write2(a, nil, nil) },
+		"read":   func() (int, error) { return readNow(b, nil) },
+		"write":  func() (int, error) { return writeNow(a, nil) },
+		"write2": func() (int, error) { return write2Now(a, nil, nil) },
 	} {
 		n, err := call()
 		require.NoError(t, err, name)
 		require.Zero(t, n, name)
 	}
-	require.True(t, Silent(b))
+	require.True(t, silentNow(b))
 }
 
 // TestFull: what is not taken is said, not waited for.
@@ -77,14 +77,14 @@ func TestFull(t *testing.T) {
 	a, b := pair(t)
 	total := 0
 	for {
-		n, err := Write(a, make([]byte, 4<<10))
+		n, err := writeNow(a, make([]byte, 4<<10))
 		if err == unix.EAGAIN {
 			break
 		}
 		require.NoError(t, err)
 		total += n
 	}
-	_, err := Write2(a, []byte("x"), []byte("y"))
+	_, err := write2Now(a, []byte("x"), []byte("y"))
 	require.Equal(t, unix.EAGAIN, err)
 	require.Len(t, drain(t, b, 64<<10), total)
 }
@@ -92,13 +92,13 @@ func TestFull(t *testing.T) {
 func TestTheOtherSideLeft(t *testing.T) {
 	a, b := pair(t)
 	require.NoError(t, unix.Shutdown(int(a), unix.SHUT_WR))
-	require.False(t, Silent(b))
-	n, err := Read(b, make([]byte, 1))
+	require.False(t, silentNow(b))
+	n, err := readNow(b, make([]byte, 1))
 	require.NoError(t, err)
 	require.Zero(t, n)
 	require.NoError(t, unix.Shutdown(int(b), unix.SHUT_RDWR))
-	_, err = Write(a, []byte("x"))
+	_, err = writeNow(a, []byte("x"))
 	require.Equal(t, unix.EPIPE, err)
-	_, err = Read(1<<30, make([]byte, 1))
+	_, err = readNow(1<<30, make([]byte, 1))
 	require.Equal(t, unix.EBADF, err)
 }

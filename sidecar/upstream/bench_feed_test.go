@@ -1,45 +1,31 @@
-//go:build darwin || linux
-
 package upstream
 
 import (
 	"io"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
-// A refeed stands for a socket that brings the same pieces for every request,
-// at once and without the system's work.
+// A refeed stands for a connection that brings the same pieces for every
+// request, at once and without the system's work.
 type refeed struct {
+	feed
 	cn     *Conn
 	pieces [][]byte
 	next   int
 }
 
-func (f *refeed) Read(func(uintptr) bool) error {
-	l := f.cn.line
+func (f *refeed) Read(p []byte) (int, error) {
 	if f.next == len(f.pieces) {
-		l.err = io.EOF
-		return nil
+		return 0, io.EOF
 	}
-	l.buf = l.buffers.Get().(*[]byte)
-	l.from, l.to, l.err = 0, copy(*l.buf, f.pieces[f.next]), nil
 	f.next++
-	return nil
+	return copy(p, f.pieces[f.next-1]), nil
 }
 
-func (f *refeed) Write(func(uintptr) bool) error { return nil }
-func (f *refeed) Control(func(uintptr)) error    { return nil }
-
 // refed makes a refeed, with the use that reads from it.
-func refed(b *testing.B, pieces ...[]byte) *refeed {
-	c, err := New(Options{Network: "tcp", Address: "x", Host: "x"})
-	require.NoError(b, err)
+func refed(pieces ...[]byte) *refeed {
 	f := &refeed{pieces: pieces}
-	l := &line{nc: fedConn{f: new(feed)}, buffers: &c.buffers}
-	l.raw = f
-	f.cn = newConn(c, l, false)
+	f.cn = use(f)
 	return f
 }
 
@@ -53,7 +39,7 @@ func (f *refeed) again() *Response {
 // BenchmarkResponseHead is reading a response head, and writing it for the
 // client.
 func BenchmarkResponseHead(b *testing.B) {
-	f := refed(b, []byte(responseHead+"Content-Length: 0\r\n\r\n"))
+	f := refed([]byte(responseHead + "Content-Length: 0\r\n\r\n"))
 	buf := make([]byte, 0, 1<<10)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -69,7 +55,7 @@ func BenchmarkResponseHead(b *testing.B) {
 // BenchmarkChunks is reading an answer of 100 chunks, each of which comes for
 // itself.
 func BenchmarkChunks(b *testing.B) {
-	f := refed(b, streamOf100()...)
+	f := refed(streamOf100()...)
 	piece := make([]byte, 16<<10)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -59,13 +59,13 @@ func (r *Response) here() []byte {
 		return nil
 	}
 	l := r.cn.line
-	ahead := l.ahead()
+	ahead := l.ahead.Bytes()
 	switch r.body {
 	case byLength:
 		return ahead[:min(int64(len(ahead)), r.left)]
 	case byChunks:
 		n, err := r.chunks.Skip(ahead)
-		l.drop(n)
+		l.ahead.Drop(n)
 		if err == io.EOF {
 			r.finished()
 			return nil
@@ -74,7 +74,7 @@ func (r *Response) here() []byte {
 			r.err = fmt.Errorf("%w: %w", ErrBroken, err)
 			return nil
 		}
-		ahead = l.ahead()
+		ahead = l.ahead.Bytes()
 		return ahead[:min(int64(len(ahead)), r.chunks.Data())]
 	}
 	return ahead
@@ -82,7 +82,7 @@ func (r *Response) here() []byte {
 
 // took takes n bytes of what is here away.
 func (r *Response) took(n int) {
-	r.cn.line.drop(n)
+	r.cn.line.ahead.Drop(n)
 	switch r.body {
 	case byLength:
 		if r.left -= int64(n); r.left == 0 {
@@ -96,7 +96,8 @@ func (r *Response) took(n int) {
 // more waits for bytes, with nothing here. What it fails with is in err.
 func (r *Response) more() {
 	r.renew()
-	err := r.cn.line.fill()
+	l := r.cn.line
+	err := l.sock.FillAhead(&l.ahead)
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF) && r.body == byClose && !r.cn.canceled():

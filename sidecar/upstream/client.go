@@ -46,7 +46,7 @@ func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
 		return nil, context.Cause(ctx)
 	}
 	for l := c.pop(); l != nil; l = c.pop() {
-		if l.silent() {
+		if silent, _ := l.sock.Silent(); silent {
 			c.reused.Add(1)
 			return newConn(c, l, true), nil
 		}

@@ -130,7 +130,7 @@ func TestReplaced(t *testing.T) {
 	resp.Close()
 	cn := acquire(t, c)
 	kill <- struct{}{}
-	for cn.line.silent() {
+	for silent := true; silent; silent, _ = cn.line.sock.Silent() {
 		runtime.Gosched()
 	}
 	resp, err = cn.RoundTrip(&Request{Path: []byte("/"), Body: make([]byte, 1<<20)})
@@ -152,7 +152,7 @@ func TestNotReplaced(t *testing.T) {
 	resp.Close()
 	cn := acquire(t, c)
 	m.stop()
-	for cn.line.silent() {
+	for silent := true; silent; silent, _ = cn.line.sock.Silent() {
 		runtime.Gosched()
 	}
 	_ = cn.line.nc.(*net.TCPConn).CloseWrite() // the write finds the connection dead for certain
@@ -191,7 +191,10 @@ func TestIdleConnectionsEnd(t *testing.T) {
 		require.NoError(t, err)
 		push := func() *closable {
 			nc := new(closable)
-			c.push(&line{nc: nc, buffers: &c.buffers, limit: c.o.KeepIdle}, true)
+			l, err := newLine(nc, &c.buffers)
+			require.NoError(t, err)
+			l.limit = c.o.KeepIdle
+			c.push(l, true)
 			return nc
 		}
 		a := push()

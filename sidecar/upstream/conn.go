@@ -80,8 +80,8 @@ func (cn *Conn) end(how ending) {
 	}
 	cn.line = nil
 	cn.response.detach(l)
-	unread := len(l.ahead()) > 0
-	l.release()
+	unread := !l.ahead.Empty()
+	l.ahead.Release()
 	switch {
 	case cn.owned.Swap(nil) == nil:
 		// Cancel has the line, and closes it.

@@ -1,5 +1,3 @@
-//go:build darwin || linux
-
 package upstream
 
 import (
@@ -10,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,11 +16,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A feed stands for a socket: it hands out pieces, waits before each as long as
-// it is told, and notes the deadlines that are set.
+// A feed stands for the server's side of a connection: it hands out pieces,
+// waits before each as long as it is told, and notes the deadlines that are set.
 type feed struct {
 	net.Conn
-	line   *line
 	pieces [][]byte
 	pause  time.Duration
 	read   []time.Time // when a read was waited for,
@@ -32,45 +28,42 @@ type feed struct {
 	sets   int
 }
 
-func (f *feed) Read(func(uintptr) bool) error  { return f.next() }
-func (f *feed) Write(func(uintptr) bool) error { return nil }
-func (f *feed) Control(func(uintptr)) error    { return nil }
+func (f *feed) SetReadDeadline(t time.Time) error { f.last, f.sets = t, f.sets+1; return nil }
+func (f *feed) Close() error                      { return nil }
 
-// A fedConn is the net.Conn of a feed.
-type fedConn struct {
-	net.Conn
-	f *feed
-}
-
-func (c fedConn) SetReadDeadline(t time.Time) error { c.f.last, c.f.sets = t, c.f.sets+1; return nil }
-func (c fedConn) Close() error                      { return nil }
-
-func (f *feed) next() error {
+func (f *feed) Read(p []byte) (int, error) {
 	f.read, f.until = append(f.read, time.Now()), append(f.until, f.last)
 	time.Sleep(f.pause)
-	l := f.line
-	if l.err = io.EOF; len(f.pieces) == 0 {
-		return nil
+	if len(f.pieces) == 0 {
+		return 0, io.EOF
 	}
-	piece := f.pieces[0]
-	f.pieces = f.pieces[1:]
-	l.buf, l.from, l.to, l.err = &piece, 0, len(piece), nil
-	return nil
+	n := copy(p, f.pieces[0])
+	if f.pieces[0] = f.pieces[0][n:]; len(f.pieces[0]) == 0 {
+		f.pieces = f.pieces[1:]
+	}
+	return n, nil
 }
 
 // fed makes a Conn that reads what is given.
 func fed(pieces ...[]byte) (*Conn, *feed) {
 	f := &feed{pieces: pieces}
-	o := Options{Network: "tcp", Address: "x", Host: "x"}
-	if err := o.check(); err != nil {
+	return use(f), f
+}
+
+// use makes a client with one connection, in use.
+func use(nc net.Conn) *Conn {
+	c, err := New(Options{Network: "tcp", Address: "x", Host: "x"})
+	if err != nil {
 		panic(err)
 	}
-	// What is given back to this pool are the feed's pieces.
-	f.line = &line{nc: fedConn{f: f}, buffers: new(sync.Pool)}
-	f.line.raw = f
-	cn := newConn(&Client{o: o, closed: true}, f.line, false)
+	c.Close()
+	l, err := newLine(nc, &c.buffers)
+	if err != nil {
+		panic(err)
+	}
+	cn := newConn(c, l, false)
 	cn.response.begin(cn)
-	return cn, f
+	return cn
 }
 
 // split cuts data into pieces of the sizes that cuts tell, over and over.

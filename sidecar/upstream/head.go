@@ -59,12 +59,12 @@ func (r *Response) readLine() (span, error) {
 	l := r.cn.line
 	from := len(r.head)
 	for {
-		if l.buf == nil {
-			if err := l.fill(); err != nil {
+		if l.ahead.Empty() {
+			if err := l.sock.FillAhead(&l.ahead); err != nil {
 				return span{}, err
 			}
 		}
-		ahead := l.ahead()
+		ahead := l.ahead.Bytes()
 		end := bytes.IndexByte(ahead, '\n') + 1
 		piece := ahead
 		if end > 0 {
@@ -74,7 +74,7 @@ func (r *Response) readLine() (span, error) {
 			return span{}, fmt.Errorf("%w: its head is too large", ErrBroken)
 		}
 		r.head = append(r.head, piece...)
-		l.drop(len(piece))
+		l.ahead.Drop(len(piece))
 		if end > 0 {
 			break
 		}
@@ -114,18 +114,13 @@ func (r *Response) parseStatusLine(line span) error {
 	return nil
 }
 
-// addField takes a header line. Blanks between a name and its colon are taken
-// out, as RFC 9112 section 5.1 wants it of an answer that is passed on.
+// addField takes a header line.
 func (r *Response) addField(line span) error {
-	if colon := bytes.IndexByte(r.text(line), ':'); colon > 0 {
-		name := r.head[line.from : line.from+colon]
-		if blanks := len(name) - len(bytes.TrimRight(name, " \t")); blanks > 0 {
-			copy(name[blanks:], name)
-			line.from += blanks
-		}
+	name, value, ok := http1.SplitField(r.text(line))
+	if !ok {
+		line = r.closeUp(line)
+		name, value, ok = http1.SplitField(r.text(line))
 	}
-	text := r.text(line)
-	name, value, ok := http1.SplitField(text)
 	if !ok {
 		return fmt.Errorf("%w: a malformed or folded header line", ErrBroken)
 	}
@@ -137,6 +132,18 @@ func (r *Response) addField(line span) error {
 		line: line, name: span{line.from, line.from + len(name)}, value: span{from, from + len(value)},
 	})
 	return nil
+}
+
+// closeUp takes out the blanks between a name and its colon, as RFC 9112 section
+// 5.1 wants it of an answer that is passed on.
+func (r *Response) closeUp(line span) span {
+	if colon := bytes.IndexByte(r.text(line), ':'); colon > 0 {
+		name := r.head[line.from : line.from+colon]
+		blanks := len(name) - len(bytes.TrimRight(name, " \t"))
+		copy(name[blanks:], name)
+		line.from += blanks
+	}
+	return line
 }
 
 // frame finds out where the body ends (RFC 9112 section 6.3). Where a head can
@@ -185,6 +192,9 @@ func (r *Response) frame() error {
 // server or a proxy before it may have joined the lines (RFC 9112 section 6.3).
 // Empty elements of a list count for nothing (RFC 9110 section 5.6.1).
 func parseLengths(value []byte) (n int64, ok bool) {
+	if n, ok = http1.ParseLength(value); ok {
+		return n, true
+	}
 	for element := range bytes.SplitSeq(value, []byte(",")) {
 		if element = http1.TrimBlanks(element); len(element) == 0 {
 			continue

@@ -74,7 +74,10 @@ func TestIdleConnectionsOfDifferentTimes(t *testing.T) {
 		defer c.Close()
 		push := func(limit time.Duration) *closable {
 			nc := new(closable)
-			c.push(&line{nc: nc, buffers: &c.buffers, limit: limit}, true)
+			l, err := newLine(nc, &c.buffers)
+			require.NoError(t, err)
+			l.limit = limit
+			c.push(l, true)
 			return nc
 		}
 		long, short, medium := push(4*time.Second), push(time.Second), push(2*time.Second)

@@ -4,17 +4,16 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // A line is a socket to the model server with what is read ahead on it. It is
 // used by one goroutine at a time, but for reset.
 type line struct {
-	nc      net.Conn
-	socket  // what reads, writes and probes nc
-	buffers *sync.Pool
-	buf     *[]byte // nil while nothing is read ahead: a silent line holds no buffer
-	from    int     // what is read ahead is (*buf)[from:to]
-	to      int
+	nc    net.Conn
+	sock  socket.Conn // reads and writes nc
+	ahead socket.Ahead
 
 	head   []byte  // memory for a response head, kept from one to the next
 	fields []field // as head
@@ -23,33 +22,14 @@ type line struct {
 	until time.Time     // it may be idle; zero: it was not used yet
 }
 
-// ahead is what has been read ahead.
-func (l *line) ahead() []byte {
-	if l.buf == nil {
-		return nil
-	}
-	return (*l.buf)[l.from:l.to]
-}
-
-// drop takes n bytes of what was read ahead away.
-func (l *line) drop(n int) {
-	if l.from += n; l.from >= l.to {
-		l.release()
-	}
-}
-
-// release gives the read buffer back.
-func (l *line) release() {
-	if l.buf != nil {
-		l.buffers.Put(l.buf)
-		l.buf = nil
-	}
-	l.from, l.to = 0, 0
+func newLine(nc net.Conn, buffers *sync.Pool) (*line, error) {
+	l := &line{nc: nc, ahead: socket.NewAhead(buffers)}
+	return l, l.sock.Init(nc)
 }
 
 // close closes the connection in good order.
 func (l *line) close() {
-	l.release()
+	l.ahead.Release()
 	_ = l.nc.Close()
 }
 

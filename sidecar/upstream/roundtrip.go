@@ -75,13 +75,13 @@ func putHead(buf *[]byte) {
 func (cn *Conn) exchange(head, body []byte, sender Sender) (*Response, error) {
 	deadline := time.Now().Add(cn.client.o.ResponseTimeout)
 	_ = cn.line.nc.SetDeadline(deadline)
-	n, err := cn.line.write(head, body)
+	n, err := cn.line.sock.TryWrite(head, body)
 	if err != nil && n == 0 && cn.reused && !cn.canceled() {
 		if err := cn.replace(); err != nil {
 			return nil, err
 		}
 		_ = cn.line.nc.SetDeadline(deadline)
-		n, err = cn.line.write(head, body)
+		n, err = cn.line.sock.TryWrite(head, body)
 	}
 	if sender != nil && err == nil {
 		sender.RequestSent()

@@ -1,0 +1,70 @@
+package socket
+
+import (
+	"cmp"
+	"io"
+	"sync"
+)
+
+// Ahead is what was read from a connection and not taken yet. It holds a buffer
+// only while there is something in it. Make it with NewAhead; it is for one
+// goroutine at a time.
+type Ahead struct {
+	buffers  *sync.Pool
+	buf      *[]byte // nil while nothing is ahead
+	from, to int     // what is ahead is (*buf)[from:to]
+}
+
+// NewAhead is an empty one, whose buffers come from a pool of *[]byte.
+func NewAhead(buffers *sync.Pool) Ahead { return Ahead{buffers: buffers} }
+
+// Empty reports whether nothing is ahead.
+func (a *Ahead) Empty() bool { return a.buf == nil }
+
+// Bytes is what is ahead, valid until all of it was dropped.
+func (a *Ahead) Bytes() []byte {
+	if a.buf == nil {
+		return nil
+	}
+	return (*a.buf)[a.from:a.to]
+}
+
+// Drop takes the first n bytes away.
+func (a *Ahead) Drop(n int) {
+	if a.from += n; a.from >= a.to {
+		a.Release()
+	}
+}
+
+// Release takes all away.
+func (a *Ahead) Release() {
+	if a.buf != nil {
+		a.buffers.Put(a.buf)
+		a.buf = nil
+	}
+	a.from, a.to = 0, 0
+}
+
+// Fill reads once, where nothing is ahead, and waits until something is here:
+// without a buffer if r can, as a Conn does. Errors: those of r, io.EOF.
+func (a *Ahead) Fill(r io.Reader) error {
+	if !a.Empty() {
+		return nil
+	}
+	if c, ok := r.(interface{ FillAhead(*Ahead) error }); ok {
+		return c.FillAhead(a)
+	}
+	return a.fill(r)
+}
+
+// fill holds the buffer while it waits.
+func (a *Ahead) fill(r io.Reader) error {
+	buf := a.buffers.Get().(*[]byte)
+	n, err := r.Read(*buf)
+	if n == 0 {
+		a.buffers.Put(buf)
+		return cmp.Or(err, io.ErrNoProgress)
+	}
+	a.buf, a.from, a.to = buf, 0, n
+	return nil
+}

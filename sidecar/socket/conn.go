@@ -1,0 +1,151 @@
+// Package socket is how bytes get in and out of a connection: system calls that
+// wait in the runtime's poller as those of package net do, but need a buffer to
+// read into only when something is there, can stop where a write would wait, and
+// do not wake the runtime's monitor.
+package socket
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// A Conn reads and writes a connection by system calls of its own. Init readies
+// it; it must not be copied from then on. One goroutine at a time may read, and
+// one write.
+//
+// Where it has no descriptor to work with (other systems than Linux and macOS,
+// connections that are no sockets) it is net.Conn alone.
+type Conn struct {
+	nc  net.Conn
+	raw syscall.RawConn // nil: nc does the work
+	in  incoming
+	out outgoing
+
+	prober func(fd uintptr) // made once, as those of in and out
+	quiet  bool
+}
+
+// What the callbacks of raw are given, and what they leave behind. They are
+// method values, made once because each is an allocation.
+type (
+	incoming struct {
+		read  func(fd uintptr) bool
+		p     []byte
+		ahead *Ahead // read to in the place of p
+		n     int
+		err   error
+	}
+	outgoing struct {
+		write func(fd uintptr) bool
+		a, b  []byte
+		once  bool // one call, and no waiting
+		err   error
+	}
+)
+
+// Init has c read and write nc, which goes on to serve for all else.
+func (c *Conn) Init(nc net.Conn) (err error) {
+	c.nc = nc
+	c.raw, err = rawOf(nc)
+	c.in.read, c.out.write = c.in.readOnce, c.out.writeOn
+	return err
+}
+
+// Read reads what is here, and waits where nothing is.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.nc.Read(p)
+	}
+	c.in.p = p
+	err := c.raw.Read(c.in.read)
+	c.in.p = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case c.in.err != nil:
+		return 0, c.fault("read", c.in.err)
+	case c.in.n == 0 && len(p) > 0:
+		return 0, io.EOF
+	}
+	return c.in.n, nil
+}
+
+// FillAhead waits for bytes, takes a buffer when they are here, and reads once.
+// Nothing may be ahead. Errors: io.EOF, those of the connection.
+func (c *Conn) FillAhead(a *Ahead) error {
+	if c.raw == nil {
+		return a.fill(c.nc)
+	}
+	c.in.ahead = a
+	err := c.raw.Read(c.in.read)
+	c.in.ahead = nil
+	switch {
+	case err != nil:
+		return err
+	case c.in.err != nil:
+		return c.fault("read", c.in.err)
+	case c.in.n == 0:
+		return io.EOF
+	}
+	return nil
+}
+
+// Write writes all of p, unless it fails.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.nc.Write(p)
+	}
+	return c.write(p, nil, false)
+}
+
+// TryWrite writes what the socket takes of two pieces at once, in one system call
+// and without waiting. n may be short, and 0, without an error.
+func (c *Conn) TryWrite(a, b []byte) (n int, err error) {
+	if c.raw == nil {
+		return 0, nil
+	}
+	return c.write(a, b, true)
+}
+
+func (c *Conn) write(a, b []byte, once bool) (int, error) {
+	c.out.a, c.out.b, c.out.once, c.out.err = a, b, once, nil
+	err := c.raw.Write(c.out.write)
+	n := len(a) + len(b) - len(c.out.a) - len(c.out.b)
+	c.out.a, c.out.b = nil, nil
+	if err == nil && c.out.err != nil {
+		err = c.fault("write", c.out.err)
+	}
+	return n, err
+}
+
+// Silent reports whether nothing has come: no bytes, no end and no error; known,
+// whether that can be told without taking anything. One goroutine at a time may
+// call it, beside those that read and write.
+func (c *Conn) Silent() (silent, known bool) {
+	if c.raw == nil {
+		return false, false
+	}
+	if c.prober == nil {
+		c.prober = c.probe
+	}
+	c.quiet = false
+	err := c.raw.Control(c.prober)
+	return c.quiet, err == nil
+}
+
+// Control has f look at the descriptor, see syscall.RawConn. It does nothing
+// where there is none.
+func (c *Conn) Control(f func(fd uintptr)) error {
+	if c.raw == nil {
+		return nil
+	}
+	return c.raw.Control(f)
+}
+
+// fault dresses an error of a system call as package net does.
+func (c *Conn) fault(op string, err error) error {
+	local := c.nc.LocalAddr()
+	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: c.nc.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+}

@@ -1,0 +1,15 @@
+//go:build !darwin && !linux
+
+package socket
+
+import (
+	"net"
+	"syscall"
+)
+
+// rawOf has no system calls for these systems.
+func rawOf(net.Conn) (syscall.RawConn, error) { return nil, nil }
+
+func (*incoming) readOnce(uintptr) bool { return true }
+func (*outgoing) writeOn(uintptr) bool  { return true }
+func (*Conn) probe(uintptr)             {}

@@ -1,0 +1,73 @@
+//go:build darwin || linux
+
+package socket
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawOf is nil for what is no socket.
+func rawOf(nc net.Conn) (syscall.RawConn, error) {
+	c, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, nil
+	}
+	return c.SyscallConn()
+}
+
+// readOnce reads what is here, and asks to wait where nothing is.
+func (in *incoming) readOnce(fd uintptr) bool {
+	if in.ahead != nil {
+		return in.fillOnce(fd)
+	}
+	in.n, in.err = readNow(fd, in.p)
+	return in.err != unix.EAGAIN
+}
+
+// fillOnce gives the buffer back before it asks to wait.
+func (in *incoming) fillOnce(fd uintptr) bool {
+	a := in.ahead
+	buf := a.buffers.Get().(*[]byte)
+	in.n, in.err = readNow(fd, *buf)
+	if in.n > 0 {
+		a.buf, a.from, a.to = buf, 0, in.n
+		return true
+	}
+	a.buffers.Put(buf)
+	return in.err != unix.EAGAIN
+}
+
+// writeOn writes until all is written or it would have to wait.
+func (o *outgoing) writeOn(fd uintptr) bool {
+	for len(o.a)+len(o.b) > 0 {
+		n, err := o.writeSome(fd)
+		if err == unix.EAGAIN {
+			return o.once
+		}
+		if err != nil {
+			o.err = err
+			return true
+		}
+		first := min(n, len(o.a))
+		o.a, o.b = o.a[first:], o.b[n-first:]
+		if o.once {
+			return true
+		}
+	}
+	return true
+}
+
+func (o *outgoing) writeSome(fd uintptr) (int, error) {
+	if len(o.b) > 0 {
+		return write2Now(fd, o.a, o.b)
+	}
+	return writeNow(fd, o.a)
+}
+
+// probe looks without taking anything, and without waiting. It asks poll rather
+// than recv with MSG_PEEK: that tells the same (bytes, FIN and RST are all
+// events) and allocates no address.
+func (c *Conn) probe(fd uintptr) { c.quiet = silentNow(fd) }
