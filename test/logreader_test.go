@@ -150,7 +150,11 @@ func TestLogReaderThatGoes(t *testing.T) {
 	defer func() { _ = stream.Body.Close() }()
 	events := bufio.NewReader(stream.Body)
 	event := func() {
-		script.send <- "data: 1\n\n"
+		select {
+		case script.send <- "data: 1\n\n":
+		case <-u.exited:
+			require.FailNow(t, "usher ended", "%v", u.cmd.ProcessState)
+		}
 		got, err := events.ReadString('\n')
 		require.NoError(t, err)
 		require.Equal(t, "data: 1\n", got)

@@ -28,6 +28,7 @@ var events = map[string]event{
 	"crowd":           crowd,
 	"harm state":      harmState,
 	"few descriptors": fewDescriptors,
+	"deaf log":        deafLog,
 }
 
 // restart ends Usher in one way or another and starts it anew. No ticket that

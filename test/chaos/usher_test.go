@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/usher-sidecar/usher/test/logreader"
 )
 
 // An usher is the real binary, started anew after every end at the same
@@ -24,7 +26,11 @@ type usher struct {
 	admin    string
 	fail     func(format string, args ...any)
 
+	folder string // for pipes
+
 	cmd    *exec.Cmd
+	log    *logreader.Reader
+	read   chan struct{} // closed at the log's end
 	exited chan struct{}
 
 	mu       sync.Mutex
@@ -40,19 +46,10 @@ func (u *usher) start() error {
 		u.cmd = exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d && exec %q", u.files, binary))
 	}
 	u.cmd.Env = append(u.settings, "PATH="+os.Getenv("PATH"), "GORACE="+os.Getenv("GORACE"))
-	stderr, err := u.cmd.StderrPipe()
-	if err != nil {
+	if err := u.launch(); err != nil {
 		return err
 	}
-	if err := u.cmd.Start(); err != nil {
-		return err
-	}
-	u.mu.Lock()
-	u.expected = false
-	u.mu.Unlock()
-	u.exited = make(chan struct{})
-	go u.follow(stderr, u.exited)
-	err = eventually("usher is ready", func() bool {
+	err := eventually("usher is ready", func() bool {
 		select {
 		case <-u.exited:
 			return true
@@ -73,10 +70,54 @@ func (u *usher) start() error {
 	}
 }
 
-// follow keeps the last lines and notices an end that nobody asked for.
-func (u *usher) follow(stderr io.Reader, exited chan struct{}) {
-	defer close(exited)
-	lines := bufio.NewScanner(stderr)
+// launch starts the process, what reads its log, and what notices an end that
+// nobody asked for.
+func (u *usher) launch() error {
+	dir, err := os.MkdirTemp(u.folder, "log")
+	if err != nil {
+		return err
+	}
+	log, stderr, err := logreader.New(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stderr.Close() }()
+	u.cmd.Stderr = stderr
+	if err := u.cmd.Start(); err != nil {
+		log.Leave()
+		return err
+	}
+	u.mu.Lock()
+	u.expected = false
+	u.mu.Unlock()
+	u.log, u.read, u.exited = log, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(u.read)
+		u.follow(log)
+	}()
+	go func() {
+		defer close(u.exited)
+		err := u.cmd.Wait()
+		u.mu.Lock()
+		expected := u.expected
+		u.mu.Unlock()
+		if !expected {
+			u.fail("usher stays up: it ended with %v; its last lines:\n%s", err, u.last(""))
+		}
+	}()
+	return nil
+}
+
+// readOn has the log read again, whatever its reader did.
+func (u *usher) readOn() error {
+	err := u.log.Return()
+	u.log.Continue()
+	return err
+}
+
+// follow keeps the last lines.
+func (u *usher) follow(log io.Reader) {
+	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
@@ -93,13 +134,6 @@ func (u *usher) follow(stderr io.Reader, exited chan struct{}) {
 		if strings.Contains(line, "DATA RACE") || strings.Contains(line, "internal fault") || strings.HasPrefix(line, "panic:") {
 			u.fail("usher is sound: %s", line)
 		}
-	}
-	err := u.cmd.Wait()
-	u.mu.Lock()
-	expected := u.expected
-	u.mu.Unlock()
-	if !expected {
-		u.fail("usher stays up: it ended with %v; its last lines:\n%s", err, u.last(""))
 	}
 }
 
@@ -126,14 +160,18 @@ func (u *usher) end(s os.Signal) (int, error) {
 	if err := u.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return 0, err
 	}
+	var err error
 	select {
 	case <-u.exited:
-		return u.cmd.ProcessState.ExitCode(), nil
 	case <-time.After(patience):
+		err = fmt.Errorf("usher did not end on %v", s)
 		_ = u.cmd.Process.Signal(syscall.SIGKILL)
 		<-u.exited
-		return 0, fmt.Errorf("usher did not end on %v", s)
 	}
+	err = errors.Join(err, u.readOn())
+	<-u.read
+	u.log.Leave()
+	return u.cmd.ProcessState.ExitCode(), err
 }
 
 // admin is the client of the admin listener; it keeps no connection, which

@@ -104,7 +104,7 @@ func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 		return nil, err
 	}
 	dir := t.TempDir()
-	w.usher = &usher{public: reserve(t), admin: reserve(t), files: ph.files, state: filepath.Join(dir, "state"), fail: w.fail}
+	w.usher = &usher{public: reserve(t), admin: reserve(t), files: ph.files, folder: dir, state: filepath.Join(dir, "state"), fail: w.fail}
 	w.usher.settings = []string{
 		"USHER_ENDPOINT=" + endpoint, "USHER_WORKER_URL=" + workerURL,
 		"USHER_LISTEN_ADDR=" + w.usher.public, "USHER_ADMIN_ADDR=" + w.usher.admin,
@@ -159,13 +159,19 @@ func outsider(index int) plan {
 
 // send sends a ticket by an honest client that is no part of the plan.
 func (w *world) send(t ticket) outcome {
+	o, _ := w.sendNamed(t)
+	return o
+}
+
+// sendNamed is send, and returns the request's id too.
+func (w *world) sendNamed(t ticket) (outcome, id) {
 	l := &lane{w: w}
 	defer l.drop("close")
 	p := outsider(outsiders + int(w.aside.Add(1)))
 	i := id{t.key, t.Reqnum, p.index, 0}
 	o := l.do(compose(p, i, p.envelope(t)))
 	w.judge(t, i, o)
-	return o
+	return o, i
 }
 
 // presend are the refusals before anything is sent: the ticket stays good.
