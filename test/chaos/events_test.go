@@ -26,6 +26,7 @@ var events = map[string]event{
 	"siege":           siege,
 	"new certificate": newCertificate,
 	"crowd":           crowd,
+	"slow readers":    slow,
 	"harm state":      harmState,
 	"few descriptors": fewDescriptors,
 	"deaf log":        deafLog,
