@@ -43,6 +43,10 @@ type Reading struct {
 // By reports whether the engine reads the member; AnyEngine may.
 func (r Reading) By(e Engine) bool { return e == AnyEngine || r.by&e != 0 }
 
+// ByFolded reports whether the engine, or with AnyEngine one of them, reads the
+// member under a name that differs in case, too.
+func (r Reading) ByFolded(e Engine) bool { return r.by&Ollama != 0 && (e == AnyEngine || e == Ollama) }
+
 // Engine is whose member it is.
 func (r Reading) Engine() Engine { return r.by }
 

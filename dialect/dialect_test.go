@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -32,6 +33,13 @@ func TestFind(t *testing.T) {
 		require.True(t, m.In() == Body || m.In().Kind() == Object, m)
 		require.Equal(t, Body, Find(m.In(), []byte(m.Name()+"s")), m)
 	}
+	for m := Body + 1; m < MemberCount; m++ {
+		if m.In() == Body {
+			require.Equal(t, m, FindFolded(bytes.ToUpper([]byte(m.Name()))), m)
+			require.Equal(t, Body, FindFolded([]byte(m.Name())), "Find knows it")
+		}
+	}
+	require.Equal(t, Body, FindFolded([]byte("Ünknown")))
 	require.Equal(t, Body, Find(Body, nil))
 	require.Equal(t, Body, Find(Body, make([]byte, 1000)))
 	require.Equal(t, Number, N.Kind())

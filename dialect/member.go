@@ -1,5 +1,10 @@
 package dialect
 
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
 // A Member is a member of a request's body that says how much work is asked
 // for. The zero value, Body, stands for the body itself.
 type Member uint8
@@ -97,6 +102,27 @@ func Find(in Member, name []byte) Member {
 	}
 	for _, m := range byLength[len(name)] {
 		if members[m].in == in && string(name) == members[m].name {
+			return m
+		}
+	}
+	return Body
+}
+
+// FindFolded looks up a member of the body whose name Find does not know but for
+// its case. Go's encoding/json, and so Ollama, takes such a one for the member;
+// the others do not. Most names are in lower-case ASCII and are not looked up.
+func FindFolded(name []byte) Member {
+	for _, c := range name {
+		if c >= utf8.RuneSelf || c-'A' <= 'Z'-'A' {
+			return findFolded(name)
+		}
+	}
+	return Body
+}
+
+func findFolded(name []byte) Member {
+	for m := Body + 1; m < MemberCount; m++ {
+		if members[m].in == Body && bytes.EqualFold(name, []byte(members[m].name)) {
 			return m
 		}
 	}

@@ -145,3 +145,37 @@ func TestEachRowRefusesWhatStandsTwice(t *testing.T) {
 		}
 	}
 }
+
+// Ollama is written in Go, whose encoding/json takes a name in another case for
+// the same, and the last one of several: a limit beside the one that was inserted
+// would undo it.
+func TestLimitInAnotherCase(t *testing.T) {
+	for _, tt := range []struct {
+		engine       dialect.Engine
+		route, model string
+		refused      string
+	}{
+		{dialect.AnyEngine, "/v1/chat/completions", `{"Max_Tokens":9999}`, "max_tokens must"},
+		{dialect.AnyEngine, "/v1/chat/completions", `{"max_tokens":1,"MAX_TOKENS":9999}`, "max_tokens must"},
+		{dialect.Ollama, "/v1/completions", `{"max_to\u212aens":9999}`, "max_tokens must"},
+		{dialect.AnyEngine, "/api/chat", `{"OPTIONS":{"num_predict":-1}}`, "options.num_predict must"},
+		{dialect.AnyEngine, "/api/generate", `{"option\u017f":{"num_predict":-1}}`, "options.num_predict must"},
+		{dialect.AnyEngine, "/v1/messages", `{"mAx_tokens":1}`, "max_tokens must"},
+		{dialect.AnyEngine, "/v1/responses", `{"Max_Output_Tokens":1}`, "max_output_tokens must"},
+		{dialect.VLLM, "/v1/chat/completions", `{"Max_Tokens":9999}`, ""},
+		{dialect.AnyEngine, "/completion", `{"N_Predict":9999}`, ""},
+		{dialect.AnyEngine, "/generate", `{"Parameters":{"max_new_tokens":9999}}`, ""},
+		{dialect.AnyEngine, "/v1/chat/completions", `{"Messages":[],"N":3,"Ünknown":1,"x":{"MAX_TOKENS":1}}`, ""},
+	} {
+		for form, env := range opened(t, tt.model) {
+			work, err := env.Work(dialect.Of(tt.route), tt.engine)
+			if tt.refused == "" {
+				require.NoError(t, err, "%s %s", form, tt.model)
+				require.False(t, work.Stated)
+				continue
+			}
+			require.ErrorIs(t, err, ErrInvalidTicket, "%s %s", form, tt.model)
+			require.ErrorContains(t, err, tt.refused)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 type limits struct {
 	value [dialect.MemberCount]uint64 // of a number, or how many prompts
 	state [dialect.MemberCount]state
+	cased [dialect.MemberCount]bool // it stands under a name that differs in case
 }
 
 // A state is what is known of one of them.
@@ -41,6 +42,9 @@ func (l *limits) set(m dialect.Member, s state, value uint64) {
 func (s *scanner) modelMember(l *limits, in dialect.Member, name []byte) (v value, err error) {
 	m := dialect.Find(in, name)
 	if m == dialect.Body {
+		if in == dialect.Body {
+			l.cased[dialect.FindFolded(name)] = true // Body's says nothing
+		}
 		return s.value()
 	}
 	state, n := faulty, uint64(0)

@@ -24,8 +24,9 @@ type Work struct {
 // value (1e3 is 1000). A number below 0 is no limit, nor is one beyond
 // math.MaxInt64, nor 0 where the API has it so: such work exceeds every cost.
 // Errors: ErrDuplicateMember, or a *TicketError that names all that is no whole
-// number from 0 to math.MaxInt64, and a 0 that is no limit; with the latter, Work
-// is what could be read.
+// number from 0 to math.MaxInt64, a 0 that is no limit, and a limit whose name
+// differs in case, which not every engine reads; with it, Work is what could be
+// read.
 func (e *Envelope) Work(api *dialect.API, engine dialect.Engine) (Work, error) {
 	if len(api.Limits) == 0 {
 		return Work{}, nil
@@ -40,6 +41,9 @@ func (e *Envelope) Work(api *dialect.API, engine dialect.Engine) (Work, error) {
 	for _, r := range api.Limits {
 		if r.By(engine) {
 			faults = e.limit(&w, r, flavour, api.Endless(engine), faults)
+		}
+		if r.ByFolded(engine) && (e.limits.cased[r.Member] || r.In() != dialect.Body && e.limits.cased[r.In()]) {
+			faults = append(faults, r.String()+" must be written in lower case")
 		}
 	}
 	for _, m := range api.Copies {

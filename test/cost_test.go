@@ -73,6 +73,8 @@ func TestCostPolicies(t *testing.T) {
 		{"/api/chat", `{"options":{"num_predict":257}}`, "cost_exceeded"},
 		{"/api/generate", `{"options":{"num_predict":0}}`, "invalid_ticket"},
 		{"/api/generate", `{"options":{"num_predict":null,"seed":1}}`, `{"options":{"num_predict":256,"seed":1}}`},
+		{"/api/chat", `{"OPTIONS":{"num_predict":9999}}`, "invalid_ticket"},
+		{chat, `{"max_tokens":1,"Max_Tokens":9999}`, "invalid_ticket"},
 		{"/v1/embeddings", `{"input":"a","max_tokens":-1}`, `{"input":"a","max_tokens":-1}`},
 	}
 	twice := []struct{ path, model string }{ // nested only: at the top of a body nothing may stand twice
