@@ -231,8 +231,8 @@ func (r *reports) describe() func(time.Time) status.Report {
 		said, silent := r.reporter.Said(), r.silent(now)
 		d := status.Report{OK: silent < admin.ReportPatience, Text: status.Reported(said != nil, silent) + "; " + r.speed()}
 		if said != nil {
-			d.Said = fmt.Sprintf("it said: %.4g workload taken in, %.4g in work in %d requests, max_perf %.4g",
-				said.Taken, said.Load, said.Working, said.State.MaxPerf)
+			d.Said = fmt.Sprintf("it said: %s workload taken in, %s in work in %d requests, max_perf %s",
+				benchmark.Figure(said.Taken), benchmark.Figure(said.Load), said.Working, benchmark.Figure(said.State.MaxPerf))
 			if said.State.Problem != "" {
 				d.Said += ", problem: " + said.State.Problem
 			}
@@ -246,5 +246,5 @@ func (r *reports) speed() string {
 	if r.measures != nil {
 		return "benchmark: " + r.measures.Progress().String()
 	}
-	return fmt.Sprintf("max_perf is set to %.4g", r.loads.State(time.Now()).MaxPerf)
+	return "max_perf is set to " + benchmark.Figure(r.loads.State(time.Now()).MaxPerf)
 }

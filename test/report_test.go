@@ -254,7 +254,7 @@ func TestReportsSayWhatHappened(t *testing.T) {
 
 	_, page := u.get("/")
 	require.Contains(t, page, "report acknowledged")
-	require.Contains(t, page, "max_perf 1500")
+	require.Contains(t, page, "max_perf 1,500")
 	require.Positive(t, u.metric(`usher_reports_total{kind="worker_status",outcome="acknowledged"}`))
 	require.Positive(t, u.metric(`usher_reports_total{kind="delete_requests",outcome="acknowledged"}`))
 	require.Less(t, u.metric(`usher_report_age_seconds`), 15.0)

@@ -49,7 +49,12 @@ func nothingSecretIsSaid(t *testing.T, format string) {
 			_, _ = io.WriteString(w, secretModel)
 		}
 	})
-	set := settings(m, s).with(env{
+	a := newScaler(t, func(w http.ResponseWriter, _ *http.Request) { // it says what it was told
+		c, _, _ := w.(http.Hijacker).Hijack()
+		_, _ = io.WriteString(c, masterToken+" is no status line\r\n\r\n")
+		_ = c.Close()
+	})
+	set := reporting(m, s, a.URL).with(env{
 		"USHER_LOG_LEVEL": "debug", "USHER_LOG_FORMAT": format, "USHER_UPSTREAM_AUTHORIZATION": "Bearer " + secretOwn,
 		"USHER_COST_POLICY": "enforce", "USHER_MAX_BODY_BYTES": "65536",
 	})
@@ -115,11 +120,14 @@ func nothingSecretIsSaid(t *testing.T, format string) {
 		require.Equal(t, 200, status, path)
 		said.WriteString(page)
 	}
+	u.waitLine("the autoscaler does not take reports")
+	a.behave(nil)
 	u.signal(syscall.SIGTERM)
 	require.Equal(t, 0, u.wait())
+	require.NotEmpty(t, a.reports())
 	all := said.String() + strings.Join(u.log(), "\n")
 	require.Greater(t, len(all), 10_000)
-	for _, secret := range append(signatures, secretPrompt, secretAPIKey, secretOwn, secretModel) {
+	for _, secret := range append(signatures, secretPrompt, secretAPIKey, secretOwn, secretModel, masterToken) {
 		if i := strings.Index(all, secret); i >= 0 {
 			require.Fail(t, "said: "+secret, "…%s…", all[max(0, i-200):min(len(all), i+200)])
 		}

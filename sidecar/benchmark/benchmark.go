@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,19 +60,31 @@ func (p Progress) String() string {
 	var text string
 	switch {
 	case p.Done:
-		return fmt.Sprintf("%.4g workload/s", p.Best)
+		return Figure(p.Best) + " workload/s"
 	case p.Run == 0:
 		text = "warming up"
 	default:
 		text = fmt.Sprintf("run %d of %d", p.Run, p.Runs)
 	}
 	if p.Best > 0 {
-		text += fmt.Sprintf(", %.4g workload/s so far", p.Best)
+		text += ", " + Figure(p.Best) + " workload/s so far"
 	}
 	if p.Problem != "" {
 		text += ": " + p.Problem
 	}
 	return text
+}
+
+// Figure writes a workload for people: 1,240 or 3.72.
+func Figure(workload float64) string {
+	if workload < 100 {
+		return strconv.FormatFloat(workload, 'g', 3, 64)
+	}
+	digits := strconv.FormatFloat(workload, 'f', 0, 64)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
 }
 
 // A Benchmark measures once. Make it with New and call Run; Progress is safe for

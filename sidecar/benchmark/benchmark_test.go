@@ -267,3 +267,9 @@ func TestWhereTheModelServerIs(t *testing.T) {
 	require.Equal(t, "Bearer own", got.Load().Header.Get("Authorization"))
 	require.Equal(t, "application/json", got.Load().Header.Get("Content-Type"))
 }
+
+func TestFigure(t *testing.T) {
+	for figure, want := range map[float64]string{0: "0", 0.1234: "0.123", 3.7249: "3.72", 99: "99", 100: "100", 1240.4: "1,240", 1234567: "1,234,567"} {
+		require.Equal(t, want, Figure(figure))
+	}
+}

@@ -115,7 +115,8 @@ function facts(s) {
   const u = s.upstream, l = s.load;
   list("model", [["address", u.address], ["health", (u.healthy ? "✓ " : "✕ ") + u.detail, !u.healthy], ["probe", u.probe],
     ["slots", l.slots ? `${l.in_flight} of ${l.slots} taken` : `${l.in_flight} in flight, no limit`],
-    ["queue", `${l.waiting} of ${l.capacity}, ${l.held} held for a gap`], ["connections", String(l.connections)]]);
+    ["queue", `${l.waiting} of ${l.capacity}, ${l.held} held for a gap`], ["connections", String(l.connections)],
+    ["reports", s.report?.text, !s.report?.ok], ["last report", s.report?.said]]);
 }
 
 function recent(s) {
