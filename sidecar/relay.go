@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"sync"
@@ -26,6 +27,7 @@ type relay struct {
 	stream  dialect.Stream // to which an error event can be appended
 	tail    eventTail      // of it
 	finish  dialect.Finish // looks for its last word
+	strict  bool           // a clean end without that is a break
 	last    time.Time      // when the last piece came
 	err     error          // what broke the body at the model server's side
 }
@@ -51,6 +53,9 @@ type relayBuffer struct {
 	parts [4][]byte // what one write is put together of
 }
 
+// errUnfinished is a stream that ended cleanly without its API's last word.
+var errUnfinished = fmt.Errorf("%w: its stream ended without the last word", upstream.ErrBroken)
+
 var (
 	crlf      = []byte("\r\n")
 	lastChunk = []byte("\r\n0\r\n\r\n")
@@ -59,7 +64,7 @@ var (
 // answer relays the response and accounts for how it ended. The answer has been
 // begun when it returns, whatever happened.
 func (x *exchange) answer(ctx *fasthttp.RequestCtx, resp *upstream.Response) {
-	r := &relay{x: x, resp: resp, last: time.Now()}
+	r := &relay{x: x, resp: resp, strict: x.sidecar.strictStreams, last: time.Now()}
 	x.account.Status = resp.StatusCode()
 	switch {
 	case resp.ContentLength() >= 0:
@@ -169,6 +174,10 @@ func (r *relay) run(b *relayBuffer) error {
 			r.passed(b.piece[:n])
 		}
 		done := err == io.EOF
+		if done && r.strict && r.finish.Missing() {
+			// Its client would take what it got for the whole.
+			done, err = false, errUnfinished
+		}
 		if werr := r.piece(b, head, b.piece[:n], done); werr != nil {
 			return werr
 		}
@@ -269,20 +278,6 @@ func (r *relay) end(ctx *fasthttp.RequestCtx, werr error) {
 	ctx.SetConnectionClose()
 	r.cut()
 	x.settle()
-}
-
-// lastEvent tells the reader of a stream what broke it, as the route's clients
-// expect it. The stream is then cut: a break is never a clean end.
-func (r *relay) lastEvent() {
-	if r.stream == dialect.NoStream {
-		return
-	}
-	cause := refusalOf(r.err)
-	event := append([]byte(r.tail.separator(r.stream)), r.x.api.Errors.LastEvent(r.stream, cause.message, cause.outcome.String(), r.x.account.ID)...)
-	b := relayBuffers.Get().(*relayBuffer)
-	defer relayBuffers.Put(b)
-	// The client may be gone too, and there is nothing more to be done for it.
-	_ = r.piece(b, nil, event, false)
 }
 
 // cut ends the client's connection in the middle of an answer. Chunks and

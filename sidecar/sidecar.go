@@ -81,8 +81,11 @@ type Sidecar struct {
 	room        *room // for bodies whose senders are not verified yet
 	drain       *drain
 	sawBytes    sawBytes
-	sampler     *sampler
-	tracer      *trace.Tracer // nil: no tracing
+	// strictStreams is for model servers that are known to end each stream with
+	// its API's last word: one that ends without is broken. Else it is only told.
+	strictStreams bool
+	sampler       *sampler
+	tracer        *trace.Tracer // nil: no tracing
 
 	public        *hangup.Listener
 	connections   int    // of clients at once
