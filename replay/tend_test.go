@@ -37,7 +37,7 @@ func TestFileIsHarmed(t *testing.T) {
 		"truncated":         {overwrite(""), "truncated"},
 		"truncated by half": {func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 2*pageSize)) }, "truncated"},
 		"overwritten":       {overwrite(strings.Repeat("x", fileBytes(2, ringBlocks(100)))), "changed"},
-		"grown":             {overwrite(strings.Repeat("x", 1<<20)), "truncated"},
+		"grown":             {overwrite(strings.Repeat("x", 1<<20)), "longer"},
 		"emptied and grown": {func(t *testing.T, path string) {
 			size := int64(fileBytes(2, ringBlocks(100)))
 			require.NoError(t, errors.Join(os.Truncate(path, 0), os.Truncate(path, size)))

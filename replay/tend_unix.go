@@ -87,7 +87,9 @@ func (l *Ledger) look() error {
 		return fmt.Errorf("state file cannot be read any more: %w", withoutPath(err))
 	case !os.SameFile(own, there):
 		return errors.New("state file was replaced by another while in use")
-	case own.Size() != int64(len(f.data)):
+	case own.Size() > int64(len(f.data)):
+		return fmt.Errorf("state file was made longer while in use: it has %d bytes and not %d", own.Size(), len(f.data))
+	case own.Size() < int64(len(f.data)):
 		return fmt.Errorf("state file was truncated while in use: it has %d bytes and not %d", own.Size(), len(f.data))
 	}
 	l.mu.Lock()

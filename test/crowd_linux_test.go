@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -103,4 +104,36 @@ func TestAnIdleConnectionMakesRoom(t *testing.T) {
 	for _, line := range u.log() {
 		require.NotContains(t, line, "client_gone")
 	}
+}
+
+// Over TLS as well; there a client that has shaken hands and says nothing has a
+// second, too.
+func TestAnIdleTLSConnectionMakesRoom(t *testing.T) {
+	t.Parallel()
+	cert, key, _ := certificateFiles(t, t.TempDir())
+	u := start(t, settings(newModel(t, nil), newSigner(t)).with(env{
+		"USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key, "USHER_MAX_CONNECTIONS": "1",
+	})).ready()
+	dial := func() *tls.Conn {
+		plain, err := net.DialTimeout("tcp", u.public, patience)
+		require.NoError(t, err)
+		c := tls.Client(plain, &tls.Config{InsecureSkipVerify: true})
+		t.Cleanup(func() { _ = c.Close() })
+		require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+		require.NoError(t, c.Handshake())
+		return c
+	}
+	ping := func(c *tls.Conn) {
+		_, err := fmt.Fprint(c, "GET /ping HTTP/1.1\r\nHost: w\r\n\r\n")
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+	}
+	ping(dial())
+	silent := dial() // the first one's place
+	ping(dial())
+	_, err := silent.Read(make([]byte, 1))
+	require.Error(t, err)
+	require.Equal(t, 2.0, u.metric("usher_connections_evicted_total"))
 }
