@@ -52,7 +52,7 @@ func (l *loader) mistaken(variable, text string) bool {
 // quotes are what people and their editors put around a value.
 const quotes = "\"'`“”‘’"
 
-// isQuoted tells whether a text is quoted from end to end.
+// isQuoted reports whether a text is quoted from end to end.
 func isQuoted(text string) bool {
 	r := []rune(text)
 	return len(r) > 1 && strings.ContainsRune(quotes, r[0]) && strings.ContainsRune(quotes, r[len(r)-1])
@@ -151,7 +151,7 @@ func isSetting(name string) bool {
 	return slices.ContainsFunc(Settings(), func(s Setting) bool { return s.Name == name })
 }
 
-// isForeign tells whether a variable is read although it is not ours: the
+// isForeign reports whether a variable is read although it is not ours: the
 // field's workers are told by it.
 func isForeign(name string) bool {
 	return slices.Contains([]string{"WORKER_PORT", "PUBLIC_IPADDR", "USE_SSL", "REPORT_ADDR", "MODEL_HEALTH_ENDPOINT"}, name) ||

@@ -142,7 +142,7 @@ func cutBlock(text string) (public any, rest string, err error) {
 	return public, rest, nil
 }
 
-// isOpenSSH tells whether a line is a key of any kind in OpenSSH's form.
+// isOpenSSH reports whether a line is a key of any kind in OpenSSH's form.
 func isOpenSSH(line string) bool {
 	kind, rest, _ := strings.Cut(line, " ")
 	for _, prefix := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"} {
