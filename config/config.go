@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -76,7 +77,8 @@ type Config struct {
 	ReadTimeout         time.Duration
 	IdleTimeout         time.Duration
 	MaxConnections      int
-	MaxConnectionsPerIP int // 0: no limit
+	MaxConnectionsPerIP int            // 0: no limit
+	TrustedProxies      []netip.Prefix // whose word on clients is taken
 
 	UpstreamIdleTimeout time.Duration // 0: a new connection for each request
 

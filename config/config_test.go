@@ -200,6 +200,7 @@ func TestFaults(t *testing.T) {
 		"USHER_HEALTH_FAILURES=0":                            `USHER_HEALTH_FAILURES: "0" is not a whole number from 1 to 1000`,
 		"USHER_HEALTH_PATH=health":                           `USHER_HEALTH_PATH: "health" is not a path like /health`,
 		"USHER_CORS_ORIGINS=example.com":                     `USHER_CORS_ORIGINS: "example.com" is not an origin like https://app.example.com or https://*.example.com`,
+		"USHER_TRUSTED_PROXIES=10.0.0.0/8,proxy":             `USHER_TRUSTED_PROXIES: "proxy" is not an address or a prefix like 10.0.0.0/8`,
 		"USHER_CORS_ORIGINS=https://*":                       `USHER_CORS_ORIGINS: "https://*" is not an origin like https://app.example.com or https://*.example.com`,
 		"USHER_CORS_ORIGINS=https://a.*.example":             `USHER_CORS_ORIGINS: "https://a.*.example" is not an origin like https://app.example.com or https://*.example.com`,
 		"USHER_CORS_ORIGINS=https://A.example":               `USHER_CORS_ORIGINS: "https://A.example" is not an origin like https://app.example.com or https://*.example.com`,

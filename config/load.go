@@ -236,6 +236,13 @@ func (l *loader) limits() {
 	c.MaxBodyBytes = int(l.bytes("USHER_MAX_BODY_BYTES", t.MaxBodyBytes, 1, mostBody))
 	c.MaxConnections = int(l.integer("USHER_MAX_CONNECTIONS", t.MaxConnections, 1, mostConnections))
 	c.MaxConnectionsPerIP = int(l.integer("USHER_MAX_CONNECTIONS_PER_IP", t.MaxConnectionsPerIP, 0, mostConnections))
+	for _, text := range list(t.TrustedProxies) {
+		prefix, err := prefixOf(text)
+		if err != nil {
+			l.fault("USHER_TRUSTED_PROXIES", "%q is not an address or a prefix like 10.0.0.0/8", text)
+		}
+		c.TrustedProxies = append(c.TrustedProxies, prefix)
+	}
 	c.HealthFailures = int(l.integer("USHER_HEALTH_FAILURES", t.HealthFailures, 1, 1000))
 }
 

@@ -52,6 +52,7 @@ type settings struct {
 	IdleTimeout         string `env:"USHER_IDLE_TIMEOUT" envDefault:"75s" doc:"a kept connection without a request is closed after it"`
 	MaxConnections      string `env:"USHER_MAX_CONNECTIONS" envDefault:"16384" doc:"client connections at once, fewer where the descriptor limit allows no more (with a warning); then one that idles makes room for a new one"`
 	MaxConnectionsPerIP string `env:"USHER_MAX_CONNECTIONS_PER_IP" envDefault:"0" doc:"of one address (IPv6: one /64), more are reset; 0: no limit"`
+	TrustedProxies      string `env:"USHER_TRUSTED_PROXIES" form:"place" shown:"–" doc:"addresses or prefixes of proxies, 10.0.0.0/8, say, whose X-Forwarded-For or PROXY header names the client, for the log and the limit of one address; of anyone else the former is ignored, and the latter answered 400"`
 
 	UpstreamIdleTimeout string `env:"USHER_UPSTREAM_IDLE_TIMEOUT" envDefault:"4s" doc:"an idle connection to the model server is kept for so long, or for less where its Keep-Alive says so; 0: each request has a new one"`
 

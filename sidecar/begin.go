@@ -20,7 +20,7 @@ func (s *Sidecar) begin(ctx *fasthttp.RequestCtx) *exchange {
 	x.account.Times.Start = time.Now()
 	x.account.ID = requestID(head)
 	x.account.TraceID = traceIDOf(head)
-	x.account.Client = x.conn.client(ctx)
+	x.crowded = x.findClient(ctx)
 	x.account.Ticket.Reqnum = -1
 	x.pass.Begin(s.gate, &x.account)
 	x.account.Route = account.RouteOther

@@ -27,7 +27,8 @@ type conn struct {
 	net.Conn
 	watched *hangup.Conn
 	forger  forger
-	address string // the client's, once it was asked for
+	proxied *proxiedConn // nil: the other end is no trusted proxy
+	address string       // the client's, once it was asked for
 
 	swallow bool    // the next write was answered already
 	first   *[]byte // what the first read of a head brought, for recall alone; nil: nothing, or no need any more
@@ -187,9 +188,9 @@ func (c *conn) writeBuffers(scratch []byte, pieces [][]byte) error {
 	for _, p := range pieces {
 		total += len(p)
 	}
-	if tcp, ok := c.Conn.(*hangup.Conn); ok && total > joinBelow {
+	if _, secure := c.Conn.(*secureConn); !secure && total > joinBelow {
 		buffers := net.Buffers(pieces)
-		_, err := buffers.WriteTo(tcp.TCPConn)
+		_, err := buffers.WriteTo(c.watched.TCPConn)
 		return err
 	}
 	joined := scratch[:0]

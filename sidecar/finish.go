@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -84,6 +85,9 @@ func (x *exchange) settle() {
 		x.line.Release()
 	}
 	x.pass.Release()
+	if x.onBehalf {
+		x.conn.proxied.Count(netip.Addr{})
+	}
 	x.body.release()
 	x.account.Times.End = time.Now()
 	x.sidecar.book.Ended(&x.account)

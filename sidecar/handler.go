@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -31,7 +32,10 @@ type exchange struct {
 	waited  bool // for its turn, or has been admitted
 	line    *upstream.Conn
 	settled bool
-	span    *trace.Request // nil: not traced
+
+	onBehalf bool           // counted under a client that a proxy named
+	crowded  error          // that client is at its limit
+	span     *trace.Request // nil: not traced
 }
 
 // serve is the handler of the public listener.
@@ -51,7 +55,7 @@ func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
 	x := s.begin(ctx)
 	defer x.recoverPanic(ctx)
 
-	err := s.verdict(head)
+	err := cmp.Or(x.crowded, s.verdict(head))
 	if err == nil {
 		err = x.run(ctx)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"strconv"
 	"time"
 
@@ -12,54 +11,66 @@ import (
 
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/proxy"
 )
 
-const plaintextSentence = "This port speaks TLS; call it with https:// in place of http://.\n"
+// Sentences for clients that do not begin with TLS on the TLS port: they could
+// not read one in TLS, nor tell a reset from a dead server.
+const (
+	plaintextSentence = "This port speaks TLS; call it with https:// in place of http://.\n"
+	proxySentence     = "A PROXY header is taken of trusted proxies alone, and well-formed.\n"
+)
 
-// plaintextAnswer is for a client that speaks plain HTTP to the TLS port: it
-// could not read one in TLS, nor tell a reset from a dead server.
-var plaintextAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n" +
-	"Content-Length: " + strconv.Itoa(len(plaintextSentence)) + "\r\n\r\n" + plaintextSentence
-
-// isPlaintext reports whether a TLS handshake failed because the client speaks
-// plain HTTP. The record header is its first five bytes: those of a method.
-func isPlaintext(err error) bool {
+// plaintextSentenceFor is what a client is told whose TLS handshake failed with
+// err; "": nothing. The record header is its first five bytes: those of a method,
+// or of a PROXY header that nobody took off.
+func plaintextSentenceFor(err error) string {
 	var broken tls.RecordHeaderError
 	if !errors.As(err, &broken) || broken.Conn == nil {
-		return false
+		return ""
 	}
 	switch string(broken.RecordHeader[:]) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "CONNE", "TRACE":
-		return true
+		return plaintextSentence
 	}
-	return false
+	if proxy.Begins(broken.RecordHeader[:]) {
+		return proxySentence
+	}
+	return ""
 }
 
-// A secureConn is a TLS connection that has plain HTTP answered.
+// A secureConn is a TLS connection that has answered what is not TLS.
 type secureConn struct {
 	*tls.Conn
 	sidecar *Sidecar
+	proxied *proxiedConn // nil: the other end is no trusted proxy
 }
 
 // Read implements net.Conn. The first one shakes hands.
 func (c *secureConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil && isPlaintext(err) {
-		c.sidecar.answerPlaintext(hangup.From(c))
+	if err != nil {
+		if sentence := plaintextSentenceFor(err); sentence != "" {
+			c.sidecar.answerPlaintext(hangup.From(c), c.proxied, sentence)
+		}
 	}
 	return n, err
 }
 
 // answerPlaintext writes the answer past TLS, accounts for it, and closes the
 // connection; the rest of the request may still be on its way.
-func (s *Sidecar) answerPlaintext(c *hangup.Conn) {
+func (s *Sidecar) answerPlaintext(c *hangup.Conn, proxied *proxiedConn, sentence string) {
 	x := &exchange{sidecar: s, conn: &conn{watched: c}}
 	a := &x.account
 	a.ID, a.Route, a.Ticket.Reqnum, a.Times.Start = newRequestID(), account.RouteOther, -1, time.Now()
-	a.Client, _, _ = net.SplitHostPort(c.RemoteAddr().String())
-	a.Outcome, a.Status, a.BytesOut = account.BadRequest, fasthttp.StatusBadRequest, int64(len(plaintextSentence))
+	a.Client = peerOf(c).String()
+	if proxied != nil {
+		a.Client = proxied.source.String()
+	}
+	a.Outcome, a.Status, a.BytesOut = account.BadRequest, fasthttp.StatusBadRequest, int64(len(sentence))
 	s.calls.add(&x.call)
-	_, _ = io.WriteString(c, plaintextAnswer)
+	_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
+		"Content-Length: "+strconv.Itoa(len(sentence))+"\r\n\r\n"+sentence)
 	x.settle()
 	c.Linger()
 	_ = c.Close()

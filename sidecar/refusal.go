@@ -29,6 +29,7 @@ var (
 	errEncoding     = errors.New("content encoding is not identity")
 	errBodyTooLarge = errors.New("body too large")
 	errBodyRoom     = errors.New("no room for the body")
+	errCrowded      = errors.New("too many connections of one client")
 	errBodyTimeout  = errors.New("body did not arrive in time")
 	errBodyFraming  = errors.New("body framing is malformed")
 	errClientGone   = errors.New("client gone")
@@ -90,6 +91,7 @@ var refusals = []refusal{
 	{gate.ErrCostExceeded, 403, account.CostExceeded, "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
 	{reorder.ErrFull, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
 	{errBodyRoom, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
+	{errCrowded, 429, account.QueueFull, "Too many connections from your address to this worker; wait for an answer on another, or ask for another route.", true},
 	{reorder.ErrTimeout, 429, account.QueueTimeout, "The request waited too long for a free place at this worker; try again or ask for another route.", true},
 	{upstream.ErrUnreachable, 502, account.UpstreamUnreachable, "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
 	{upstream.ErrBroken, 502, account.UpstreamBroken, "The model server broke off its answer; ask the autoscaler for another route.", false},

@@ -39,6 +39,7 @@ func (s *Sidecar) Listen() error {
 	s.public, err = hangup.Listen(public, hangup.Options{
 		MaxConnections: s.connections,
 		MaxPerIP:       s.cfg.MaxConnectionsPerIP,
+		Uncounted:      s.trusted.Has,
 		WriteTimeout:   s.cfg.WriteTimeout,
 	})
 	if err != nil {
@@ -148,10 +149,16 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	watched := hangup.From(c)
-	if a.tls != nil {
-		c = &secureConn{tls.Server(c, a.tls), a.sidecar}
+	proxied := newProxiedConn(watched, a.sidecar.trusted)
+	if proxied != nil {
+		c = proxied
 	}
-	return newConn(c, watched), nil
+	if a.tls != nil {
+		c = &secureConn{tls.Server(c, a.tls), a.sidecar, proxied}
+	}
+	served := newConn(c, watched)
+	served.proxied = proxied
+	return served, nil
 }
 
 func (s *Sidecar) tlsConfig() *tls.Config {

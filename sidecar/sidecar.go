@@ -26,6 +26,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/metrics"
+	"github.com/usher-sidecar/usher/sidecar/proxy"
 	"github.com/usher-sidecar/usher/sidecar/status"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -60,6 +61,8 @@ type Sidecar struct {
 	routes map[string]*dialect.API
 	served string // the routes, for a client whose path is none
 	cors   cors
+
+	trusted proxy.Trusted // whose word on clients is taken
 
 	gate        *gate.Gate
 	keys        *crypto.KeySet
@@ -102,6 +105,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		cfg: cfg, log: log, version: version, started: time.Now(),
 		routes:   make(map[string]*dialect.API, len(cfg.Routes)),
 		cors:     newCORS(cfg.CORSOrigins),
+		trusted:  cfg.TrustedProxies,
 		keys:     crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
 		metrics:  metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
 		recorder: status.NewRecorder(),

@@ -18,8 +18,12 @@ func newCensus(limit int) *census {
 	return &census{limit: limit, count: make(map[netip.Addr]int)}
 }
 
-// add counts one more connection of origin, unless it is at the limit.
+// add counts one more connection of origin, unless it is at the limit. The zero
+// value is no origin, and not counted.
 func (s *census) add(origin netip.Addr) bool {
+	if !origin.IsValid() {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.count[origin]
@@ -32,6 +36,9 @@ func (s *census) add(origin netip.Addr) bool {
 
 // remove takes one connection of origin off the count.
 func (s *census) remove(origin netip.Addr) {
+	if !origin.IsValid() {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.count[origin]; n > 1 {
@@ -41,15 +48,23 @@ func (s *census) remove(origin netip.Addr) {
 	}
 }
 
-// originOf returns what connections from addr are counted under: IPv4 and
-// link-local addresses one by one, other IPv6 addresses by their /64.
-func originOf(addr net.Addr) netip.Addr {
+// addrOf is the IP address in addr, the zero value where that is not TCP's.
+func addrOf(addr net.Addr) netip.Addr {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
-	ip := tcp.AddrPort().Addr().Unmap()
+	return tcp.AddrPort().Addr()
+}
+
+// originOf returns what connections from ip are counted under: IPv4 and
+// link-local addresses one by one, other IPv6 addresses by their /64.
+func originOf(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap()
 	if ip.Is4() || ip.IsLinkLocalUnicast() {
+		return ip
+	}
+	if !ip.IsValid() {
 		return ip
 	}
 	network, err := ip.WithZone("").Prefix(64)

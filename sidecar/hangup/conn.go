@@ -32,7 +32,7 @@ type Conn struct {
 	*net.TCPConn
 	listener *Listener
 	token    uint64
-	origin   netip.Addr // what MaxPerIP counts
+	origin   netip.Addr // what MaxPerIP counts; guarded by the listener's mu
 	lingers  atomic.Bool
 	stalled  atomic.Bool
 	released atomic.Bool
@@ -142,6 +142,29 @@ func (c *Conn) Write(p []byte) (int, error) { return c.sock.Write(p) }
 func (c *Conn) silent() bool {
 	silent, known := c.sock.Silent()
 	return silent || !known
+}
+
+// Count has MaxPerIP count the connection under addr, in the place of what it was
+// counted under; under nothing, where addr is the zero value. Where addr is at its
+// limit it is counted as refused and under nothing, and Count returns false.
+func (c *Conn) Count(addr netip.Addr) bool {
+	l := c.listener
+	if l.perIP == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns[c.token] != c {
+		return true // closed meanwhile, and counted no more
+	}
+	l.perIP.remove(c.origin)
+	c.origin = originOf(addr)
+	if l.perIP.add(c.origin) {
+		return true
+	}
+	c.origin = netip.Addr{}
+	l.refused.Add(1)
+	return false
 }
 
 // Gone tells whether the client has been seen leaving.

@@ -22,6 +22,7 @@ package hangup
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -50,6 +51,11 @@ type Options struct {
 	// /64, the least that one host is given, except link-local addresses, which
 	// share theirs. 0: no limit.
 	MaxPerIP int
+
+	// Uncounted tells of addresses whose connections MaxPerIP does not count when
+	// they are accepted: proxies', whose clients are known later and then counted
+	// by Conn.Count. nil: none.
+	Uncounted func(netip.Addr) bool
 
 	// KeepAlive is the silence after which a peer is probed, at most three times
 	// at a third of it, and more often where WriteTimeout is longer than all of

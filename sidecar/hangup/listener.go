@@ -127,7 +127,10 @@ func (l *Listener) accept() (*Conn, error) {
 		return nil, fmt.Errorf("%w: %w", errUnwatched, err)
 	}
 	if l.perIP != nil {
-		c.origin = originOf(tcp.RemoteAddr())
+		peer := addrOf(tcp.RemoteAddr())
+		if l.options.Uncounted == nil || !l.options.Uncounted(peer) {
+			c.origin = originOf(peer)
+		}
 		if !l.perIP.add(c.origin) {
 			l.refused.Add(1)
 			_ = tcp.SetLinger(0) // no TIME_WAIT of ours for a flood
@@ -191,8 +194,8 @@ func (l *Listener) leave() {
 // forget takes c out of the books but for its place in the room.
 func (l *Listener) forget(c *Conn) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	delete(l.conns, c.token)
-	l.mu.Unlock()
 	if l.perIP != nil {
 		l.perIP.remove(c.origin)
 	}

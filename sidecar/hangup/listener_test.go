@@ -124,9 +124,9 @@ func TestOriginOf(t *testing.T) {
 		"2001:db8::1%strict": "2001:db8::",
 	} {
 		addr := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1))
-		require.Equal(t, want, originOf(addr).String(), address)
+		require.Equal(t, want, originOf(addrOf(addr)).String(), address)
 	}
-	require.Equal(t, netip.Addr{}, originOf(&net.UnixAddr{}))
+	require.Equal(t, netip.Addr{}, originOf(addrOf(&net.UnixAddr{})))
 }
 
 // moody is a TCP listener whose Accept fails as told, then works.
@@ -214,4 +214,29 @@ func TestCloseConnsLeavesTheListenerOpen(t *testing.T) {
 	_, err := client.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	pair(t, ln)
+}
+
+// A proxy's connections are counted under whom they are for, while they are.
+func TestCount(t *testing.T) {
+	client, other := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("203.0.113.10")
+	ln := listen(t, Options{MaxPerIP: 2, Uncounted: netip.Addr.IsLoopback})
+	var conns []*Conn
+	for range 4 {
+		server, _ := pair(t, ln)
+		conns = append(conns, server)
+	}
+	require.True(t, conns[0].Count(client))
+	require.True(t, conns[1].Count(client))
+	require.True(t, conns[1].Count(client), "again")
+	require.False(t, conns[2].Count(client))
+	require.EqualValues(t, 1, ln.Stats().Refused)
+	require.True(t, conns[2].Count(other))
+	require.True(t, conns[0].Count(netip.Addr{}))
+	require.True(t, conns[3].Count(client))
+	require.NoError(t, conns[3].Close())
+	require.True(t, conns[3].Count(client), "it is closed")
+	require.True(t, conns[0].Count(client))
+	require.False(t, conns[2].Count(client))
+	ln.CloseConns()
+	require.Empty(t, ln.perIP.count)
 }

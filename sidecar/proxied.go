@@ -1,0 +1,125 @@
+package sidecar
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/proxy"
+	"github.com/usher-sidecar/usher/sidecar/socket"
+)
+
+// A proxiedConn is a connection from a trusted proxy. It takes a PROXY header off
+// its beginning, before TLS, where there is one. How long that may take is up to
+// the read deadline.
+type proxiedConn struct {
+	*hangup.Conn
+	source netip.Addr // the proxy's, until a header has named the client
+	begun  bool       // the header, or that there is none, has been seen
+	failed error      // what the beginning failed with
+	rest   []byte     // what came with the header
+}
+
+// newProxiedConn returns nil where the peer is no trusted proxy.
+func newProxiedConn(c *hangup.Conn, trusted proxy.Trusted) *proxiedConn {
+	peer := peerOf(c)
+	if !trusted.Has(peer) {
+		return nil
+	}
+	return &proxiedConn{Conn: c, source: peer}
+}
+
+// peerOf is the address of the other end, the zero value where that is not TCP.
+func peerOf(c net.Conn) netip.Addr {
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
+}
+
+// NetConn lets hangup.From look beneath.
+func (c *proxiedConn) NetConn() net.Conn { return c.Conn }
+
+// Read implements net.Conn.
+func (c *proxiedConn) Read(p []byte) (int, error) {
+	if !c.begun {
+		c.begun = true
+		c.failed = c.begin()
+	}
+	if c.failed != nil {
+		return 0, c.failed
+	}
+	if len(c.rest) > 0 {
+		n := copy(p, c.rest)
+		if c.rest = c.rest[n:]; len(c.rest) == 0 {
+			c.rest = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// FillAhead is that of the connection beneath, once its beginning is behind it.
+func (c *proxiedConn) FillAhead(a *socket.Ahead) error {
+	if c.begun && c.failed == nil && len(c.rest) == 0 {
+		return c.Conn.FillAhead(a)
+	}
+	return a.Fill(struct{ io.Reader }{c}) // Read alone
+}
+
+// begin reads as far as a PROXY header goes, and counts the connection under the
+// client that it names.
+func (c *proxiedConn) begin() error {
+	buf := make([]byte, 0, 512)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, proxy.MaxHeader), buf...)
+		}
+		n, err := c.Conn.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err != nil {
+			return err
+		}
+		source, n, err := proxy.Header(buf)
+		if errors.Is(err, proxy.ErrShort) {
+			continue
+		}
+		// A malformed one stays where it is: it is neither TLS nor HTTP, and
+		// answered 400 as that.
+		c.rest = buf[n:]
+		if source.IsValid() {
+			c.source = source.WithZone("")
+			if !c.Count(c.source) {
+				c.Reset()
+				return net.ErrClosed
+			}
+		}
+		return nil
+	}
+}
+
+// findClient finds out on whose behalf a request came, and counts its connection
+// under that client while it is served. A client that is at its limit has no
+// connection of its own that could be reset: its request is refused.
+func (x *exchange) findClient(ctx *fasthttp.RequestCtx) error {
+	p := x.conn.proxied
+	if p == nil {
+		x.account.Client = x.conn.client(ctx)
+		return nil
+	}
+	client := x.sidecar.trusted.Client(p.source, ctx.Request.Header.PeekAll(fasthttp.HeaderXForwardedFor))
+	x.account.Client = client.String()
+	if client == p.source {
+		return nil
+	}
+	if !p.Count(client) {
+		return errCrowded
+	}
+	x.onBehalf = true
+	return nil
+}
