@@ -19,7 +19,8 @@ import (
 // are differences of time.Time, which run on the monotonic clock and do not jump
 // when the wall clock is set.
 var wallClock = []string{
-	"sidecar/gauges.go",         // usher_public_key_fetched_timestamp_seconds
+	"sidecar/admin/gauges.go",   // usher_public_key_fetched_timestamp_seconds
+	"sidecar/report/status.go",  // when a request came, began and ended
 	"sidecar/status/history.go", // the charts' time axis
 }
 
