@@ -120,6 +120,10 @@ func TestImageContents(t *testing.T) {
 	require.ElementsMatch(t, []string{"/usher", certificates}, files)
 	require.Equal(t, "65532:65532", im.user)
 
+	info, err := os.Stat(filepath.Join(im.root, "usher"))
+	require.NoError(t, err)
+	require.LessOrEqual(t, info.Size(), int64(16_000_000), "bytes of the binary")
+
 	program, err := elf.Open(filepath.Join(im.root, "usher"))
 	require.NoError(t, err)
 	defer func() { _ = program.Close() }()

@@ -49,6 +49,7 @@ func TestImportRules(t *testing.T) {
 		"github.com/caarlos0/env/v10":  {"config"},
 		"go.uber.org/zap":              {"sidecar", "sidecar/asynclog", "cmd/usher", "cmd/playground"},
 		"go.opentelemetry.io":          {"sidecar/trace"},
+		"google.golang.org/protobuf":   {"sidecar/trace"},
 		"github.com/prometheus/client": {"sidecar", "sidecar/admin", "sidecar/metrics"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "../...").Output()
@@ -75,4 +76,14 @@ func TestImportRules(t *testing.T) {
 		}
 	}
 	require.Equal(t, len(allowed), seen, "a rule without its package")
+}
+
+// gRPC, which OpenTelemetry's exporter would bring along for one POST, was a third
+// of the binary.
+func TestNoGRPC(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "../cmd/...").Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), "go.opentelemetry.io/proto/otlp/trace/v1\n")
+	require.NotContains(t, string(out), "google.golang.org/grpc")
+	require.NotContains(t, string(out), "go.opentelemetry.io/proto/otlp/collector")
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -37,14 +36,14 @@ type Tracer struct {
 // New makes a tracer that exports by OTLP over HTTP, in protobuf. The standard
 // OTEL_* variables of the process say where to, how much (OTEL_TRACES_SAMPLER)
 // and under which name; report hears, at most once a minute, what goes wrong
-// with that. There is one tracer a process: OpenTelemetry's error handler is
-// global.
+// with that. An error names each variable that is wrong. There is one tracer a
+// process: OpenTelemetry's error handler is global.
 func New(ctx context.Context, version string, report func(error)) (*Tracer, error) {
 	otel.SetLogger(logr.Discard())
 	otel.SetErrorHandler(&handler{report: report})
-	exporter, err := otlptracehttp.New(ctx)
+	exporter, err := newExporter(version)
 	if err != nil {
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+		return nil, err
 	}
 	who, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "usher"), attribute.String("service.version", version)),
