@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -65,7 +66,7 @@ func (c *call) why() error {
 
 // ClientGone implements hangup.Call. It does not block: cancelling a line
 // closes a socket.
-func (c *call) ClientGone() { c.cancel(errClientGone) }
+func (c *call) ClientGone() { c.cancel(front.ErrGone) }
 
 // cancel ends the call; the first cause stays.
 func (c *call) cancel(cause error) {

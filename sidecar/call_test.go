@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/sidecar/front"
 )
 
 // A drain that cuts has cut only what did not end well by itself.
@@ -14,7 +16,7 @@ func TestCutCountsWhatItBrokeOff(t *testing.T) {
 		c.add(x)
 	}
 	c.remove(&early, true) // refused before the cut
-	left.cancel(errClientGone)
+	left.cancel(front.ErrGone)
 	c.cut(errCut)
 	c.remove(&whole, false)
 	c.remove(&waiting, true)

@@ -100,7 +100,7 @@ func (d *drain) sequence() {
 	shut := make(chan struct{})
 	go func() {
 		defer close(shut)
-		_ = d.s.publicServer.ShutdownWithContext(ctx)
+		_ = d.s.front.Shutdown(ctx)
 	}()
 	grace := time.NewTimer(flushGrace)
 	defer grace.Stop()

@@ -6,25 +6,24 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/http1"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
 // explain adds to an error what its client can act on, and who found it did not
 // know.
-func (x *exchange) explain(head *fasthttp.RequestHeader, err error) error {
+func (x *exchange) explain(err error) error {
 	switch {
 	case errors.Is(err, errRouteUnknown):
 		return &explained{err, x.sidecar.served}
-	case errors.Is(err, errBodyTooLarge):
+	case errors.Is(err, front.ErrBodyTooLarge):
 		return &explained{err, fmt.Sprintf("at most %d bytes", x.sidecar.cfg.MaxBodyBytes)}
 	case errors.Is(err, errCut) && x.spent(err):
 		return errCutSent
 	case errors.Is(err, envelope.ErrInvalidJSON):
-		if form := formOf(head.ContentType(), x.body.bytes()); form != "" {
+		if form := formOf(x.conn.Head.Value(front.ContentType), x.body.Bytes()); form != "" {
 			return &explained{err, "it is " + form + "; send the ticket and the model's members as one JSON object"}
 		}
 	}

@@ -3,48 +3,45 @@ package sidecar
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
 // refuse answers an error. A client that has gone gets nothing, unless it was
 // refused before it had anything to wait for: it may have closed its half only.
-func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
+func (x *exchange) refuse(err error) {
 	cause := x.why()
 	if cause != nil && x.waited {
 		err = cause
 	}
-	if errors.Is(err, errClientGone) {
+	if errors.Is(err, front.ErrGone) {
 		x.clientGone(nil)
-		x.conn.answered() // with nothing
-		ctx.SetConnectionClose()
+		x.conn.CloseAfter() // with no answer
 		x.settle()
 		return
 	}
 	x.sidecar.suspect(err)
-	err = x.explain(&ctx.Request.Header, err)
+	err = x.explain(err)
 	r := refusalOf(err)
-	x.account.Outcome, x.account.Status, x.account.Detail = r.outcome, r.status, upstream.Detail(err)
+	a := &x.account
+	a.Outcome, a.Status, a.Detail = r.outcome, r.status, upstream.Detail(err)
 	if errors.Is(err, errCutSent) {
-		x.account.Outcome = account.Cut // the model server is not to blame
+		a.Outcome = account.Cut // the model server is not to blame
 	}
-	ctx.Response.Reset()
-	r.write(&ctx.Response, told{x.api.Errors, x.account.ID, x.sidecar.retryAfter(r), x.spent(err)})
-	ctx.Response.Header.SetBytesV(headerServerTiming, timing(nil, &x.account.Times))
-	x.sidecar.cors.annotate(&ctx.Request.Header, &ctx.Response.Header)
-	x.account.BytesOut = int64(len(ctx.Response.Body()))
-	if cause != nil || closes(err) || ctx.Request.Header.ConnectionClose() || x.sidecar.drain.begun() {
-		ctx.SetConnectionClose()
-		x.conn.watched.Linger()
+	answer := r.answer(told{x.api.Errors, a.ID, x.sidecar.retryAfter(r), x.spent(err)})
+	a.BytesOut = int64(len(answer.Body))
+	if cause != nil || closes(err) {
+		x.conn.CloseAfter()
 	}
 	x.settle()
+	// The client may be gone too; there is nothing more to be done for it.
+	_ = x.conn.Answer(&answer, x.own())
 }
 
 // clientGone is the outcome of a request whose client left, or was cut since it
@@ -52,7 +49,7 @@ func (x *exchange) refuse(ctx *fasthttp.RequestCtx, err error) {
 func (x *exchange) clientGone(werr error) {
 	a := &x.account
 	a.Outcome, a.Status = account.ClientGone, account.StatusClientGone
-	if x.conn.watched.Stalled() || errors.Is(werr, os.ErrDeadlineExceeded) {
+	if x.conn.Stalled() || errors.Is(werr, os.ErrDeadlineExceeded) {
 		a.Outcome, a.Detail = account.ClientStalled, errSlowClient.Error()
 	}
 }
@@ -68,9 +65,10 @@ func (s *Sidecar) retryAfter(r refusal) int {
 // closes tells which refusals end the connection: those after which it is not
 // known where the next request begins, or how much of this one is to come.
 func closes(err error) bool {
-	var fault *httpFault
+	var fault *front.Fault
 	return errors.As(err, &fault) || errors.Is(err, errDraining) || errors.Is(err, errCut) || errors.Is(err, errCutSent) ||
-		errors.Is(err, errBodyTooLarge) || errors.Is(err, errBodyRoom) || errors.Is(err, errBodyTimeout) || errors.Is(err, errBodyFraming)
+		errors.Is(err, front.ErrBodyTooLarge) || errors.Is(err, front.ErrBodyBudget) ||
+		errors.Is(err, front.ErrBodyTimeout) || errors.Is(err, front.ErrBodyFraming)
 }
 
 // settle gives everything back and accounts for the request, exactly once.
@@ -79,16 +77,13 @@ func (x *exchange) settle() {
 		return
 	}
 	x.settled = true
-	x.conn.watched.Unwatch()
+	x.conn.Unwatch()
 	x.unbind()
 	if x.line != nil {
 		x.line.Release()
 	}
 	x.pass.Release()
-	if x.onBehalf {
-		x.conn.proxied.Count(netip.Addr{})
-	}
-	x.body.release()
+	x.body.Release()
 	x.account.Times.End = time.Now()
 	x.sidecar.book.Ended(&x.account)
 	x.sidecar.calls.remove(&x.call, !x.account.Outcome.Whole())
@@ -96,7 +91,7 @@ func (x *exchange) settle() {
 
 // recoverPanic keeps a fault of ours from ending the process, which fasthttp
 // would let it do, and from keeping a slot.
-func (x *exchange) recoverPanic(ctx *fasthttp.RequestCtx) {
+func (x *exchange) recoverPanic() {
 	fault := recover()
 	if fault == nil {
 		return
@@ -105,6 +100,6 @@ func (x *exchange) recoverPanic(ctx *fasthttp.RequestCtx) {
 	x.sidecar.log.Error("internal fault", zap.String("request_id", x.account.ID),
 		zap.String("fault", fmt.Sprint(fault)), zap.Stack("stack"))
 	x.call.cancel(errInternal)
-	x.refuse(ctx, errInternal)
-	ctx.SetConnectionClose()
+	x.conn.CloseAfter()
+	x.refuse(errInternal)
 }

@@ -1,15 +1,14 @@
 package sidecar
 
 import (
-	"cmp"
 	"errors"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
+	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -23,70 +22,59 @@ type exchange struct {
 	account account.Request
 
 	sidecar *Sidecar
-	conn    *conn
-	target  []byte       // the request target; valid while the handler runs
+	conn    *front.Conn
 	api     *dialect.API // that the path speaks
 
-	body    body
+	body    front.Body
 	pass    gate.Pass
 	waited  bool // for its turn, or has been admitted
 	line    *upstream.Conn
 	settled bool
-
-	onBehalf bool           // counted under a client that a proxy named
-	crowded  error          // that client is at its limit
-	span     *trace.Request // nil: not traced
+	span    *trace.Request // nil: not traced
+	timing  [96]byte       // room for Server-Timing
 }
 
-// serve is the handler of the public listener.
-func (s *Sidecar) serve(ctx *fasthttp.RequestCtx) {
-	head := &ctx.Request.Header
-	ctx.Conn().(*conn).forget()
-	// Makes fasthttp flush each answer although the next request is here. Else one
-	// would still wait in its buffer when the next, relayed past that, goes out.
-	_ = ctx.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
-	if s.answerAside(ctx) {
-		if s.drain.begun() {
-			ctx.SetConnectionClose()
-			ctx.Conn().(*conn).watched.Linger()
-		}
-		return
-	}
-	x := s.begin(ctx)
-	defer x.recoverPanic(ctx)
-
-	err := cmp.Or(x.crowded, s.verdict(head))
+// serve answers the request that was read on c, or the fault that reading it
+// ended with.
+func (s *Sidecar) serve(c *front.Conn, fault error) {
+	x := s.begin(c)
+	defer x.recoverPanic()
+	err := fault
 	if err == nil {
-		err = x.run(ctx)
+		err = x.run()
 	}
 	if err != nil {
-		x.refuse(ctx, err)
+		x.refuse(err)
 	}
 }
 
-// run takes one request through the checks in the contract's order and, when
-// all are passed, hands the answer to the relay. Steps up to the price never
-// wait; the ones after it own all the waiting.
-func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
+// run takes one request through the checks in their order and, when all are
+// passed, hands the answer to the relay. Steps up to the price never wait; the
+// ones after it own all the waiting.
+func (x *exchange) run() error {
 	s := x.sidecar
-	// A connection that brings forgeries waits.
-	if err := x.coolOff(); err != nil {
+	// 1 to 5: what the head alone tells.
+	if err := s.checkHead(&x.conn.Head); err != nil {
 		return err
 	}
-	// 5: the size, while the body comes in.
-	if err := x.body.read(x.conn.body(), x.conn.guard.declared(), s.cfg.MaxBodyBytes, s.room); err != nil {
-		return bodyFault(err)
+	// A connection that brings forgeries waits.
+	if x.conn.Penalty.Wait(&x.call) != nil {
+		return x.why()
 	}
-	x.account.BytesIn = int64(len(x.body.bytes()))
+	// 5: the size, while the body comes in.
+	if err := x.body.Read(x.conn, s.cfg.MaxBodyBytes, s.bodies); err != nil {
+		return err
+	}
+	x.account.BytesIn = int64(len(x.body.Bytes()))
 	// 6, 7: open the envelope. In place: with copies of it in this frame, which lies
 	// under all the others, the verification would need a stack of 16 KiB, not 8.
 	var env envelope.Envelope
-	if err := x.pass.Open(&env, x.body.bytes(), x.api); err != nil {
+	if err := x.pass.Open(&env, x.body.Bytes(), x.api); err != nil {
 		return err
 	}
 	// 8 to 13: is it for us, fresh and genuine; the number is ours from here on.
 	err := x.pass.Judge(&env.Ticket)
-	x.conn.forger.note(err, x.account.Times.VerifyAt)
+	x.punish(err)
 	if err != nil {
 		return err
 	}
@@ -97,22 +85,32 @@ func (x *exchange) run(ctx *fasthttp.RequestCtx) error {
 	}
 	// 15, 16: its turn.
 	x.waited = true
-	x.body.leaveRoom() // from here on the buffer counts it
+	x.body.LeaveBudget() // from here on the buffer counts it
 	if err := x.pass.Wait(&x.call, len(payload)); err != nil {
 		return err
 	}
 	// 17, 18: a line to the model server; the ticket is spent when its request
 	// begins to be sent, and not before.
-	resp, err := x.forward(ctx, payload)
+	resp, err := x.forward(payload)
 	if err != nil {
 		return err
 	}
-	x.answer(ctx, resp)
+	x.answer(resp)
 	return nil
 }
 
+// punish has a connection that brings forgeries wait, from the second one on.
+func (x *exchange) punish(err error) {
+	switch {
+	case err == nil:
+		x.conn.Penalty.Good()
+	case errors.Is(err, crypto.ErrBadSignature):
+		x.conn.Penalty.Forged(time.Now())
+	}
+}
+
 // forward sends the request, at most once.
-func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.Response, error) {
+func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	start := time.Now()
 	defer func() { x.account.Times.Upstream = time.Since(start) }()
 	line, err := x.sidecar.upstream.Acquire(&x.call)
@@ -125,9 +123,9 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 	}
 	x.pass.Commit()
 	x.account.Times.Sent = start
-	path, query := splitTarget(x.target)
+	head := &x.conn.Head
 	resp, err := line.RoundTrip(&upstream.Request{
-		Header: &ctx.Request.Header, Path: path, Query: query,
+		Header: head.Block, Path: head.Path, Query: head.Query,
 		RequestID: x.account.ID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
 	})
 	if errors.Is(err, upstream.ErrUnreachable) {
@@ -136,7 +134,7 @@ func (x *exchange) forward(ctx *fasthttp.RequestCtx, payload []byte) (*upstream.
 		x.pass.Undo()
 	}
 	if resp == nil || !resp.Sending() {
-		x.body.release()
+		x.body.Release()
 	}
 	if cause := x.why(); cause != nil && err != nil {
 		return nil, cause

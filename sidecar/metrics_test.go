@@ -14,7 +14,6 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
@@ -100,31 +99,4 @@ func code(words []string) string {
 		}
 	}
 	return strings.Join(quoted, ", ")
-}
-
-func TestTraceID(t *testing.T) {
-	const id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-	for value, want := range map[string]string{
-		"00-" + id + "-" + parent + "-01":                      id,
-		"00-" + id + "-" + parent + "-00":                      id,
-		"01-" + id + "-" + parent + "-01":                      id,
-		"01-" + id + "-" + parent + "-01-what-comes":           id,
-		"00-" + id + "-" + parent + "-01-what-comes":           "",
-		"01-" + id + "-" + parent + "-01what":                  "",
-		"ff-" + id + "-" + parent + "-01":                      "",
-		"00-" + strings.ToUpper(id) + "-" + parent + "-01":     "",
-		"00-" + strings.Repeat("0", 32) + "-" + parent + "-01": "",
-		"00-" + id + "-" + strings.Repeat("0", 16) + "-01":     "",
-		"00-" + id + "-" + parent + "-0":                       "",
-		"00_" + id + "-" + parent + "-01":                      "",
-		"":                                                     "",
-	} {
-		var h fasthttp.RequestHeader
-		h.Set("traceparent", value)
-		require.Equal(t, want, traceIDOf(&h), "%q", value)
-	}
-	var twice fasthttp.RequestHeader
-	twice.Add("traceparent", "00-"+id+"-"+parent+"-01")
-	twice.Add("traceparent", "00-"+id+"-"+parent+"-01")
-	require.Empty(t, traceIDOf(&twice))
 }

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
@@ -15,6 +14,7 @@ import (
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
@@ -27,26 +27,11 @@ var (
 	errDraining     = errors.New("draining")
 	errLoading      = errors.New("not loaded yet")
 	errEncoding     = errors.New("content encoding is not identity")
-	errBodyTooLarge = errors.New("body too large")
-	errBodyRoom     = errors.New("no room for the body")
-	errCrowded      = errors.New("too many connections of one client")
-	errBodyTimeout  = errors.New("body did not arrive in time")
-	errBodyFraming  = errors.New("body framing is malformed")
-	errClientGone   = errors.New("client gone")
 	errCut          = errors.New("cut at the end of the drain")
 	errCutSent      = errors.New("cut at the end of the drain, with its ticket spent")
 	errInternal     = errors.New("internal fault")
 	errSlowClient   = errors.New("client took nothing for the write time-out")
 )
-
-// A httpFault is a request that HTTP itself does not allow (RFC 9110, RFC
-// 9112); the connection is closed after its answer.
-type httpFault struct {
-	status int
-	reason string // a sentence for the user, without its full stop
-}
-
-func (f *httpFault) Error() string { return f.reason }
 
 // A refusal is the answer to a request that is not let through. The table of
 // refusals is the only place in which an error becomes a status and a code.
@@ -77,7 +62,7 @@ var refusals = []refusal{
 	{errDraining, 503, account.Draining, "This worker is shutting down; ask the autoscaler for another route.", true},
 	{errLoading, 503, account.Loading, "This worker is still loading its model; ask the autoscaler for another route.", true},
 	{errEncoding, 415, account.UnsupportedEncoding, "Send the body without Content-Encoding.", false},
-	{errBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker takes", false},
+	{front.ErrBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker takes", false},
 	{envelope.ErrInvalidJSON, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
 	{envelope.ErrDuplicateMember, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
 	{envelope.ErrInvalidTicket, 422, account.InvalidTicket, "The ticket is not complete", false},
@@ -90,14 +75,14 @@ var refusals = []refusal{
 	{replay.ErrUnknownKey, 401, account.BadSignature, "The ticket was signed with a key that is no longer accepted; ask the autoscaler for a new one.", false},
 	{gate.ErrCostExceeded, 403, account.CostExceeded, "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
 	{reorder.ErrFull, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
-	{errBodyRoom, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
-	{errCrowded, 429, account.QueueFull, "Too many connections from your address to this worker; wait for an answer on another, or ask for another route.", true},
+	{front.ErrBodyBudget, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
+	{front.ErrCrowded, 429, account.QueueFull, "Too many connections from your address to this worker; wait for an answer on another, or ask for another route.", true},
 	{reorder.ErrTimeout, 429, account.QueueTimeout, "The request waited too long for a free place at this worker; try again or ask for another route.", true},
 	{upstream.ErrUnreachable, 502, account.UpstreamUnreachable, "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
 	{upstream.ErrBroken, 502, account.UpstreamBroken, "The model server broke off its answer; ask the autoscaler for another route.", false},
 	{upstream.ErrTimeout, 504, account.UpstreamTimeout, "The model server did not answer in time; ask the autoscaler for another route.", false},
-	{errBodyTimeout, 408, account.BadRequest, "The request did not arrive in time; send it again.", false},
-	{errBodyFraming, 400, account.BadRequest, "The body's transfer coding is malformed; send it with a Content-Length.", false},
+	{front.ErrBodyTimeout, 408, account.BadRequest, "The request did not arrive in time; send it again.", false},
+	{front.ErrBodyFraming, 400, account.BadRequest, "The body's transfer coding is malformed; send it with a Content-Length.", false},
 	{errCutSent, 502, account.UpstreamBroken, "This worker was shut down before the model server answered; ask the autoscaler for another route.", false},
 	{errCut, 503, account.Draining, "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
 }
@@ -107,9 +92,9 @@ var unforeseen = refusal{errInternal, 500, account.Internal, "An internal fault 
 
 // refusalOf finds the row for err and fills in what only err knows.
 func refusalOf(err error) refusal {
-	var fault *httpFault
+	var fault *front.Fault
 	if errors.As(err, &fault) {
-		return refusal{err, fault.status, account.BadRequest, fault.reason + ".", false}
+		return refusal{err, fault.Status, account.BadRequest, fault.Reason + ".", false}
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.cause) {
@@ -141,9 +126,6 @@ func withDetail(message string, err error) string {
 const (
 	headerRefusal     = "X-Usher-Refusal"
 	headerShouldRetry = "X-Should-Retry"
-	headerRequestID   = "X-Request-Id"
-
-	headerServerTiming = "Server-Timing"
 )
 
 // A told is what an answer says beside its refusal.
@@ -154,32 +136,36 @@ type told struct {
 	spent      bool // the ticket is, and a retry with it can only be refused
 }
 
-// write puts the refusal into resp.
-func (r refusal) write(resp *fasthttp.Response, t told) {
-	resp.SetStatusCode(r.status)
-	h := &resp.Header
-	h.SetContentType("application/json")
-	h.Set(headerRefusal, r.outcome.String())
-	h.Set(headerRequestID, t.requestID)
+// answer is the refusal as it is told.
+func (r refusal) answer(t told) front.Answer {
+	var fault *front.Fault
+	if errors.As(r.cause, &fault) && fault.Plain {
+		return front.Answer{Status: r.status, Type: "text/plain; charset=utf-8", Body: []byte(r.message + "\n")}
+	}
+	fields := append([]byte(headerRefusal+": "), r.outcome.String()...)
+	fields = append(fields, "\r\n"...)
 	switch r.status {
-	case fasthttp.StatusUnauthorized:
-		h.Set(fasthttp.HeaderWWWAuthenticate, "SignedRoute")
-	case fasthttp.StatusMethodNotAllowed:
-		h.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
+	case http.StatusUnauthorized:
+		fields = append(fields, "WWW-Authenticate: SignedRoute\r\n"...)
+	case http.StatusMethodNotAllowed:
+		fields = append(fields, "Allow: POST\r\n"...)
 	}
 	if t.spent || r.final() {
-		h.Set(headerShouldRetry, "false")
+		fields = append(fields, headerShouldRetry+": false\r\n"...)
 	}
 	if r.retry {
-		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(t.retryAfter))
+		fields = append(strconv.AppendInt(append(fields, "Retry-After: "...), int64(t.retryAfter), 10), "\r\n"...)
 	}
-	resp.SetBodyRaw(t.shape.Error(r.message, r.outcome.String(), t.requestID))
+	return front.Answer{
+		Status: r.status, Type: "application/json", Fields: fields,
+		Body: t.shape.Error(r.message, r.outcome.String(), t.requestID),
+	}
 }
 
 // final reports whether the same ticket can only be refused again.
 func (r refusal) final() bool {
 	switch r.status {
-	case fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusConflict:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
 		return true
 	}
 	return r.outcome == account.UpstreamBroken || r.outcome == account.UpstreamTimeout
@@ -189,10 +175,10 @@ func (r refusal) final() bool {
 // try again, although the ticket is spent and a retry could only be a 409.
 func spends(status int) bool {
 	switch status {
-	case fasthttp.StatusRequestTimeout, fasthttp.StatusConflict, fasthttp.StatusTooManyRequests:
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
 		return true
 	}
-	return status >= fasthttp.StatusInternalServerError
+	return status >= http.StatusInternalServerError
 }
 
 // WriteAnswers prints the table of refusals as the README shows it.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/proxy"
 )
 
 // Listen binds the public and the admin address, and that of the profiles.
@@ -39,7 +40,7 @@ func (s *Sidecar) Listen() error {
 	s.public, err = hangup.Listen(public, hangup.Options{
 		MaxConnections: s.connections,
 		MaxPerIP:       s.cfg.MaxConnectionsPerIP,
-		Uncounted:      s.trusted.Has,
+		Uncounted:      proxy.Trusted(s.cfg.TrustedProxies).Has,
 		WriteTimeout:   s.cfg.WriteTimeout,
 	})
 	if err != nil {
@@ -97,7 +98,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		}
 	})
 	workers.Go(func() {
-		if err := s.publicServer.Serve(&acceptor{Listener: s.public, tls: s.tlsConfig(), sidecar: s}); err != nil {
+		if err := s.front.Serve(s.public); err != nil {
 			failed <- fmt.Errorf("public listener: %w", err)
 		}
 	})
@@ -134,32 +135,6 @@ func (s *Sidecar) Reload() {
 
 // Abort cuts every request in flight, now.
 func (s *Sidecar) Abort() { s.drain.abort() }
-
-// acceptor gives fasthttp the connections it serves.
-type acceptor struct {
-	*hangup.Listener
-	tls     *tls.Config // nil: plain
-	sidecar *Sidecar
-}
-
-// Accept implements net.Listener.
-func (a *acceptor) Accept() (net.Conn, error) {
-	c, err := a.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	watched := hangup.From(c)
-	proxied := newProxiedConn(watched, a.sidecar.trusted)
-	if proxied != nil {
-		c = proxied
-	}
-	if a.tls != nil {
-		c = &secureConn{tls.Server(c, a.tls), a.sidecar, proxied}
-	}
-	served := newConn(c, watched)
-	served.proxied = proxied
-	return served, nil
-}
 
 func (s *Sidecar) tlsConfig() *tls.Config {
 	if s.certificate == nil {

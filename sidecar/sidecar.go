@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
@@ -23,10 +22,10 @@ import (
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/admin"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/metrics"
-	"github.com/usher-sidecar/usher/sidecar/proxy"
 	"github.com/usher-sidecar/usher/sidecar/status"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -47,9 +46,6 @@ var ErrStart = errors.New("cannot start")
 // or was cut short by Abort.
 var ErrCut = errors.New("requests were cut")
 
-// readBufferSize bounds a request head, readable as one piece.
-const readBufferSize = 8 << 10
-
 // A Sidecar is one Usher. Make it with New, then call Listen and Run once each;
 // the other methods are safe for concurrent use.
 type Sidecar struct {
@@ -60,9 +56,6 @@ type Sidecar struct {
 
 	routes map[string]*dialect.API
 	served string // the routes, for a client whose path is none
-	cors   cors
-
-	trusted proxy.Trusted // whose word on clients is taken
 
 	gate        *gate.Gate
 	keys        *crypto.KeySet
@@ -81,7 +74,7 @@ type Sidecar struct {
 	reports     *reports               // to the autoscaler; nil: none, and no benchmark
 	keyFault    atomic.Pointer[string] // of the last try to read the key; nil: it went well
 	calls       *calls
-	room        *room // for bodies whose senders are not verified yet
+	bodies      *front.Budget // memory for bodies whose senders are not verified yet
 	drain       *drain
 	sawBytes    sawBytes
 	// strictStreams is for model servers that are known to end each stream with
@@ -91,9 +84,9 @@ type Sidecar struct {
 	tracer        *trace.Tracer // nil: no tracing
 
 	public        *hangup.Listener
+	front         *front.Server
 	connections   int    // of clients at once
 	crowding      string // says that they are fewer than set; "": they are not
-	publicServer  *fasthttp.Server
 	adminListener net.Listener
 	profiler      *admin.Profiler // nil: none
 }
@@ -104,13 +97,11 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	s := &Sidecar{
 		cfg: cfg, log: log, version: version, started: time.Now(),
 		routes:   make(map[string]*dialect.API, len(cfg.Routes)),
-		cors:     newCORS(cfg.CORSOrigins),
-		trusted:  cfg.TrustedProxies,
 		keys:     crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
 		metrics:  metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
 		recorder: status.NewRecorder(),
 		calls:    newCalls(),
-		room:     newRoom(cfg.QueueBytes, cfg.MaxBodyBytes),
+		bodies:   front.NewBudget(cfg.QueueBytes, cfg.MaxBodyBytes),
 		sampler:  newSampler(log),
 	}
 	for _, route := range cfg.Routes {
@@ -192,7 +183,7 @@ func (s *Sidecar) openUpstream() (err error) {
 	s.upstream, err = upstream.New(upstream.Options{
 		KeepIdle: kept,
 		Network:  cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
-		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization, WithoutOrigin: s.cors.enabled(),
+		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization, WithoutOrigin: len(cfg.CORSOrigins) > 0,
 		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.UpstreamTimeout, IdleTimeout: cfg.StreamIdleTimeout,
 	})
 	if err != nil {
@@ -222,8 +213,8 @@ func (s *Sidecar) openAdmin() {
 				}
 				return ""
 			},
-			Connections:  func() int { return int(s.publicServer.GetOpenConnectionsCount()) },
-			ReadingBytes: s.room.used.Load,
+			Connections:  s.front.Open,
+			ReadingBytes: s.bodies.Used,
 			LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
 			Warnings:     s.warnings,
 			Evicted:      s.evicted,
@@ -309,32 +300,13 @@ func (s *Sidecar) openServer() (err error) {
 			return err
 		}
 	}
-	s.publicServer = &fasthttp.Server{
-		Handler:               s.serve,
-		ErrorHandler:          s.serveFault,
-		HeaderReceived:        s.headReceived,
-		ReduceMemoryUsage:     true, // no buffer is kept while a handler runs, nor between two requests
-		ReadBufferSize:        readBufferSize,
-		WriteBufferSize:       4 << 10,
-		ReadTimeout:           s.cfg.ReadTimeout,
-		IdleTimeout:           s.cfg.IdleTimeout,
-		Concurrency:           s.connections + 1, // the listener limits them, one place
-		NoDefaultServerHeader: true,
-		NoDefaultDate:         true,
-		NoDefaultContentType:  true,
-		SecureErrorLogMessage: true,
-		Logger:                quietLogger{s.log},
-	}
+	s.front = front.New(front.Options{
+		Serve: s.serve, Aside: s.aside, Closing: s.drain.begun,
+		CORS: front.NewCORS(s.cfg.CORSOrigins), TLS: s.tlsConfig(), Trusted: s.cfg.TrustedProxies,
+		Debug:       func(event string) { s.log.Debug("http server", zap.String("event", event)) },
+		ReadTimeout: s.cfg.ReadTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxConnections: s.connections,
+	})
 	return nil
-}
-
-// quietLogger keeps fasthttp's words at debug: they tell of clients' faults,
-// which have a line of their own. What it would fill in is left out: an error's
-// text may hold what came off the wire.
-type quietLogger struct{ log *zap.Logger }
-
-func (l quietLogger) Printf(format string, _ ...any) {
-	l.log.Debug("http server", zap.String("event", format))
 }
 
 // close gives back what New opened.

@@ -3,10 +3,10 @@ package sidecar
 import (
 	"context"
 
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 )
 
@@ -23,9 +23,10 @@ func (s *Sidecar) openTracer() (err error) {
 }
 
 // beginTrace opens the request's span, if the sampler wants it.
-func (x *exchange) beginTrace(h *fasthttp.RequestHeader) {
+func (x *exchange) beginTrace() {
+	h := &x.conn.Head
 	name := "HTTP" // the conventions' word where the method is not known
-	if h.IsPost() {
+	if h.Is("POST") {
 		name = "POST"
 	}
 	if x.account.Route != account.RouteOther {
@@ -33,7 +34,7 @@ func (x *exchange) beginTrace(h *fasthttp.RequestHeader) {
 	}
 	var parent, state string
 	if x.account.TraceID != "" {
-		parent, state = string(h.Peek(headerTraceparent)), string(h.Peek("Tracestate"))
+		parent, state = string(h.Value(front.Traceparent)), string(h.Value(front.Tracestate))
 	}
 	if x.span = x.sidecar.tracer.Begin(x.account.Times.Start, name, parent, state); x.span != nil {
 		x.account.TraceID, x.account.Span = x.span.TraceID(), x.span

@@ -5,16 +5,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 )
 
 // trace runs what tracing adds to one request.
-func (x *exchange) trace(h *fasthttp.RequestHeader, now time.Time) {
+func (x *exchange) trace(now time.Time) {
 	if x.sidecar.tracer != nil {
-		x.beginTrace(h)
+		x.beginTrace()
 	}
 	_ = x.sendTrace()
 	if x.sidecar.tracer != nil {
@@ -27,7 +27,7 @@ func (x *exchange) trace(h *fasthttp.RequestHeader, now time.Time) {
 func TestTracingOffIsFree(t *testing.T) {
 	x, now := &exchange{sidecar: newIdle(t)}, time.Now()
 	require.Nil(t, x.sidecar.tracer)
-	require.Zero(t, testing.AllocsPerRun(1000, func() { x.trace(nil, now) }))
+	require.Zero(t, testing.AllocsPerRun(1000, func() { x.trace(now) }))
 }
 
 // BenchmarkTracing is what tracing adds to one request: off, and on with a
@@ -39,7 +39,7 @@ func BenchmarkTracing(b *testing.B) {
 		x := &exchange{sidecar: &Sidecar{}}
 		b.ReportAllocs()
 		for b.Loop() {
-			x.trace(nil, now)
+			x.trace(now)
 		}
 	})
 	b.Run("on", func(b *testing.B) {
@@ -47,13 +47,12 @@ func BenchmarkTracing(b *testing.B) {
 		tracer, err := trace.New(b.Context(), "", func(error) {})
 		require.NoError(b, err)
 		b.Cleanup(func() { _ = tracer.Close() })
-		s, h := &Sidecar{tracer: tracer}, &fasthttp.RequestHeader{}
-		h.SetMethod("POST")
+		s, c := &Sidecar{tracer: tracer}, &front.Conn{Head: front.Head{Method: []byte("POST")}}
 		b.ReportAllocs()
 		for b.Loop() {
-			x := &exchange{sidecar: s}
+			x := &exchange{sidecar: s, conn: c}
 			x.account.Route, x.account.Outcome, x.account.Times.Start, x.account.Times.Sent, x.account.Times.VerifyAt = "/generate", account.OK, now, now, now
-			x.trace(h, now)
+			x.trace(now)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -112,7 +113,7 @@ func run(b *testing.B, answer [][]byte, want int) {
 		var req fasthttp.Request
 		var resp fasthttp.Response
 		fill := func() {
-			header.CopyTo(&req.Header)
+			_ = req.Header.Read(bufio.NewReader(io.MultiReader(strings.NewReader("POST / HTTP/1.1\r\n"), bytes.NewReader(header), strings.NewReader("\r\n"))))
 			req.SetRequestURI("http://model/generate")
 			req.Header.Set("X-Request-Id", "0123456789abcdef")
 			req.SetBodyRaw(body)

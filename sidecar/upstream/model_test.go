@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/valyala/fasthttp"
 )
 
 // patience bounds what must happen at once; it is never waited for where a test
@@ -194,10 +193,9 @@ func readAll(r io.Reader) (string, error) {
 	}
 }
 
-func headerOf(t testing.TB, lines string) *fasthttp.RequestHeader {
-	var h fasthttp.RequestHeader
-	require.NoError(t, h.Read(bufio.NewReader(strings.NewReader("POST / HTTP/1.1\r\nHost: usher\r\n"+lines+"\r\n"))))
-	return &h
+func headerOf(t testing.TB, lines string) []byte {
+	require.True(t, lines == "" || strings.HasSuffix(lines, "\r\n"))
+	return []byte("Host: usher\r\n" + lines)
 }
 
 // requireReset tells a reset from an orderly end.

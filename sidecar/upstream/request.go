@@ -24,9 +24,7 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	dst = append(dst, o.Host...)
 	dst = append(dst, "\r\n"...)
-	if r.Header != nil {
-		dst = appendFields(dst, r.Header.RawHeaders(), without{traceparent: r.Traceparent != "", origin: o.WithoutOrigin})
-	}
+	dst = appendFields(dst, r.Header, without{traceparent: r.Traceparent != "", origin: o.WithoutOrigin})
 	if r.Traceparent != "" {
 		dst = append(dst, "traceparent: "...)
 		dst = append(dst, r.Traceparent...)

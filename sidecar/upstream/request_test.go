@@ -1,13 +1,11 @@
 package upstream
 
 import (
-	"bufio"
 	"bytes"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
@@ -123,10 +121,9 @@ func FuzzRequestFields(f *testing.F) {
 // client's passes.
 func TestTraceparent(t *testing.T) {
 	var o Options
-	var h fasthttp.RequestHeader
-	require.NoError(t, h.Read(bufio.NewReader(strings.NewReader("POST / HTTP/1.1\r\nHost: x\r\nTraceParent: theirs\r\ntracestate: s\r\nContent-Length: 0\r\n\r\n"))))
+	header := headerOf(t, "TraceParent: theirs\r\ntracestate: s\r\nContent-Length: 0\r\n")
 	for ours, want := range map[string]string{"": "TraceParent: theirs\r\ntracestate: s\r\n", "ours": "tracestate: s\r\ntraceparent: ours\r\n"} {
-		head, err := o.appendHead(nil, &Request{Header: &h, Path: []byte("/"), Traceparent: ours})
+		head, err := o.appendHead(nil, &Request{Header: header, Path: []byte("/"), Traceparent: ours})
 		require.NoError(t, err)
 		require.Contains(t, string(head), want)
 		require.Equal(t, 1, strings.Count(strings.ToLower(string(head)), "traceparent:"))

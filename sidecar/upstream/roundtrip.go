@@ -6,16 +6,13 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // A Request is what is to be sent. It is read during RoundTrip only, but for Body.
 type Request struct {
-	// Header is the client's, as fasthttp read it off the wire: its raw lines
-	// are what is forwarded, so that values, order and repetition stay. Fields
-	// set on it afterwards are not sent. nil: none.
-	Header    *fasthttp.RequestHeader
+	// Header is the client's header lines, as they came off the wire: they are
+	// what is forwarded, so that values, order and repetition stay.
+	Header    []byte
 	Path      []byte // as it was on the wire, from the first slash; the prefix comes before it
 	Query     []byte // as it was on the wire, without the question mark; api_key is taken out
 	RequestID string // sent as X-Request-Id; "": none

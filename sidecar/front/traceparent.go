@@ -1,27 +1,16 @@
-package sidecar
+package front
 
-import (
-	"github.com/valyala/fasthttp"
-)
-
-// headerTraceparent names the request's place in a distributed trace.
-const headerTraceparent = "Traceparent"
-
-// traceIDOf returns the id of the trace that a request belongs to, "" where it
-// names none or names it wrongly (W3C Trace Context, section 3.2). Two of the
-// header name none.
-func traceIDOf(h *fasthttp.RequestHeader) string {
-	if len(h.Peek(headerTraceparent)) == 0 {
-		return "" // nearly every request of today: no allocation
+// TraceID is the id of the trace that the request belongs to, "" where it names
+// none or names it wrongly (W3C Trace Context, section 3.2). Two of the header
+// name none.
+func (h *Head) TraceID() string {
+	if value := h.Only(Traceparent); isTraceparent(value) {
+		return string(value[3:35])
 	}
-	all := h.PeekAll(headerTraceparent)
-	if len(all) != 1 || !isTraceparent(all[0]) {
-		return ""
-	}
-	return string(all[0][3:35])
+	return ""
 }
 
-// isTraceparent tells whether b is version "-" trace-id "-" parent-id "-" flags
+// isTraceparent reports whether b is version "-" trace-id "-" parent-id "-" flags
 // in lower-case hex. Versions to come may append to it; ff is none.
 func isTraceparent(b []byte) bool {
 	const length = 55

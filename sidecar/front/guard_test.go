@@ -1,4 +1,4 @@
-package sidecar
+package front
 
 import (
 	"bufio"
@@ -33,8 +33,8 @@ func (s *script) Read(p []byte) (int, error) {
 // handler do, and returns how many bytes of it were taken.
 func passed(stream string, piece func(left int) int) int {
 	s := &script{left: stream, piece: piece}
-	c := newConn(s, nil)
-	head := make([]byte, readBufferSize)
+	c := newConn(nil, s, nil)
+	head := make([]byte, MaxHead)
 	for err := error(nil); err == nil; {
 		if c.guard.inBody() {
 			_, err = io.Copy(io.Discard, c.body())
@@ -49,7 +49,7 @@ func whole(left int) int { return left }
 
 const chunkedHead = "POST /generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-func TestWireGuard(t *testing.T) {
+func TestGuard(t *testing.T) {
 	const plain = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
 	tests := []struct{ name, good, bad string }{
 		{"requests in a row", plain + plain + "GET / HTTP/1.1\r\n\r\n" + plain, ""},
@@ -96,8 +96,8 @@ func TestUnreadBody(t *testing.T) {
 	const next = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	for size, want := range map[int]string{1: next, maxSkipped: next, maxSkipped + 1: ""} {
 		first := fmt.Sprintf("OPTIONS / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size)
-		c := newConn(&script{left: first + strings.Repeat("\n", size) + next, piece: whole}, nil)
-		head := make([]byte, readBufferSize)
+		c := newConn(nil, &script{left: first + strings.Repeat("\n", size) + next, piece: whole}, nil)
+		head := make([]byte, MaxHead)
 		n, err := c.Read(head)
 		require.NoError(t, err)
 		require.Equal(t, first, string(head[:n]))
@@ -107,10 +107,10 @@ func TestUnreadBody(t *testing.T) {
 	}
 }
 
-// FuzzWireGuard holds that guard and fasthttp agree: where both take a chunked
+// FuzzGuard holds that guard and fasthttp agree: where both take a chunked
 // request, its body is the same for both and ends at the same byte, and how much
 // is taken does not depend on how it came.
-func FuzzWireGuard(f *testing.F) {
+func FuzzGuard(f *testing.F) {
 	f.Add("3\r\nabc\r\n0\r\n\r\n", 7)
 	f.Add("3;x\r\nabc\r\n0\r\nX: y\r\n\r\nPOST", 1)
 	f.Add("0\r\n\n", 3)
@@ -121,14 +121,14 @@ func FuzzWireGuard(f *testing.F) {
 		require.Equal(t, passed(stream, whole), passed(stream, func(left int) int { return min(left, cut) }))
 
 		s := &script{left: stream, piece: whole}
-		c := newConn(s, nil)
-		_, err := c.Read(make([]byte, readBufferSize))
+		c := newConn(nil, s, nil)
+		_, err := c.Read(make([]byte, MaxHead))
 		require.NoError(t, err)
 		data, err := io.ReadAll(c.body())
 		if err != nil {
 			return
 		}
-		in := bufio.NewReaderSize(strings.NewReader(stream), readBufferSize)
+		in := bufio.NewReaderSize(strings.NewReader(stream), MaxHead)
 		var req fasthttp.Request
 		if req.Read(in) != nil {
 			return // fasthttp refuses more: other names that must not be trailers

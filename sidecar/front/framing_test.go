@@ -1,4 +1,4 @@
-package sidecar
+package front
 
 import (
 	"bufio"
@@ -9,18 +9,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// parse reads a head as the server does; fasthttp may refuse it first.
-func parse(head string) (*fasthttp.RequestHeader, error) {
-	h := new(fasthttp.RequestHeader)
-	err := h.Read(bufio.NewReaderSize(strings.NewReader(head), readBufferSize))
-	return h, err
-}
-
 func TestFraming(t *testing.T) {
 	const line = "POST /generate HTTP/1.1\r\n"
 	tests := []struct {
 		name, head string
-		status     int // 0: acceptable; -1: fasthttp or the check, either with 400
+		status     int // 0: acceptable; -1: 400, or the guard stops it
 	}{
 		{"plain", line + "Host: a\r\nContent-Length: 3\r\n\r\n", 0},
 		{"chunked", line + "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n", 0},
@@ -63,42 +56,49 @@ func TestFraming(t *testing.T) {
 		{"fragment", "POST /generate#x HTTP/1.1\r\nHost: a\r\n\r\n", -1},
 		{"raw UTF-8 in the target", "POST /génerate HTTP/1.1\r\nHost: a\r\n\r\n", -1},
 		{"other expectation", line + "Host: a\r\nExpect: a-pony\r\n\r\n", 417},
-		{"too many fields", line + "Host: a\r\n" + strings.Repeat("X: y\r\n", maxHeaderFields) + "\r\n", 431},
+		{"too many fields", line + "Host: a\r\n" + strings.Repeat("X: y\r\n", maxFields) + "\r\n", 431},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h, err := parse(tt.head)
-			if tt.status == -1 && err != nil {
-				return // fasthttp's parser refused it by itself
+			var g guard
+			_, _, ok := g.pass([]byte(tt.head))
+			if tt.status == -1 && !ok {
+				return // the guard stops it
 			}
-			require.NoError(t, err)
-			fault := checkFraming(h)
+			require.True(t, ok)
+			fault := headOf(tt.head).fault
 			switch tt.status {
 			case 0:
 				require.Nil(t, fault)
 			case -1:
 				require.NotNil(t, fault)
-				require.Equal(t, 400, fault.status)
+				require.Equal(t, 400, fault.Status)
 			default:
 				require.NotNil(t, fault)
-				require.Equal(t, tt.status, fault.status)
+				require.Equal(t, tt.status, fault.Status)
 			}
 		})
 	}
 }
 
-// FuzzFraming holds the promise of checkFraming against any head: what passes
-// has one way of being framed.
+// FuzzFraming holds the promise of guard and Head against any head: what passes
+// both has one way of being framed, and fasthttp reads it in the same way.
 func FuzzFraming(f *testing.F) {
 	f.Add("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
 	f.Add("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: \r\n y\r\n\r\n")
 	f.Add("POST / HTTP/1.1\nHost: a\n\nGET / HTTP/1.1\r\nHost: b\r\n\r\n")
-	f.Fuzz(func(t *testing.T, head string) {
-		h, err := parse(head)
-		if err != nil || checkFraming(h) != nil {
+	f.Fuzz(func(t *testing.T, wire string) {
+		var g guard
+		n, end, ok := g.pass([]byte(wire))
+		if !end || !ok {
 			return
 		}
-		raw := string(h.RawHeaders())
+		h := headOf(wire[:n])
+		g.begin(h)
+		if h.fault != nil {
+			return
+		}
+		raw := string(h.Block)
 		require.NotContains(t, strings.ReplaceAll(raw, "\r\n", ""), "\n")
 		require.NotContains(t, strings.ReplaceAll(raw, "\r\n", ""), "\r")
 		require.NotContains(t, raw, "\x00")
@@ -106,5 +106,12 @@ func FuzzFraming(f *testing.F) {
 		lengths := strings.Count(lower, "\r\ncontent-length:")
 		codings := strings.Count(lower, "\r\ntransfer-encoding:")
 		require.LessOrEqual(t, lengths+codings, 1)
+		require.Equal(t, h.Length() != 0, g.inBody())
+		var theirs fasthttp.RequestHeader
+		if theirs.Read(bufio.NewReaderSize(strings.NewReader(wire), MaxHead)) != nil {
+			return // fasthttp refuses more
+		}
+		require.Equal(t, string(theirs.RequestURI()), string(h.Target))
+		require.Equal(t, string(theirs.Method()), string(h.Method))
 	})
 }

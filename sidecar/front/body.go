@@ -1,9 +1,10 @@
-package sidecar
+package front
 
 import (
 	"errors"
 	"io"
 	"math/bits"
+	"net"
 	"os"
 	"sync"
 )
@@ -32,55 +33,79 @@ func putBuffer(b *[]byte) {
 	poolOf(cap(*b)).Put(b)
 }
 
-// A body is a request body read whole, in a pooled buffer.
-type body struct {
-	buf   *[]byte
-	room  *room // where the buffer counts; nil when it does not
-	taken int   // bytes of room
+// Errors of a request's body.
+var (
+	ErrBodyTooLarge = errors.New("body too large")
+	ErrBodyBudget   = errors.New("no memory left for the body")
+	ErrBodyTimeout  = errors.New("body did not arrive in time")
+	ErrBodyFraming  = errors.New("body framing is malformed")
+	// ErrGone is the client's breaking off.
+	ErrGone = errors.New("client gone")
+)
+
+// A Body is a request body read whole, in a pooled buffer. The zero value is
+// empty.
+type Body struct {
+	buf    *[]byte
+	budget *Budget // where the buffer counts; nil when it does not
+	taken  int     // bytes of it
 }
 
-// bytes is what was read; valid until release.
-func (b *body) bytes() []byte {
+// Bytes is what was read; valid until Release.
+func (b *Body) Bytes() []byte {
 	if b.buf == nil {
 		return nil
 	}
 	return *b.buf
 }
 
-// leaveRoom ends the counting in the room: the body is read and its sender
-// known. It may be called more than once.
-func (b *body) leaveRoom() {
-	if b.room != nil {
-		b.room.give(b.taken)
-		b.room, b.taken = nil, 0
+// LeaveBudget ends the counting there: the body is read and its sender known. It
+// may be called more than once.
+func (b *Body) LeaveBudget() {
+	if b.budget != nil {
+		b.budget.give(b.taken)
+		b.budget, b.taken = nil, 0
 	}
 }
 
-// release gives the buffer back. It may be called more than once.
-func (b *body) release() {
-	b.leaveRoom()
+// Release gives the buffer back. It may be called more than once.
+func (b *Body) Release() {
+	b.LeaveBudget()
 	if b.buf != nil {
 		putBuffer(b.buf)
 		b.buf = nil
 	}
 }
 
-// read takes the whole body from r, at most limit bytes of it, and counts its
-// memory in the room until leaveRoom. Errors: errBodyTooLarge, errBodyRoom,
-// or what r failed with.
-func (b *body) read(r io.Reader, length, limit int, room *room) error {
-	b.room = room
+// Read takes the whole body of the request that is served on c, at most limit
+// bytes of it, and counts its memory in the budget until LeaveBudget. Errors:
+// ErrBodyTooLarge, ErrBodyBudget, ErrBodyTimeout, ErrBodyFraming, ErrGone.
+func (b *Body) Read(c *Conn, limit int, budget *Budget) error {
+	err := b.read(c.body(), int(c.Head.Length()), limit, budget)
+	switch {
+	case err == nil, errors.Is(err, ErrBodyTooLarge), errors.Is(err, ErrBodyBudget):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ErrBodyTimeout
+	case isBreak(err):
+		return ErrGone
+	}
+	return ErrBodyFraming
+}
+
+func (b *Body) read(r io.Reader, length, limit int, budget *Budget) error {
+	b.budget = budget
 	b.buf = getBuffer(firstBody)
 	for {
 		if size := cap(*b.buf); len(*b.buf) == size && !b.grow(nextSize(size, length, limit)) {
-			return errBodyRoom
+			return ErrBodyBudget
 		}
 		buf := *b.buf
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		*b.buf = buf[:len(buf)+n]
 		switch {
 		case len(*b.buf) > limit:
-			return errBodyTooLarge
+			return ErrBodyTooLarge
 		case err == io.EOF:
 			return nil
 		case err != nil:
@@ -89,18 +114,18 @@ func (b *body) read(r io.Reader, length, limit int, room *room) error {
 	}
 }
 
-// grow moves what was read into a buffer of size bytes, if there is room for it
+// grow moves what was read into a buffer of size bytes, if the budget has as much
 // beside the one that it replaces.
-func (b *body) grow(size int) bool {
+func (b *Body) grow(size int) bool {
 	n := size - firstBody
-	if !b.room.take(n) {
+	if !b.budget.take(n) {
 		return false
 	}
 	small := b.buf
 	b.buf = getBuffer(size)
 	*b.buf = append(*b.buf, *small...)
 	putBuffer(small)
-	b.room.give(b.taken)
+	b.budget.give(b.taken)
 	b.taken = n
 	return true
 }
@@ -119,30 +144,17 @@ func nextSize(size, length, limit int) int {
 	return min(next, limit+1)
 }
 
-// bodyFault says what reading a body failed with.
-func bodyFault(err error) error {
-	switch {
-	case errors.Is(err, errBodyTooLarge), errors.Is(err, errBodyRoom):
-		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errBodyTimeout
-	case isBreak(err):
-		return errClientGone
-	}
-	return errBodyFraming
-}
-
 // A clientBody is a connection while the body of a request is read from it.
-type clientBody conn
+type clientBody Conn
 
 // body is that of the request whose head was read last.
-func (c *conn) body() io.Reader { return (*clientBody)(c) }
+func (c *Conn) body() io.Reader { return (*clientBody)(c) }
 
 // Read reads what comes, its framing taken off. io.EOF is the true end alone, and
 // comes with the last bytes where it is known then. errMalformedWire tells of
 // chunks that are none.
 func (b *clientBody) Read(p []byte) (int, error) {
-	c := (*conn)(b)
+	c := (*Conn)(b)
 	for {
 		skip, data, err := c.guard.next(c.ahead.Bytes())
 		c.ahead.Drop(skip)
@@ -151,6 +163,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		}
 		if data > 0 {
 			return b.data(p[:min(int64(len(p)), data)])
+		}
+		if err := c.invite(); err != nil {
+			return 0, err
 		}
 		if err := c.ahead.Fill(c.Conn); err != nil {
 			return 0, cutShort(err)
@@ -161,11 +176,11 @@ func (b *clientBody) Read(p []byte) (int, error) {
 // data reads what is here of data. Where nothing is ahead it goes around the
 // buffer: large bodies are not copied twice.
 func (b *clientBody) data(p []byte) (n int, err error) {
-	c := (*conn)(b)
+	c := (*Conn)(b)
 	if !c.ahead.Empty() {
 		n = copy(p, c.ahead.Bytes())
 		c.ahead.Drop(n)
-	} else {
+	} else if err = c.invite(); err == nil {
 		n, err = c.Conn.Read(p)
 	}
 	c.guard.took(n)
@@ -173,6 +188,17 @@ func (b *clientBody) data(p []byte) (n int, err error) {
 		return n, io.EOF
 	}
 	return n, cutShort(err)
+}
+
+// invite tells a client that waits for it to send the body (RFC 9110 section
+// 10.1.1): whoever reads wants it.
+func (c *Conn) invite() error {
+	if c.Head.Value(expect) == nil || !c.Head.HTTP11 || c.state.continued {
+		return nil
+	}
+	c.state.continued = true
+	_, err := io.WriteString(c.Conn, "HTTP/1.1 100 Continue\r\n\r\n")
+	return err
 }
 
 // cutShort keeps the end of the connection from looking like that of the body.
@@ -189,10 +215,11 @@ const maxSkipped = 256 << 10
 
 // skipBody reads over what the handler left of a body. io.EOF is also what is
 // too large.
-func (c *conn) skipBody() error {
+func (c *Conn) skipBody() error {
 	if !c.guard.inBody() {
 		return nil
 	}
+	c.state.continued = true // it is not wanted
 	_, err := io.CopyN(io.Discard, c.body(), maxSkipped)
 	switch {
 	case err == nil && c.guard.inBody():
@@ -201,4 +228,11 @@ func (c *conn) skipBody() error {
 		return nil
 	}
 	return err
+}
+
+// isBreak reports whether err is the client breaking off.
+func isBreak(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.As(err, &network)
 }

@@ -1,18 +1,14 @@
-package sidecar
+package front
 
-import (
-	"math/rand/v2"
-
-	"github.com/valyala/fasthttp"
-)
+import "math/rand/v2"
 
 // maxRequestID is how long a client's X-Request-Id may be.
 const maxRequestID = 128
 
-// requestID keeps the client's id if it is harmless, or makes one.
-func requestID(h *fasthttp.RequestHeader) string {
-	if ids := h.PeekAll(headerRequestID); len(ids) == 1 && safeID(ids[0]) {
-		return string(ids[0])
+// ID is the client's request id if it is harmless, or a new one.
+func (h *Head) ID() string {
+	if id := h.Only(RequestID); safeID(id) {
+		return string(id)
 	}
 	return newRequestID()
 }

@@ -1,4 +1,4 @@
-package sidecar
+package front
 
 import (
 	"bytes"
@@ -10,40 +10,40 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A body of the largest size fits into an empty room, whichever way it comes
+// A body of the largest size fits into an empty budget, whichever way it comes
 // and however small the queue is.
 func TestTheLargestBodyFits(t *testing.T) {
 	const limit = 1 << 20
 	content := bytes.Repeat([]byte("x"), limit)
 	for _, length := range []int{limit, -1} {
-		r := newRoom(0, limit)
-		var b body
+		r := NewBudget(0, limit)
+		var b Body
 		require.NoError(t, b.read(bytes.NewReader(content), length, limit, r))
-		require.Equal(t, content, b.bytes())
+		require.Equal(t, content, b.Bytes())
 		require.Positive(t, r.used.Load())
-		b.release()
+		b.Release()
 		require.Zero(t, r.used.Load())
 	}
 }
 
-func TestWithoutRoomABodyIsRefusedUnlessItIsSmall(t *testing.T) {
-	r := newRoom(1<<20, 1<<10)
+func TestWithoutBudgetABodyIsRefusedUnlessItIsSmall(t *testing.T) {
+	r := NewBudget(1<<20, 1<<10)
 	require.True(t, r.take(1<<20))
-	var large, small body
-	require.ErrorIs(t, large.read(bytes.NewReader(make([]byte, firstBody+1)), -1, 1<<20, r), errBodyRoom)
-	large.release()
+	var large, small Body
+	require.ErrorIs(t, large.read(bytes.NewReader(make([]byte, firstBody+1)), -1, 1<<20, r), ErrBodyBudget)
+	large.Release()
 	require.NoError(t, small.read(bytes.NewReader(make([]byte, firstBody-1)), -1, 1<<20, r))
-	small.release()
+	small.Release()
 	require.EqualValues(t, 1<<20, r.used.Load())
 }
 
-// Whatever bodies come and go, and however they end, the room is never
+// Whatever bodies come and go, and however they end, the budget is never
 // overdrawn, and all of it is given back.
-func TestRoomIsExact(t *testing.T) {
+func TestBudgetIsExact(t *testing.T) {
 	const limit = 256 << 10
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRoom(1<<20, limit)
-		var held []*body
+		r := NewBudget(1<<20, limit)
+		var held []*Body
 		for range rapid.IntRange(1, 30).Draw(t, "bodies") {
 			size := rapid.IntRange(0, limit+10).Draw(t, "size")
 			var in io.Reader = bytes.NewReader(make([]byte, size))
@@ -56,24 +56,24 @@ func TestRoomIsExact(t *testing.T) {
 			} else if rapid.Bool().Draw(t, "promised") {
 				length = limit
 			}
-			b := &body{}
+			b := &Body{}
 			err := b.read(in, length, limit, r)
 			require.LessOrEqual(t, r.used.Load(), r.limit)
-			require.Equal(t, cap(b.bytes())-firstBody, b.taken)
-			require.LessOrEqual(t, cap(b.bytes()), max(4*len(b.bytes()), firstBody))
+			require.Equal(t, cap(b.Bytes())-firstBody, b.taken)
+			require.LessOrEqual(t, cap(b.Bytes()), max(4*len(b.Bytes()), firstBody))
 			if err == nil {
-				require.Len(t, b.bytes(), size)
+				require.Len(t, b.Bytes(), size)
 			}
 			if err != nil || rapid.Bool().Draw(t, "ends") {
-				b.release()
-				b.release()
+				b.Release()
+				b.Release()
 			} else {
 				held = append(held, b)
 			}
 		}
 		for _, b := range held {
-			b.leaveRoom()
-			b.release()
+			b.LeaveBudget()
+			b.Release()
 		}
 		require.Zero(t, r.used.Load())
 	})

@@ -1,4 +1,4 @@
-package sidecar
+package relay
 
 import "github.com/usher-sidecar/usher/dialect"
 
@@ -40,18 +40,4 @@ func (t *eventTail) separator(stream dialect.Stream) string {
 		return "\n"
 	}
 	return "\n\n"
-}
-
-// lastEvent tells the reader of a stream what broke it, as the route's clients
-// expect it. The stream is then cut: a break is never a clean end.
-func (r *relay) lastEvent() {
-	if r.stream == dialect.NoStream {
-		return
-	}
-	cause := refusalOf(r.err)
-	event := append([]byte(r.tail.separator(r.stream)), r.x.api.Errors.LastEvent(r.stream, cause.message, cause.outcome.String(), r.x.account.ID)...)
-	b := relayBuffers.Get().(*relayBuffer)
-	defer relayBuffers.Put(b)
-	// The client may be gone too, and there is nothing more to be done for it.
-	_ = r.piece(b, nil, event, false)
 }

@@ -1,4 +1,4 @@
-package sidecar
+package front
 
 import (
 	"fmt"
@@ -41,25 +41,25 @@ func TestStepsOfABody(t *testing.T) {
 // A slow upload of little must not hold the buffer that a large body left.
 func TestASmallBodyHoldsNoLargeBuffer(t *testing.T) {
 	const limit = 1 << 20
-	r := newRoom(0, limit)
+	r := NewBudget(0, limit)
 	for range 20 { // under -race a pool forgets at random
-		var large, small body
-		require.NoError(t, large.read(&arriving{left: limit}, limit, limit, r))
-		large.release()
-		require.NoError(t, small.read(&arriving{left: 100}, limit, limit, r))
-		require.Equal(t, firstBody, cap(small.bytes()))
-		small.release()
+		var large, small Body
+		require.NoError(t, large.read(&upload{left: limit}, limit, limit, r))
+		large.Release()
+		require.NoError(t, small.read(&upload{left: 100}, limit, limit, r))
+		require.Equal(t, firstBody, cap(small.Bytes()))
+		small.Release()
 	}
 }
 
-// An arriving body comes as fasthttp's stream gives it: what came
+// An upload holds a body and gives it out as fasthttp's stream does: what came
 // with the head first, then as much as a socket holds, the end with the last of it.
-type arriving struct {
+type upload struct {
 	left  int
 	began bool
 }
 
-func (s *arriving) Read(p []byte) (int, error) {
+func (s *upload) Read(p []byte) (int, error) {
 	most := 128 << 10
 	if !s.began {
 		s.began, most = true, 8<<10
@@ -73,21 +73,21 @@ func (s *arriving) Read(p []byte) (int, error) {
 }
 
 // BenchmarkBody reads bodies with a prompt of each size and a ticket. What
-// arriving takes to fill the memory, once, is part of it.
+// upload takes to fill the memory, once, is part of it.
 func BenchmarkBody(b *testing.B) {
 	const limit = 16 << 20
 	for _, kb := range []int{1, 8, 64, 256, 512, 2048, 8192} {
 		b.Run(fmt.Sprintf("%dKB", kb), func(b *testing.B) {
-			r := newRoom(0, limit)
+			r := NewBudget(0, limit)
 			size := kb<<10 + 1200
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				var body body
-				if err := body.read(&arriving{left: size}, size, limit, r); err != nil {
+				var body Body
+				if err := body.read(&upload{left: size}, size, limit, r); err != nil {
 					b.Fatal(err)
 				}
-				body.release()
+				body.Release()
 			}
 		})
 	}

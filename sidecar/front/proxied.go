@@ -1,4 +1,4 @@
-package sidecar
+package front
 
 import (
 	"errors"
@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/proxy"
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
+
+// ErrCrowded is a client behind a trusted proxy that has as many connections as one
+// address may have.
+var ErrCrowded = errors.New("too many connections of one client")
 
 // A proxiedConn is a connection from a trusted proxy. It takes a PROXY header off
 // its beginning, before TLS, where there is one. How long that may take is up to
@@ -105,21 +107,24 @@ func (c *proxiedConn) begin() error {
 
 // findClient finds out on whose behalf a request came, and counts its connection
 // under that client while it is served. A client that is at its limit has no
-// connection of its own that could be reset: its request is refused.
-func (x *exchange) findClient(ctx *fasthttp.RequestCtx) error {
-	p := x.conn.proxied
+// connection of its own that could be reset: ErrCrowded.
+func (c *Conn) findClient() error {
+	p := c.proxied
 	if p == nil {
-		x.account.Client = x.conn.client(ctx)
+		if c.client == "" {
+			c.client = peerOf(c.watched).String()
+		}
 		return nil
 	}
-	client := x.sidecar.trusted.Client(p.source, ctx.Request.Header.PeekAll(fasthttp.HeaderXForwardedFor))
-	x.account.Client = client.String()
+	client := c.server.o.Trusted.Client(p.source, c.Head.values("x-forwarded-for"))
+	c.client = client.String()
 	if client == p.source {
 		return nil
 	}
+	c.state.shared = true
 	if !p.Count(client) {
-		return errCrowded
+		return ErrCrowded
 	}
-	x.onBehalf = true
+	c.state.onBehalf = true
 	return nil
 }

@@ -1,0 +1,88 @@
+package front
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
+)
+
+// An Answer is one of our own, written whole.
+type Answer struct {
+	Status int
+	Type   string // of the body; "": it has none
+	Fields []byte // lines beside those that every answer has, each with its CR LF
+	Body   []byte
+}
+
+// Own is what stands on every answer beside what it is: the request's id and
+// where its time went. An empty one is left out.
+type Own struct {
+	RequestID string
+	Timing    []byte // the value of Server-Timing
+}
+
+// Answer writes a whole answer. The connection ends with it where Closes says so;
+// then the client may still read it while it sends.
+func (c *Conn) Answer(a *Answer, own Own) error {
+	b := make([]byte, 0, 512+len(a.Body))
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(a.Status), 10)
+	b = append(append(append(b, ' '), http.StatusText(a.Status)...), "\r\n"...)
+	if a.Type != "" {
+		b = append(append(append(b, "Content-Type: "...), a.Type...), "\r\n"...)
+	}
+	b = append(b, a.Fields...)
+	b = c.AppendFields(b, own, nil, false)
+	if a.Status != http.StatusNoContent {
+		b = append(b, "Content-Length: "...)
+		b = append(strconv.AppendInt(b, int64(len(a.Body)), 10), "\r\n"...)
+	}
+	b = append(c.AppendConnection(b), "\r\n"...)
+	if !c.Head.Is("HEAD") {
+		b = append(b, a.Body...)
+	}
+	if c.Closes() {
+		c.CloseAfter()
+		c.Linger()
+	}
+	c.state.answered = true
+	c.watched.ArmWrite()
+	_, err := c.Conn.Write(b)
+	return err
+}
+
+// Owns reports whether a field of a relayed head is left out of it, since the
+// front has one of its own.
+func (c *Conn) Owns(name []byte) bool {
+	return http1.EqualFold(name, "x-request-id") || c.server.o.CORS.Enabled() && http1.HasPrefixFold(name, "access-control-")
+}
+
+// AppendFields appends the front's fields to a head. relayed are the lines that it
+// has of the model server's; varies reports that they say already that the answer
+// depends on the origin.
+func (c *Conn) AppendFields(dst []byte, own Own, relayed []byte, varies bool) []byte {
+	if own.RequestID != "" {
+		dst = append(append(append(dst, "X-Request-Id: "...), own.RequestID...), "\r\n"...)
+	}
+	if len(own.Timing) > 0 {
+		dst = append(append(append(dst, "Server-Timing: "...), own.Timing...), "\r\n"...)
+	}
+	return c.server.o.CORS.appendFields(dst, c.Head.Value(Origin), relayed, varies)
+}
+
+// AppendConnection appends what is to be said of the connection's end, and
+// decides it.
+func (c *Conn) AppendConnection(dst []byte) []byte {
+	if c.server.o.Closing() {
+		c.state.last = true
+		c.CloseAfter()
+	}
+	switch {
+	case c.Closes():
+		return append(dst, "Connection: close\r\n"...)
+	case !c.Head.HTTP11:
+		return append(dst, "Connection: keep-alive\r\n"...)
+	}
+	return dst
+}

@@ -1,0 +1,145 @@
+package front
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
+)
+
+// errMalformedWire is what reading gives instead of bytes that are no HTTP/1.1.
+var errMalformedWire = errors.New("request is malformed on the wire")
+
+// clientChunks are how a client's chunks are read.
+var clientChunks = http1.ChunkOptions{CheckTrailers: true, MaxTrailer: MaxHead}
+
+// A guard follows the requests of one connection as they come off the wire, and
+// stops what is malformed there before fasthttp sees it: it finds the end of each
+// head, and takes the framing off each body.
+//
+// Let through by fasthttp and stopped here: lines that end in a bare LF, blanks
+// after a chunk's size, chunk extensions of any length and with any byte,
+// hardly any data in very much framing, and in trailer sections bare LF, folded
+// lines and names that are no tokens or frame a body. Trailers are dropped.
+//
+// Where a head frames its body in two ways the guard stops following the
+// connection and lets everything pass: such a head is refused, and nothing
+// behind it is read. The zero value is ready.
+type guard struct {
+	state  guardState
+	lines  int   // of the head that are whole
+	any    bool  // something of the head came
+	line   int   // bytes of its line that came so far
+	size   int   // of the head
+	cr     bool  // the last byte was a CR
+	left   int64 // in a body of declared length
+	chunks http1.Chunked
+}
+
+type guardState uint8
+
+const (
+	inHead guardState = iota
+	inLength
+	inChunks
+	isLost
+)
+
+// inBody reports whether what comes next is a body's.
+func (g *guard) inBody() bool { return g.state == inLength || g.state == inChunks }
+
+// pass returns how many bytes of p are a head's, up to its end, whether that is
+// among them, and whether what follows them is acceptable. It is not for a body.
+func (g *guard) pass(p []byte) (n int, end, ok bool) {
+	if g.state == isLost {
+		return len(p), false, true
+	}
+	if !g.any {
+		// Empty lines before a request are passed over (RFC 9112 section 2.2).
+		for n < len(p) && (p[n] == '\r' || p[n] == '\n') {
+			n++
+		}
+		g.any = n < len(p)
+	}
+	for n < len(p) {
+		length := bytes.IndexByte(p[n:], '\n')
+		if length < 0 {
+			g.add(p[n:])
+			return len(p), false, true
+		}
+		g.add(p[n : n+length])
+		if !g.cr {
+			return n + length, false, false
+		}
+		n += length + 1
+		empty := g.line == 1
+		g.lines++
+		g.line, g.cr = 0, false
+		if empty {
+			g.any, g.size, g.lines = false, 0, 0
+			return n, true, true
+		}
+	}
+	return n, false, true
+}
+
+// inFirstLine reports whether the first line of a head has begun, but not ended.
+func (g *guard) inFirstLine() bool { return g.any && g.lines == 0 }
+
+// add counts bytes of a line.
+func (g *guard) add(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	g.line += len(p)
+	g.cr = p[len(p)-1] == '\r'
+	if g.size += len(p) + 1; g.size > MaxHead {
+		g.state = isLost // fasthttp takes no head as large as this
+	}
+}
+
+// begin finds out how the body after a head ends.
+func (g *guard) begin(h *Head) {
+	lengths, codings := h.fields[contentLength].count, h.fields[transferEncoding].count
+	switch {
+	case lengths+codings > 1, lengths == 1 && !isLength(h.Value(contentLength)):
+		g.state = isLost
+	case codings == 1:
+		g.state, g.chunks = inChunks, http1.NewChunked(clientChunks)
+	default:
+		if g.left = h.Length(); g.left > 0 {
+			g.state = inLength
+		}
+	}
+}
+
+// next passes over the framing of a body at the beginning of p: skip bytes. data
+// is how many bytes of the body come then, here or not; 0 where more framing has
+// to tell. Errors: io.EOF at the body's end, errMalformedWire.
+func (g *guard) next(p []byte) (skip int, data int64, err error) {
+	if g.state != inChunks {
+		if g.left == 0 {
+			err = io.EOF
+		}
+		return 0, g.left, err
+	}
+	skip, err = g.chunks.Skip(p)
+	switch {
+	case err == io.EOF:
+		g.state = inHead
+		return skip, 0, io.EOF
+	case err != nil:
+		return skip, 0, errMalformedWire
+	}
+	return skip, g.chunks.Data(), nil
+}
+
+// took tells that n bytes of a body's data were taken.
+func (g *guard) took(n int) {
+	if g.state == inChunks {
+		g.chunks.Took(n)
+	} else if g.left -= int64(n); g.left == 0 {
+		g.state = inHead
+	}
+}

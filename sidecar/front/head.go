@@ -1,0 +1,204 @@
+package front
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/usher-sidecar/usher/sidecar/http1"
+)
+
+// MaxHead bounds a request head, in bytes.
+const MaxHead = 8 << 10
+
+// maxFields is how many header fields a request may have.
+const maxFields = 100
+
+// A Head is a request's head as it came off the wire, read once. Its slices are
+// valid until ReleaseHead, at the latest while the request is served.
+type Head struct {
+	Method, Target []byte
+	Path, Query    []byte // of the target, as they came; Query without its question mark
+	Block          []byte // the header lines, each with its CR LF
+	HTTP11         bool
+	Close          bool // the connection ends with this request
+	Encoded        bool // the body has a Content-Encoding other than identity
+
+	fields [knownFields]field
+	fault  *Fault // what makes it unacceptable; nil: nothing
+	total  int    // of its fields
+	raw    *[]byte
+}
+
+// A field is what came of one that the front knows.
+type field struct {
+	value []byte // of the last one
+	count int
+}
+
+// What a Connection field says of the connection itself.
+var closing, keepAlive = []byte("close"), []byte("keep-alive")
+
+// raws hold heads while their requests are served: most are small.
+var raws = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
+
+// add takes a piece of a head; a first one begins it.
+func (h *Head) add(piece []byte) {
+	if h.raw == nil {
+		h.raw = raws.Get().(*[]byte)
+	}
+	*h.raw = append(*h.raw, piece...)
+}
+
+// release gives the memory back, and forgets all that was read.
+func (h *Head) release() {
+	if h.raw != nil {
+		*h.raw = (*h.raw)[:0]
+		if cap(*h.raw) <= 4<<10 {
+			raws.Put(h.raw)
+		}
+	}
+	*h = Head{}
+}
+
+// parse reads what came of the head: all of it, or as much as there is of one
+// that was broken off, for the shape of its answer. Of several faults the first
+// one counts.
+func (h *Head) parse() {
+	if h.raw == nil {
+		return
+	}
+	rest := bytes.TrimLeft(*h.raw, "\r\n") // RFC 9112 section 2.2
+	line, rest := http1.CutLine(rest)
+	h.requestLine(line)
+	h.Block = rest
+	for len(rest) > 0 {
+		line, rest = http1.CutLine(rest)
+		if len(line) == 0 {
+			h.Block = h.Block[:len(h.Block)-len(rest)-2]
+			break
+		}
+		h.line(line)
+	}
+	h.Close = h.Close || !h.HTTP11 && !http1.HasElement(h.Value(Connection), keepAlive)
+	h.judge()
+}
+
+// requestLine takes method, target and version apart.
+func (h *Head) requestLine(line []byte) {
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	h.Method, h.Target = method, target
+	h.Path, h.Query = splitTarget(target)
+	h.HTTP11 = string(version) == "HTTP/1.1"
+	switch {
+	case len(method) == 0 || !isVersion(version) || string(target) == "*" && !h.Is("OPTIONS"):
+		h.fail(400, "The request is not acceptable HTTP/1.1")
+	case !h.HTTP11 && string(version) != "HTTP/1.0":
+		h.fail(505, "Use HTTP/1.1")
+	case !plainTarget(target):
+		h.fail(400, "The request target holds a byte that must be percent-encoded")
+	case !plainForm(target):
+		h.fail(400, "The request target is neither a path nor an http URL")
+	}
+}
+
+// isVersion reports whether b is an HTTP version (RFC 9112 section 2.3).
+func isVersion(b []byte) bool {
+	return len(b) == len("HTTP/1.1") && string(b[:5]) == "HTTP/" && b[6] == '.' &&
+		'0' <= b[5] && b[5] <= '9' && '0' <= b[7] && b[7] <= '9'
+}
+
+// line takes one header line, without its end.
+func (h *Head) line(line []byte) {
+	colon := bytes.IndexByte(line, ':')
+	if colon < 1 || !http1.IsToken(line[:colon]) {
+		h.fail(400, "A header line is folded or its name is malformed")
+		return
+	}
+	name, value := line[:colon], http1.TrimBlanks(line[colon+1:])
+	for _, c := range value {
+		if !http1.IsText(c) {
+			h.fail(400, "A header value holds a control byte")
+			return
+		}
+	}
+	if h.total++; h.total > maxFields {
+		h.fail(431, "The request has too many header fields")
+	}
+	if bytes.IndexByte(name, '_') >= 0 && shadowsFraming(name) {
+		h.fail(400, "A header name shadows one that frames the body")
+	}
+	f, known := knownField(name)
+	if !known {
+		return
+	}
+	h.fields[f].value = value
+	h.fields[f].count++
+	switch f {
+	case Connection:
+		h.Close = h.Close || http1.HasElement(value, closing)
+	case ContentEncoding:
+		h.Encoded = h.Encoded || len(value) > 0 && !http1.EqualFold(value, "identity")
+	}
+}
+
+// Value is the value of a field, of the last one where there are several; nil
+// where there is none.
+func (h *Head) Value(f Field) []byte { return h.fields[f].value }
+
+// Only is the value of a field that must stand once; nil where it does not.
+func (h *Head) Only(f Field) []byte {
+	if h.fields[f].count != 1 {
+		return nil
+	}
+	return h.fields[f].value
+}
+
+// values are those of all fields of a name, in lower case, that the front does not
+// know.
+func (h *Head) values(name string) (list [][]byte) {
+	for rest := h.Block; len(rest) > 0; {
+		var line []byte
+		line, rest = http1.CutLine(rest)
+		if n, value, ok := http1.SplitField(line); ok && http1.EqualFold(n, name) {
+			list = append(list, value)
+		}
+	}
+	return list
+}
+
+// Is reports whether the method is this one.
+func (h *Head) Is(method string) bool { return string(h.Method) == method }
+
+// Length is the length of the body that was declared, -1 where its chunks tell,
+// 0 where there is none.
+func (h *Head) Length() int64 {
+	if h.fields[transferEncoding].count > 0 {
+		return -1
+	}
+	n, _ := http1.ParseLength(h.fields[contentLength].value)
+	return n
+}
+
+// endsKnown reports whether client and server agree on where the request ends: a
+// POST without a length has no body by RFC 9112 section 6.3, but its client may
+// well think that it has.
+func (h *Head) endsKnown() bool {
+	return h.fields[contentLength].count+h.fields[transferEncoding].count > 0 || !h.Is("POST")
+}
+
+// splitTarget cuts a request target into path and query. The absolute form
+// (RFC 9112 section 3.2.2) is reduced to its path: which host it names changes
+// nothing, the request goes to the one model server there is.
+func splitTarget(target []byte) (path, query []byte) {
+	if len(target) > 0 && target[0] != '/' {
+		if i := bytes.Index(target, []byte("://")); i > 0 {
+			rest := target[i+3:]
+			if slash := bytes.IndexByte(rest, '/'); slash >= 0 {
+				target = rest[slash:]
+			}
+		}
+	}
+	path, query, _ = bytes.Cut(target, []byte("?"))
+	return path, query
+}

@@ -1,0 +1,224 @@
+// Package front is the HTTP/1.1 side towards the clients: what did the client
+// say, and how is it told. It reads heads and bodies, refuses what HTTP does not
+// allow, and writes answers; what the answer is, it does not know. It is the only
+// importer of fasthttp, which parses and accepts.
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/proxy"
+)
+
+// Options are what a Server needs.
+type Options struct {
+	// Serve answers the request that was read on c, or refuses it with err: a
+	// *Fault, ErrCrowded, or ErrGone where the client broke off. It is called on the
+	// connection's goroutine, and must have begun an answer, or called CloseAfter,
+	// when it returns.
+	Serve func(c *Conn, err error)
+	// Aside answers GET and HEAD of the small paths beside the routes, "/health"
+	// and "/ping"; it reports false for what it does not serve.
+	Aside func(path string) (Answer, bool)
+	// Closing reports whether every connection ends with its next answer.
+	Closing func() bool
+	CORS    CORS
+	Trusted proxy.Trusted // whose word on clients is taken
+	TLS     *tls.Config   // nil: plain
+	// Debug hears what fasthttp has to say, without what it would fill in, which
+	// may hold what came off the wire.
+	Debug func(event string)
+
+	ReadTimeout    time.Duration // of a head, and of a body
+	IdleTimeout    time.Duration // between two requests
+	MaxConnections int
+}
+
+// A Server serves clients. Make it with New.
+type Server struct {
+	o    Options
+	http fasthttp.Server
+}
+
+// New makes a Server, and starts nothing.
+func New(o Options) *Server {
+	s := &Server{o: o}
+	s.http = fasthttp.Server{
+		Handler:               s.serve,
+		ErrorHandler:          s.serveFault,
+		HeaderReceived:        headReceived,
+		ReduceMemoryUsage:     true, // no buffer is kept while a handler runs, nor between two requests
+		ReadBufferSize:        MaxHead,
+		WriteBufferSize:       4 << 10,
+		ReadTimeout:           o.ReadTimeout,
+		IdleTimeout:           o.IdleTimeout,
+		Concurrency:           o.MaxConnections + 1, // the listener limits them, one place
+		NoDefaultServerHeader: true,
+		NoDefaultDate:         true,
+		NoDefaultContentType:  true,
+		SecureErrorLogMessage: true,
+		Logger:                quietLogger{o.Debug},
+	}
+	return s
+}
+
+// Serve serves the connections of ln until Shutdown.
+func (s *Server) Serve(ln *hangup.Listener) error {
+	return s.http.Serve(&acceptor{ln, s})
+}
+
+// Shutdown closes the listener and the idle connections, has the others close
+// after their answer, and waits for that until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error { return s.http.ShutdownWithContext(ctx) }
+
+// Open is how many connections there are.
+func (s *Server) Open() int { return int(s.http.GetOpenConnectionsCount()) }
+
+// quietLogger keeps what fasthttp would fill in out of its words.
+type quietLogger struct{ debug func(string) }
+
+func (l quietLogger) Printf(format string, _ ...any) {
+	if l.debug != nil {
+		l.debug(format)
+	}
+}
+
+// headReceived makes every request one without a body for fasthttp, which the
+// handler reads from the connection, and one that expects nothing, which the
+// connection sees to when the body is read.
+func headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	h.SetContentLength(0)
+	h.Del(fasthttp.HeaderExpect)
+	return fasthttp.RequestConfig{}
+}
+
+// serve is fasthttp's handler.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	c, crowded := s.begin(ctx)
+	defer c.end()
+	if c.Head.fault != nil {
+		s.o.Serve(c, c.Head.fault)
+		return
+	}
+	if !c.Head.endsKnown() {
+		c.CloseAfter()
+	}
+	if answer, ok := s.aside(&c.Head); ok {
+		_ = c.Answer(&answer, Own{})
+		return
+	}
+	s.o.Serve(c, crowded)
+}
+
+// begin hands the connection to its handler. crowded is why it may not be served.
+func (s *Server) begin(ctx *fasthttp.RequestCtx) (c *Conn, crowded error) {
+	c = ctx.Conn().(*Conn)
+	c.ctx = ctx
+	// Makes fasthttp write after each request although the next one is here, so
+	// that it never holds back more than one.
+	_ = ctx.SetWriteDeadline(time.Now())
+	return c, c.findClient()
+}
+
+// end takes the connection back.
+func (c *Conn) end() {
+	if c.Closes() {
+		c.CloseAfter()
+	}
+	if c.state.last {
+		c.Linger() // the client may be sending its next request
+	}
+	if c.state.onBehalf {
+		c.proxied.Count(netip.Addr{})
+		c.state.onBehalf = false
+	}
+	c.ReleaseHead()
+	c.ctx = nil
+}
+
+// aside answers health, ping and CORS preflights; they are no requests in the
+// sense of log and metrics.
+func (s *Server) aside(h *Head) (Answer, bool) {
+	if s.o.CORS.isPreflight(h) {
+		return s.o.CORS.preflight(h), true
+	}
+	if !h.Is("GET") && !h.Is("HEAD") {
+		return Answer{}, false
+	}
+	return s.o.Aside(string(h.Path))
+}
+
+// serveFault answers what fasthttp could not read as a request. Its error text
+// may hold what came off the wire and goes nowhere.
+func (s *Server) serveFault(ctx *fasthttp.RequestCtx, err error) {
+	if c := ctx.Conn().(*Conn); !c.state.spoke {
+		// Nothing of a request ever came: a port scan, a preconnected socket or
+		// a failed TLS handshake. There is nobody to answer.
+		_ = c.Conn.Close()
+		return
+	}
+	if c := ctx.Conn().(*Conn); !c.state.whole {
+		c.Head.parse() // what there is
+	}
+	c, _ := s.begin(ctx)
+	defer c.end()
+	c.CloseAfter()
+	if c.state.whole && c.Head.fault != nil {
+		s.o.Serve(c, c.Head.fault)
+		return
+	}
+	if c.state.failed != nil {
+		err = c.state.failed // fasthttp may have made something else of it
+	}
+	s.o.Serve(c, faultOf(err, c.guard.inFirstLine()))
+}
+
+// faultOf makes a fault of fasthttp's errors; ErrGone when the client broke off.
+func faultOf(err error, firstLine bool) error {
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.As(err, &small) && firstLine:
+		return &Fault{Status: fasthttp.StatusRequestURITooLong, Reason: "The request target is too long"}
+	case errors.As(err, &small):
+		return &Fault{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Reason: "The request head is too large"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Fault{Status: fasthttp.StatusRequestTimeout, Reason: "The request did not arrive in time"}
+	case isBreak(err):
+		return ErrGone
+	}
+	return &Fault{Status: fasthttp.StatusBadRequest, Reason: "The request is not acceptable HTTP/1.1"}
+}
+
+// An acceptor gives fasthttp the connections it serves.
+type acceptor struct {
+	*hangup.Listener
+	server *Server
+}
+
+// Accept implements net.Listener.
+func (a *acceptor) Accept() (net.Conn, error) {
+	c, err := a.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	watched := hangup.From(c)
+	proxied := newProxiedConn(watched, a.server.o.Trusted)
+	if proxied != nil {
+		c = proxied
+	}
+	client := newConn(a.server, c, watched)
+	client.proxied = proxied
+	if a.server.o.TLS != nil {
+		client.Conn = &secureConn{tls.Server(c, a.server.o.TLS), client}
+	}
+	return client, nil
+}

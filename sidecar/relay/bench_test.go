@@ -1,0 +1,37 @@
+package relay
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/usher-sidecar/usher/dialect"
+	"github.com/usher-sidecar/usher/sidecar/account"
+)
+
+// A sink takes what is written to a client.
+type sink struct{}
+
+func (sink) WriteParts([]byte, [][]byte) error { return nil }
+func (sink) Reset()                            {}
+func (sink) Cut()                              {}
+
+// BenchmarkToken is passing one event of a stream on, but for the system calls
+// and what the meters of an account cost.
+func BenchmarkToken(b *testing.B) {
+	now := time.Now()
+	r := &Relay{
+		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, Account: new(account.Request), Meter: new(account.Book),
+		Saw: func(time.Time) {}, last: now,
+	}
+	r.Account.Times.Start = now
+	buffer := new(buffer)
+	event := bytes.Clone([]byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n"))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.passed(event)
+		if err := r.piece(buffer, nil, event, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
