@@ -183,3 +183,20 @@ func TestPROXYHeaderInTime(t *testing.T) {
 	require.NotErrorIs(t, err, net.ErrClosed)
 	require.Less(t, time.Since(begun), 800*time.Millisecond) // the whole header would take 900
 }
+
+// A PROXY header may come in any pieces, and the request in one with its end.
+func TestPROXYHeaderInPieces(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_TRUSTED_PROXIES": "127.0.0.1"})).ready()
+	for i, header := range []string{proxy1, proxy2} {
+		for _, cut := range []int{1, 5, 13, len(header) - 1} {
+			w := dial(t, u.public)
+			w.write(header[:cut])
+			time.Sleep(5 * time.Millisecond) // no other way to have the pieces arrive apart
+			w.write(header[cut:] + "GET /ping HTTP/1.1\r\nHost: usher\r\n\r\n")
+			require.Equal(t, "200 OK\npong", w.response())
+			require.Equal(t, []string{"203.0.113.9", "203.0.113.10"}[i], w.ask(u, "pieces-"+itoa(i)+"-"+itoa(cut)))
+		}
+	}
+}
