@@ -18,7 +18,7 @@ type ChunkOptions struct {
 	// Otherwise they need only end in CR LF.
 	CheckTrailers bool
 	// MaxTrailer is how many bytes the trailer section may have.
-	MaxTrailer int
+	MaxTrailer int32
 }
 
 // A ChunkError is what is wrong with chunks.
@@ -42,15 +42,15 @@ const (
 // a time but for the data, so that it does not matter how the bytes arrive. It
 // is strict: lines end in CR LF, sizes are plain hexadecimal. Extensions and
 // trailers are dropped, and bounded, and so is how little data may come in how
-// much framing. Make it with NewChunked.
+// much framing. Make it with NewChunked. It is small, as every connection has one.
 type Chunked struct {
 	options  ChunkOptions
-	state    chunkState
 	left     int64 // of the chunk's data, once in inData; of its size, what came
-	digits   int
-	line     int // bytes of this size line
-	overhead int
-	trailer  int // bytes of the trailer section
+	line     int32 // bytes of this size line
+	overhead int32
+	trailer  int32 // bytes of the trailer section
+	state    chunkState
+	digits   uint8
 	name     trailerName
 }
 
@@ -183,7 +183,7 @@ func (d *Chunked) endSize() error {
 	}
 	// The line has its CR; its LF and the CR LF after the data are three more.
 	d.overhead += d.line + 3 - 16
-	d.overhead = max(d.overhead-int(2*min(d.left, maxChunkOverhead)), 0)
+	d.overhead = max(d.overhead-int32(2*min(d.left, maxChunkOverhead)), 0)
 	if d.overhead > maxChunkOverhead {
 		return errHardlyAnyData
 	}
@@ -219,7 +219,7 @@ func (d *Chunked) trailerLine(c byte) error {
 // 6.5.1).
 type trailerName struct {
 	text   [len("transfer-encoding")]byte // what came of the name
-	length int                            // of the name, which may be longer than text
+	length uint8                          // of the name; one above text's where it is longer
 	ended  bool                           // its colon has come
 }
 
@@ -235,17 +235,25 @@ func (n *trailerName) step(c byte, begins bool) error {
 		}
 	case c == ':' && n.length > 0:
 		n.ended = true
-		text := n.text[:min(n.length, len(n.text))]
-		if len(text) == n.length && (EqualFold(text, "content-length") || EqualFold(text, "transfer-encoding")) {
+		if n.frames() {
 			return errFramingTrailer
 		}
 	case !tokenBytes[c]:
 		return errTrailer
-	default:
-		if n.length < len(n.text) {
-			n.text[n.length] = c
-		}
+	case int(n.length) < len(n.text):
+		n.text[n.length] = c
 		n.length++
+	default:
+		n.length = uint8(len(n.text)) + 1
 	}
 	return nil
+}
+
+// frames reports whether the name is one of a field that frames a body.
+func (n *trailerName) frames() bool {
+	if int(n.length) > len(n.text) {
+		return false
+	}
+	text := n.text[:n.length]
+	return EqualFold(text, "content-length") || EqualFold(text, "transfer-encoding")
 }

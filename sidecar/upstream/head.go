@@ -178,7 +178,7 @@ func (r *Response) frame() error {
 		r.length, r.keep = 0, r.keep && codings == 0
 	case codings > 0:
 		r.length, r.body = -1, byChunks
-		r.chunks = http1.NewChunked(http1.ChunkOptions{BlanksAfterSize: true, MaxTrailer: r.cn.client.o.MaxHeadBytes})
+		r.chunks = http1.NewChunked(http1.ChunkOptions{BlanksAfterSize: true, MaxTrailer: int32(r.cn.client.o.MaxHeadBytes)})
 	case lengths == 0:
 		r.length, r.body, r.keep = -1, byClose, false
 	}
