@@ -27,10 +27,10 @@ func (x *exchange) answer(resp *upstream.Response) {
 	a := &x.account
 	a.Status = resp.StatusCode()
 	r := &relay.Relay{
-		Client: x.conn, Source: resp, Account: a, Meter: &x.sidecar.book, Saw: x.sidecar.sawBytes.at,
+		Client: x.conn, Source: resp, Account: a, Meter: &x.h.book, Saw: x.h.sawBytes.at,
 		Framing: x.framing(resp),
 	}
-	if x.sidecar.strictStreams {
+	if x.h.strictStreams {
 		r.Strict = errUnfinished
 	}
 	stream := dialect.StreamOf(resp.Peek("content-type"))
@@ -118,7 +118,7 @@ func (x *exchange) finish(resp *upstream.Response, r *relay.Relay, broken, werr 
 		a.Outcome = account.Cut
 	case broken != nil && cause == nil:
 		a.Outcome, a.Detail = refusalOf(broken).outcome, upstream.Detail(broken)
-		x.sidecar.suspect(broken)
+		x.h.suspect(broken)
 	default:
 		x.clientGone(werr)
 	}

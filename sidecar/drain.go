@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
 )
 
 // flushGrace is how long the connections of finished requests may take to send
@@ -27,10 +29,14 @@ const silentGrace = 250 * time.Millisecond
 // 9.6), and no other connection is closed before the last answer is sent: a
 // client may be sending its next request on any of them.
 type drain struct {
-	s    *Sidecar
-	once sync.Once
-	done chan struct{} // closed when the drain is over
-	err  error         // ErrCut when requests were cut; valid after done
+	cfg   *config.Config
+	log   *zap.Logger
+	calls *calls
+	doors *listeners
+	leave func() // is told when it begins
+	once  sync.Once
+	done  chan struct{} // closed when the drain is over
+	err   error         // ErrCut when requests were cut; valid after done
 
 	beginning atomic.Bool
 	refuses   atomic.Bool
@@ -38,14 +44,14 @@ type drain struct {
 	abortOnce sync.Once
 }
 
-func newDrain(s *Sidecar) *drain {
-	return &drain{s: s, done: make(chan struct{}), aborted: make(chan struct{})}
+func newDrain(cfg *config.Config, log *zap.Logger, calls *calls, doors *listeners) *drain {
+	return &drain{cfg: cfg, log: log, calls: calls, doors: doors, done: make(chan struct{}), aborted: make(chan struct{})}
 }
 
-// begun tells whether the drain has begun: not ready any more.
+// begun reports whether the drain has begun: not ready any more.
 func (d *drain) begun() bool { return d.beginning.Load() }
 
-// refusing tells whether the delay is over: requests are refused.
+// refusing reports whether the delay is over: requests are refused.
 func (d *drain) refusing() bool { return d.refuses.Load() }
 
 // abort ends the delay and the wait, of a drain under way or to come.
@@ -77,8 +83,8 @@ func (d *drain) join(ctx context.Context) (cut bool, err error) {
 func (d *drain) start() {
 	d.once.Do(func() {
 		d.beginning.Store(true)
-		d.s.reports.leave()
-		d.s.log.Info("draining", zap.Duration("delay", d.s.cfg.DrainDelay), zap.Duration("timeout", d.s.cfg.DrainTimeout))
+		d.leave()
+		d.log.Info("draining", zap.Duration("delay", d.cfg.DrainDelay), zap.Duration("timeout", d.cfg.DrainTimeout))
 		go func() {
 			defer close(d.done)
 			d.sequence()
@@ -87,11 +93,11 @@ func (d *drain) start() {
 }
 
 func (d *drain) sequence() {
-	d.wait(d.s.cfg.DrainDelay, nil)
+	d.wait(d.cfg.DrainDelay, nil)
 	d.refuses.Store(true)
-	_ = d.s.public.Close()
-	d.wait(d.s.cfg.DrainTimeout, d.s.calls.idle())
-	d.s.calls.cut(errCut)
+	_ = d.doors.public.Close()
+	d.wait(d.cfg.DrainTimeout, d.calls.idle())
+	d.calls.cut(errCut)
 	d.waitSilent()
 
 	// Shutdown closes the idle connections, and has the others close after their
@@ -100,7 +106,7 @@ func (d *drain) sequence() {
 	shut := make(chan struct{})
 	go func() {
 		defer close(shut)
-		_ = d.s.front.Shutdown(ctx)
+		_ = d.doors.front.Shutdown(ctx)
 	}()
 	grace := time.NewTimer(flushGrace)
 	defer grace.Stop()
@@ -109,20 +115,20 @@ func (d *drain) sequence() {
 	case <-grace.C:
 	}
 	cancel()
-	d.s.public.CloseConns()
+	d.doors.public.CloseConns()
 	<-shut
-	<-d.s.calls.idle()
-	if cut := d.s.calls.broken(); cut > 0 {
+	<-d.calls.idle()
+	if cut := d.calls.broken(); cut > 0 {
 		d.err = ErrCut
-		d.s.log.Warn("requests were cut at the end of the drain", zap.Int("cut", cut))
+		d.log.Warn("requests were cut at the end of the drain", zap.Int("cut", cut))
 	}
-	d.s.log.Info("drained", zap.Bool("cut", d.err != nil))
+	d.log.Info("drained", zap.Bool("cut", d.err != nil))
 }
 
 // waitSilent waits until no connection is open, for silentGrace at most.
 func (d *drain) waitSilent() {
 	const pause = 5 * time.Millisecond
-	for left := silentGrace; left > 0 && d.s.public.Stats().Open > 0; left -= pause {
+	for left := silentGrace; left > 0 && d.doors.public.Stats().Open > 0; left -= pause {
 		d.wait(pause, nil)
 	}
 }

@@ -17,9 +17,9 @@ import (
 func (x *exchange) explain(err error) error {
 	switch {
 	case errors.Is(err, errRouteUnknown):
-		return &explained{err, x.sidecar.served}
+		return &explained{err, x.h.served}
 	case errors.Is(err, front.ErrBodyTooLarge):
-		return &explained{err, fmt.Sprintf("at most %d bytes", x.sidecar.cfg.MaxBodyBytes)}
+		return &explained{err, fmt.Sprintf("at most %d bytes", x.h.cfg.MaxBodyBytes)}
 	case errors.Is(err, errCut) && x.spent(err):
 		return errCutSent
 	case errors.Is(err, envelope.ErrInvalidJSON):

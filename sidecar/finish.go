@@ -26,7 +26,7 @@ func (x *exchange) refuse(err error) {
 		x.settle()
 		return
 	}
-	x.sidecar.suspect(err)
+	x.h.suspect(err)
 	err = x.explain(err)
 	r := refusalOf(err)
 	a := &x.account
@@ -34,7 +34,7 @@ func (x *exchange) refuse(err error) {
 	if errors.Is(err, errCutSent) {
 		a.Outcome = account.Cut // the model server is not to blame
 	}
-	answer := r.answer(told{x.api.Errors, a.ID, x.sidecar.retryAfter(r), x.spent(err)})
+	answer := r.answer(told{x.api.Errors, a.ID, x.h.retryAfter(r), x.spent(err)})
 	a.BytesOut = int64(len(answer.Body))
 	if cause != nil || closes(err) {
 		x.conn.CloseAfter()
@@ -55,11 +55,11 @@ func (x *exchange) clientGone(werr error) {
 }
 
 // retryAfter is what the answer says of when to come back, in seconds.
-func (s *Sidecar) retryAfter(r refusal) int {
+func (h *handler) retryAfter(r refusal) int {
 	if !r.retry {
 		return 0
 	}
-	return s.comeback.seconds(time.Now())
+	return h.comeback.seconds(time.Now())
 }
 
 // closes tells which refusals end the connection: those after which it is not
@@ -85,8 +85,8 @@ func (x *exchange) settle() {
 	x.pass.Release()
 	x.body.Release()
 	x.account.Times.End = time.Now()
-	x.sidecar.book.Ended(&x.account)
-	x.sidecar.calls.remove(&x.call, !x.account.Outcome.Whole())
+	x.h.book.Ended(&x.account)
+	x.h.calls.remove(&x.call, !x.account.Outcome.Whole())
 }
 
 // recoverPanic keeps a fault of ours from ending the process, which fasthttp
@@ -96,8 +96,8 @@ func (x *exchange) recoverPanic() {
 	if fault == nil {
 		return
 	}
-	x.sidecar.metrics.Panics.Inc()
-	x.sidecar.log.Error("internal fault", zap.String("request_id", x.account.ID),
+	x.h.panicked()
+	x.h.log.Error("internal fault", zap.String("request_id", x.account.ID),
 		zap.String("fault", fmt.Sprint(fault)), zap.Stack("stack"))
 	x.call.cancel(errInternal)
 	x.conn.CloseAfter()

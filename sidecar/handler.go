@@ -4,6 +4,9 @@ import (
 	"errors"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
@@ -14,6 +17,30 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
+// A handler is all that serving a request needs.
+type handler struct {
+	cfg    *config.Config
+	log    *zap.Logger
+	routes map[string]*dialect.API
+	served string // the routes, for a client whose path is none
+	// strictStreams is for model servers that are known to end each stream with
+	// its API's last word: one that ends without is broken. Else it is only told.
+	strictStreams bool
+
+	gate     *gate.Gate
+	upstream *upstream.Client
+	prober   *upstream.Prober
+	sawBytes sawBytes
+	book     account.Book
+	calls    *calls
+	bodies   *front.Budget // memory for bodies whose senders are not verified yet
+	comeback *comeback
+	drain    *drain
+	reports  *reports      // to the autoscaler; nil: none, and no benchmark
+	tracer   *trace.Tracer // nil: no tracing
+	panicked func()        // counts a fault of ours
+}
+
 // An exchange is one request and its answer. What it holds is taken in one
 // direction (number, turn, line) and given back in the other by settle, exactly
 // once, whichever way the request ends.
@@ -21,9 +48,9 @@ type exchange struct {
 	call
 	account account.Request
 
-	sidecar *Sidecar
-	conn    *front.Conn
-	api     *dialect.API // that the path speaks
+	h    *handler
+	conn *front.Conn
+	api  *dialect.API // that the path speaks
 
 	body    front.Body
 	pass    gate.Pass
@@ -36,8 +63,8 @@ type exchange struct {
 
 // serve answers the request that was read on c, or the fault that reading it
 // ended with.
-func (s *Sidecar) serve(c *front.Conn, fault error) {
-	x := s.begin(c)
+func (h *handler) serve(c *front.Conn, fault error) {
+	x := h.begin(c)
 	defer x.recoverPanic()
 	err := fault
 	if err == nil {
@@ -52,9 +79,9 @@ func (s *Sidecar) serve(c *front.Conn, fault error) {
 // passed, hands the answer to the relay. Steps up to the price never wait; the
 // ones after it own all the waiting.
 func (x *exchange) run() error {
-	s := x.sidecar
+	h := x.h
 	// 1 to 5: what the head alone tells.
-	if err := s.checkHead(&x.conn.Head); err != nil {
+	if err := h.checkHead(&x.conn.Head); err != nil {
 		return err
 	}
 	// A connection that brings forgeries waits.
@@ -62,7 +89,7 @@ func (x *exchange) run() error {
 		return x.why()
 	}
 	// 5: the size, while the body comes in.
-	if err := x.body.Read(x.conn, s.cfg.MaxBodyBytes, s.bodies); err != nil {
+	if err := x.body.Read(x.conn, h.cfg.MaxBodyBytes, h.bodies); err != nil {
 		return err
 	}
 	x.account.BytesIn = int64(len(x.body.Bytes()))
@@ -113,12 +140,12 @@ func (x *exchange) punish(err error) {
 func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	start := time.Now()
 	defer func() { x.account.Times.Upstream = time.Since(start) }()
-	line, err := x.sidecar.upstream.Acquire(&x.call)
+	line, err := x.h.upstream.Acquire(&x.call)
 	if err != nil {
 		return nil, err
 	}
 	x.line = line
-	if err := x.sidecar.calls.bind(&x.call, line); err != nil {
+	if err := x.h.calls.bind(&x.call, line); err != nil {
 		return nil, err
 	}
 	x.pass.Commit()

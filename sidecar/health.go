@@ -2,9 +2,13 @@ package sidecar
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/usher-sidecar/usher/sidecar/admin"
+	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -24,10 +28,32 @@ func (s *Sidecar) readiness() admin.Readiness {
 	return r
 }
 
+// aside gives the small answers that the public listener has besides the routes.
+func (s *Sidecar) aside(path string) (front.Answer, bool) {
+	const text = "text/plain; charset=utf-8"
+	switch {
+	case path == "/ping":
+		return front.Answer{Status: http.StatusOK, Type: text, Body: []byte("pong")}, true
+	case path != "/health":
+		return front.Answer{}, false
+	case s.readiness().OK():
+		return front.Answer{Status: http.StatusOK, Type: text, Body: []byte("ok")}, true
+	}
+	return front.Answer{Status: http.StatusServiceUnavailable, Type: text, Body: []byte("unavailable")}, true
+}
+
+func (s *Sidecar) reportHealth(healthy bool, err error) {
+	if healthy {
+		s.log.Info("model server is healthy")
+		return
+	}
+	s.log.Warn("model server is not healthy", zap.Error(err))
+}
+
 // suspect has the model server probed at once where err is that a request found
 // it unreachable or broken.
-func (s *Sidecar) suspect(err error) {
+func (h *handler) suspect(err error) {
 	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrBroken) {
-		s.prober.Suspect()
+		h.prober.Suspect()
 	}
 }

@@ -20,14 +20,12 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
-	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/metrics"
 	"github.com/usher-sidecar/usher/sidecar/status"
-	"github.com/usher-sidecar/usher/sidecar/trace"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -49,42 +47,32 @@ var ErrCut = errors.New("requests were cut")
 // A Sidecar is one Usher. Make it with New, then call Listen and Run once each;
 // the other methods are safe for concurrent use.
 type Sidecar struct {
-	cfg     *config.Config
-	log     *zap.Logger
-	version Version
-	started time.Time
+	handler
+	trust
+	listeners
+	version  Version
+	started  time.Time
+	buffer   *reorder.Buffer
+	metrics  *metrics.Metrics
+	recorder *status.Recorder
+	admin    *admin.Server
+	sampler  *sampler
+}
 
-	routes map[string]*dialect.API
-	served string // the routes, for a client whose path is none
+// A trust is what tickets are verified by.
+type trust struct {
+	keys      *crypto.KeySet
+	refresher *crypto.Refresher
+	keyFault  atomic.Pointer[string] // of the last try to read the key; nil: it went well
+	ledger    *replay.Ledger
+	stateFile stateFileNote
+}
 
-	gate        *gate.Gate
-	keys        *crypto.KeySet
-	refresher   *crypto.Refresher
-	ledger      *replay.Ledger
-	stateFile   stateFileNote
-	buffer      *reorder.Buffer
-	comeback    *comeback
-	upstream    *upstream.Client
-	prober      *upstream.Prober
-	certificate *certificate // nil without TLS
-	book        account.Book
-	metrics     *metrics.Metrics
-	recorder    *status.Recorder
-	admin       *admin.Server
-	reports     *reports               // to the autoscaler; nil: none, and no benchmark
-	keyFault    atomic.Pointer[string] // of the last try to read the key; nil: it went well
-	calls       *calls
-	bodies      *front.Budget // memory for bodies whose senders are not verified yet
-	drain       *drain
-	sawBytes    sawBytes
-	// strictStreams is for model servers that are known to end each stream with
-	// its API's last word: one that ends without is broken. Else it is only told.
-	strictStreams bool
-	sampler       *sampler
-	tracer        *trace.Tracer // nil: no tracing
-
-	public        *hangup.Listener
+// The listeners are where clients and operators come in.
+type listeners struct {
 	front         *front.Server
+	certificate   *certificate // nil without TLS
+	public        *hangup.Listener
 	connections   int    // of clients at once
 	crowding      string // says that they are fewer than set; "": they are not
 	adminListener net.Listener
@@ -95,13 +83,14 @@ type Sidecar struct {
 // and certificate, but starts nothing. Its error wraps ErrStart.
 func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
 	s := &Sidecar{
-		cfg: cfg, log: log, version: version, started: time.Now(),
-		routes:   make(map[string]*dialect.API, len(cfg.Routes)),
-		keys:     crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace),
+		handler: handler{
+			cfg: cfg, log: log, routes: make(map[string]*dialect.API, len(cfg.Routes)),
+			calls: newCalls(), bodies: front.NewBudget(cfg.QueueBytes, cfg.MaxBodyBytes),
+		},
+		trust:   trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
+		version: version, started: time.Now(),
 		metrics:  metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
 		recorder: status.NewRecorder(),
-		calls:    newCalls(),
-		bodies:   front.NewBudget(cfg.QueueBytes, cfg.MaxBodyBytes),
 		sampler:  newSampler(log),
 	}
 	for _, route := range cfg.Routes {
@@ -109,7 +98,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	}
 	s.served = servedNames(cfg.Routes)
 	s.sawBytes.origin = s.started
-	s.drain = newDrain(s)
+	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
 	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
 			s.close()
@@ -122,6 +111,8 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		s.book.Add(s.tracer)
 	}
 	s.reports.attach(&s.book, s.metrics)
+	s.drain.leave = s.reports.leave
+	s.panicked = s.metrics.Panics.Inc
 	s.book.Add(requestLog{log, s.sampler})
 	s.openAdmin()
 	return s, nil
@@ -194,7 +185,8 @@ func (s *Sidecar) openUpstream() (err error) {
 		Authorization: cfg.UpstreamAuthorization,
 		Path:          cfg.Upstream.PathPrefix + cfg.HealthPath,
 		Interval:      cfg.HealthInterval, Failures: cfg.HealthFailures,
-		Flowing: s.isFlowing, Report: s.reportHealth,
+		Flowing: func() bool { return s.sawBytes.within(cfg.HealthInterval, time.Now()) },
+		Report:  s.reportHealth,
 	})
 	return err
 }
@@ -276,17 +268,6 @@ func (s *Sidecar) reportKey(err error) {
 	}
 }
 
-func (s *Sidecar) reportHealth(healthy bool, err error) {
-	if healthy {
-		s.log.Info("model server is healthy")
-		return
-	}
-	s.log.Warn("model server is not healthy", zap.Error(err))
-}
-
-// isFlowing reports whether response bytes came within the last probe interval.
-func (s *Sidecar) isFlowing() bool { return s.sawBytes.within(s.cfg.HealthInterval, time.Now()) }
-
 // openServer makes the public server.
 func (s *Sidecar) openServer() (err error) {
 	descriptors := descriptorLimit()
@@ -301,7 +282,7 @@ func (s *Sidecar) openServer() (err error) {
 		}
 	}
 	s.front = front.New(front.Options{
-		Serve: s.serve, Aside: s.aside, Closing: s.drain.begun,
+		Serve: s.handler.serve, Aside: s.aside, Closing: s.drain.begun,
 		CORS: front.NewCORS(s.cfg.CORSOrigins), TLS: s.tlsConfig(), Trusted: s.cfg.TrustedProxies,
 		Debug:       func(event string) { s.log.Debug("http server", zap.String("event", event)) },
 		ReadTimeout: s.cfg.ReadTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxConnections: s.connections,

@@ -36,7 +36,7 @@ func (x *exchange) beginTrace() {
 	if x.account.TraceID != "" {
 		parent, state = string(h.Value(front.Traceparent)), string(h.Value(front.Tracestate))
 	}
-	if x.span = x.sidecar.tracer.Begin(x.account.Times.Start, name, parent, state); x.span != nil {
+	if x.span = x.h.tracer.Begin(x.account.Times.Start, name, parent, state); x.span != nil {
 		x.account.TraceID, x.account.Span = x.span.TraceID(), x.span
 	}
 }

@@ -13,20 +13,20 @@ import (
 
 // trace runs what tracing adds to one request.
 func (x *exchange) trace(now time.Time) {
-	if x.sidecar.tracer != nil {
+	if x.h.tracer != nil {
 		x.beginTrace()
 	}
 	_ = x.sendTrace()
-	if x.sidecar.tracer != nil {
+	if x.h.tracer != nil {
 		x.account.Times.End = now
-		x.sidecar.tracer.Ended(&x.account)
+		x.h.tracer.Ended(&x.account)
 	}
 }
 
 // Without an endpoint tracing makes no garbage.
 func TestTracingOffIsFree(t *testing.T) {
-	x, now := &exchange{sidecar: newIdle(t)}, time.Now()
-	require.Nil(t, x.sidecar.tracer)
+	x, now := &exchange{h: &newIdle(t).handler}, time.Now()
+	require.Nil(t, x.h.tracer)
 	require.Zero(t, testing.AllocsPerRun(1000, func() { x.trace(now) }))
 }
 
@@ -36,7 +36,7 @@ func TestTracingOffIsFree(t *testing.T) {
 func BenchmarkTracing(b *testing.B) {
 	now := time.Now()
 	b.Run("off", func(b *testing.B) {
-		x := &exchange{sidecar: &Sidecar{}}
+		x := &exchange{h: &handler{}}
 		b.ReportAllocs()
 		for b.Loop() {
 			x.trace(now)
@@ -47,10 +47,10 @@ func BenchmarkTracing(b *testing.B) {
 		tracer, err := trace.New(b.Context(), "", func(error) {})
 		require.NoError(b, err)
 		b.Cleanup(func() { _ = tracer.Close() })
-		s, c := &Sidecar{tracer: tracer}, &front.Conn{Head: front.Head{Method: []byte("POST")}}
+		h, c := &handler{tracer: tracer}, &front.Conn{Head: front.Head{Method: []byte("POST")}}
 		b.ReportAllocs()
 		for b.Loop() {
-			x := &exchange{sidecar: s, conn: c}
+			x := &exchange{h: h, conn: c}
 			x.account.Route, x.account.Outcome, x.account.Times.Start, x.account.Times.Sent, x.account.Times.VerifyAt = "/generate", account.OK, now, now, now
 			x.trace(now)
 		}

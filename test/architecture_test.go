@@ -43,7 +43,7 @@ func spelt(e ast.Expr) string {
 		return e.Name
 	case *ast.SelectorExpr:
 		switch of := spelt(e.X); of {
-		case "x", "s", "x.sidecar", "sidecar", "p", "gate.c", "g.c":
+		case "x", "h", "x.h", "p", "gate.c", "g.c":
 			return e.Sel.Name
 		default:
 			return of + "." + e.Sel.Name
