@@ -64,7 +64,7 @@ func (r *Recorder) Gap(since time.Duration) { r.tokenGap.Observe(since) }
 func (r *Recorder) Ended(a *account.Request) {
 	r.ended[a.Outcome].Add(1)
 	if a.Ticket.Reserved {
-		r.Strip.Ended(a.Ticket.Reqnum, stateOf(a.Outcome))
+		r.Strip.Ended(a.Ticket.Reqnum, states[a.Outcome])
 	} else if a.Outcome == account.BadSignature {
 		r.Strip.Claimed(a.Ticket.Reqnum)
 	}
@@ -77,18 +77,22 @@ func (r *Recorder) Ended(a *account.Request) {
 	}
 }
 
-// stateOf is how the strip shows the end of a request whose number was good.
-func stateOf(o account.Outcome) State {
-	switch o.Class() {
-	case account.ClassServed:
-		return Served
-	case account.ClassGone:
-		return Gone
-	case account.ClassModel:
-		return Failed
+// states are how the strip shows the ends of requests whose number was good.
+var states = func() (t [account.Outcomes]State) {
+	for o := range t {
+		switch account.Outcome(o).Class() {
+		case account.ClassServed:
+			t[o] = Served
+		case account.ClassGone:
+			t[o] = Gone
+		case account.ClassModel:
+			t[o] = Failed
+		default:
+			t[o] = Refused
+		}
 	}
-	return Refused
-}
+	return t
+}()
 
 // A Sample is what Sample needs to know beside what the Recorder counted.
 type Sample struct {
