@@ -57,7 +57,12 @@ func (s *Sidecar) openReports() error {
 		Keyed:     func() bool { return len(s.keys.Accepted(time.Now())) > 0 },
 		Draining:  s.drain.begun,
 		Benchmark: r.measures, MaxPerf: cfg.Benchmark.MaxPerf,
-		Loaded: func(after time.Duration) { s.log.Info("loaded", zap.Duration("after", after)) },
+		Loaded: func(after time.Duration) {
+			s.log.Info("loaded", zap.Duration("after", after))
+			if r.reporter != nil {
+				r.reporter.Poke() // the autoscaler waits for nothing else
+			}
+		},
 	})
 	if cfg.Report.Generation != "" {
 		if err := r.openReporter(cfg); err != nil {

@@ -152,13 +152,20 @@ func (a *attempt) ask(key string, cost int) (status int, body []byte, err error)
 	if err != nil {
 		return 0, nil, err
 	}
+	sent := time.Now()
 	resp, err := a.http.Do(req)
+	if err == nil {
+		defer func() { _ = resp.Body.Close() }()
+		status = resp.StatusCode
+		body, err = io.ReadAll(resp.Body)
+	}
+	if err != nil && a.outages.excuseRoute(sent) {
+		err = fmt.Errorf("%w: %w", errAgain, err)
+	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("route: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, bytes.TrimSpace(body), err
+	return status, bytes.TrimSpace(body), nil
 }
 
 // prompt is short and differs from request to request.

@@ -59,7 +59,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	set.Var(&o.delay, "delay", "`network` between clients and workers: none, lan (0.5 ms + exp 1 ms), wan (20 ms + exp 30 ms), tail (10 ms + Pareto 1.5), or a duration d (d + exp d)")
 	set.Var(&o.loss, "loss", "`share` of the tickets that are never used, for example 2%")
 	set.Var(&o.bad, "bad", "`share` of the requests that misbehave, for example 10%: replayed, tampered with, at the wrong worker, late, lost, hung up on, …")
-	set.DurationVar(&o.outage, "outage", 0, "every so often a model server dies and returns, and the key rotates; at least 2s (default: never)")
+	set.DurationVar(&o.outage, "outage", 0, "every so often a model server, or the autoscaler, dies and returns, and the key rotates; at least 2s (default: never)")
 	set.Uint64Var(&o.seed, "seed", 1, "of everything that is drawn")
 	set.IntVar(&o.tokens, "tokens", 24, "tokens a request asks for")
 	set.DurationVar(&o.ttft, "first-token", 120*time.Millisecond, "the toy model's time to the first token")

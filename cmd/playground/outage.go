@@ -18,7 +18,11 @@ var (
 	overloadCodes = []string{"queue_full", "queue_timeout"}
 )
 
-// outages know when the model server of which worker was away.
+// theAutoscaler stands for a worker's address in the outages that are its own.
+const theAutoscaler = "autoscaler"
+
+// outages know when the model server of which worker was away, or the
+// autoscaler.
 type outages struct {
 	mu    sync.Mutex
 	list  []outage // the latest
@@ -26,7 +30,7 @@ type outages struct {
 }
 
 type outage struct {
-	url         string // of the worker
+	url         string // of the worker, or theAutoscaler
 	from, until time.Time
 }
 
@@ -69,6 +73,16 @@ func (o *outages) excuse(url string, a answer) bool {
 	return false
 }
 
+// excuseRoute reports whether a call of the autoscaler that began at sent and has
+// ended may have failed for its outage.
+func (o *outages) excuseRoute(sent time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.list, func(x outage) bool {
+		return x.url == theAutoscaler && (x.until.IsZero() || sent.Before(x.until))
+	})
+}
+
 // away returns the worker whose model server is away, or "".
 func (o *outages) away() string {
 	o.mu.Lock()
@@ -90,7 +104,7 @@ func (o *outages) total() int {
 const maxAway = 3 * time.Second
 
 // disturb has an outage every so often until ctx ends; each is brought to its
-// end. The workers have theirs in turn.
+// end. The workers have theirs in turn, and after each the autoscaler has one.
 func (w *world) disturb(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -103,7 +117,14 @@ func (w *world) disturb(ctx context.Context, every time.Duration) error {
 		if ctx.Err() != nil { // both were there; select does not mind which
 			return nil
 		}
-		if err := w.outage(w.workers[n%len(w.workers)], min(every/3, maxAway)); err != nil {
+		away := min(every/3, maxAway)
+		var err error
+		if n%2 == 0 {
+			err = w.outage(w.workers[n/2%len(w.workers)], away)
+		} else {
+			err = w.scalerOutage(away)
+		}
+		if err != nil {
 			return fmt.Errorf("after an outage: %w", err)
 		}
 	}
@@ -130,6 +151,25 @@ func (w *world) outage(k *worker, away time.Duration) error {
 	}
 	w.outages.end()
 	return w.rotate(ctx)
+}
+
+// scalerOutage has the autoscaler away for a while: requests under way go on, and
+// what it missed is reported to it afterwards.
+func (w *world) scalerOutage(away time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), requestPatience/2)
+	defer cancel()
+	w.outages.begin(theAutoscaler)
+	defer w.outages.end()
+	w.autoscaler.Stop()
+	if err := pause(ctx, away); err != nil {
+		return err
+	}
+	for w.autoscaler.Resume() != nil {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("the autoscaler did not get its port again: %w", err)
+		}
+	}
+	return nil
 }
 
 // minRotation lies between two rotations at least: workers keep one previous

@@ -11,7 +11,7 @@ import (
 // describe prints where everything is and lines that work as they are pasted.
 func (w *world) describe(out io.Writer) {
 	scaler := w.autoscaler.URL()
-	fmt.Fprintf(out, "autoscaler     %s   (POST /route/, GET /pubkey/)\n", scaler)
+	fmt.Fprintf(out, "autoscaler     %s   (POST /route/, GET /pubkey/; workers report to it)\n", scaler)
 	for i, k := range w.workers {
 		fmt.Fprintf(out, `worker %d
   usher        %s   (what clients call)
@@ -83,6 +83,9 @@ func (w *world) state() string {
 	}
 	s := fmt.Sprintf("%d in flight", inFlight)
 	away := w.outages.away()
+	if away == theAutoscaler {
+		s += "; the autoscaler is away"
+	}
 	for i, k := range w.workers {
 		if k.url == away {
 			s += fmt.Sprintf("; outage at worker %d", i+1)

@@ -23,6 +23,7 @@ import (
 const (
 	endpoint = "playground"
 	apiKey   = "open-sesame"
+	mtoken   = "the-workers-secret"
 	// Tickets from before the first one can be made for those who come too late.
 	firstReqnum = 1_000_000
 )
@@ -70,7 +71,7 @@ func build(o options) (w *world, err error) {
 	}
 	if w.autoscaler, err = autoscaler.Start(autoscaler.Options{
 		Endpoint: endpoint, APIKey: apiKey, Workers: urls, FirstReqnum: firstReqnum,
-		HealthTimeout: 2 * time.Second,
+		MasterToken: mtoken, RequestIdx: true,
 	}); err != nil {
 		return w, err
 	}
@@ -92,7 +93,7 @@ func (k *worker) start(o options, number int, scaler string, hook modelserver.Ho
 	if err := k.model.Start(); err != nil {
 		return err
 	}
-	if k.cfg, err = config.Load(k.settings(o, scaler, reserved.Addr().String())); err != nil {
+	if k.cfg, err = config.Load(k.settings(o, number, scaler, reserved.Addr().String())); err != nil {
 		return err
 	}
 	if k.usher, err = sidecar.New(k.cfg, zap.New(&keyCount{k: k}), sidecar.Version{Number: "playground"}); err != nil {
@@ -111,14 +112,19 @@ func (k *worker) start(o options, number int, scaler string, hook modelserver.Ho
 
 // settings are Usher's. Outages are noticed and new keys fetched faster than by
 // default, since people watch; slots and queue fit the traffic.
-func (k *worker) settings(o options, scaler, public string) []string {
+func (k *worker) settings(o options, number int, scaler, public string) []string {
 	share := o.rps / float64(max(1, o.workers-1)) // one of several may be away
 	service := o.ttft + time.Duration(o.tokens)*o.perToken
 	slots := max(128, int(2*share*service.Seconds()))
 	return []string{
 		"USHER_ENDPOINT=" + endpoint,
 		"USHER_WORKER_URL=" + k.url,
-		"USHER_PUBLIC_KEY_URL=" + scaler + "/pubkey/",
+		"REPORT_ADDR=" + scaler,
+		fmt.Sprintf("CONTAINER_ID=%d", number+1),
+		"MASTER_TOKEN=" + mtoken,
+		// Short, since somebody waits.
+		`USHER_BENCHMARK_BODY={"inputs":"A story.","parameters":{"max_new_tokens":8}}`,
+		"USHER_BENCHMARK_RUNS=1",
 		"USHER_PUBLIC_KEY_REFRESH=1s",
 		"USHER_UPSTREAM_URL=" + k.model.URL(),
 		"USHER_ROUTES=/generate,/generate_stream,/v1/completions,/v1/chat/completions,/v1/responses,/v1/messages,/completion,/api/generate,/api/chat",
@@ -150,13 +156,18 @@ func (c *keyCount) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 	return ce
 }
 
-// waitReady waits until every Usher lets requests in.
+// waitReady waits until every Usher lets requests in, and the autoscaler knows.
 func (w *world) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for _, k := range w.workers {
 		if err := waitHealthy(ctx, k.url); err != nil {
 			return err
+		}
+	}
+	for w.autoscaler.Ready() < len(w.workers) {
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("no report of every worker came: %w", err)
 		}
 	}
 	return nil

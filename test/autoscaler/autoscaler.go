@@ -3,6 +3,8 @@
 //
 //	POST /route/   {"endpoint", "api_key", "cost"} → a ticket for a ready worker
 //	GET  /pubkey/  the public key, PEM
+//	POST /worker_status/, /delete_requests/
+//	               how a worker fares, and which of its requests ended
 //
 // Its canonical message is made independently of Usher's, so that the two check
 // each other.
@@ -30,6 +32,12 @@ type Options struct {
 	// address, followed by /health.
 	Health func(worker string) string
 
+	// MasterToken goes with the workers' reports. Where it is set, a worker is
+	// ready when it says so itself, as with a real autoscaler, and is asked
+	// nothing; one that was silent for Silence (default 30s) is forgotten.
+	MasterToken string
+	Silence     time.Duration
+
 	Key         *Key     // default: a new RSA key
 	Fields      []string // signed fields, see Claims
 	RequestIdx  bool     // answer and sign request_idx, as newer autoscalers do
@@ -56,6 +64,7 @@ type Autoscaler struct {
 	workers    []*worker
 	turn       int // of the round robin
 	requestIdx int64
+	reports    Reports
 }
 
 // A worker is one worker of the group and what is known of it.
@@ -66,6 +75,8 @@ type worker struct {
 	next  int64 // reqnum
 	state string
 	asked time.Time
+
+	report report
 }
 
 // Start makes an autoscaler that serves in the background until Close.
@@ -91,13 +102,16 @@ func New(o Options) (*Autoscaler, error) {
 	if o.APIKey == "" {
 		o.APIKey = "toy-key"
 	}
+	if o.Silence == 0 {
+		o.Silence = 30 * time.Second
+	}
 	if o.HealthTimeout == 0 {
 		o.HealthTimeout = 500 * time.Millisecond
 	}
 	if o.HealthCache == 0 {
 		o.HealthCache = 200 * time.Millisecond
 	}
-	a := &Autoscaler{options: o, client: o.Client, key: o.Key}
+	a := &Autoscaler{options: o, client: o.Client, key: o.Key, reports: Reports{Ended: map[string]int{}}}
 	if a.client == nil {
 		a.client = &http.Client{Transport: &http.Transport{}}
 	}
@@ -119,17 +133,27 @@ func New(o Options) (*Autoscaler, error) {
 }
 
 func (a *Autoscaler) serve() error {
-	ln, err := net.Listen("tcp", a.options.Address)
+	address := a.options.Address
+	if a.addr != nil {
+		address = a.addr.String()
+	}
+	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("autoscaler: %w", err)
 	}
-	a.addr = ln.Addr()
+	if a.addr == nil {
+		a.addr = ln.Addr()
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /route/{$}", a.route)
 	mux.HandleFunc("GET /pubkey/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		_, _ = io.WriteString(w, a.publicKey().PEM())
 	})
+	if a.options.MasterToken != "" {
+		mux.HandleFunc("POST /worker_status/{$}", a.workerStatus)
+		mux.HandleFunc("POST /delete_requests/{$}", a.deleteRequests)
+	}
 	a.server = &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
 	a.serving.Go(func() { _ = a.server.Serve(ln) })
 	return nil
@@ -139,12 +163,21 @@ func (a *Autoscaler) serve() error {
 // of one that was made with Start.
 func (a *Autoscaler) URL() string { return "http://" + a.addr.String() }
 
-// Close ends the server.
-func (a *Autoscaler) Close() {
+// Stop has nothing answer any more; all that is known is kept for Resume.
+func (a *Autoscaler) Stop() {
 	if a.server != nil {
 		_ = a.server.Close()
 		a.serving.Wait()
 	}
+}
+
+// Resume serves again at the address that it had before Stop. An error may be
+// that the address is taken for a moment.
+func (a *Autoscaler) Resume() error { return a.serve() }
+
+// Close ends the server.
+func (a *Autoscaler) Close() {
+	a.Stop()
 	a.client.CloseIdleConnections()
 }
 

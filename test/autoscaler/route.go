@@ -44,8 +44,7 @@ func (a *Autoscaler) route(w http.ResponseWriter, r *http.Request) {
 	if in.RequestIdx != nil {
 		requestIdx = strconv.FormatInt(*in.RequestIdx, 10)
 	}
-	a.ask(r.Context())
-	chosen, status := a.choose()
+	chosen, status := a.choose(r.Context(), *in.Cost)
 	if chosen != nil {
 		answer(w, http.StatusOK, a.issue(chosen, *in.Cost, requestIdx).JSON())
 		return
@@ -59,9 +58,18 @@ func (a *Autoscaler) route(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, object(members))
 }
 
-// choose returns the next worker that is ready, or nil and how many workers are
-// in which state.
-func (a *Autoscaler) choose() (*worker, string) {
+// choose returns the worker for a request, or nil and how many workers are in
+// which state.
+func (a *Autoscaler) choose(ctx context.Context, cost float64) (*worker, string) {
+	if a.options.MasterToken != "" {
+		return a.chooseReported(cost)
+	}
+	a.ask(ctx)
+	return a.chooseHealthy()
+}
+
+// chooseHealthy returns the next worker that is ready.
+func (a *Autoscaler) chooseHealthy() (*worker, string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	count := map[string]int{}
