@@ -91,15 +91,18 @@ func startVast(t *testing.T, variables env) (public, dir string, stop func(os.Si
 func TestVastStartScript(t *testing.T) {
 	s := newSigner(t)
 	m := newModel(t, nil)
+	a := newScaler(t, nil)
 	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/pubkey/" {
 			_, _ = io.WriteString(w, s.public())
+			return
 		}
+		a.serve(w, r)
 	}))
 	defer keys.Close()
 	public, dir, stop := startVast(t, env{
-		"REPORT_ADDR": keys.URL, "USE_SSL": "false", "USHER_ENDPOINT": testEndpoint,
-		"MODEL_SERVER_URL": strings.Replace(m.URL, "127.0.0.1", "0.0.0.0", 1),
+		"REPORT_ADDR": keys.URL, "MASTER_TOKEN": masterToken, "USHER_REPORT": "", "USE_SSL": "false", "USHER_ENDPOINT": testEndpoint,
+		"MODEL_SERVER_URL": strings.Replace(m.URL, "127.0.0.1", "0.0.0.0", 1), "MODEL_HEALTH_ENDPOINT": m.URL + "/health",
 	})
 	there := s.signed(ticket{
 		"cost": "256.0", "endpoint": quote(testEndpoint), "reqnum": "1", "url": quote("http://203.0.113.7:41234"),
@@ -117,10 +120,64 @@ func TestVastStartScript(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.FileExists(t, filepath.Join(dir, "usher.window"))
+	loaded := a.waitReport(t, "loaded, measured and served", func(r map[string]any) bool { return r["cur_perf"].(float64) > 0 })
+	require.Equal(t, 17.0, loaded["id"])
+	require.Equal(t, masterToken, loaded["mtoken"])
+	require.Equal(t, "http://203.0.113.7:41234", loaded["url"])
+	require.Positive(t, loaded["loadtime"])
+	require.Positive(t, loaded["max_perf"])
+	measured, err := os.ReadFile(filepath.Join(dir, ".has_benchmark"))
+	require.NoError(t, err)
+	first, _, _ := strings.Cut(string(measured), "\n")
+	figure, err := strconv.ParseFloat(first, 64)
+	require.NoError(t, err, "as the Python worker reads it")
+	require.Equal(t, loaded["max_perf"], figure)
 	require.Zero(t, stop(syscall.SIGTERM), "it drains")
 	log, err := os.ReadFile(filepath.Join(dir, "usher.log"))
 	require.NoError(t, err)
 	require.NotContains(t, string(log), "is no setting of usher")
+	require.NotContains(t, string(log), masterToken)
+}
+
+// A start that fails is told to the autoscaler in the Python script's words: the
+// first address that takes it, and none that the token may not go to.
+func TestVastReportsAFailedStart(t *testing.T) {
+	need(t, "curl", "curl")
+	refusing := newScaler(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	for name, tt := range map[string]struct {
+		variables env
+		says      string // "": nothing is reported
+	}{
+		"unknown backend":  {env{"BACKEND": `a"b\`}, `BACKEND=a"b\ is not known: set it to openai, and USHER_ROUTES to its routes`},
+		"no endpoint":      {env{}, "USHER_ENDPOINT: is required"},
+		"a wrong setting":  {env{"USHER_ENDPOINT": testEndpoint, "USHER_QUEUE_TIMEOUT": "soon"}, "USHER_QUEUE_TIMEOUT"},
+		"reports are off":  {env{"USHER_REPORT": "off"}, ""},
+		"nobody in charge": {env{"CONTAINER_ID": ""}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, dir := newScaler(t, nil), t.TempDir()
+			cmd := exec.Command("bash", "../deploy/vast/start_server.sh")
+			cmd.Env = env{
+				"BACKEND": "tgi", "WORKSPACE_DIR": dir, "USHER_BIN": binary, "USE_SSL": "false",
+				"REPORT_ADDR":  "http://192.0.2.1:9, " + refusing.URL + "," + a.URL,
+				"CONTAINER_ID": "17", "MASTER_TOKEN": masterToken, "PUBLIC_IPADDR": "203.0.113.7", "VAST_TCP_PORT_3000": "41234",
+			}.with(tt.variables).list()
+			said, err := cmd.CombinedOutput()
+			require.Error(t, err)
+			require.Equal(t, 2, cmd.ProcessState.ExitCode())
+			require.NotContains(t, string(said), masterToken)
+			if tt.says == "" {
+				require.Empty(t, a.reports())
+				return
+			}
+			require.Len(t, a.reports(), 1, "%s", said)
+			r := a.reports()[0]
+			require.Contains(t, r["error_msg"], tt.says)
+			delete(r, "error_msg")
+			require.Equal(t, map[string]any{"id": 17.0, "mtoken": masterToken, "version": "1.1.0", "url": "http://203.0.113.7:41234"}, r)
+		})
+	}
 }
 
 // With USE_SSL it has a certificate signed for a new key, where there is none,

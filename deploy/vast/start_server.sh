@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Starts Usher in the place of the Python worker on a rented GPU machine: the
-# same environment variables, ports and certificate paths.
+# same environment variables, ports, certificate paths and reports. A start that
+# fails is reported to the autoscaler, too.
 #
 #   BACKEND        tgi, vllm, openai, llamacpp or ollama: where the model server
 #                  listens and which routes it has; MODEL_SERVER_URL wins
 #   USHER_ENDPOINT name of the endpoint group (the Python worker did not ask)
-#   REPORT_ADDR, WORKER_PORT, USE_SSL, PUBLIC_IPADDR, VAST_TCP_PORT_<port>,
-#   CONTAINER_ID, WORKSPACE_DIR, MODEL_HEALTH_ENDPOINT: as they were
+#   REPORT_ADDR, CONTAINER_ID, MASTER_TOKEN, WORKER_PORT, USE_SSL, PUBLIC_IPADDR,
+#   VAST_TCP_PORT_<port>, WORKSPACE_DIR, MODEL_HEALTH_ENDPOINT: as they were
 #   USHER_BIN      the binary; USHER_URL where to get it from if there is none
 #
 # Any other USHER_ variable is passed on. Exit status: that of usher; it is
@@ -32,7 +33,28 @@ say() {
   printf '%s\n' "$line" >>"$LOG" || :
   printf '%s\n' "$line" | timeout 1 cat >&2 || :
 }
-die() { say "$*"; exit 2; }
+die() { report_failure "$*"; say "$*"; exit 2; }
+
+# report_failure tells the first address that takes it why this worker will not
+# come up. The token goes through a pipe: arguments can be read by everybody.
+report_failure() {
+  [ "${USHER_REPORT:-auto}" != off ] && [[ "${CONTAINER_ID:-}" =~ ^[0-9]+$ ]] || return 0
+  local scheme=http port="VAST_TCP_PORT_$WORKER_PORT" address addresses
+  [ "$USE_SSL" = true ] && scheme=https
+  IFS=', ' read -r -a addresses <<<"$REPORT_ADDR"
+  for address in "${addresses[@]}"; do
+    case "$address" in
+      https://* | http://127.0.0.1 | http://127.0.0.1[:/]* | http://localhost | http://localhost[:/]* | 'http://[::1]'*) ;;
+      *) [ "${USHER_REPORT_INSECURE:-false}" = true ] || continue ;;
+    esac
+    printf '{"id":%s,"mtoken":"%s","version":"1.1.0","error_msg":"%s","url":"%s"}' "$CONTAINER_ID" \
+      "$(json_text "${MASTER_TOKEN:-}")" "$(json_text "$1")" "$(json_text "$scheme://${PUBLIC_IPADDR:-}:${!port:-}")" |
+      curl --fail --silent --max-time 10 --header 'Content-Type: application/json' --data-binary @- \
+        --output /dev/null "${address%/}/worker_status/" && return 0
+  done
+  return 0
+}
+json_text() { printf %s "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g'; }
 
 case "${BACKEND:-}" in
   tgi)           url=http://127.0.0.1:5001  routes=/generate,/generate_stream ;;
@@ -48,6 +70,12 @@ export USHER_UPSTREAM_URL="${USHER_UPSTREAM_URL:-${MODEL_SERVER_URL:-$url}}"
 USHER_UPSTREAM_URL="${USHER_UPSTREAM_URL/\/\/0.0.0.0/\/\/127.0.0.1}"
 export USHER_ROUTES="${USHER_ROUTES:-$routes}"
 export USHER_STATE_FILE="${USHER_STATE_FILE:-$WORKSPACE_DIR/usher.window}"
+# Where the Python worker has measured, Usher need not.
+if [ -z "${USHER_BENCHMARK_FILE:-}" ]; then
+  USHER_BENCHMARK_FILE="$WORKSPACE_DIR/.has_benchmark"
+  [ -s "$WORKSPACE_DIR/vast-pyworker/.has_benchmark" ] && USHER_BENCHMARK_FILE="$WORKSPACE_DIR/vast-pyworker/.has_benchmark"
+fi
+export USHER_BENCHMARK_FILE
 [ "${UNSECURED:-false}" = true ] && die 'UNSECURED=true is not offered: Usher verifies every ticket'
 
 export -n USHER_BIN USHER_URL # this script's own, and no settings of usher
@@ -80,6 +108,7 @@ fi
 child=
 trap '[ -n "$child" ] && kill -TERM "$child" 2>/dev/null' TERM INT
 while :; do
+  before=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
   "$USHER_BIN" 2> >(trap '' INT TERM; exec tee -a "$LOG" >&2) & # tee ends after usher
   child=$!
   status=0
@@ -88,7 +117,11 @@ while :; do
   # A signal ends wait before usher has ended.
   while kill -0 "$child" 2>/dev/null; do status=0; wait "$child" 2>/dev/null || status=$?; done
   case $status in
-    0 | 2) exit "$status" ;;
+    0) exit 0 ;;
+    2) # Its faults are the log's last lines, and no JSON.
+      sleep 0.2
+      report_failure "$(tail -c "+$((before + 1))" "$LOG" | grep -E '^(usher: |  [A-Z])' | head -n 20 | tr '\n' ';')"
+      exit 2 ;;
   esac
   say "usher ended with status $status; starting it again"
   sleep 1
