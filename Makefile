@@ -1,13 +1,15 @@
 # What is typed often; everything else is the go tool's.
-.PHONY: ci fuzz release
+.PHONY: help ci fuzz release
 
-# All that must hold before a change lands.
-ci:
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+ci: ## all that must hold before a change lands
 	.ci/run
 
 # Every fuzz target for FUZZTIME: make fuzz FUZZTIME=10m
 FUZZTIME ?= 20s
-fuzz:
+fuzz: ## every fuzz target for FUZZTIME (20s)
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
 # What a release consists of, in DIST: binaries of linux amd64 and arm64, the man
@@ -19,7 +21,7 @@ COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DIST ?= dist
 STAMP = -X 'main.number=$(VERSION)' -X 'main.commit=$(COMMIT)'
 CYCLONEDX := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0
-release: $(DIST)/usher-linux-amd64 $(DIST)/usher-linux-arm64
+release: $(DIST)/usher-linux-amd64 $(DIST)/usher-linux-arm64 ## binaries, man page, SBOM and checksums in DIST (dist)
 	GOFLAGS= go run -ldflags "$(STAMP)" ./cmd/usher man >$(DIST)/usher.1
 	$(CYCLONEDX) bin -json -licenses -std -noserial -version '$(VERSION)' -output $(DIST)/usher.cdx.json $(DIST)/usher-linux-amd64
 	cd $(DIST) && sha256sum usher-linux-amd64 usher-linux-arm64 usher.1 usher.cdx.json >SHA256SUMS
