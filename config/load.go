@@ -209,7 +209,7 @@ func (l *loader) healthPath() string {
 	return text
 }
 
-// plainPath tells whether a path can be matched byte by byte without a second
+// plainPath reports whether a path can be matched byte by byte without a second
 // way to write it.
 func plainPath(p string) bool {
 	if !strings.HasPrefix(p, "/") || path.Clean(p) != p && path.Clean(p)+"/" != p {

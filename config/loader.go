@@ -35,7 +35,7 @@ func (l *loader) fault(variable, format string, args ...any) {
 	}
 }
 
-// faulty tells whether a fault of a variable was noted.
+// faulty reports whether a fault of a variable was noted.
 func (l *loader) faulty(variable string) bool {
 	return slices.ContainsFunc(l.faults, func(f Fault) bool { return f.Variable == variable })
 }

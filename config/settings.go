@@ -41,8 +41,8 @@ type settings struct {
 
 	MaxConcurrency string `env:"USHER_MAX_CONCURRENCY" envDefault:"128" doc:"requests at the model server at once; 0: no limit"`
 	QueueCapacity  string `env:"USHER_QUEUE_CAPACITY" envDefault:"512" doc:"how many may wait, held ones included; 0: none, and no holding"`
-	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"with how many bytes of body in all, like 256MiB"`
-	QueueTimeout   string `env:"USHER_QUEUE_TIMEOUT" envDefault:"30s" doc:"for how long"`
+	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"total bytes of the bodies that wait, like 256MiB"`
+	QueueTimeout   string `env:"USHER_QUEUE_TIMEOUT" envDefault:"30s" doc:"longest wait in the queue"`
 	ReorderHold    string `env:"USHER_REORDER_HOLD" envDefault:"auto" doc:"how long a request ahead of a gap is held: auto, a duration, or 0 for not at all"`
 	ReorderTarget  string `env:"USHER_REORDER_TARGET" envDefault:"0.01" doc:"auto: the share of requests that may be admitted out of order; above 0, below 1"`
 	ReorderMaxHold string `env:"USHER_REORDER_MAX_HOLD" envDefault:"250ms" doc:"the hold is never longer"`

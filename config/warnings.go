@@ -117,7 +117,7 @@ func (c *Config) unboundRoutes() (list []string) {
 	return list
 }
 
-// isLoopback tells whether an address to listen on is for this machine alone.
+// isLoopback reports whether an address to listen on is for this machine alone.
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()

@@ -43,7 +43,7 @@ func (c Cost) Float64() float64 { return c.value }
 // String is the literal as it was sent.
 func (c Cost) String() string { return c.literal }
 
-// isNumber tells whether s is a number by JSON's grammar (RFC 8259 section 6).
+// isNumber reports whether s is a number by JSON's grammar (RFC 8259 section 6).
 func isNumber(s string) bool {
 	digits := func() bool {
 		n := len(s)
@@ -72,7 +72,7 @@ func isNumber(s string) bool {
 	return s == ""
 }
 
-// isInteger tells whether a number is written as one that Python reads as int.
+// isInteger reports whether a number is written as one that Python reads as int.
 func isInteger(number string) bool { return !strings.ContainsAny(number, ".eE") }
 
 // maxSpellings is how many ways there are at most to write one number.
@@ -83,7 +83,7 @@ const maxSpellings = 3
 // 256, and 1e+23 and 123456789012345680000 for floats whose exact values are
 // other integers, so the numbers are compared as what they denote: an integer is
 // the same as a float if it is its exact value, or the decimal that the float's
-// shortest digits spell; and what looks like the latter may have been the former.
+// shortest digits spell. A literal in that second form may also be an exact value.
 func (c Cost) spellings(buf *[maxSpellings]string) []string {
 	list := buf[:0]
 	if c.value == 0 {

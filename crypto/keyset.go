@@ -128,7 +128,7 @@ type Proof struct {
 	Fields []Field // of the alternative, in their order; not to be changed
 }
 
-// Signs tells whether f was signed.
+// Signs reports whether f was signed.
 func (p Proof) Signs(f Field) bool { return slices.Contains(p.Fields, f) }
 
 // Verify finds the alternative and the spelling of the cost that the signature

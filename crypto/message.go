@@ -40,7 +40,7 @@ type Message struct {
 	URL        string // valid UTF-8
 }
 
-// has tells whether the ticket carries a field.
+// has reports whether the ticket carries a field.
 func (m *Message) has(f Field) bool {
 	switch f {
 	case FieldReqnum:

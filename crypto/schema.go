@@ -60,7 +60,7 @@ func (s Schema) String() string { return s.text }
 // Alternatives lists the alternatives, in their order.
 func (s Schema) Alternatives() [][]Field { return s.alternatives }
 
-// AlwaysSigns tells whether every alternative signs f.
+// AlwaysSigns reports whether every alternative signs f.
 func (s Schema) AlwaysSigns(f Field) bool {
 	for _, fields := range s.alternatives {
 		if !slices.Contains(fields, f) {

@@ -123,7 +123,7 @@ func (s *urls) fetchOne(ctx context.Context, address string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(resp.Body, MaxKeyBytes+1))
 }
 
-// AllowedKeyURL tells whether a key may be fetched from an address: by https, or
+// AllowedKeyURL reports whether a key may be fetched from an address: by https, or
 // by http from loopback, or by http from anywhere if a pin vouches for the key.
 func AllowedKeyURL(address string, pinned bool) error {
 	u, err := url.Parse(address)

@@ -30,7 +30,7 @@ func NewAudience(endpoints, workerURLs []string) (Audience, error) {
 	return a, nil
 }
 
-// Check tells whether the ticket is for this worker. Addresses are compared as
+// Check reports whether the ticket is for this worker. Addresses are compared as
 // URLs: case of scheme and host, a default port and one slash at the end do not
 // matter (RFC 3986 section 6.2). Errors: ErrEndpointMismatch, ErrURLMismatch.
 func (a *Audience) Check(t *Ticket) error {

@@ -2,7 +2,7 @@ package envelope
 
 import "golang.org/x/sys/cpu"
 
-// hasBlocks tells whether passBlocks may be called: AVX2 is in every processor
+// hasBlocks reports whether passBlocks may be called: AVX2 is in every processor
 // for servers since 2015.
 var hasBlocks = cpu.X86.HasAVX2
 

@@ -7,11 +7,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A reader goes over JSON (RFC 8259) strictly, and takes nothing apart that
-// nobody asks for. It is in the place of jsontext's decoder because most of a
-// body is one long string, the prompt, which it passes over in blocks; fuzzing
-// holds it to accept exactly what that one does, but for what nests deeper than
-// maxDepth, and for UTF-8, which the caller has to check before.
+// A reader checks JSON (RFC 8259) without decoding it. It replaces jsontext's
+// decoder because a body is mostly one long string, the prompt, which it skips in
+// blocks. A fuzz test keeps the two in agreement, except for nesting above
+// maxDepth and for UTF-8, which the caller checks first.
 //
 // Its methods return false at the first byte that cannot stand where it does;
 // at is that byte's offset, or the end's.
@@ -80,7 +79,7 @@ func (r *reader) close(c byte) bool {
 	return true
 }
 
-// tooDeep tells whether a bracket could not be taken for the number of open ones.
+// tooDeep reports whether a bracket could not be taken for the number of open ones.
 func (r *reader) tooDeep() bool {
 	c := r.next()
 	return r.depth == maxDepth && (c == '{' || c == '[')

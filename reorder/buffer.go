@@ -56,11 +56,11 @@ type Buffer struct {
 	start time.Time
 	pool  sync.Pool // of *waiter; not shared between Buffers
 
-	mu    sync.Mutex
-	seq   *sequencer
-	line  departures
-	timer *time.Timer
-	armed time.Duration // when the timer fires; never when it does not
+	mu         sync.Mutex
+	seq        *sequencer
+	departures departures
+	timer      *time.Timer
+	armed      time.Duration // when the timer fires; never when it does not
 }
 
 const never = time.Duration(math.MaxInt64)
@@ -134,12 +134,12 @@ func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 // a turn.
 func (b *Buffer) depart(now time.Duration) (w *waiter, turn uint64) {
 	switch {
-	case !b.line.idle():
+	case !b.departures.idle():
 		w = b.seq.alloc()
 		*w = waiter{ready: w.ready, verdict: admitted}
-		b.line.join(w)
+		b.departures.join(w)
 	case b.seq.settled != nil:
-		turn = b.line.begin(now)
+		turn = b.departures.begin(now)
 	}
 	return w, turn
 }
@@ -203,7 +203,7 @@ func (b *Buffer) Stats() Stats {
 func (b *Buffer) release(turn uint64) {
 	now := b.now()
 	b.mu.Lock()
-	b.line.sent(turn)
+	b.departures.sent(turn)
 	b.seq.release(now)
 	woken := b.flush(now)
 	b.mu.Unlock()
@@ -213,7 +213,7 @@ func (b *Buffer) release(turn uint64) {
 func (b *Buffer) sent(turn uint64) {
 	now := b.now()
 	b.mu.Lock()
-	b.line.sent(turn)
+	b.departures.sent(turn)
 	woken := b.flush(now)
 	b.mu.Unlock()
 	wake(woken)
@@ -234,8 +234,8 @@ func (b *Buffer) tick() {
 // those to wake. A timer that fires too early only costs a tick, so it is never
 // set to a later moment: that would be work for nearly every request.
 func (b *Buffer) flush(now time.Duration) *waiter {
-	woken := b.line.join(b.seq.take())
-	if w := b.line.next(now); w != nil {
+	woken := b.departures.join(b.seq.take())
+	if w := b.departures.next(now); w != nil {
 		// Those who are refused can wait: they are in nobody's way.
 		last := w
 		for last.nextSettled != nil {
@@ -243,7 +243,7 @@ func (b *Buffer) flush(now time.Duration) *waiter {
 		}
 		last.nextSettled, woken = woken, w
 	}
-	if at := min(b.seq.wake(), b.line.wake()); at < b.armed {
+	if at := min(b.seq.wake(), b.departures.wake()); at < b.armed {
 		b.armed = at
 		if wait := at - now; b.timer == nil {
 			b.timer = time.AfterFunc(wait, b.tick)

@@ -2,8 +2,8 @@ package reorder
 
 import "time"
 
-// maxStall is how long those behind wait for one that was let go and has not set
-// out: far longer than sending a request takes, and too short to be felt.
+// maxStall bounds how long an admitted request waits for the one before it to be
+// sent: far longer than sending takes, and too short to be felt.
 const maxStall = 5 * time.Millisecond
 
 // mostStalls is how many may stall before those behind stop waiting for anyone:

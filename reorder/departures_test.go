@@ -54,7 +54,7 @@ func TestDeparturesAreInOrder(t *testing.T) {
 		group.Wait()
 		require.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, sent.steps)
 		require.Zero(t, b.Stats().Reordered)
-		require.True(t, b.line.idle())
+		require.True(t, b.departures.idle())
 	})
 }
 
@@ -126,7 +126,7 @@ func TestDeparturesDoNotStall(t *testing.T) {
 		stuck.Sent() // its turn is long over
 		stuck.Release()
 		require.Zero(t, b.Stats().InFlight)
-		require.True(t, b.line.idle())
+		require.True(t, b.departures.idle())
 	})
 }
 
@@ -166,7 +166,7 @@ func TestDeparturesPassOverWhoStalls(t *testing.T) {
 				require.True(t, slices.IsSorted(sent.steps[:40-stalled]), sent.steps)
 				require.EqualValues(t, 2+stalled, sent.steps[1])
 			}
-			require.True(t, b.line.idle())
+			require.True(t, b.departures.idle())
 		})
 	}
 }

@@ -197,10 +197,10 @@ type Reservation struct {
 	spent  bool // by Commit
 }
 
-// Fresh tells whether the reservation is the first of a new window.
+// Fresh reports whether the reservation is the first of a new window.
 func (r *Reservation) Fresh() bool { return r.fresh }
 
-// Reset tells whether the new window is due to Config.ResetAfter.
+// Reset reports whether the new window is due to Config.ResetAfter.
 func (r *Reservation) Reset() bool { return r.reset }
 
 // Commit spends the number. When it returns, the state file has it, unless that

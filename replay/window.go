@@ -109,7 +109,7 @@ func (w *window) valid() bool     { return w != nil && w.now != stateNone }
 func (w *window) empty() bool     { return w.now == stateEmpty }
 func (w *window) highest() uint64 { return w.now - stateBase }
 
-// is tells whether the window is this key's.
+// is reports whether the window is this key's.
 func (w *window) is(key Fingerprint) bool {
 	if !w.valid() {
 		return false
@@ -141,7 +141,7 @@ func (w *window) renew(key Fingerprint) *window {
 	}
 }
 
-// stale tells whether n is below the window.
+// stale reports whether n is below the window.
 func (w *window) stale(n uint64) bool {
 	return !w.empty() && n+w.size <= w.highest()
 }
@@ -232,7 +232,7 @@ func (w *window) unspend(n uint64) {
 
 func (w *window) release(n uint64) { delete(w.reserved, n) }
 
-// restarts counts a verified number below the window and tells whether it ends
+// restarts counts a verified number below the window and reports whether it ends
 // a run of k. The same number again, which a client sends that tries again,
 // neither counts nor ends the run.
 func (w *window) restarts(n uint64, k int) bool {

@@ -150,8 +150,8 @@ func (c *calls) idle() <-chan struct{} {
 }
 
 // bind is x's bind, and refuses from the moment that cut begins. A request that
-// cut breaks off gives its slot to one that waits; would that be sent before cut
-// comes to it, too, its ticket would be spent on nothing.
+// cut aborts frees its slot for a waiting one. Refusing from here on keeps that one
+// from being sent, and its ticket from being spent, just before cut reaches it.
 func (c *calls) bind(x *call, line *upstream.Conn) error {
 	if c.over.Load() {
 		x.cancel(errCut)

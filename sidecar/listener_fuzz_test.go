@@ -196,7 +196,7 @@ func feed(t *testing.T, address, sent string) {
 	}
 }
 
-// wasCut tells whether an answer was visibly cut.
+// wasCut reports whether an answer was visibly cut.
 func wasCut(err error) bool {
 	var network net.Error
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) && !network.Timeout()

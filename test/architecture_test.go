@@ -52,7 +52,7 @@ func spelt(e ast.Expr) string {
 	return ""
 }
 
-// inOrder tells whether list holds these, in this order.
+// inOrder reports whether list holds these, in this order.
 func inOrder(list, these []string) bool {
 	for _, c := range list {
 		if len(these) > 0 && c == these[0] {

@@ -95,7 +95,7 @@ func (p *prometheus) ask(path string, query url.Values, into any) error {
 	return json.Unmarshal(answer.Data, into)
 }
 
-// hasData tells whether an expression has at least one value that is a number.
+// hasData reports whether an expression has at least one value that is a number.
 func (p *prometheus) hasData(expr string) (bool, error) {
 	var data struct {
 		Result []struct{ Value [2]any }

@@ -55,13 +55,13 @@ func (w *wire) response() string {
 	return resp.Status + "\n" + string(body)
 }
 
-// closed tells whether the other side has closed, waiting for it.
+// closed reports whether the other side has closed, waiting for it.
 func (w *wire) closed() bool {
 	_, err := w.in.ReadByte()
 	return err == io.EOF
 }
 
-// refused tells whether nobody listens.
+// refused reports whether nobody listens.
 func refused(address string) bool {
 	c, err := net.Dial("tcp", address)
 	if err != nil {

@@ -52,7 +52,7 @@ func (o *outages) end() {
 	o.list[len(o.list)-1].until = time.Now()
 }
 
-// excuse tells whether an answer other than the right one may be an outage's
+// excuse reports whether an answer other than the right one may be an outage's
 // doing: it has a code that an outage gives, or broke off midway, and the call
 // was under way while the model server was away.
 func (o *outages) excuse(url string, a answer) bool {

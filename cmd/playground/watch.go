@@ -94,7 +94,7 @@ func (w *world) state() string {
 	return s
 }
 
-// terminal tells whether out is a character device.
+// terminal reports whether out is a character device.
 func terminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {

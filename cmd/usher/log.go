@@ -32,7 +32,7 @@ func newLogger(cfg *config.Config, w *asynclog.Writer, colour bool) *zap.Logger 
 	return zap.New(asynclog.NewCore(encoder, w, level), zap.ErrorOutput(w))
 }
 
-// wantsColour tells whether w is a terminal whose user did not ask for plain text
+// wantsColour reports whether w is a terminal whose user did not ask for plain text
 // (https://no-color.org).
 func wantsColour(w io.Writer, environ []string) bool {
 	for _, v := range environ {

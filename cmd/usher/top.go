@@ -89,7 +89,7 @@ func topAddress(argument string, environ []string) (string, error) {
 	return "http://" + reachable(argument), nil
 }
 
-// dumb tells whether the terminal cannot move its cursor.
+// dumb reports whether the terminal cannot move its cursor.
 func dumb(environ []string) bool {
 	name := ""
 	for _, pair := range environ {

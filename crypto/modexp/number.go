@@ -30,7 +30,7 @@ func (x *number) bytes() []byte {
 	return b
 }
 
-// below tells whether x < y.
+// below reports whether x < y.
 func (x *number) below(y *number) bool {
 	for i := digits - 1; i >= 0; i-- {
 		if x[i] != y[i] {

@@ -81,8 +81,8 @@ func From(c net.Conn) *Conn {
 }
 
 // Watch has call told when the client leaves. If it has left already, ClientGone
-// is called before Watch returns. One call is watched at a time: another that
-// still is, is let go as by Unwatch. It costs nanoseconds and allocates nothing.
+// is called before Watch returns. A call that is still
+// being watched is unwatched first. It costs nanoseconds and allocates nothing.
 func (c *Conn) Watch(call Call) {
 	if c.state.Load()&watched != 0 {
 		c.Unwatch()
@@ -167,7 +167,7 @@ func (c *Conn) Count(addr netip.Addr) bool {
 	return false
 }
 
-// Gone tells whether the client has been seen leaving.
+// Gone reports whether the client has been seen leaving.
 func (c *Conn) Gone() bool { return c.state.Load()&gone != 0 }
 
 // Linger makes Close let a client that is still sending read the answer: Close

@@ -4,8 +4,8 @@
 //
 // A client has left when the kernel has seen its FIN or a reset. A client that
 // closes only its sending half has left too, as for nginx and net/http: nobody
-// can tell the two apart. A TLS close_notify alone is no leaving; clients close
-// the socket after it.
+// can tell the two apart. A TLS close_notify alone does not count: clients
+// close the socket right after it.
 //
 // What stays hidden: the kernel takes no FIN that lies behind bytes for which
 // the receive window has no room. A client that pipelines more than the window

@@ -133,7 +133,7 @@ func (w *watcher) run(gone func(token uint64)) {
 // close ends run.
 func (w *watcher) close() { _ = w.file.Close() }
 
-// isTemporary tells whether accept may succeed when it is tried again: without
+// isTemporary reports whether accept may succeed when it is tried again: without
 // descriptors or memory it may later; the others belong to one connection that
 // failed before it was taken (accept(2), "Error handling").
 func isTemporary(err error) bool {

@@ -27,7 +27,7 @@ func (w *watcher) run(func(token uint64)) { <-w.closed }
 
 func (w *watcher) close() { close(w.closed) }
 
-// isTemporary tells whether accept may succeed when it is tried again.
+// isTemporary reports whether accept may succeed when it is tried again.
 func isTemporary(err error) bool {
 	for _, number := range []syscall.Errno{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET,

@@ -55,7 +55,7 @@ func cell(n int64, m Mark, s State) uint64 {
 	return uint64(n/stripCells)<<16 | uint64(m)<<8 | uint64(s)
 }
 
-// holds tells whether word is about n.
+// holds reports whether word is about n.
 func holds(word uint64, n int64) bool { return word != 0 && word>>16 == uint64(n/stripCells)&(1<<48-1) }
 
 // Came notes that a verified number came and waits for its turn.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Ready tells whether Read would return at once: bytes of the body, its end or
+// Ready reports whether Read would return at once: bytes of the body, its end or
 // an error are here already. It takes framing that has come off as it looks.
 func (r *Response) Ready() bool { return len(r.here()) > 0 || r.err != nil }
 

@@ -94,7 +94,7 @@ func (cn *Conn) end(how ending) {
 	}
 }
 
-// canceled tells whether Cancel was what took the line.
+// canceled reports whether Cancel was what took the line.
 func (cn *Conn) canceled() bool { return cn.line != nil && cn.owned.Load() == nil }
 
 // replace puts a new connection in the place of one that turned out dead before

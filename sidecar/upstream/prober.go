@@ -193,7 +193,7 @@ func (p *Prober) note(err error) (pause time.Duration) {
 	return p.o.Interval
 }
 
-// Healthy tells whether the server counts as healthy.
+// Healthy reports whether the server counts as healthy.
 func (p *Prober) Healthy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -54,7 +54,7 @@ func parameter(query []byte) int {
 	return len(query)
 }
 
-// isAPIKey tells whether the name of a parameter decodes to api_key. A '+'
+// isAPIKey reports whether the name of a parameter decodes to api_key. A '+'
 // would be a space, and a malformed escape itself; neither is in the name.
 func isAPIKey(part []byte) bool {
 	const name = "api_key"

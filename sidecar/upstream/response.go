@@ -80,7 +80,7 @@ func (r *Response) ContentLength() int64 { return r.length }
 // beside the answer, until the use ends.
 func (r *Response) Sending() bool { return r.cn != nil && r.cn.rest != nil }
 
-// Bodiless tells whether the status allows no body, nor a Content-Length that
+// Bodiless reports whether the status allows no body, nor a Content-Length that
 // would speak of one (RFC 9110 section 8.6).
 func (r *Response) Bodiless() bool { return r.status == 204 || r.status == 304 }
 

@@ -21,7 +21,7 @@ type fault struct {
 	act    func(a *acting) bool
 }
 
-// An acting is one answer under way; what an act returns tells whether the
+// An acting is one answer under way; what an act returns reports whether the
 // connection goes on.
 type acting struct {
 	net.Conn
@@ -79,7 +79,7 @@ var faultDie = func() (die []weighted[string]) {
 	return die
 }()
 
-// may tells whether a client of this plan may see this in calm weather.
+// may reports whether a client of this plan may see this in calm weather.
 func (p plan) may(see string) bool {
 	for allowed := range strings.FieldsSeq(faults[p.fault].sees) {
 		// What was cut before its head went out is refused; an HTTP/1.0 client

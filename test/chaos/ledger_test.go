@@ -95,7 +95,7 @@ func (l *ledger) refuse(i id, code string) {
 	l.refused[i.String()] = code
 }
 
-// saw tells whether a ticket has reached the model server.
+// saw reports whether a ticket has reached the model server.
 func (l *ledger) saw(t ticket) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -57,7 +57,7 @@ type weather struct{ changes atomic.Int64 }
 
 func (w *weather) calm() bool { return w.changes.Load()%2 == 0 }
 
-// watch returns a function that tells whether it has been calm since.
+// watch returns a function that reports whether it has been calm since.
 func (w *weather) watch() func() bool {
 	before := w.changes.Load()
 	return func() bool { return before%2 == 0 && w.changes.Load() == before }
