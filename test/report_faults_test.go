@@ -88,6 +88,7 @@ func TestReportsGetThrough(t *testing.T) {
 				_ = conn.Close()
 			}
 		}, false},
+		"is dead":                      {nil, false},
 		"is dead, the next one is not": {nil, true},
 	} {
 		sideBySide(t, &cases, name, func(t *testing.T) {
@@ -101,6 +102,13 @@ func TestReportsGetThrough(t *testing.T) {
 			if c.behave == nil {
 				bad.Close()
 			}
+			comesBack := func() {
+				listener, err := net.Listen("tcp", strings.TrimPrefix(bad.URL, "http://"))
+				require.NoError(t, err)
+				again := &http.Server{Handler: http.HandlerFunc(bad.serve)}
+				go func() { _ = again.Serve(listener) }()
+				t.Cleanup(func() { _ = again.Close() })
+			}
 			u := start(t, reporting(m, s, addresses...)).ready()
 			u.serveIndexed(t, s, 1, early)
 			if c.behave != nil {
@@ -110,6 +118,9 @@ func TestReportsGetThrough(t *testing.T) {
 				u.waitLine(`"msg":"the autoscaler does not take reports"`)
 				require.Empty(t, bad.reports())
 				bad.behave(nil) // it comes to its senses
+				if c.behave == nil {
+					comesBack()
+				}
 			}
 			u.serveIndexed(t, s, 100, n-early)
 			told.allTold(t, n)

@@ -171,27 +171,23 @@ func TestReportsSayWhatHappened(t *testing.T) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		return resp.StatusCode
 	}
-	type expected struct {
-		status           string
-		success, started bool
-	}
-	named := map[string]expected{}
+	named := map[string]ending{}
 	const model = `"parameters":{"max_new_tokens":10}`
 
 	require.Equal(t, 200, status("", s.indexed("100.5", "1").flat(model)))
-	named["1"] = expected{"Success", true, true}
+	named["1"] = ending{"Success", true, true}
 	require.Equal(t, 418, status("refused", s.indexed("20.0", "2").flat(model)))
-	named["2"] = expected{"Success", true, true}
+	named["2"] = ending{"Success", true, true}
 	require.Equal(t, 500, status("failed", s.indexed("30.25", "3").flat(model)))
-	named["3"] = expected{"Error", false, true}
+	named["3"] = ending{"Error", false, true}
 	require.Equal(t, 403, status("", s.indexed("7.0", "4").flat(model)), "asks for more than it costs")
-	named["4"] = expected{"Rejected", false, false}
+	named["4"] = ending{"Rejected", false, false}
 	require.Equal(t, 200, status("", s.ticket().flat(model)), "a ticket of 256 without an index")
 	// What was not verified is told to nobody.
 	require.Equal(t, 401, status("", s.indexed("1e6", "5").with("cost", "2e6").flat(model)))
 	replayed := s.indexed("40.0", "6").flat(model)
 	require.Equal(t, 200, status("", replayed))
-	named["6"] = expected{"Success", true, true}
+	named["6"] = ending{"Success", true, true}
 	require.Equal(t, 409, status("", replayed))
 
 	keptOpen, err := post("held", s.indexed("1000.0", "123456789012345678901234567890").flat(model))
@@ -201,19 +197,19 @@ func TestReportsSayWhatHappened(t *testing.T) {
 	<-held
 	<-held
 	require.Equal(t, 429, status("", s.indexed("60.0", "9").flat(model)), "no slot, and no queue")
-	named["9"] = expected{"Rejected", false, false}
+	named["9"] = ending{"Rejected", false, false}
 	working := a.waitReport(t, "two in work", func(r map[string]any) bool { return r["num_requests_working"] == 2.0 && r["cur_load"] == 1500.0 })
 	require.ElementsMatch(t, []any{123456789012345678901234567890.0, 8.0}, working["working_request_idxs"])
 	_ = left.Body.Close()
 	<-m.gone
-	named["8"] = expected{"Cancelled", true, true}
+	named["8"] = ending{"Cancelled", true, true}
 	close(hold)
 	_, _ = io.Copy(io.Discard, keptOpen.Body)
 	_ = keptOpen.Body.Close()
-	named["123456789012345678901234567890"] = expected{"Success", true, true}
+	named["123456789012345678901234567890"] = ending{"Success", true, true}
 	// It took 500 in that were then cancelled, and makes up for them with the next.
 	require.Equal(t, 200, status("", s.indexed("2000.0", "10").flat(model)))
-	named["10"] = expected{"Success", true, true}
+	named["10"] = ending{"Success", true, true}
 
 	last := a.waitReport(t, "all is over", func(r map[string]any) bool {
 		return r["num_requests_recieved"] == 10.0 && r["num_requests_working"] == 0.0
@@ -231,6 +227,19 @@ func TestReportsSayWhatHappened(t *testing.T) {
 	require.Less(t, last["loadtime"].(float64), patience.Seconds())
 	require.Len(t, last, 17, "no other field")
 
+	checkEnds(t, a, named, begun)
+	checkReportsAreShown(t, u)
+}
+
+// An ending is what delete_requests should say of a request.
+type ending struct {
+	status           string
+	success, started bool
+}
+
+// checkEnds compares what was said of each request that ended.
+func checkEnds(t *testing.T, a *scaler, named map[string]ending, begun time.Time) {
+	t.Helper()
 	require.Eventually(t, func() bool { return len(a.ends()) >= len(named) }, patience, 5*time.Millisecond)
 	require.Len(t, a.ends(), len(named))
 	for _, e := range a.ends() {
@@ -251,7 +260,11 @@ func TestReportsSayWhatHappened(t *testing.T) {
 		require.LessOrEqual(t, queued, started)
 		require.LessOrEqual(t, started, completed)
 	}
+}
 
+// checkReportsAreShown looks for reports where operators do, and for the token.
+func checkReportsAreShown(t *testing.T, u *usher) {
+	t.Helper()
 	_, page := u.get("/")
 	require.Contains(t, page, "report acknowledged")
 	require.Contains(t, page, "max_perf 1,500")

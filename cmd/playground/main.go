@@ -5,14 +5,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -66,10 +70,27 @@ func play(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := w.traffic(ctx, c, out); err != nil {
 		return err
 	}
+	if err := w.close(); err != nil { // after it, all is reported
+		return err
+	}
+	reported := w.autoscaler.Reports()
+	fmt.Fprintf(out, "reported: %d times how workers fare; ended: %s\n", reported.Status, ends(reported.Ended))
+	if err := c.tally.reported(reported.Ended["Success"]); err != nil {
+		return err
+	}
 	if o.outage > 0 {
 		fmt.Fprintf(out, "outages: %d, changes of the key: %d\n", w.outages.total(), w.rotations.Load())
 	}
 	return c.tally.report(out, o.duration > 0 && o.rps > 0)
+}
+
+// ends are how many requests ended how, in words.
+func ends(count map[string]int) string {
+	var parts []string
+	for _, how := range slices.Sorted(maps.Keys(count)) {
+		parts = append(parts, fmt.Sprintf("%d %s", count[how], how))
+	}
+	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
 // traffic sends and disturbs until ctx ends and all is answered. Its error is

@@ -120,6 +120,17 @@ func (t *tally) report(out io.Writer, some bool) error {
 	return nil
 }
 
+// reported compares with how many requests the autoscaler was told that they
+// succeeded: no fewer than were answered.
+func (t *tally) reported(successes int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if g, _ := t.counts(); successes < g.right {
+		return fmt.Errorf("%d good requests were answered, and %d reported", g.right, successes)
+	}
+	return nil
+}
+
 // samples are the latest latencies.
 type samples struct {
 	list []time.Duration

@@ -36,6 +36,7 @@ type world struct {
 	hangups    hangups
 	rotations  atomic.Int64 // of the key
 	rotated    time.Time    // last
+	closed     bool
 }
 
 // A worker is an Usher and the model server behind it.
@@ -195,6 +196,10 @@ func waitHealthy(ctx context.Context, url string) error {
 
 // close ends the world in the order of a real shutdown: Usher drains first.
 func (w *world) close() error {
+	if w.closed {
+		return nil
+	}
+	w.closed = true
 	var faults []error
 	for _, k := range w.workers {
 		if k.stop != nil {
