@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/preset"
 )
 
 // CostPolicy says what becomes of a request that asks for more work than the
@@ -51,6 +52,7 @@ type Config struct {
 	PublicKeyPin     *crypto.Fingerprint // nil: none
 	SignedFields     crypto.Schema
 
+	Preset                *preset.Preset // of the model server; nil: it is not known which
 	Upstream              Upstream
 	UpstreamAuthorization string // "": none
 	Routes                []string
@@ -133,6 +135,7 @@ func Load(environ []string) (*Config, error) {
 	}
 	l := &loader{vars: vars, links: serviceLinks(vars), text: text, cfg: &Config{}}
 	l.mistakes()
+	l.engine()
 	l.identity()
 	l.key()
 	l.listeners()

@@ -200,7 +200,10 @@ func (l *loader) healthPath() string {
 			text = u.RequestURI()
 		}
 	}
-	if text == "" {
+	switch {
+	case text == "" && l.cfg.Preset != nil:
+		return l.cfg.Preset.Health
+	case text == "":
 		return "/health"
 	}
 	if u, err := url.ParseRequestURI(text); err != nil || !strings.HasPrefix(text, "/") || u.Fragment != "" || strings.ContainsAny(text, " #") {

@@ -24,9 +24,10 @@ type settings struct {
 	PublicKeySHA256  string `env:"USHER_PUBLIC_KEY_SHA256" shown:"–" doc:"pins the key: hex SHA-256 of its DER SubjectPublicKeyInfo; no other is then taken"`
 	SignedFields     string `env:"USHER_SIGNED_FIELDS" envDefault:"auto" doc:"what is signed: alternatives separated by |, each a comma list of fields in the order of the message"`
 
-	UpstreamURL           string `env:"USHER_UPSTREAM_URL" form:"place" envDefault:"http://127.0.0.1:5001" doc:"the model server: http://host:port, with a path prefix if need be, or unix:/path"`
+	Engine                string `env:"USHER_ENGINE" shown:"–" doc:"the model server, by name: vllm, sglang, tgi, llamacpp or ollama; sets its port, routes and health path where no variable of their own does (docs/engines.md)"`
+	UpstreamURL           string `env:"USHER_UPSTREAM_URL" form:"place" envDefault:"http://127.0.0.1:5001" shown:"http://127.0.0.1:5001 (USHER_ENGINE: its port)" doc:"the model server: http://host:port, with a path prefix if need be, or unix:/path"`
 	UpstreamAuthorization string `env:"USHER_UPSTREAM_AUTHORIZATION" shown:"–" doc:"sent to the model server as Authorization, in place of the client's"`
-	Routes                string `env:"USHER_ROUTES" form:"place" envDefault:"/generate,/generate_stream,/v1/completions,/v1/chat/completions" doc:"the paths that are served"`
+	Routes                string `env:"USHER_ROUTES" form:"place" envDefault:"/generate,/generate_stream,/v1/completions,/v1/chat/completions" shown:"/generate,/generate_stream,/v1/completions,/v1/chat/completions (USHER_ENGINE: its own)" doc:"the paths that are served"`
 
 	ListenAddr  string `env:"USHER_LISTEN_ADDR" form:"place" shown:":3000 (WORKER_PORT where set)" doc:"public listener"`
 	AdminAddr   string `env:"USHER_ADMIN_ADDR" form:"place" envDefault:":9090" doc:"health, metrics, summary, drain; keep it off the public network"`
@@ -61,7 +62,7 @@ type settings struct {
 	StreamIdleTimeout string `env:"USHER_STREAM_IDLE_TIMEOUT" envDefault:"5m" doc:"silence between two chunks of a response"`
 	WriteTimeout      string `env:"USHER_WRITE_TIMEOUT" envDefault:"60s" doc:"a client that takes nothing for so long is cut"`
 
-	HealthPath     string `env:"USHER_HEALTH_PATH" form:"place" shown:"/health (MODEL_HEALTH_ENDPOINT where set)" doc:"of the model server; 404 counts as healthy"`
+	HealthPath     string `env:"USHER_HEALTH_PATH" form:"place" shown:"/health (MODEL_HEALTH_ENDPOINT where set; USHER_ENGINE: its own)" doc:"of the model server; 404 counts as healthy"`
 	HealthInterval string `env:"USHER_HEALTH_INTERVAL" envDefault:"5s" doc:"between two probes; every second while it is not healthy, or a probe or request failed"`
 	HealthFailures string `env:"USHER_HEALTH_FAILURES" envDefault:"3" doc:"failed probes in a row that make it unhealthy"`
 

@@ -78,7 +78,7 @@ func (r *reports) openBenchmark(cfg *config.Config) (err error) {
 	b := cfg.Benchmark
 	amount := float64(benchmark.DefaultWork)
 	if b.Body != nil {
-		work, err := envelope.StatedWork(b.Body, dialect.Of(b.Route), dialect.AnyEngine)
+		work, err := envelope.StatedWork(b.Body, dialect.Of(b.Route), cfg.Dialect())
 		if err != nil {
 			return fmt.Errorf("USHER_BENCHMARK_BODY: %w", err)
 		}
@@ -90,7 +90,7 @@ func (r *reports) openBenchmark(cfg *config.Config) (err error) {
 	r.measures, err = benchmark.New(benchmark.Options{
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host, PathPrefix: cfg.Upstream.PathPrefix,
 		Authorization: cfg.UpstreamAuthorization,
-		Route:         b.Route, Body: b.Body, Work: amount,
+		Route:         b.Route, Engine: cfg.Engine(), Body: b.Body, Work: amount,
 		Runs: b.Runs, Concurrency: b.Concurrency, Timeout: cfg.UpstreamTimeout, File: b.File,
 		Report: r.logProgress,
 	})

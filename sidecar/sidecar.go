@@ -98,6 +98,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	}
 	s.served = servedNames(cfg.Routes)
 	s.sawBytes.origin = s.started
+	s.strictStreams = cfg.Preset != nil && cfg.Preset.LastWord
 	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
 	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
@@ -141,7 +142,7 @@ func (s *Sidecar) openGate() error {
 		return err
 	}
 	s.gate = gate.New(gate.Config{
-		Audience: audience, Schema: cfg.SignedFields, Keys: s.keys, Ledger: s.ledger, Buffer: s.buffer, Policy: CostPolicy(cfg),
+		Audience: audience, Schema: cfg.SignedFields, Keys: s.keys, Ledger: s.ledger, Buffer: s.buffer, Policy: CostPolicy(cfg), Engine: cfg.Dialect(),
 		Meter: &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset, Accepted: s.reports.accepted(),
 	})
 	s.comeback = newComeback(s.buffer.Stats, s.started)

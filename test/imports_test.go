@@ -14,10 +14,11 @@ import (
 func TestImportRules(t *testing.T) {
 	const project = "github.com/usher-sidecar/usher/"
 	allowed := map[string][]string{
-		"config":            {"crypto", "dialect"},
+		"config":            {"crypto", "dialect", "preset"},
 		"crypto":            {"crypto/modexp"},
 		"crypto/modexp":     {},
 		"dialect":           {},
+		"preset":            {"dialect"},
 		"envelope":          {"crypto", "dialect"},
 		"replay":            {},
 		"reorder":           {},

@@ -184,7 +184,7 @@ func (in *inspection) openGate() (g *gate.Gate, fault error) {
 		return nil, err
 	}
 	in.keys = crypto.NewKeySet(in.cfg.SignedFields, in.cfg.PublicKeyGrace)
-	g = gate.New(gate.Config{Audience: audience, Schema: in.cfg.SignedFields, Keys: in.keys, Ledger: ledger, Policy: sidecar.CostPolicy(in.cfg)})
+	g = gate.New(gate.Config{Audience: audience, Schema: in.cfg.SignedFields, Keys: in.keys, Ledger: ledger, Policy: sidecar.CostPolicy(in.cfg), Engine: in.cfg.Dialect()})
 	refresher, err := crypto.NewRefresher(crypto.RefresherConfig{
 		Source: sidecar.KeySource(in.cfg), Pin: in.cfg.PublicKeyPin, Interval: in.cfg.PublicKeyRefresh,
 		Install: func(keys []*crypto.Key) { g.Install(keys) },

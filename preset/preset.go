@@ -1,0 +1,118 @@
+// Package preset knows the model servers that Usher has a name for: where they
+// listen, what they serve, where they tell of their health and their load. It is
+// data; docs/engines.md says which sources it was read from.
+package preset
+
+import (
+	"slices"
+
+	"github.com/usher-sidecar/usher/dialect"
+)
+
+// A Preset is a row of the table. It is not to be changed.
+type Preset struct {
+	Name   string         // as USHER_ENGINE has it
+	Engine dialect.Engine // whose members of a request count
+
+	Port       int      // it listens on
+	Routes     []string // that need a ticket
+	OpenRoutes []string // that need none
+	Health     string   // path that tells whether it is healthy
+
+	// LastWord: it ends each stream with its API's last word. One that ends
+	// without was broken behind its back.
+	LastWord bool
+
+	Figures Figures // of its load
+	Slots   string  // path of a JSON object whose total_slots says how many requests run at once; "": none
+}
+
+// Figures are the names under which an engine's Prometheus text tells of its load.
+// The zero value: it tells nothing.
+type Figures struct {
+	Path    string // of the text; "": there is none
+	Running string // requests that it works on
+	Waiting string // requests that wait for that
+	// Cache are the names of the share of its cache for keys and values that is in
+	// use, 0 to 1; the first that stands counts. None: it does not tell.
+	Cache []string
+	// Replica is the label that tells apart the replicas within it, whose figures
+	// add up. Samples of one replica are several views of the same.
+	Replica string
+	Needs   string // what it has to be started with to have them; "": nothing
+}
+
+// Has reports whether the engine has figures.
+func (f Figures) Has() bool { return f.Path != "" }
+
+var table = []*Preset{
+	{
+		Name: "vllm", Engine: dialect.VLLM, Port: 8000, Health: "/health", LastWord: true,
+		Routes: []string{
+			"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages",
+			"/v1/embeddings", "/v1/rerank", "/tokenize", "/detokenize",
+		},
+		OpenRoutes: []string{"/v1/models"},
+		Figures: Figures{
+			Path: "/metrics", Running: "vllm:num_requests_running", Waiting: "vllm:num_requests_waiting",
+			Cache: []string{"vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"}, Replica: "engine",
+		},
+	},
+	{
+		Name: "sglang", Engine: dialect.SGLang, Port: 30000, Health: "/health", LastWord: true,
+		Routes:     []string{"/generate", "/v1/completions", "/v1/chat/completions", "/v1/embeddings"},
+		OpenRoutes: []string{"/v1/models"},
+		Figures: Figures{
+			Path: "/metrics", Running: "sglang:num_running_reqs", Waiting: "sglang:num_queue_reqs",
+			Cache: []string{"sglang:token_usage"}, Replica: "dp_rank", Needs: "--enable-metrics",
+		},
+	},
+	{
+		Name: "tgi", Engine: dialect.TGI, Port: 80, Health: "/health", LastWord: true,
+		Routes:     []string{"/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions"},
+		OpenRoutes: []string{"/info", "/v1/models"},
+		Figures:    Figures{Path: "/metrics", Running: "tgi_batch_current_size", Waiting: "tgi_queue_size"},
+	},
+	{
+		Name: "llamacpp", Engine: dialect.LlamaCPP, Port: 8080, Health: "/health", LastWord: true,
+		Routes: []string{
+			"/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/messages",
+			"/completion", "/tokenize", "/detokenize",
+		},
+		OpenRoutes: []string{"/v1/models"},
+		Figures: Figures{
+			Path: "/metrics", Running: "llamacpp:requests_processing", Waiting: "llamacpp:requests_deferred",
+			Cache: []string{"llamacpp:kv_cache_usage_ratio"}, Needs: "--metrics", // the former by older builds alone
+		},
+		Slots: "/props",
+	},
+	{
+		Name: "ollama", Engine: dialect.Ollama, Port: 11434, Health: "/api/version", LastWord: true,
+		Routes: []string{
+			"/api/generate", "/api/chat", "/api/embed", "/v1/completions", "/v1/chat/completions",
+			"/v1/embeddings", "/v1/responses", "/v1/messages",
+		},
+		OpenRoutes: []string{"/api/tags", "/v1/models", "/api/version"},
+	},
+}
+
+// Of finds the preset of a name; nil: there is none.
+func Of(name string) *Preset {
+	if i := slices.IndexFunc(table, func(p *Preset) bool { return p.Name == name }); i >= 0 {
+		return table[i]
+	}
+	return nil
+}
+
+// Names are those that Of knows.
+func Names() []string {
+	names := make([]string, len(table))
+	for i, p := range table {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// Tells reports whether the engine says how many requests it can take: by its
+// figures or outright.
+func (p *Preset) Tells() bool { return p.Figures.Has() || p.Slots != "" }

@@ -1,0 +1,46 @@
+package preset
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/dialect"
+)
+
+func TestTable(t *testing.T) {
+	require.Equal(t, []string{"vllm", "sglang", "tgi", "llamacpp", "ollama"}, Names())
+	require.Nil(t, Of("VLLM"))
+	require.Nil(t, Of(""))
+	engines := map[dialect.Engine]bool{}
+	for _, name := range Names() {
+		p := Of(name)
+		require.Equal(t, name, p.Name)
+		require.False(t, engines[p.Engine] || p.Engine == dialect.AnyEngine, name)
+		engines[p.Engine] = true
+		require.NotZero(t, p.Port, name)
+		require.NotEmpty(t, p.Routes, name)
+		seen := map[string]bool{}
+		for _, path := range append(append([]string{p.Health}, p.Routes...), p.OpenRoutes...) {
+			require.True(t, strings.HasPrefix(path, "/"), path)
+			require.False(t, seen[path] && path != p.Health, path)
+			seen[path] = true
+		}
+		require.Equal(t, p.Figures.Has(), p.Figures.Running != "" && p.Figures.Waiting != "", name)
+		require.Equal(t, p.Figures.Has() || p.Slots != "", p.Tells(), name)
+	}
+}
+
+// An engine that is said to end its streams with their last word must be one
+// whose streams are known to have such a word, on some route at least.
+func TestLastWords(t *testing.T) {
+	for _, name := range Names() {
+		p := Of(name)
+		known := false
+		for _, route := range p.Routes {
+			known = known || dialect.Of(route).Ending != nil
+		}
+		require.Equal(t, p.LastWord, known, name)
+	}
+}
