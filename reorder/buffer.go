@@ -29,7 +29,7 @@ var (
 // A Config says how many requests may run and wait, and for how long. The zero
 // value is not valid: Timeout must be set.
 type Config struct {
-	Slots    int           // requests admitted at once; 0: no limit
+	Slots    int           // requests admitted at once, until Resize; 0: no limit
 	Capacity int           // requests that may wait, held ones included; 0: none, and no holding
 	Bytes    int64         // sum of Request.Bytes of those that wait; a request above it is never held
 	Timeout  time.Duration // longest wait, above 0; it bounds every hold as well
@@ -187,6 +187,21 @@ func (b *Buffer) Restart() {
 	now := b.now()
 	b.mu.Lock()
 	b.seq.restart(now)
+	woken := b.flush(now)
+	b.mu.Unlock()
+	wake(woken)
+}
+
+// Resize changes how many requests are admitted at once; 0: no limit, a negative
+// number is taken as 1. Those that run keep their slots: where more run than may,
+// nobody is admitted until enough were released.
+func (b *Buffer) Resize(slots int) {
+	if slots < 0 {
+		slots = 1
+	}
+	now := b.now()
+	b.mu.Lock()
+	b.seq.resize(slots, now)
 	woken := b.flush(now)
 	b.mu.Unlock()
 	wake(woken)

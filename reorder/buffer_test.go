@@ -221,3 +221,43 @@ func TestInOrder(t *testing.T) {
 		assert.Equal(t, s.GapsOpened, s.GapsFilled)
 	})
 }
+
+// Slots that come while requests wait are used at once, and time without a free
+// slot is told as queueing, whatever their number was meanwhile.
+func TestResize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := New(Config{Slots: 1, Capacity: 10, Bytes: 100, Timeout: time.Minute})
+		require.NoError(t, err)
+		first, err := b.Admit(t.Context(), Request{Number: 1})
+		require.NoError(t, err)
+		admitted := make(chan Slot, 3)
+		for n := int64(2); n <= 4; n++ {
+			go func() {
+				slot, err := b.Admit(t.Context(), Request{Number: n})
+				require.NoError(t, err)
+				admitted <- slot
+				slot.Sent()
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		b.Resize(3)
+		synctest.Wait()
+		require.Len(t, admitted, 2)
+		require.Equal(t, 3, b.Stats().Slots)
+		second, third := <-admitted, <-admitted
+		require.Equal(t, time.Second, second.Queued())
+		require.Zero(t, second.Held())
+		b.Resize(-1)
+		require.Equal(t, 1, b.Stats().Slots)
+		first.Release()
+		second.Release()
+		synctest.Wait()
+		require.Empty(t, admitted, "one runs, and there is one slot")
+		third.Release()
+		fourth := <-admitted
+		require.Equal(t, time.Second, fourth.Queued())
+		fourth.Release()
+		require.Equal(t, 0, b.Stats().InFlight)
+	})
+}

@@ -21,6 +21,7 @@ type model struct {
 	inFlight int
 	count    int64
 	list     []*modelled
+	shrunk   bool // more may run than there are slots
 }
 
 type modelled struct {
@@ -184,6 +185,12 @@ func (m *model) leave(name string, now time.Duration) []string {
 	return append(out, m.settle(now)...)
 }
 
+func (m *model) resize(slots int, now time.Duration) []string {
+	out := m.advance(now)
+	m.cfg.Slots = slots
+	return append(out, m.settle(now)...)
+}
+
 func (m *model) restart(now time.Duration) []string {
 	out := m.advance(now)
 	m.fresh, m.expected, m.came = true, 0, map[int64]bool{}
@@ -213,7 +220,8 @@ func check(t *rapid.T, s *sequencer, m *model) {
 	require.Equal(t, m.bytes(), s.bytes)
 	require.LessOrEqual(t, s.lowest.len(), s.cfg.Capacity)
 	require.LessOrEqual(t, s.bytes, s.cfg.Bytes)
-	if s.cfg.Slots > 0 {
+	require.Equal(t, m.cfg.Slots, s.cfg.Slots)
+	if s.cfg.Slots > 0 && !m.shrunk {
 		require.LessOrEqual(t, s.inFlight, s.cfg.Slots)
 	}
 	n, due := 0, 0
@@ -312,6 +320,12 @@ func TestSequencerIsTheModel(t *testing.T) {
 				require.True(t, b.q.leave(b.in[name], b.now))
 				delete(b.in, name)
 				took(b.taken(), m.leave(name, b.now))
+			},
+			"resize": func(t *rapid.T) {
+				slots := rapid.IntRange(0, 4).Draw(t, "new slots")
+				m.shrunk = m.shrunk || slots > 0
+				b.q.resize(slots, b.now)
+				took(b.taken(), m.resize(slots, b.now))
 			},
 			"restart": func(t *rapid.T) {
 				if rapid.IntRange(0, 4).Draw(t, "really") > 0 {

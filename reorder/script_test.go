@@ -2,6 +2,7 @@ package reorder
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,8 @@ func newBench(t require.TestingT, cfg Config) *bench {
 }
 
 // step does one word of a script: "5" arrives, "u" an unordered one, "-5" leaves,
-// "free" gives a slot back, "+20ms" lets time pass, "restart". It returns the
+// "free" gives a slot back, "slots=3" changes their number, "+20ms" lets time pass,
+// "restart". It returns the
 // words for those decided on: "5", "5 full", "5 timeout".
 func (b *bench) step(word string) (out []string) {
 	switch {
@@ -38,6 +40,10 @@ func (b *bench) step(word string) (out []string) {
 		b.q.release(b.now)
 	case word == "restart":
 		b.q.restart(b.now)
+	case strings.HasPrefix(word, "slots="):
+		slots, err := strconv.Atoi(word[len("slots="):])
+		require.NoError(b.t, err)
+		b.q.resize(slots, b.now)
 	case word[0] == '+':
 		d, err := time.ParseDuration(word[1:])
 		require.NoError(b.t, err)
@@ -130,6 +136,11 @@ func TestScripts(t *testing.T) {
 		{"unordered is not held with others", fixed(), "1>1 3 u1>u1 2>2,3"},
 		{"unordered waits by arrival", one, "u1>u1 u2 u3 u4 free>u2 free>u3 free>u4"},
 		{"numbers start again", fixed(), "500>500 502 restart>502 1>1 2>2 4 3>3,4"},
+		{"more slots let the lowest go, in order", one, "1>1 9 4 7 2 slots=3>2,4 free>7 slots=4>9"},
+		{"no limit any more", one, "1>1 9 4 slots=0>4,9 20 +100ms>20"},
+		{"fewer slots than are taken", two, "1>1 2>2 3 slots=1 free free>3 4 slots=1 free>4"},
+		{"a held one waits for a slot when there are fewer", two, "1>1 3 slots=1 +200ms slots=2>3 2 free>2"},
+		{"a held one is still held when there are more", two, "1>1 3 slots=3 +99ms +1ms>3"},
 		{"largest number", fixed(), "9223372036854775806>9223372036854775806 9223372036854775807>9223372036854775807 5>5"},
 	}
 	for _, tt := range tests {

@@ -119,6 +119,22 @@ func (s *sequencer) leave(w *waiter, now time.Duration) bool {
 // tick does what is due by now.
 func (s *sequencer) tick(now time.Duration) { s.advance(now) }
 
+// resize changes how many may be admitted at once; 0: no limit. With fewer slots
+// than are taken none is free until enough were given back; those that are held
+// keep their holds, as where slots run out.
+func (s *sequencer) resize(slots int, now time.Duration) {
+	now = s.advance(now)
+	wasFree, until := s.free(), s.freeUntil(now)
+	s.cfg.Slots = slots
+	switch {
+	case wasFree && !s.free():
+		s.freeTime = until
+	case !wasFree && s.free():
+		s.freeSince = now
+	}
+	s.pump(now)
+}
+
 // restart begins a new series of numbers. Those that wait get ranks below all
 // numbers, in the order they had, and are numbered no more.
 func (s *sequencer) restart(now time.Duration) {

@@ -14,7 +14,7 @@ func (s *Server) registerGauges() {
 	m.Gauge("usher_held", "Requests held for a missing number while a slot is free.", func() float64 { return float64(s.Buffer.Stats().Held) })
 	m.Gauge("usher_waiting_bytes", "Bytes of body that wait.", func() float64 { return float64(s.Buffer.Stats().WaitingBytes) })
 	m.Gauge("usher_reading_bytes", "Memory of request bodies that are being read and checked, beyond the first 16 KiB of each.", func() float64 { return float64(s.ReadingBytes()) })
-	m.Gauge("usher_slots", "Requests that may be at the model server at once; 0: no limit.", func() float64 { return float64(s.Config.MaxConcurrency) })
+	m.Gauge("usher_slots", "Requests that may be at the model server at once; 0: no limit.", func() float64 { return float64(s.Buffer.Stats().Slots) })
 	m.Gauge("usher_learned_hold_seconds", "Hold in force for a request ahead of a gap.", func() float64 { return s.Buffer.Stats().Hold.Seconds() })
 	m.Gauge("usher_reordered_ratio", "Share of the requests admitted in the last five minutes that went after one with a higher number; 0 without any.", s.reorderedRatio)
 	m.Gauge("usher_upstream_up", "1 while the model server counts as healthy.", func() float64 { return truth(s.Prober.Healthy()) })
