@@ -10,6 +10,7 @@ import (
 
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/route"
 )
 
 // CostPolicy says what becomes of a request that asks for more work than the
@@ -54,8 +55,10 @@ type Config struct {
 
 	Preset                *preset.Preset // of the model server; nil: it is not known which
 	Upstream              Upstream
-	UpstreamAuthorization string // "": none
-	Routes                []string
+	UpstreamAuthorization string        // "": none
+	Routes                []route.Route // served with a ticket
+	OpenRoutes            []route.Route // served without one
+	OpenConcurrency       int           // of these
 
 	ListenAddr, AdminAddr   string
 	PprofAddr               string // "": no profiles
@@ -140,6 +143,7 @@ func Load(environ []string) (*Config, error) {
 	l.key()
 	l.listeners()
 	l.upstream()
+	l.routes()
 	l.limits()
 	l.order()
 	l.timing()

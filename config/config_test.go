@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/route"
 )
 
 // publicKey is a key's text, always the same.
@@ -55,7 +56,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, []string{"E"}, c.Endpoints)
 	require.Equal(t, []string{"http://203.0.113.7:3000"}, c.WorkerURLs)
 	require.Equal(t, Upstream{"tcp", "127.0.0.1:5001", "127.0.0.1:5001", ""}, c.Upstream)
-	require.Equal(t, []string{"/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions"}, c.Routes)
+	require.Equal(t, []string{"/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions"}, route.Names(c.Routes))
 	require.Equal(t, ":3000", c.ListenAddr)
 	require.Equal(t, ":9090", c.AdminAddr)
 	require.Equal(t, CostObserve, c.CostPolicy)

@@ -23,6 +23,7 @@ func (l *loader) engine() {
 	}{
 		{"USHER_UPSTREAM_URL", &l.text.UpstreamURL, fmt.Sprintf("http://127.0.0.1:%d", p.Port)},
 		{"USHER_ROUTES", &l.text.Routes, strings.Join(p.Routes, ",")},
+		{"USHER_OPEN_ROUTES", &l.text.OpenRoutes, strings.Join(p.OpenRoutes, ",")},
 	} {
 		if l.vars[s.variable] == "" {
 			*s.text = s.preset

@@ -7,6 +7,7 @@ import (
 
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/route"
 )
 
 func TestEngineSetsDefaults(t *testing.T) {
@@ -23,7 +24,8 @@ func TestEngineSetsDefaults(t *testing.T) {
 		c := load(t, "USHER_ENGINE="+name)
 		require.Equal(t, want.address, c.Upstream.Address, name)
 		require.Equal(t, want.health, c.HealthPath, name)
-		require.Equal(t, preset.Of(name).Routes, c.Routes, name)
+		require.Equal(t, preset.Of(name).Routes, route.Names(c.Routes), name)
+		require.Equal(t, preset.Of(name).OpenRoutes, route.Names(c.OpenRoutes), name)
 		require.Equal(t, want.engine, c.Dialect(), name)
 		require.Equal(t, name, c.Engine())
 		require.Equal(t, "http://"+want.address, inForce(c, "USHER_UPSTREAM_URL"), name)
@@ -33,7 +35,7 @@ func TestEngineSetsDefaults(t *testing.T) {
 func TestSettingsWinOverEngine(t *testing.T) {
 	c := load(t, "USHER_ENGINE=Ollama", "USHER_UPSTREAM_URL=http://model:1", "USHER_ROUTES=/mine", "USHER_HEALTH_PATH=/up")
 	require.Equal(t, "model:1", c.Upstream.Address)
-	require.Equal(t, []string{"/mine"}, c.Routes)
+	require.Equal(t, []string{"/mine"}, route.Names(c.Routes))
 	require.Equal(t, "/up", c.HealthPath)
 	require.Equal(t, "ollama", inForce(c, "USHER_ENGINE"))
 	require.Equal(t, "/h", load(t, "USHER_ENGINE=ollama", "MODEL_HEALTH_ENDPOINT=/h").HealthPath)

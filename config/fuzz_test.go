@@ -50,7 +50,7 @@ func FuzzLoad(f *testing.F) {
 		require.Positive(t, c.MaxBodyBytes)
 		require.Positive(t, c.ReplayWindow)
 		for _, r := range c.Routes {
-			require.True(t, strings.HasPrefix(r, "/"))
+			require.True(t, strings.HasPrefix(r.Path, "/"))
 		}
 		require.NotEmpty(t, c.SignedFields.Alternatives())
 		for _, fields := range c.SignedFields.Alternatives() {

@@ -6,8 +6,6 @@ import (
 	"math"
 	"net"
 	"net/url"
-	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -175,17 +173,6 @@ func (l *loader) upstream() {
 		l.fault("USHER_UPSTREAM_AUTHORIZATION", "is quoted: the quotes of an env file are part of its value; write it without")
 	}
 	c.UpstreamAuthorization = t.UpstreamAuthorization
-	c.Routes = list(t.Routes)
-	if len(c.Routes) == 0 {
-		l.fault("USHER_ROUTES", "names no path")
-	}
-	for i, route := range c.Routes {
-		if !plainPath(route) {
-			l.fault("USHER_ROUTES", "%q is not a plain path like /generate", route)
-		} else if slices.Contains(c.Routes[:i], route) {
-			l.fault("USHER_ROUTES", "%q stands twice", route)
-		}
-	}
 	c.HealthPath = l.healthPath()
 }
 
@@ -210,20 +197,6 @@ func (l *loader) healthPath() string {
 		l.fault(variable, "%q is not a path like /health", text)
 	}
 	return text
-}
-
-// plainPath reports whether a path can be matched byte by byte without a second
-// way to write it.
-func plainPath(p string) bool {
-	if !strings.HasPrefix(p, "/") || path.Clean(p) != p && path.Clean(p)+"/" != p {
-		return false
-	}
-	for _, r := range p {
-		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`%?#"\<>^{|}`+"`", r) {
-			return false
-		}
-	}
-	return true
 }
 
 // limits reads counts and sizes.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/usher-sidecar/usher/route"
 )
 
 // Generations of reports.
@@ -124,7 +126,7 @@ func (l *loader) benchmark() {
 		b.MaxPerf = figure
 	case err == nil:
 		l.fault("USHER_BENCHMARK", "%q is not a workload a second above 0", text)
-	case !slices.Contains(l.cfg.Routes, text):
+	case !route.Posts(l.cfg.Routes, text):
 		l.fault("USHER_BENCHMARK", "%q is not auto, off, a workload a second, or a path of USHER_ROUTES", text)
 	default:
 		b.Route = text
@@ -136,9 +138,9 @@ func (l *loader) benchmark() {
 
 // firstBenchmarkRoute is the route that auto takes; "": none.
 func (l *loader) firstBenchmarkRoute() string {
-	for _, route := range benchmarkRoutes[:len(benchmarkRoutes)-1] {
-		if slices.Contains(l.cfg.Routes, route) {
-			return route
+	for _, path := range benchmarkRoutes[:len(benchmarkRoutes)-1] {
+		if route.Posts(l.cfg.Routes, path) {
+			return path
 		}
 	}
 	return ""

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/usher-sidecar/usher/crypto"
-	"github.com/usher-sidecar/usher/dialect"
 )
 
 // masked stands for a secret.
@@ -87,6 +86,9 @@ func (l *loader) warnings() []string {
 	if unbound := c.unboundRoutes(); c.CostPolicy == CostEnforce && len(unbound) > 0 {
 		list = append(list, "USHER_COST_POLICY is enforce, but where these routes state their work is not known, and cost does not bind there: "+strings.Join(unbound, ", "))
 	}
+	if masked := c.maskedRoutes(); len(masked) > 0 {
+		list = append(list, "usher answers this by itself, and the model server never sees it: "+strings.Join(masked, ", "))
+	}
 	if host, _, err := net.SplitHostPort(c.PprofAddr); err == nil && !isLoopback(host) {
 		list = append(list, "USHER_PPROF_ADDR is not on loopback: who reaches it can read profiles and slow this worker down")
 	}
@@ -105,16 +107,6 @@ func (l *loader) warnings() []string {
 	}
 	list = append(list, l.reportWarnings()...)
 	return append(list, l.misspelt()...)
-}
-
-// unboundRoutes are the routes on which the work asked for is not known.
-func (c *Config) unboundRoutes() (list []string) {
-	for _, route := range c.Routes {
-		if len(dialect.Of(route).Limits) == 0 {
-			list = append(list, route)
-		}
-	}
-	return list
 }
 
 // isLoopback reports whether an address to listen on is for this machine alone.

@@ -80,3 +80,22 @@ func Of(path string) *API {
 	}
 	return unknown
 }
+
+// OfRequest is Of for a request with this method: work is asked for by POST alone.
+func OfRequest(method, path string) *API {
+	api := Of(path)
+	if method == "POST" || len(api.Limits) == 0 {
+		return api
+	}
+	return idle[api]
+}
+
+// idle are the APIs of requests that ask for no work, by the API whose path they
+// share.
+var idle = func() map[*API]*API {
+	m := make(map[*API]*API)
+	for _, api := range exact {
+		m[api] = &API{Errors: api.Errors, Operation: Other, Provider: api.Provider}
+	}
+	return m
+}()

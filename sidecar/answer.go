@@ -39,7 +39,7 @@ func (x *exchange) answer(resp *upstream.Response) {
 		if r.Framing != relay.ByLength {
 			r.Stream = stream
 		}
-		if a.Status < http.StatusBadRequest {
+		if a.Status < http.StatusBadRequest && !resp.ToHEAD() {
 			r.Finish = x.api.Ending.Watch()
 		}
 	}
@@ -72,7 +72,7 @@ func (x *exchange) appendHead(h []byte, resp *upstream.Response, framing relay.F
 	from := len(h)
 	h = resp.AppendHeader(h, x.conn.Owns)
 	relayed := h[from:]
-	if spends(x.account.Status) && len(resp.Peek("x-should-retry")) == 0 {
+	if !x.route.Open && spends(x.account.Status) && len(resp.Peek("x-should-retry")) == 0 {
 		h = append(h, headerShouldRetry+": false\r\n"...)
 	}
 	h = x.conn.AppendFields(h, x.own(), relayed, resp.Lists("vary", "origin"))
@@ -80,10 +80,10 @@ func (x *exchange) appendHead(h []byte, resp *upstream.Response, framing relay.F
 	case relay.ByChunks:
 		h = append(h, "Transfer-Encoding: chunked\r\n"...)
 	case relay.ByLength:
-		if !resp.Bodiless() {
+		if !resp.Bodiless() && !resp.ToHEAD() {
 			h = append(h, "Content-Length: "...)
 			h = append(strconv.AppendInt(h, resp.ContentLength(), 10), "\r\n"...)
-		} else if length := resp.Peek("content-length"); x.account.Status == http.StatusNotModified && isLength(length) {
+		} else if length := resp.Peek("content-length"); x.account.Status != http.StatusNoContent && isLength(length) {
 			// It tells the length that the answer to a GET would have (RFC 9110
 			// section 8.6).
 			h = append(append(append(h, "Content-Length: "...), length...), "\r\n"...)

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/usher-sidecar/usher/dialect"
@@ -18,10 +17,13 @@ func (h *handler) begin(c *front.Conn) *exchange {
 	a.Ticket.Reqnum = -1
 	a.Route = account.RouteOther
 	x.pass.Begin(h.gate, a)
-	if api, ok := h.routes[string(head.Path)]; ok {
-		x.api, a.Route = api, string(head.Path)
+	if x.route = h.routes.Find(string(head.Method), head.Path); x.route != nil {
+		x.api, a.Route = x.route.API(string(head.Method), head.Path), x.route.Label
 	} else {
 		x.api = dialect.Of(string(head.Path))
+		if near := h.routes.Near(head.Path); near != nil {
+			a.Route = near.Label
+		}
 	}
 	if h.tracer != nil {
 		x.beginTrace()
@@ -32,17 +34,20 @@ func (h *handler) begin(c *front.Conn) *exchange {
 }
 
 // checkHead makes the checks that need no body: 404, 405, 503 twice, 415, 413.
-func (h *handler) checkHead(head *front.Head) error {
-	switch _, ok := h.routes[string(head.Path)]; {
-	case !ok:
+func (x *exchange) checkHead() error {
+	h, head := x.h, &x.conn.Head
+	switch {
+	case x.route == nil && h.routes.Near(head.Path) == nil:
 		return errRouteUnknown
-	case !head.Is(http.MethodPost):
+	case x.route == nil:
 		return errMethod
 	case h.drain.refusing():
 		return errDraining
-	case h.reports.loading():
+	case h.reports.loading() && !x.route.Open:
 		return errLoading
-	case head.Encoded:
+	case x.route.Open && head.Length() != 0:
+		return front.ErrBodyTooLarge
+	case head.Encoded && !x.route.Open:
 		return errEncoding
 	case head.Length() > int64(h.cfg.MaxBodyBytes):
 		return front.ErrBodyTooLarge

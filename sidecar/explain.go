@@ -18,6 +18,10 @@ func (x *exchange) explain(err error) error {
 	switch {
 	case errors.Is(err, errRouteUnknown):
 		return &explained{err, x.h.served}
+	case errors.Is(err, errMethod):
+		return &explained{err, "use " + x.h.routes.Allowed(x.conn.Head.Path)}
+	case errors.Is(err, front.ErrBodyTooLarge) && x.route != nil && x.route.Open:
+		return &explained{err, "none is taken on this route"}
 	case errors.Is(err, front.ErrBodyTooLarge):
 		return &explained{err, fmt.Sprintf("at most %d bytes", x.h.cfg.MaxBodyBytes)}
 	case errors.Is(err, errCut) && x.spent(err):
@@ -33,7 +37,7 @@ func (x *exchange) explain(err error) error {
 // spent reports whether the ticket is, at the end of a request with err: it is
 // from the moment that sending began, unless nothing could be sent after all.
 func (x *exchange) spent(err error) bool {
-	return !x.account.Times.Sent.IsZero() && !errors.Is(err, upstream.ErrUnreachable)
+	return !x.account.Times.Sent.IsZero() && !x.route.Open && !errors.Is(err, upstream.ErrUnreachable)
 }
 
 // formOf says what a body is that is no JSON but a form (RFC 7578, or what HTML

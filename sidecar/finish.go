@@ -34,7 +34,11 @@ func (x *exchange) refuse(err error) {
 	if errors.Is(err, errCutSent) {
 		a.Outcome = account.Cut // the model server is not to blame
 	}
-	answer := r.answer(told{x.api.Errors, a.ID, x.h.retryAfter(r), x.spent(err)})
+	allowed := ""
+	if errors.Is(err, errMethod) {
+		allowed = x.h.routes.Allowed(x.conn.Head.Path)
+	}
+	answer := r.answer(told{x.api.Errors, a.ID, x.h.retryAfter(r), x.final(r, err), allowed})
 	a.BytesOut = int64(len(answer.Body))
 	if cause != nil || closes(err) {
 		x.conn.CloseAfter()
@@ -42,6 +46,14 @@ func (x *exchange) refuse(err error) {
 	x.settle()
 	// The client may be gone too; there is nothing more to be done for it.
 	_ = x.conn.Answer(&answer, x.own())
+}
+
+// final reports whether a retry with the same ticket can only be refused.
+func (x *exchange) final(r refusal, err error) bool {
+	if x.route != nil && x.route.Open {
+		return false // there is none
+	}
+	return x.spent(err) || r.final()
 }
 
 // clientGone is the outcome of a request whose client left, or was cut since it
@@ -84,6 +96,9 @@ func (x *exchange) settle() {
 	}
 	x.pass.Release()
 	x.body.Release()
+	if x.placed {
+		x.h.open.give()
+	}
 	x.account.Times.End = time.Now()
 	x.h.book.Ended(&x.account)
 	x.h.calls.remove(&x.call, !x.account.Outcome.Whole())

@@ -10,6 +10,7 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/route"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
@@ -21,7 +22,7 @@ import (
 type handler struct {
 	cfg    *config.Config
 	log    *zap.Logger
-	routes map[string]*dialect.API
+	routes *route.Table
 	served string // the routes, for a client whose path is none
 	// strictStreams is for model servers that are known to end each stream with
 	// its API's last word: one that ends without is broken. Else it is only told.
@@ -34,6 +35,7 @@ type handler struct {
 	book     account.Book
 	calls    *calls
 	bodies   *front.Budget // memory for bodies whose senders are not verified yet
+	open     places        // of open routes
 	comeback *comeback
 	drain    *drain
 	reports  *reports      // to the autoscaler; nil: none, and no benchmark
@@ -48,13 +50,15 @@ type exchange struct {
 	call
 	account account.Request
 
-	h    *handler
-	conn *front.Conn
-	api  *dialect.API // that the path speaks
+	h     *handler
+	conn  *front.Conn
+	route *route.Entry // nil: the request is none of ours
+	api   *dialect.API // that the path speaks
 
 	body    front.Body
 	pass    gate.Pass
 	waited  bool // for its turn, or has been admitted
+	placed  bool // has one of the places of open routes
 	line    *upstream.Conn
 	settled bool
 	span    *trace.Request // nil: not traced
@@ -81,8 +85,11 @@ func (h *handler) serve(c *front.Conn, fault error) {
 func (x *exchange) run() error {
 	h := x.h
 	// 1 to 5: what the head alone tells.
-	if err := h.checkHead(&x.conn.Head); err != nil {
+	if err := x.checkHead(); err != nil {
 		return err
+	}
+	if x.route.Open {
+		return x.runOpen()
 	}
 	// A connection that brings forgeries waits.
 	if x.conn.Penalty.Wait(&x.call) != nil {
@@ -152,7 +159,7 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	x.account.Times.Sent = start
 	head := &x.conn.Head
 	resp, err := line.RoundTrip(&upstream.Request{
-		Header: head.Block, Path: head.Path, Query: head.Query,
+		Header: head.Block, Method: head.Method, Path: head.Path, Query: head.Query,
 		RequestID: x.account.ID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
 	})
 	if errors.Is(err, upstream.ErrUnreachable) {

@@ -23,10 +23,11 @@ import (
 // package that looked.
 var (
 	errRouteUnknown = errors.New("path is not a route")
-	errMethod       = errors.New("method is not POST")
+	errMethod       = errors.New("method is not one of the route's")
 	errDraining     = errors.New("draining")
 	errLoading      = errors.New("not loaded yet")
 	errEncoding     = errors.New("content encoding is not identity")
+	errOpenFull     = errors.New("no place left for open routes")
 	errCut          = errors.New("cut at the end of the drain")
 	errCutSent      = errors.New("cut at the end of the drain, with its ticket spent")
 	errInternal     = errors.New("internal fault")
@@ -58,7 +59,7 @@ func (e *explained) Unwrap() error { return e.cause }
 // Usher's own and answered 500.
 var refusals = []refusal{
 	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of these", false},
-	{errMethod, 405, account.MethodNotAllowed, "Use POST for this route.", false},
+	{errMethod, 405, account.MethodNotAllowed, "This route has other methods", false},
 	{errDraining, 503, account.Draining, "This worker is shutting down; ask the autoscaler for another route.", true},
 	{errLoading, 503, account.Loading, "This worker is still loading its model; ask the autoscaler for another route.", true},
 	{errEncoding, 415, account.UnsupportedEncoding, "Send the body without Content-Encoding.", false},
@@ -77,6 +78,7 @@ var refusals = []refusal{
 	{reorder.ErrFull, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
 	{front.ErrBodyBudget, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
 	{front.ErrCrowded, 429, account.QueueFull, "Too many connections from your address to this worker; wait for an answer on another, or ask for another route.", true},
+	{errOpenFull, 429, account.QueueFull, "Too many requests of routes without a ticket are at this worker; try again in a moment.", true},
 	{reorder.ErrTimeout, 429, account.QueueTimeout, "The request waited too long for a free place at this worker; try again or ask for another route.", true},
 	{upstream.ErrUnreachable, 502, account.UpstreamUnreachable, "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
 	{upstream.ErrBroken, 502, account.UpstreamBroken, "The model server broke off its answer; ask the autoscaler for another route.", false},
@@ -132,8 +134,9 @@ const (
 type told struct {
 	shape      dialect.Shape // as the clients of the route that was called expect it
 	requestID  string
-	retryAfter int  // in seconds; told where the refusal says retry
-	spent      bool // the ticket is, and a retry with it can only be refused
+	retryAfter int    // in seconds; told where the refusal says retry
+	final      bool   // a retry with the same ticket can only be refused
+	allowed    string // methods of the path that was called
 }
 
 // answer is the refusal as it is told.
@@ -148,9 +151,9 @@ func (r refusal) answer(t told) front.Answer {
 	case http.StatusUnauthorized:
 		fields = append(fields, "WWW-Authenticate: SignedRoute\r\n"...)
 	case http.StatusMethodNotAllowed:
-		fields = append(fields, "Allow: POST\r\n"...)
+		fields = append(append(append(fields, "Allow: "...), t.allowed...), "\r\n"...)
 	}
-	if t.spent || r.final() {
+	if t.final {
 		fields = append(fields, headerShouldRetry+": false\r\n"...)
 	}
 	if r.retry {

@@ -74,7 +74,8 @@ func TestRefusalHeaders(t *testing.T) {
 		{errRouteUnknown, "X-Usher-Refusal", "route_unknown"},
 	}
 	for _, tt := range tests {
-		answer := refusalOf(tt.err).answer(told{dialect.Plain, "id-1", 7, false})
+		r := refusalOf(tt.err)
+		answer := r.answer(told{dialect.Plain, "id-1", 7, r.final(), "POST"})
 		fields, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(answer.Fields, "\r\n"...)))).ReadMIMEHeader()
 		require.NoError(t, err)
 		require.Equal(t, tt.want, fields.Get(tt.header), "%s on %v", tt.header, tt.err)

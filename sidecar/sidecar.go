@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +17,10 @@ import (
 
 	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/crypto"
-	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/route"
 	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
@@ -84,19 +85,17 @@ type listeners struct {
 func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
 	s := &Sidecar{
 		handler: handler{
-			cfg: cfg, log: log, routes: make(map[string]*dialect.API, len(cfg.Routes)),
+			cfg: cfg, log: log, routes: route.NewTable(cfg.Routes, cfg.OpenRoutes),
 			calls: newCalls(), bodies: front.NewBudget(cfg.QueueBytes, cfg.MaxBodyBytes),
+			open: places{limit: int64(cfg.OpenConcurrency)},
 		},
 		trust:   trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
 		version: version, started: time.Now(),
-		metrics:  metrics.New(cfg.Routes, prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
+		metrics:  metrics.New(route.Names(cfg.Routes), route.Names(cfg.OpenRoutes), prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
 		recorder: status.NewRecorder(),
 		sampler:  newSampler(log),
 	}
-	for _, route := range cfg.Routes {
-		s.routes[route] = dialect.Of(route)
-	}
-	s.served = servedNames(cfg.Routes)
+	s.served = servedNames(route.Names(slices.Concat(cfg.Routes, cfg.OpenRoutes)))
 	s.sawBytes.origin = s.started
 	s.strictStreams = cfg.Preset != nil && cfg.Preset.LastWord
 	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
@@ -283,7 +282,7 @@ func (s *Sidecar) openServer() (err error) {
 		}
 	}
 	s.front = front.New(front.Options{
-		Serve: s.handler.serve, Aside: s.aside, Closing: s.drain.begun,
+		Serve: s.handler.serve, Aside: s.aside, Methods: s.routes.Allowed, Closing: s.drain.begun,
 		CORS: front.NewCORS(s.cfg.CORSOrigins), TLS: s.tlsConfig(), Trusted: s.cfg.TrustedProxies,
 		Debug:       func(event string) { s.log.Debug("http server", zap.String("event", event)) },
 		ReadTimeout: s.cfg.ReadTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxConnections: s.connections,

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -26,11 +27,11 @@ func (s *Sidecar) openTracer() (err error) {
 func (x *exchange) beginTrace() {
 	h := &x.conn.Head
 	name := "HTTP" // the conventions' word where the method is not known
-	if h.Is("POST") {
-		name = "POST"
+	if x.route != nil || h.Is("POST") {
+		name = string(h.Method) // one of a route's: a client may make up others
 	}
 	if x.account.Route != account.RouteOther {
-		name += " " + x.account.Route
+		name += " " + strings.TrimPrefix(x.account.Route, name+" ")
 	}
 	var parent, state string
 	if x.account.TraceID != "" {

@@ -14,7 +14,7 @@ import (
 func TestImportRules(t *testing.T) {
 	const project = "github.com/usher-sidecar/usher/"
 	allowed := map[string][]string{
-		"config":            {"crypto", "dialect", "preset"},
+		"config":            {"crypto", "dialect", "preset", "route"},
 		"crypto":            {"crypto/modexp"},
 		"crypto/modexp":     {},
 		"dialect":           {},
@@ -22,6 +22,7 @@ func TestImportRules(t *testing.T) {
 		"envelope":          {"crypto", "dialect"},
 		"replay":            {},
 		"reorder":           {},
+		"route":             {"dialect"},
 		"sidecar/asynclog":  {},
 		"sidecar/hangup":    {"sidecar/socket"},
 		"sidecar/http1":     {},
@@ -38,7 +39,7 @@ func TestImportRules(t *testing.T) {
 		"sidecar/trace":     {"sidecar/account"},
 		"sidecar/upstream":  {"sidecar/http1", "sidecar/socket"},
 		"sidecar/status":    {"sidecar/account"},
-		"sidecar":           {"config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account", "sidecar/admin", "sidecar/asynclog", "sidecar/benchmark", "sidecar/front", "sidecar/gate", "sidecar/hangup", "sidecar/http1", "sidecar/metrics", "sidecar/proxy", "sidecar/relay", "sidecar/report", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
+		"sidecar":           {"config", "crypto", "dialect", "envelope", "replay", "reorder", "route", "sidecar/account", "sidecar/admin", "sidecar/asynclog", "sidecar/benchmark", "sidecar/front", "sidecar/gate", "sidecar/hangup", "sidecar/http1", "sidecar/metrics", "sidecar/proxy", "sidecar/relay", "sidecar/report", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
 		"cmd/usher":         {"config", "crypto", "dialect", "envelope", "replay", "sidecar", "sidecar/account", "sidecar/asynclog", "sidecar/gate", "sidecar/status"},
 		"cmd/playground":    {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":   {},

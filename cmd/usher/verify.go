@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -206,18 +207,21 @@ func (in *inspection) cost(g *gate.Gate, input []byte) {
 		return
 	}
 	for _, route := range in.cfg.Routes {
+		if route.Method != http.MethodPost {
+			continue // asks for no work
+		}
 		var (
 			pass gate.Pass
 			env  envelope.Envelope
 			seen account.Request
 		)
-		api := dialect.Of(route)
+		api := route.API()
 		pass.Begin(g, &seen)
 		err := pass.Open(&env, bytes.Clone(input), api)
 		if err == nil {
 			_, err = pass.Price(&env, api)
 		}
-		name := "cost " + route
+		name := "cost " + route.String()
 		if err == nil && seen.Exceeded {
 			in.say("  note  %-10s the work asked for exceeds the cost; it is only counted (USHER_COST_POLICY=observe)", name)
 			continue

@@ -56,11 +56,15 @@ func (c *CORS) Enabled() bool { return c.any || len(c.origins)+len(c.below) > 0 
 // isPreflight reports whether the request is one that CORS answers by itself.
 func (c *CORS) isPreflight(h *Head) bool { return c.Enabled() && h.Is("OPTIONS") }
 
-// preflight answers an OPTIONS request, before any check.
-func (c *CORS) preflight(h *Head) Answer {
-	fields := []byte("Allow: POST, OPTIONS\r\n")
+// preflight answers an OPTIONS request, before any check. methods are those of
+// its path; of one that is no route, POST is said, so that a page gets to read why.
+func (c *CORS) preflight(h *Head, methods string) Answer {
+	if methods == "" {
+		methods = "POST"
+	}
+	fields := []byte("Allow: " + methods + ", OPTIONS\r\n")
 	if c.allowed(h.Value(Origin)) != "" {
-		fields = append(fields, "Access-Control-Allow-Methods: POST, OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"...)
+		fields = append(fields, "Access-Control-Allow-Methods: "+methods+", OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"...)
 		// A wildcard would not cover Authorization, so the names asked for are
 		// given back; none of them opens anything, the ticket does.
 		if asked := h.Value(RequestedHeaders); len(asked) > 0 {

@@ -29,6 +29,9 @@ type Options struct {
 	// Aside answers GET and HEAD of the small paths beside the routes, "/health"
 	// and "/ping"; it reports false for what it does not serve.
 	Aside func(path string) (Answer, bool)
+	// Methods lists those that a path has, as the field Allow does; "" for a path
+	// that has none.
+	Methods func(path []byte) string
 	// Closing reports whether every connection ends with its next answer.
 	Closing func() bool
 	CORS    CORS
@@ -149,7 +152,7 @@ func (c *Conn) end() {
 // sense of log and metrics.
 func (s *Server) aside(h *Head) (Answer, bool) {
 	if s.o.CORS.isPreflight(h) {
-		return s.o.CORS.preflight(h), true
+		return s.o.CORS.preflight(h, s.o.Methods(h.Path)), true
 	}
 	if !h.Is("GET") && !h.Is("HEAD") {
 		return Answer{}, false

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,11 +22,13 @@ func newRequestCounters(routes []string) *requestCounters {
 	c := &requestCounters{
 		desc: prometheus.NewDesc("usher_requests_total", "Requests by route and outcome.",
 			[]string{"route", "outcome"}, nil),
-		routes: append(append([]string(nil), routes...), account.RouteOther),
-		row:    make(map[string]int),
+		row: make(map[string]int),
 	}
-	for i, r := range c.routes {
-		c.row[r] = i
+	for _, r := range append(slices.Clone(routes), account.RouteOther) {
+		if _, ok := c.row[r]; !ok { // a signed and an open route may be called the same
+			c.row[r] = len(c.routes)
+			c.routes = append(c.routes, r)
+		}
 	}
 	c.grid = make([][account.Outcomes]atomic.Uint64, len(c.routes))
 	return c

@@ -2,6 +2,7 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,12 +37,12 @@ var (
 	longBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}
 )
 
-// New makes the metrics for the routes; build are the labels of the build that
-// runs.
-func New(routes []string, build prometheus.Labels) *Metrics {
+// New makes the metrics for the routes, signed and open; build are the labels of
+// the build that runs.
+func New(signed, open []string, build prometheus.Labels) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry()}
-	m.requests = newRequestCounters(routes)
-	m.genAI = newGenAI(routes)
+	m.requests = newRequestCounters(slices.Concat(signed, open))
+	m.genAI = newGenAI(signed)
 	m.received = counter("usher_request_body_bytes_total", "Bytes of request bodies that were read whole.")
 	m.sent = counter("usher_response_body_bytes_total", "Bytes of answers' bodies, refusals included.")
 	m.unfinished = counter("usher_unfinished_streams_total", "Streams of the model server that ended cleanly, but without their API's last word: something behind it broke.")

@@ -173,6 +173,8 @@ func (r *Response) frame() error {
 	switch {
 	case lengths > 0 && codings > 0:
 		return fmt.Errorf("%w: both Content-Length and Transfer-Encoding", ErrBroken)
+	case r.toHEAD:
+		r.length = 0 // and all that came was the head
 	case r.Bodiless():
 		// A server that announces chunks here may well send them.
 		r.length, r.keep = 0, r.keep && codings == 0

@@ -17,7 +17,11 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	if len(r.Path) == 0 || r.Path[0] != '/' || !http1.Visible(r.Path) || !http1.Visible(r.Query) {
 		return dst, fmt.Errorf("%w: its target cannot be written", ErrRequest)
 	}
-	dst = append(dst, "POST "...)
+	method := r.method()
+	if !http1.IsToken(method) {
+		return dst, fmt.Errorf("%w: its method cannot be written", ErrRequest)
+	}
+	dst = append(append(dst, method...), ' ')
 	dst = append(dst, o.PathPrefix...)
 	dst = append(dst, r.Path...)
 	dst = AppendQuery(dst, r.Query)
@@ -44,9 +48,31 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 		}
 		dst = append(dst, "\r\n"...)
 	}
-	dst = append(dst, "Content-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
-	return append(dst, "\r\n\r\n"...), nil
+	if len(r.Body) > 0 || r.anticipatesBody() {
+		dst = append(dst, "Content-Length: "...)
+		dst = append(strconv.AppendInt(dst, int64(len(r.Body)), 10), "\r\n"...)
+	}
+	return append(dst, "\r\n"...), nil
+}
+
+// method is the request's, POST where none is set.
+func (r *Request) method() []byte {
+	if r.Method == nil {
+		return methodPost
+	}
+	return r.Method
+}
+
+var methodPost = []byte("POST")
+
+// anticipatesBody reports whether the method is one whose requests say so where
+// they have no body (RFC 9110 section 8.6).
+func (r *Request) anticipatesBody() bool {
+	switch string(r.method()) {
+	case "POST", "PUT", "PATCH":
+		return true
+	}
+	return false
 }
 
 // without says which of a client's end-to-end fields are left out.

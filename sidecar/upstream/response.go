@@ -22,6 +22,7 @@ type Response struct {
 	left    int64 // byLength: still to come
 	chunks  http1.Chunked
 	keep    bool // the connection may be used again
+	toHEAD  bool // answers a HEAD, and has no body whatever its head says
 	err     error
 	renewed time.Time // when the read deadline was set
 }
@@ -46,7 +47,7 @@ var errClosed = errors.New("upstream: the response is closed")
 
 // begin readies the response of a use, with the memory that its line keeps.
 func (r *Response) begin(cn *Conn) {
-	*r = Response{cn: cn, head: cn.line.head[:0], fields: cn.line.fields[:0], keep: true}
+	*r = Response{cn: cn, head: cn.line.head[:0], fields: cn.line.fields[:0], keep: true, toHEAD: r.toHEAD}
 }
 
 // detach gives the memory back to the line: no slice taken from a head may be
@@ -79,6 +80,10 @@ func (r *Response) ContentLength() int64 { return r.length }
 // Sending reports whether the rest of the request may still be read, to be written
 // beside the answer, until the use ends.
 func (r *Response) Sending() bool { return r.cn != nil && r.cn.rest != nil }
+
+// ToHEAD reports whether it answers a HEAD: its head then tells the length that the
+// answer to a GET would have (RFC 9110 section 8.6), and its body has none.
+func (r *Response) ToHEAD() bool { return r.toHEAD }
 
 // Bodiless reports whether the status allows no body, nor a Content-Length that
 // would speak of one (RFC 9110 section 8.6).

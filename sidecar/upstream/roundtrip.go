@@ -13,6 +13,7 @@ type Request struct {
 	// Header is the client's header lines, as they came off the wire: they are
 	// what is forwarded, so that values, order and repetition stay.
 	Header    []byte
+	Method    []byte // nil: POST
 	Path      []byte // as it was on the wire, from the first slash; the prefix comes before it
 	Query     []byte // as it was on the wire, without the question mark; api_key is taken out
 	RequestID string // sent as X-Request-Id; "": none
@@ -53,6 +54,7 @@ func (cn *Conn) RoundTrip(req *Request) (*Response, error) {
 		return nil, err
 	}
 	cn.used = true
+	cn.response.toHEAD = string(req.Method) == "HEAD"
 	resp, err := cn.exchange(head, req.Body, req.Sender)
 	if err != nil {
 		return nil, cn.fail(err)

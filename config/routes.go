@@ -1,0 +1,65 @@
+package config
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/usher-sidecar/usher/route"
+)
+
+// mostOpen bounds USHER_OPEN_CONCURRENCY.
+const mostOpen = 1 << 16
+
+// routes reads what is served of the model server.
+func (l *loader) routes() {
+	c, t := l.cfg, &l.text
+	c.Routes = l.routeList("USHER_ROUTES", t.Routes, route.Parse)
+	if len(list(t.Routes)) == 0 {
+		l.fault("USHER_ROUTES", "names no path")
+	}
+	c.OpenRoutes = l.routeList("USHER_OPEN_ROUTES", t.OpenRoutes, route.ParseOpen)
+	c.OpenConcurrency = int(l.integer("USHER_OPEN_CONCURRENCY", t.OpenConcurrency, 1, mostOpen))
+	c.OpenRoutes = slices.DeleteFunc(c.OpenRoutes, func(open route.Route) bool {
+		i := slices.IndexFunc(c.Routes, open.Overlaps)
+		if i >= 0 && l.vars["USHER_OPEN_ROUTES"] != "" { // else it is a preset's, over which the other wins
+			l.fault("USHER_OPEN_ROUTES", "%q serves what %q of USHER_ROUTES wants a ticket for", open, c.Routes[i])
+		}
+		return i >= 0
+	})
+}
+
+// routeList reads a list of routes; none stands twice.
+func (l *loader) routeList(variable, text string, parse func(string) (route.Route, error)) (routes []route.Route) {
+	for _, item := range list(text) {
+		switch r, err := parse(item); {
+		case err != nil:
+			l.fault(variable, "%q %s", item, err)
+		case slices.Contains(routes, r):
+			l.fault(variable, "%q stands twice", item)
+		default:
+			routes = append(routes, r)
+		}
+	}
+	return routes
+}
+
+// unboundRoutes are the routes on which the work asked for is not known.
+func (c *Config) unboundRoutes() (names []string) {
+	for _, r := range c.Routes {
+		if len(r.API().Limits) == 0 {
+			names = append(names, r.String())
+		}
+	}
+	return names
+}
+
+// maskedRoutes are the routes that usher answers itself: its own health, for GET
+// and HEAD.
+func (c *Config) maskedRoutes() (names []string) {
+	for _, r := range slices.Concat(c.Routes, c.OpenRoutes) {
+		if (r.Path == "/health" || r.Path == "/ping") && !r.Below && !slices.Contains(r.Methods(), http.MethodPost) {
+			names = append(names, r.String())
+		}
+	}
+	return names
+}

@@ -1,0 +1,35 @@
+package sidecar
+
+import "sync/atomic"
+
+// runOpen passes on a request of an open route: without a ticket, beside the
+// buffer, and so with a limit of its own.
+func (x *exchange) runOpen() error {
+	if !x.h.open.take() {
+		return errOpenFull
+	}
+	x.placed, x.waited = true, true
+	resp, err := x.forward(nil)
+	if err != nil {
+		return err
+	}
+	x.answer(resp)
+	return nil
+}
+
+// places limit how many requests of open routes are at the model server.
+type places struct {
+	limit int64
+	taken atomic.Int64
+}
+
+// take takes a place, if there is one.
+func (p *places) take() bool {
+	if p.taken.Add(1) <= p.limit {
+		return true
+	}
+	p.taken.Add(-1)
+	return false
+}
+
+func (p *places) give() { p.taken.Add(-1) }
