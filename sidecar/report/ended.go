@@ -69,7 +69,10 @@ type ring struct {
 	places  []atomic.Pointer[entry]
 	puts    atomic.Uint64 // so far; the next goes to this place
 	dropped atomic.Uint64
-	taken   uint64 // so far, by the reporter
+
+	// The reporter's own.
+	taken uint64 // so far
+	from  uint64 // puts before this one were taken or dropped
 }
 
 func newRing(size int) *ring { return &ring{places: make([]atomic.Pointer[entry], size)} }
@@ -84,22 +87,24 @@ func (r *ring) put(e *entry) {
 // take appends up to most entries to dst, the oldest first. One that is being put
 // at this moment is taken next time.
 func (r *ring) take(dst []*entry, most int) []*entry {
-	puts := r.puts.Load()
-	if r.taken+r.dropped.Load() == puts {
-		return dst
+	puts, size := r.puts.Load(), uint64(len(r.places))
+	from := r.from
+	if puts > size {
+		from = max(from, puts-size) // what was there before is overwritten
 	}
-	for i := range uint64(len(r.places)) {
+	r.from = puts
+	for n := from; n < puts; n++ {
 		if len(dst) == most {
+			r.from = min(r.from, n)
 			break
 		}
-		place := &r.places[(puts+i)%uint64(len(r.places))]
-		if place.Load() == nil {
-			continue // most are, and looking is cheaper than exchanging
+		e := r.places[n%size].Swap(nil)
+		if e == nil {
+			r.from = min(r.from, n) // being put
+			continue
 		}
-		if e := place.Swap(nil); e != nil {
-			dst = append(dst, e)
-			r.taken++
-		}
+		dst = append(dst, e)
+		r.taken++
 	}
 	return dst
 }
