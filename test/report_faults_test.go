@@ -297,7 +297,7 @@ func TestBenchmarkAtTheStart(t *testing.T) {
 	require.Zero(t, report["num_requests_recieved"])
 	u.kill()
 
-	u = start(t, measuring).ready()
+	start(t, measuring).ready()
 	require.Empty(t, arrived, "its figure was kept")
 	kept := a.reports()
 	a.waitReport(t, "the same", func(r map[string]any) bool {

@@ -43,7 +43,6 @@ type statusReport struct {
 	state   State
 	indexes []string // of the requests in work
 	disk    float64  // GiB more than at the last one that was acknowledged
-	body    []byte
 }
 
 // status2026 is the body as the field's workers of 2026 send it; the names are
