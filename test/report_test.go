@@ -302,3 +302,33 @@ func TestDrainIsReported(t *testing.T) {
 	require.Len(t, a.ends(), 1)
 	require.Equal(t, "Success", a.ends()[0]["status"])
 }
+
+// A cost that was not signed is the client's word: the work that the request
+// states counts in its place. An index is named all the same.
+func TestWorkloadOfUnsignedCosts(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"off", "observe"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			s, m, a := newSigner(t), newModel(t, nil), newScaler(t, nil)
+			u := start(t, reporting(m, s, a.URL).with(env{"USHER_SIGNED_FIELDS": "url", "USHER_COST_POLICY": policy})).ready()
+			claim := func(index string) ticket {
+				return s.signed(ticket{
+					"cost": "1000000.0", "endpoint": quote(testEndpoint), "reqnum": "1", "request_idx": index, "url": quote(testURL),
+				}, "url")
+			}
+			require.Equal(t, 200, u.post("/generate", claim("1").flat(`"parameters":{"max_new_tokens":40,"best_of":2}`)).status)
+			require.Equal(t, 200, u.post("/v1/completions", claim("2").flat(`"max_tokens":7`)).status)
+			a.waitReport(t, "both", func(r map[string]any) bool {
+				return r["num_requests_recieved"] == 2.0 && r["num_requests_working"] == 0.0
+			})
+			require.Equal(t, 80.0+7, a.sum("cur_perf"))
+			require.Equal(t, 200, u.post("/generate", claim("3").flat("")).status)
+			a.waitReport(t, "the third", func(r map[string]any) bool {
+				return r["num_requests_recieved"] == 3.0 && r["num_requests_working"] == 0.0
+			})
+			require.Equal(t, 80.0+7+1e6, a.sum("cur_perf"), "it states no work")
+			require.Eventually(t, func() bool { return len(a.ends()) == 3 }, patience, 5*time.Millisecond)
+		})
+	}
+}
