@@ -47,6 +47,11 @@ func TestVerdict(t *testing.T) {
 			s.Now = rates(map[account.Class]uint64{account.ClassModel: 10})
 		}, Bad, "Not ready: the model server does not answer its health probe.",
 			[4]string{"Not ready", "It is down", "Nobody", "Nobody waits"}},
+		"measuring": {func(s *Snapshot) {
+			s.Ready, s.Now = false, rates(nil)
+			s.Checks = append(s.Checks, Check{CheckLoaded, false, "benchmark: run 3 of 8, 1,240 workload/s so far"})
+		}, Warn, "Not loaded yet: benchmark: run 3 of 8, 1,240 workload/s so far.",
+			[4]string{"Not yet", "No", "Nobody", "Nobody waits"}},
 		"draining": {func(s *Snapshot) { s.Ready, s.Checks[1].OK = false, false; s.Now = rates(nil) }, Warn,
 			"Draining, with 3 requests still in flight.",
 			[4]string{"Leaving", "No", "Nobody", "Nobody waits"}},
