@@ -60,9 +60,9 @@ type Config struct {
 	OpenRoutes            []route.Route // served without one
 	OpenConcurrency       int           // of these
 
-	ListenAddr, AdminAddr   string
-	PprofAddr               string // "": no profiles
-	TLSCertFile, TLSKeyFile string // both or neither
+	ListenAddr, AdminAddr string
+	PprofAddr             string // "": no profiles
+	TLS                   TLS
 
 	CostPolicy       CostPolicy
 	ReplayWindow     int
@@ -142,6 +142,7 @@ func Load(environ []string) (*Config, error) {
 	l.identity()
 	l.key()
 	l.listeners()
+	l.tls()
 	l.upstream()
 	l.routes()
 	l.limits()

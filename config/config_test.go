@@ -80,7 +80,7 @@ func TestDefaults(t *testing.T) {
 	}
 	require.Empty(t, c.Warnings())
 	require.Nil(t, c.PublicKeyPin)
-	require.Empty(t, c.TLSCertFile)
+	require.Empty(t, c.TLS.Pairs)
 	require.Equal(t, "info", c.LogLevel)
 	require.Equal(t, LogJSON, c.LogFormat)
 }
@@ -103,7 +103,7 @@ func TestFallbacks(t *testing.T) {
 	require.Equal(t, "127.0.0.1:5", c.ListenAddr)
 	require.Equal(t, "/i", c.HealthPath)
 
-	cert, key := certificate(t)
+	cert, key := certificatePair(t)
 	c, err = Load([]string{
 		"USHER_ENDPOINT=E", "PUBLIC_IPADDR=2001:db8::7", "VAST_TCP_PORT_3000=1", "USE_SSL=true", "USHER_TLS_CERT_FILE=" + cert, "USHER_TLS_KEY_FILE=" + key,
 		"USHER_PUBLIC_KEY=" + publicKey(t),
@@ -114,7 +114,7 @@ func TestFallbacks(t *testing.T) {
 	require.ErrorContains(t, err, "/etc/instance.crt")
 }
 
-func certificate(t *testing.T) (cert, key string) {
+func certificatePair(t *testing.T) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestValues(t *testing.T) {
 
 // Every wrong value has a message that names its variable and what it wants.
 func TestFaults(t *testing.T) {
-	cert, key := certificate(t)
+	cert, key := certificatePair(t)
 	for setting, want := range map[string]string{
 		"USHER_ENDPOINT= , ":                                 `USHER_ENDPOINT: is required: the name of the endpoint group`,
 		"USHER_WORKER_URL=worker":                            `USHER_WORKER_URL: "worker" is not an address like http://203.0.113.7:3000`,

@@ -58,7 +58,8 @@ func FuzzLoad(f *testing.F) {
 			require.Len(t, slices.Compact(slices.Sorted(slices.Values(fields))), len(fields))
 		}
 		require.Equal(t, 1, count(c.PublicKey != "", c.PublicKeyFile != "", len(c.PublicKeyURLs) > 0), "sources of the key")
-		require.Equal(t, c.TLSCertFile == "", c.TLSKeyFile == "")
+		require.LessOrEqual(t, len(c.TLS.Pairs), 2)
+		require.Positive(t, c.TLS.HandshakeTimeout)
 	})
 }
 

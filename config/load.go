@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/tls"
 	"errors"
 	"math"
 	"net"
@@ -94,7 +93,7 @@ func (l *loader) keyURLs() {
 	l.cfg.PublicKeyURLs = urls
 }
 
-// listeners reads addresses and certificate.
+// listeners reads addresses and origins.
 func (l *loader) listeners() {
 	c, t := l.cfg, &l.text
 	c.AdminAddr = l.address("USHER_ADMIN_ADDR", t.AdminAddr)
@@ -104,20 +103,6 @@ func (l *loader) listeners() {
 	if t.PprofAddr != "" {
 		c.PprofAddr = l.address("USHER_PPROF_ADDR", t.PprofAddr)
 	}
-	cert, key := t.TLSCertFile, t.TLSKeyFile
-	if cert == "" && key == "" && l.useSSL() {
-		cert, key = "/etc/instance.crt", "/etc/instance.key"
-	}
-	switch {
-	case cert == "" && key == "":
-	case cert == "":
-		l.fault("USHER_TLS_CERT_FILE", "is required with USHER_TLS_KEY_FILE")
-	case key == "":
-		l.fault("USHER_TLS_KEY_FILE", "is required with USHER_TLS_CERT_FILE")
-	default:
-		l.keyPair(cert, key)
-		c.TLSCertFile, c.TLSKeyFile = cert, key
-	}
 	c.CORSOrigins = list(t.CORSOrigins)
 	for _, origin := range c.CORSOrigins {
 		u, err := url.Parse(origin)
@@ -125,24 +110,6 @@ func (l *loader) listeners() {
 			strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") || origin != strings.ToLower(origin)) {
 			l.fault("USHER_CORS_ORIGINS", "%q is not an origin like https://app.example.com or https://*.example.com", origin)
 		}
-	}
-}
-
-// keyPair looks at the files of certificate and key.
-func (l *loader) keyPair(certFile, keyFile string) {
-	cert, certErr := crypto.ReadRegular(certFile)
-	if certErr != nil {
-		l.fault("USHER_TLS_CERT_FILE", "cannot be read: %s", certErr)
-	}
-	key, keyErr := crypto.ReadRegular(keyFile)
-	if keyErr != nil {
-		l.fault("USHER_TLS_KEY_FILE", "cannot be read: %s", keyErr)
-	}
-	if certErr != nil || keyErr != nil {
-		return
-	}
-	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		l.fault("USHER_TLS_CERT_FILE, USHER_TLS_KEY_FILE", "%s", err)
 	}
 }
 

@@ -31,11 +31,14 @@ type settings struct {
 	OpenRoutes            string `env:"USHER_OPEN_ROUTES" form:"place" shown:"– (USHER_ENGINE: its own)" doc:"what is served without one, by GET and HEAD, like /v1/models,/api/tags: beside the queue, and without a body"`
 	OpenConcurrency       string `env:"USHER_OPEN_CONCURRENCY" envDefault:"8" doc:"requests of open routes at the model server at once; more are answered 429"`
 
-	ListenAddr  string `env:"USHER_LISTEN_ADDR" form:"place" shown:":3000 (WORKER_PORT where set)" doc:"public listener"`
-	AdminAddr   string `env:"USHER_ADMIN_ADDR" form:"place" envDefault:":9090" doc:"health, metrics, summary, drain; keep it off the public network"`
-	PprofAddr   string `env:"USHER_PPROF_ADDR" form:"place" shown:"–" doc:"serves Go's profiles under /debug/pprof/; 127.0.0.1:6060, say: it is for nobody else"`
-	TLSCertFile string `env:"USHER_TLS_CERT_FILE" form:"place" shown:"– (/etc/instance.crt where USE_SSL=true)" doc:"certificate chain in PEM; TLS 1.2 and up; followed when it changes"`
-	TLSKeyFile  string `env:"USHER_TLS_KEY_FILE" form:"place" shown:"– (/etc/instance.key where USE_SSL=true)" doc:"its private key"`
+	ListenAddr string `env:"USHER_LISTEN_ADDR" form:"place" shown:":3000 (WORKER_PORT where set)" doc:"public listener"`
+	AdminAddr  string `env:"USHER_ADMIN_ADDR" form:"place" envDefault:":9090" doc:"health, metrics, summary, drain; keep it off the public network"`
+	PprofAddr  string `env:"USHER_PPROF_ADDR" form:"place" shown:"–" doc:"serves Go's profiles under /debug/pprof/; 127.0.0.1:6060, say: it is for nobody else"`
+
+	TLSCertFile      string `env:"USHER_TLS_CERT_FILE" form:"place" shown:"– (/etc/instance.crt where USE_SSL=true)" doc:"certificate chain in PEM; TLS 1.2 and up; followed when it changes; two, comma separated, are an ECDSA and an RSA one, chosen by what the client offers; an OCSP response in DER beside it (.ocsp) is passed on"`
+	TLSKeyFile       string `env:"USHER_TLS_KEY_FILE" form:"place" shown:"– (/etc/instance.key where USE_SSL=true)" doc:"its private key; of two certificates, their keys in the same order"`
+	TLSClientCAFile  string `env:"USHER_TLS_CLIENT_CA_FILE" form:"place" shown:"–" doc:"certificates in PEM; clients must show one that these have signed (for /health and /ping as well); followed when it changes"`
+	HandshakeTimeout string `env:"USHER_HANDSHAKE_TIMEOUT" envDefault:"10s" doc:"a TLS handshake must be done by then"`
 
 	CostPolicy       string `env:"USHER_COST_POLICY" envDefault:"observe" doc:"off; observe: count and log what exceeds its cost; enforce: refuse it, and state a limit where the request states none"`
 	ReplayWindow     string `env:"USHER_REPLAY_WINDOW" envDefault:"8192" doc:"how many numbers, from the highest down, are still accepted; 1 to 16777216"`

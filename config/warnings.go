@@ -32,8 +32,9 @@ func (l *loader) valuesInForce() []Value {
 		set("USHER_WORKER_URL", "any")
 	}
 	set("USHER_HEALTH_PATH", c.HealthPath)
-	set("USHER_TLS_CERT_FILE", c.TLSCertFile)
-	set("USHER_TLS_KEY_FILE", c.TLSKeyFile)
+	for name, value := range c.TLS.inForce() {
+		set(name, value)
+	}
 	set("USHER_PUBLIC_KEY_URL", strings.Join(c.PublicKeyURLs, ","))
 	if c.PublicKey != "" {
 		set("USHER_PUBLIC_KEY", shownKeys(c))

@@ -1,17 +1,16 @@
 package sidecar
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/certificate"
+	"github.com/usher-sidecar/usher/config"
 )
 
 // certificatePoll is how often the files are looked at.
@@ -21,96 +20,126 @@ const certificatePoll = 2 * time.Second
 // deploy/prometheus has the same.
 const expiresSoon = 14 * 24 * time.Hour
 
-// A certificate follows a pair of PEM files: load into locals, publish whole,
-// keep the last good pair.
-type certificate struct {
-	certFile, keyFile string
-	log               *zap.Logger
-	current           atomic.Pointer[tls.Certificate]
-	fault             atomic.Pointer[string] // of the last try; nil: it went well
-
-	mu        sync.Mutex
-	cert, key []byte // what was last read, good or not
-	bad       error  // what is wrong with it
+// certificates follow the files of TLS and say what becomes of them.
+type certificates struct {
+	*certificate.Store
+	log    *zap.Logger
+	faults []atomic.Pointer[certificateFault] // of the last look, in the order of Store.Load; nil: none
 }
 
-// newCertificate reads the pair; a pair that does not load is an error.
-func newCertificate(certFile, keyFile string, log *zap.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
-	if _, err := c.load(); err != nil {
-		return nil, err
+// A certificateFault is what is wrong with a part of the files.
+type certificateFault struct {
+	part certificate.Part
+	text string
+}
+
+// note is for the status page.
+func (f *certificateFault) note() string {
+	switch f.part {
+	case certificate.PartStaple:
+		return "OCSP response not passed on: " + f.text
+	case certificate.PartAuthorities:
+		return "authorities of clients not reloaded; the last good ones stay in force: " + f.text
 	}
-	if time.Until(c.expiry()) < expiresSoon {
-		log.Warn("certificate expires soon, or has expired", zap.Time("expires", c.expiry()))
+	return "certificate not reloaded; the last good one stays in force: " + f.text
+}
+
+// settingOf names the setting that a part comes from.
+var settingOf = map[certificate.Part]string{
+	certificate.PartPair:        "USHER_TLS_CERT_FILE, USHER_TLS_KEY_FILE",
+	certificate.PartStaple:      "USHER_TLS_CERT_FILE",
+	certificate.PartAuthorities: "USHER_TLS_CLIENT_CA_FILE",
+}
+
+// openCertificates reads the files that the settings name; what does not load is an
+// error. It returns nil without TLS.
+func openCertificates(cfg config.TLS, log *zap.Logger) (*certificates, error) {
+	if len(cfg.Pairs) == 0 {
+		return nil, nil
 	}
+	store, err := certificate.Open(cfg.Pairs, cfg.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("USHER_TLS_CERT_FILE, USHER_TLS_KEY_FILE, USHER_TLS_CLIENT_CA_FILE: %w", err)
+	}
+	c := &certificates{Store: store, log: log}
+	c.faults = make([]atomic.Pointer[certificateFault], len(store.Load(time.Now())))
+	for _, shown := range store.Shown() {
+		c.sayKey(shown)
+	}
+	if time.Until(c.Expiry()) < expiresSoon {
+		log.Warn("certificate expires soon, or has expired", zap.Time("expires", c.Expiry()))
+	}
+	c.reload(false)
 	return c, nil
 }
 
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.current.Load(), nil
-}
-
-// expiry is when the certificate in force expires; that of those who signed it
-// is theirs to tell.
-func (c *certificate) expiry() time.Time { return c.current.Load().Leaf.NotAfter }
-
-// load reads the files and publishes them if they changed and are good.
-func (c *certificate) load() (changed bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	cert, err := crypto.ReadRegular(c.certFile)
-	if err != nil {
-		return false, fmt.Errorf("USHER_TLS_CERT_FILE: %w", err)
+// sayKey names the key's type, and its price where that is high.
+func (c *certificates) sayKey(shown *tls.Certificate) {
+	name := zap.String("key", certificate.KeyName(shown))
+	if certificate.KindOf(shown) == certificate.RSA && len(c.Shown()) == 1 {
+		c.log.Info("the certificate's key is RSA: a new connection costs about four times the CPU of one with an ECDSA P-256 key; see docs/tls.md", name)
+		return
 	}
-	key, err := crypto.ReadRegular(c.keyFile)
-	if err != nil {
-		return false, fmt.Errorf("USHER_TLS_KEY_FILE: %w", err)
-	}
-	if bytes.Equal(cert, c.cert) && bytes.Equal(key, c.key) {
-		return false, c.bad
-	}
-	c.cert, c.key, c.bad = cert, key, nil
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		c.bad = fmt.Errorf("USHER_TLS_CERT_FILE and USHER_TLS_KEY_FILE: %w", err)
-		return true, c.bad
-	}
-	c.current.Store(&pair)
-	return true, nil
+	c.log.Info("certificate in force", name, zap.Bool("ocsp", shown.OCSPStaple != nil))
 }
 
 // reload looks at the files now. Each change for the worse is said, and a fault
 // that stays again only where somebody asked.
-func (c *certificate) reload(asked bool) {
-	changed, err := c.load()
-	last := c.fault.Load()
-	if err == nil {
-		c.fault.Store(nil)
-		if changed {
-			c.log.Info("certificate reloaded", zap.Time("expires", c.expiry()))
+func (c *certificates) reload(asked bool) {
+	for i, change := range c.Load(time.Now()) {
+		last := c.faults[i].Load()
+		if change.Err == nil {
+			c.faults[i].Store(nil)
+			if change.Changed {
+				c.sayReloaded(change.Part)
+			}
+			continue
 		}
-		return
+		fault := &certificateFault{change.Part, settingOf[change.Part] + ": " + change.Err.Error()}
+		c.faults[i].Store(fault)
+		if change.Changed || asked || last == nil || *last != *fault {
+			c.sayFault(fault)
+		}
 	}
-	text := err.Error()
-	c.fault.Store(&text)
-	if changed || asked || last == nil || *last != text {
-		c.log.Warn("certificate not reloaded; the last good one stays in force", zap.Error(err))
+}
+
+func (c *certificates) sayReloaded(part certificate.Part) {
+	switch part {
+	case certificate.PartPair:
+		c.log.Info("certificate reloaded", zap.Time("expires", c.Expiry()))
+	case certificate.PartStaple:
+		c.log.Info("OCSP response reloaded")
+	case certificate.PartAuthorities:
+		c.log.Info("authorities of clients reloaded")
+	}
+}
+
+func (c *certificates) sayFault(f *certificateFault) {
+	switch text := zap.String("error", f.text); f.part {
+	case certificate.PartPair:
+		c.log.Warn("certificate not reloaded; the last good one stays in force", text)
+	case certificate.PartStaple:
+		c.log.Warn("OCSP response not passed on", text)
+	case certificate.PartAuthorities:
+		c.log.Warn("authorities of clients not reloaded; the last good ones stay in force", text)
 	}
 }
 
 // warnings are what the status page warns of.
-func (c *certificate) warnings() (list []string) {
-	if fault := c.fault.Load(); fault != nil {
-		list = append(list, "certificate not reloaded; the last good one stays in force: "+*fault)
+func (c *certificates) warnings() (list []string) {
+	for i := range c.faults {
+		if fault := c.faults[i].Load(); fault != nil {
+			list = append(list, fault.note())
+		}
 	}
-	if end := c.expiry(); time.Until(end) < expiresSoon {
+	if end := c.Expiry(); time.Until(end) < expiresSoon {
 		list = append(list, "USHER_TLS_CERT_FILE: the certificate expires, or has expired, at "+end.Format(time.RFC3339))
 	}
 	return list
 }
 
 // run follows the files until ctx ends.
-func (c *certificate) run(ctx context.Context) {
+func (c *certificates) run(ctx context.Context) {
 	tick := time.NewTicker(certificatePoll)
 	defer tick.Stop()
 	for {

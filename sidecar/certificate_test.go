@@ -15,6 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/usher-sidecar/usher/certificate"
+	"github.com/usher-sidecar/usher/config"
 )
 
 // pair makes a certificate that is good until end, and its key.
@@ -42,9 +45,12 @@ func TestCertificateReloadsAreSaid(t *testing.T) {
 	write(certFile, cert)
 	write(keyFile, key)
 	core, seen := observer.New(zap.DebugLevel)
-	c, err := newCertificate(certFile, keyFile, zap.New(core))
+	c, err := openCertificates(config.TLS{Pairs: []certificate.Files{{Cert: certFile, Key: keyFile}}}, zap.New(core))
 	require.NoError(t, err)
-	require.Equal(t, "certificate expires soon, or has expired", seen.TakeAll()[0].Message)
+	lines := seen.TakeAll()
+	require.Equal(t, "certificate in force", lines[0].Message)
+	require.Equal(t, "ECDSA P-256", lines[0].ContextMap()["key"])
+	require.Equal(t, "certificate expires soon, or has expired", lines[1].Message)
 	require.Len(t, c.warnings(), 1)
 
 	const failed, reloaded = "certificate not reloaded; the last good one stays in force", "certificate reloaded"
@@ -79,7 +85,7 @@ func TestCertificateReloadsAreSaid(t *testing.T) {
 			require.True(t, said == failed || e.ContextMap()["expires"].(time.Time).Equal(step.end))
 		}
 		require.Equal(t, step.said, said, "step %d", i)
-		require.True(t, step.end.Equal(c.expiry()), "step %d", i)
+		require.True(t, step.end.Equal(c.Expiry()), "step %d", i)
 	}
 	c.reload(true)
 	require.Equal(t, failed, seen.TakeAll()[0].Message, "somebody asked")

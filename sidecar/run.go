@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -52,7 +51,7 @@ func (s *Sidecar) Listen() error {
 		return err
 	}
 	s.log.Info("listening", zap.String("public", s.PublicAddr().String()), zap.String("admin", s.AdminAddr().String()),
-		zap.Bool("tls", s.certificate != nil), zap.String("version", s.version.Number))
+		zap.Bool("tls", s.certificates != nil), zap.String("version", s.version.Number))
 	return nil
 }
 
@@ -81,8 +80,8 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	workers.Go(func() { s.ledger.Run(work) })
 	workers.Go(func() { _ = s.admin.Run(work) })
 	workers.Go(func() { s.reports.run(work) })
-	if s.certificate != nil {
-		workers.Go(func() { s.certificate.run(work) })
+	if s.certificates != nil {
+		workers.Go(func() { s.certificates.run(work) })
 	}
 	if s.profiler != nil {
 		workers.Go(func() {
@@ -128,21 +127,10 @@ func (s *Sidecar) Run(ctx context.Context) error {
 // Reload re-reads the key and the certificate.
 func (s *Sidecar) Reload() {
 	s.refresher.Poke()
-	if s.certificate != nil {
-		s.certificate.reload(true)
+	if s.certificates != nil {
+		s.certificates.reload(true)
 	}
 }
 
 // Abort cuts every request in flight, now.
 func (s *Sidecar) Abort() { s.drain.abort() }
-
-func (s *Sidecar) tlsConfig() *tls.Config {
-	if s.certificate == nil {
-		return nil
-	}
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"},
-		GetCertificate: s.certificate.get,
-	}
-}

@@ -72,7 +72,7 @@ type trust struct {
 // The listeners are where clients and operators come in.
 type listeners struct {
 	front         *front.Server
-	certificate   *certificate // nil without TLS
+	certificates  *certificates // nil without TLS
 	public        *hangup.Listener
 	connections   int    // of clients at once
 	crowding      string // says that they are fewer than set; "": they are not
@@ -210,11 +210,12 @@ func (s *Sidecar) openAdmin() {
 			LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
 			Warnings:     s.warnings,
 			Evicted:      s.evicted,
+			Handshakes:   s.front.Handshakes, HandshakesWaiting: s.front.HandshakesWaiting,
 			CertificateExpiry: func() time.Time {
-				if s.certificate == nil {
+				if s.certificates == nil {
 					return time.Time{}
 				}
-				return s.certificate.expiry()
+				return s.certificates.Expiry()
 			},
 			Report: s.reports.describe(),
 		},
@@ -266,28 +267,6 @@ func (s *Sidecar) reportKey(err error) {
 		s.metrics.KeyFailures.Inc()
 		s.log.Warn("public key not refreshed; the last good one stays in force", zap.Error(err))
 	}
-}
-
-// openServer makes the public server.
-func (s *Sidecar) openServer() (err error) {
-	descriptors := descriptorLimit()
-	s.connections, s.crowding = limitConnections(descriptors, s.cfg.MaxConnections, s.cfg.MaxConcurrency)
-	if s.crowding != "" {
-		s.log.Warn("USHER_MAX_CONNECTIONS is lowered to what the descriptor limit allows",
-			zap.Int("from", s.cfg.MaxConnections), zap.Int("to", s.connections), zap.Uint64("descriptors", descriptors))
-	}
-	if s.cfg.TLSCertFile != "" {
-		if s.certificate, err = newCertificate(s.cfg.TLSCertFile, s.cfg.TLSKeyFile, s.log); err != nil {
-			return err
-		}
-	}
-	s.front = front.New(front.Options{
-		Serve: s.handler.serve, Aside: s.aside, Methods: s.routes.Allowed, Closing: s.drain.begun,
-		CORS: front.NewCORS(s.cfg.CORSOrigins), TLS: s.tlsConfig(), Trusted: s.cfg.TrustedProxies,
-		Debug:       func(event string) { s.log.Debug("http server", zap.String("event", event)) },
-		ReadTimeout: s.cfg.ReadTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxConnections: s.connections,
-	})
-	return nil
 }
 
 // close gives back what New opened.

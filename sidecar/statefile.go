@@ -41,8 +41,8 @@ func (s *Sidecar) warnings() (list []string) {
 	if note := s.stateFile.text.Load(); note != nil {
 		list = append(list, *note)
 	}
-	if s.certificate != nil {
-		list = append(list, s.certificate.warnings()...)
+	if s.certificates != nil {
+		list = append(list, s.certificates.warnings()...)
 	}
 	return list
 }

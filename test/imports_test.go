@@ -14,7 +14,8 @@ import (
 func TestImportRules(t *testing.T) {
 	const project = "github.com/usher-sidecar/usher/"
 	allowed := map[string][]string{
-		"config":            {"crypto", "dialect", "preset", "route"},
+		"certificate":       {"crypto"},
+		"config":            {"certificate", "crypto", "dialect", "preset", "route"},
 		"crypto":            {"crypto/modexp"},
 		"crypto/modexp":     {},
 		"dialect":           {},
@@ -39,7 +40,7 @@ func TestImportRules(t *testing.T) {
 		"sidecar/trace":     {"sidecar/account"},
 		"sidecar/upstream":  {"sidecar/http1", "sidecar/socket"},
 		"sidecar/status":    {"sidecar/account"},
-		"sidecar":           {"config", "crypto", "dialect", "envelope", "replay", "reorder", "route", "sidecar/account", "sidecar/admin", "sidecar/asynclog", "sidecar/benchmark", "sidecar/front", "sidecar/gate", "sidecar/hangup", "sidecar/http1", "sidecar/metrics", "sidecar/proxy", "sidecar/relay", "sidecar/report", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
+		"sidecar":           {"certificate", "config", "crypto", "dialect", "envelope", "replay", "reorder", "route", "sidecar/account", "sidecar/admin", "sidecar/asynclog", "sidecar/benchmark", "sidecar/front", "sidecar/gate", "sidecar/hangup", "sidecar/http1", "sidecar/metrics", "sidecar/proxy", "sidecar/relay", "sidecar/report", "sidecar/status", "sidecar/trace", "sidecar/upstream"},
 		"cmd/usher":         {"config", "crypto", "dialect", "envelope", "replay", "sidecar", "sidecar/account", "sidecar/asynclog", "sidecar/gate", "sidecar/status"},
 		"cmd/playground":    {"config", "sidecar", "test/autoscaler", "test/modelserver"},
 		"test/autoscaler":   {},

@@ -33,6 +33,8 @@ func (s *Server) registerGauges() {
 	m.Total("usher_gaps_given_up_total", "Missing numbers that were waited for in vain.", func() float64 { return float64(s.Buffer.Stats().GapsGivenUp) })
 	m.Total("usher_replay_window_resets_total", "Times that numbers were taken to start again.", func() float64 { return float64(s.Ledger.Stats().Resets) })
 	m.Total("usher_connections_evicted_total", "Idle client connections that were closed to make room for new ones.", func() float64 { return float64(s.Evicted()) })
+	m.Totals("usher_tls_handshakes_total", "TLS handshakes by how they ended: full, resumed, gone, timeout, crowded (too many waited), plaintext, rejected (by the client), unverified (no certificate of the client's), failed.", "outcome", s.Handshakes)
+	m.Gauge("usher_tls_handshakes_waiting", "TLS handshakes that wait for their turn.", func() float64 { return float64(s.HandshakesWaiting()) })
 	m.Total("usher_state_file_faults_total", "Faults of the state file found while in use (truncated, removed, replaced, changed, not writable), failed tries to make it anew included.", func() float64 { return float64(s.Ledger.Stats().FileFaults) })
 	m.Totals("usher_log_lines_left_out_total", "Lines that were left out of the log, in a flood of refusals or because nobody read it.", "outcome", s.LinesLeftOut)
 	m.Total("usher_upstream_dials_total", "Connections opened to the model server.", func() float64 { return float64(s.Upstream.Stats().Dials) })

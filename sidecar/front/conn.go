@@ -81,6 +81,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // nextHead finds out how much of a head is here, and waits while nothing is.
 func (c *Conn) nextHead() error {
+	if err := c.shakeHands(); err != nil {
+		return err
+	}
 	if err := c.skipBody(); err != nil {
 		return err
 	}
@@ -116,11 +119,11 @@ func (c *Conn) nextHead() error {
 // TLS client has a second for its first one once it has shaken hands; before that
 // it has it from its acceptance, as it has without TLS.
 func (c *Conn) rest() {
-	secure, ok := c.Conn.(interface{ Handshake() error })
+	_, secure := c.Conn.(*secureConn)
 	switch {
 	case c.state.spoke:
 		c.watched.Rest(0)
-	case ok && secure.Handshake() == nil: // else the read fails with the same
+	case secure:
 		c.watched.Rest(time.Second)
 	}
 }

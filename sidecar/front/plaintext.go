@@ -3,6 +3,7 @@ package front
 import (
 	"crypto/tls"
 	"errors"
+	"net/netip"
 
 	"github.com/usher-sidecar/usher/sidecar/proxy"
 )
@@ -32,32 +33,21 @@ func plaintextFault(err error) *Fault {
 	return nil
 }
 
-// A secureConn is a TLS connection that has answered what is not TLS.
-type secureConn struct {
-	*tls.Conn
-	client *Conn
-}
-
-// Read implements net.Conn. The first one shakes hands.
-func (s *secureConn) Read(p []byte) (int, error) {
-	n, err := s.Conn.Read(p)
-	if err != nil {
-		if fault := plaintextFault(err); fault != nil {
-			s.client.answerPlaintext(fault)
-		}
-	}
-	return n, err
-}
-
 // answerPlaintext has the client answered past TLS, and closes the connection;
 // the rest of the request may still be on its way.
 func (c *Conn) answerPlaintext(fault *Fault) {
 	c.Conn = c.watched
-	c.client = peerOf(c.watched).String()
-	if c.proxied != nil {
-		c.client = c.proxied.source.String()
-	}
+	c.client = c.source().String()
 	c.CloseAfter()
 	c.server.o.Serve(c, fault)
 	_ = c.Close()
+}
+
+// source is the address that the connection came from, as far as a PROXY header has
+// told.
+func (c *Conn) source() netip.Addr {
+	if c.proxied != nil {
+		return c.proxied.source
+	}
+	return peerOf(c.watched)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -41,20 +42,25 @@ type Options struct {
 	// may hold what came off the wire.
 	Debug func(event string)
 
-	ReadTimeout    time.Duration // of a head, and of a body
-	IdleTimeout    time.Duration // between two requests
-	MaxConnections int
+	HandshakeTimeout time.Duration // of TLS, from the acceptance on
+	ReadTimeout      time.Duration // of a head, and of a body
+	IdleTimeout      time.Duration // between two requests
+	MaxConnections   int
 }
 
 // A Server serves clients. Make it with New.
 type Server struct {
 	o    Options
 	http fasthttp.Server
+	desk desk
 }
 
 // New makes a Server, and starts nothing.
 func New(o Options) *Server {
 	s := &Server{o: o}
+	s.desk.config, s.desk.timeout = o.TLS, o.HandshakeTimeout
+	// Half of the processors are left to those who are connected.
+	s.desk.turns = newTurns(max(1, runtime.GOMAXPROCS(0)/2), mostWaiting)
 	s.http = fasthttp.Server{
 		Handler:               s.serve,
 		ErrorHandler:          s.serveFault,
@@ -221,7 +227,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	client := newConn(a.server, c, watched)
 	client.proxied = proxied
 	if a.server.o.TLS != nil {
-		client.Conn = &secureConn{tls.Server(c, a.server.o.TLS), client}
+		client.Conn = newSecureConn(c, watched, &a.server.desk)
 	}
 	return client, nil
 }

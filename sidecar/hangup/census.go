@@ -57,9 +57,9 @@ func addrOf(addr net.Addr) netip.Addr {
 	return tcp.AddrPort().Addr()
 }
 
-// originOf returns what connections from ip are counted under: IPv4 and
+// OriginOf returns what connections from ip are counted under: IPv4 and
 // link-local addresses one by one, other IPv6 addresses by their /64.
-func originOf(ip netip.Addr) netip.Addr {
+func OriginOf(ip netip.Addr) netip.Addr {
 	ip = ip.Unmap()
 	if ip.Is4() || ip.IsLinkLocalUnicast() {
 		return ip

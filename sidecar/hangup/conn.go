@@ -158,7 +158,7 @@ func (c *Conn) Count(addr netip.Addr) bool {
 		return true // closed meanwhile, and counted no more
 	}
 	l.perIP.remove(c.origin)
-	c.origin = originOf(addr)
+	c.origin = OriginOf(addr)
 	if l.perIP.add(c.origin) {
 		return true
 	}

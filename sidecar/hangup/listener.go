@@ -129,7 +129,7 @@ func (l *Listener) accept() (*Conn, error) {
 	if l.perIP != nil {
 		peer := addrOf(tcp.RemoteAddr())
 		if l.options.Uncounted == nil || !l.options.Uncounted(peer) {
-			c.origin = originOf(peer)
+			c.origin = OriginOf(peer)
 		}
 		if !l.perIP.add(c.origin) {
 			l.refused.Add(1)

@@ -124,9 +124,9 @@ func TestOriginOf(t *testing.T) {
 		"2001:db8::1%strict": "2001:db8::",
 	} {
 		addr := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1))
-		require.Equal(t, want, originOf(addrOf(addr)).String(), address)
+		require.Equal(t, want, OriginOf(addrOf(addr)).String(), address)
 	}
-	require.Equal(t, netip.Addr{}, originOf(addrOf(&net.UnixAddr{})))
+	require.Equal(t, netip.Addr{}, OriginOf(addrOf(&net.UnixAddr{})))
 }
 
 // moody is a TCP listener whose Accept fails as told, then works.

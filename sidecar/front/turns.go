@@ -1,0 +1,143 @@
+package front
+
+import (
+	"container/list"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// mostWaiting is how many handshakes may wait for their turn. What one of them
+// holds is a connection, which is bounded elsewhere; this bounds the wait.
+const mostWaiting = 1024
+
+// Why a handshake was given no turn.
+var (
+	errNoTurn   = errors.New("too many TLS handshakes wait")
+	errTurnLate = errors.New("the TLS handshake waited for too long")
+)
+
+// turns let so many handshakes work at once, and have the others wait. Those that
+// wait are taken from one origin after the other, and where too many wait the
+// newest of the origin that has most gives way: a flood from one address delays
+// itself, and nobody else for longer than one turn each.
+type turns struct {
+	most int
+
+	mu      sync.Mutex
+	free    int
+	waiting int
+	lines   map[netip.Addr]*line
+	round   list.List // of *line, in the order in which they are served
+}
+
+// A line is those of one origin that wait.
+type line struct {
+	origin  netip.Addr
+	waiters list.List // of *waiter
+	at      *list.Element
+}
+
+type waiter struct {
+	line  *line
+	at    *list.Element
+	ready chan error // nil: its turn; holds one
+}
+
+func newTurns(free, most int) *turns {
+	return &turns{free: free, most: most, lines: make(map[netip.Addr]*line)}
+}
+
+// take waits for a turn, until deadline. Errors: errNoTurn, errTurnLate.
+func (t *turns) take(origin netip.Addr, deadline time.Time) error {
+	t.mu.Lock()
+	if t.free > 0 {
+		t.free--
+		t.mu.Unlock()
+		return nil
+	}
+	w := t.join(origin)
+	if t.waiting > t.most {
+		t.dismiss(t.longest())
+	}
+	t.mu.Unlock()
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case err := <-w.ready:
+		return err
+	case <-timer.C:
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case err := <-w.ready: // it came at the same moment
+		return err
+	default:
+		t.quit(w)
+		return errTurnLate
+	}
+}
+
+// give ends a turn.
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first := t.round.Front()
+	if first == nil {
+		t.free++
+		return
+	}
+	l := first.Value.(*line)
+	w := l.waiters.Front().Value.(*waiter)
+	t.round.MoveToBack(first)
+	t.quit(w)
+	w.ready <- nil
+}
+
+// count is how many wait.
+func (t *turns) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting
+}
+
+func (t *turns) join(origin netip.Addr) *waiter {
+	l := t.lines[origin]
+	if l == nil {
+		l = &line{origin: origin}
+		l.at = t.round.PushBack(l)
+		t.lines[origin] = l
+	}
+	w := &waiter{line: l, ready: make(chan error, 1)}
+	w.at = l.waiters.PushBack(w)
+	t.waiting++
+	return w
+}
+
+// quit takes a waiter out, and its line with the last one.
+func (t *turns) quit(w *waiter) {
+	w.line.waiters.Remove(w.at)
+	t.waiting--
+	if w.line.waiters.Len() == 0 {
+		t.round.Remove(w.line.at)
+		delete(t.lines, w.line.origin)
+	}
+}
+
+// longest is the newest waiter of the longest line.
+func (t *turns) longest() *waiter {
+	var most *line
+	for _, l := range t.lines {
+		if most == nil || l.waiters.Len() > most.waiters.Len() {
+			most = l
+		}
+	}
+	return most.waiters.Back().Value.(*waiter)
+}
+
+func (t *turns) dismiss(w *waiter) {
+	t.quit(w)
+	w.ready <- errNoTurn
+}
