@@ -13,7 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var results = flag.String("results", "", "write the simulation's table to this file, tab separated")
+var (
+	allOfThem = flag.Bool("all", false, "simulate all scenarios and print the tables, which takes minutes")
+	results   = flag.String("results", "", "write the simulation's table to this file, tab separated")
+)
 
 // Requests that are simulated, and how many of them come first and are not
 // counted: what the hold is learned from.
@@ -24,11 +27,11 @@ const (
 
 var learned = Config{Auto: true, Target: 0.01, MaxHold: 250 * ms}
 
-// scenarios are all of them with -v, and without it a few, to see that all
+// scenarios are all of them with -all, and without it a few, to see that all
 // holds together.
 func scenarios(limits ...float64) (list []scenario) {
 	rates, losses := []float64{5, 20, 200, 2000}, []float64{0, 0.02, 0.1, 0.3}
-	if !testing.Verbose() {
+	if !*allOfThem {
 		rates, losses, limits = []float64{200}, []float64{0.02}, limits[:1]
 	}
 	for _, limit := range limits {
@@ -45,7 +48,7 @@ func scenarios(limits ...float64) (list []scenario) {
 
 // TestSimulation prints what each strategy makes of each scenario:
 //
-//	go test -run Simulation -v ./reorder
+//	go test ./reorder -run Simulation -all
 func TestSimulation(t *testing.T) {
 	table := []string{heading("none", "20 ms", "100 ms", "500 ms", "learned") + "best fixed\tmean\toptimum\tmean\tp50\tp99\tratio\tall in order\tmean\tp50\tp99\tratio"}
 	for _, s := range scenarios(0, 0.5, 0.9, 1.1) {
@@ -125,7 +128,7 @@ func heading(strategies ...string) string {
 }
 
 func print(t *testing.T, table []string) {
-	if !testing.Verbose() {
+	if !*allOfThem {
 		return
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)

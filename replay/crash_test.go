@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // crashChild tells the test binary to be the process that is killed; its value
@@ -184,9 +186,9 @@ func TestKilledAtRandom(t *testing.T) {
 	if setup := os.Getenv(crashChild); setup != "" {
 		crash(t, setup)
 	}
-	kills := 2000
-	if raceEnabled || testing.Short() {
-		kills = 100
+	kills := 100
+	if full.Run() && !raceEnabled {
+		kills = 2000
 	}
 	const workers = 2
 	for worker := range workers {

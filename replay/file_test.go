@@ -62,17 +62,26 @@ func TestDamage(t *testing.T) {
 	require.NoError(t, l.Close())
 	good, err := os.ReadFile(cfg.Path)
 	require.NoError(t, err)
+	file, err := os.OpenFile(cfg.Path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	write := func(at int, b byte) {
+		_, err := file.WriteAt([]byte{b}, int64(at))
+		require.NoError(t, err)
+	}
 	for i := range good {
 		if i > pageSize+64 && i%7 != 0 && good[i] == 0 {
 			continue // a sample of the padding is enough
 		}
-		bad := append([]byte(nil), good...)
-		bad[i] ^= byte(1 << (i % 8))
-		require.NoError(t, os.WriteFile(cfg.Path, bad, 0o600))
+		write(i, good[i]^1<<(i%8))
 		_, err := Open(cfg)
 		require.ErrorIs(t, err, ErrDamaged, "byte %d", i)
 		require.ErrorContains(t, err, cfg.Path)
+		write(i, good[i])
 	}
+	l = open(t, cfg)
+	require.ErrorIs(t, l.Check(148, key(1)), ErrReplayed, "and undamaged it is taken")
+	require.NoError(t, l.Close())
 
 	for name, content := range map[string][]byte{
 		"empty": nil, "short": good[:pageSize], "cut": good[:len(good)-1], "long": append(good, 0), "other": []byte(strings.Repeat("x", len(good))),

@@ -12,6 +12,7 @@ import (
 
 // Every row of the answers table, on the built binary.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	s, other := newSigner(t), newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_MAX_BODY_BYTES": "4096", "USHER_REPLAY_WINDOW": "100"})).ready()
@@ -92,6 +93,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestAllFaultsOfATicketInOneAnswer(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s))
 	got := u.post("/generate", []byte(`{"cost":"a","reqnum":-1,"url":3}`))
@@ -102,6 +104,7 @@ func TestAllFaultsOfATicketInOneAnswer(t *testing.T) {
 }
 
 func TestKeyUnavailable(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	keyServer := newModel(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	more := env{"USHER_PUBLIC_KEY": "", "USHER_PUBLIC_KEY_URL": keyServer.URL + "/pubkey/"}
@@ -116,6 +119,7 @@ func TestKeyUnavailable(t *testing.T) {
 }
 
 func TestCostEnforced(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_COST_POLICY": "enforce"})).ready()
@@ -151,6 +155,7 @@ func TestCostEnforced(t *testing.T) {
 }
 
 func TestQueueFullAndTimeout(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	release := make(chan struct{})
 	m := newModel(t, func(http.ResponseWriter, *http.Request) { <-release })

@@ -72,6 +72,7 @@ var (
 // The diagram of a request's path in docs/architecture.md is what the handler
 // does: its steps, in order, with what they call and the numbers of their checks.
 func TestArchitecturePath(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../docs/architecture.md")
 	require.NoError(t, err)
 	block := pathBlock.FindStringSubmatch(string(text))
@@ -112,6 +113,7 @@ func TestArchitecturePath(t *testing.T) {
 
 // The table of packages has every package, and what each imports of ours.
 func TestArchitecturePackages(t *testing.T) {
+	t.Parallel()
 	const project = "github.com/usher-sidecar/usher/"
 	text, err := os.ReadFile("../docs/architecture.md")
 	require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 // Bodies of every kind on the built binary: what is refused and as what, and what
 // the model server gets, byte for byte.
 func TestBodies(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "0"})).ready()
@@ -103,6 +104,7 @@ func TestBodies(t *testing.T) {
 
 // A signature has one spelling: standard base64 with its padding, nothing else.
 func TestSpellingsOfASignature(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_REORDER_HOLD": "0"}))
 	for name, respell := range map[string]func(string) string{

@@ -17,6 +17,7 @@ import (
 // Clients that never heard of Usher: curl, Python's requests and Node's fetch,
 // each flat and nested, streaming and not.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	clients := map[string]func(*testing.T, string, []byte) string{"curl": curl, "requests": pythonRequests, "fetch": nodeFetch}
 	s := newSigner(t)
 	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {

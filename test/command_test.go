@@ -28,6 +28,7 @@ func command(t *testing.T, settings env, stdin string, args ...string) (status i
 }
 
 func TestVersionAndUsage(t *testing.T) {
+	t.Parallel()
 	status, out, _ := command(t, env{}, "", "version")
 	require.Equal(t, 0, status)
 	require.Regexp(t, `^usher \S+ \(commit \S+, go1\.\S+\)\n$`, out)
@@ -44,6 +45,7 @@ func TestVersionAndUsage(t *testing.T) {
 // The manual page is the usage and the settings, in roff that man renders
 // without a complaint.
 func TestManual(t *testing.T) {
+	t.Parallel()
 	status, page, _ := command(t, env{}, "", "man")
 	require.Equal(t, 0, status)
 	cmd := exec.Command(need(t, "groff", "groff-base"), "-man", "-Tutf8", "-Kutf8", "-ww", "-rLL=200n", "-P-cbou")
@@ -66,6 +68,7 @@ func TestManual(t *testing.T) {
 }
 
 func TestHealthcheck(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s)).ready()
@@ -90,6 +93,7 @@ func TestHealthcheck(t *testing.T) {
 
 // verify explains each check, and for a bad signature what was signed.
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	s, other := newSigner(t), newSigner(t)
 	with := settings(newModel(t, nil), s)
 	good := s.ticket()

@@ -16,6 +16,7 @@ import (
 // A request with several faults is refused for the first of them in the order
 // of the contract.
 func TestOrderOfChecks(t *testing.T) {
+	t.Parallel()
 	s, other := newSigner(t), newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_MAX_BODY_BYTES": "2000", "USHER_REPLAY_WINDOW": "100", "USHER_COST_POLICY": "enforce"})).ready()
@@ -58,6 +59,7 @@ func TestOrderOfChecks(t *testing.T) {
 
 // Every refusal has exactly the members of its shape, and no others.
 func TestShapesAreExact(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	for path, members := range map[string][]string{
@@ -84,6 +86,7 @@ func TestShapesAreExact(t *testing.T) {
 // A client that sends all of a large body before it reads sees the refusal, not
 // a reset.
 func TestRefusalIsSeenBehindALargeBody(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_MAX_BODY_BYTES": "100000"})).ready()
 	large := strings.Repeat("x", 8<<20)
@@ -125,6 +128,7 @@ func TestRefusalIsSeenBehindALargeBody(t *testing.T) {
 
 // 100 Continue is sent for what will be read, and not for what is refused.
 func TestExpectContinue(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_MAX_BODY_BYTES": "5000"})).ready()
 	body := s.ticket().flat("")
@@ -152,6 +156,7 @@ func TestExpectContinue(t *testing.T) {
 
 // What the settings promise of connections.
 func TestConnectionLimits(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	t.Run("read time-out", func(t *testing.T) {
 		u := start(t, settings(newModel(t, nil), s).with(env{"USHER_READ_TIMEOUT": "200ms"})).ready()
@@ -200,6 +205,7 @@ func TestConnectionLimits(t *testing.T) {
 
 // The small answers beside the routes.
 func TestAsides(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_ROUTES": "/generate,/ping,/health"})).ready()

@@ -12,6 +12,7 @@ import (
 
 // Browsers are answered before any check, and see errors and streams.
 func TestCORSEverywhere(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -102,6 +103,7 @@ func TestCORSWildcardPrivateNetworkAndExposedFields(t *testing.T) {
 
 // What a request line of the log holds.
 func TestLogLine(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	got := u.do("POST", "/generate?api_key=hidden", s.ticket().flat(`"inputs":"zebra"`), http.Header{"X-Request-Id": {"log-1"}, "Authorization": {"Bearer hidden"}})

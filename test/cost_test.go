@@ -11,6 +11,7 @@ import (
 // The cost policies on every route, flat and nested: what is let in, what is
 // refused and as what, and what of the body is changed.
 func TestCostPolicies(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	const completions, chat = "/v1/completions", "/v1/chat/completions"
@@ -127,6 +128,7 @@ func TestCostPolicies(t *testing.T) {
 // Work without a limit is counted and logged as more than its cost where nothing
 // is refused for it.
 func TestEndlessWorkIsObserved(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_ROUTES": "/generate,/v1/completions,/api/chat"}))
 	for i, tt := range []struct{ path, model string }{
@@ -143,6 +145,7 @@ func TestEndlessWorkIsObserved(t *testing.T) {
 
 // The largest limit that the cost covers, at the edges of numbers.
 func TestLimitFromTheCost(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_COST_POLICY": "enforce", "USHER_REORDER_HOLD": "0"}))

@@ -2,7 +2,6 @@ package test
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -40,9 +39,29 @@ func startSingleFile(t *testing.T) (url string) {
 }
 
 // Requests held behind one gap reach the model server in their order, and not
-// only leave the buffer in it. Woken all at once, two thirds of them overtook
-// another; the rest is the operating system's doing.
+// only leave the buffer in it: at most 1 % are out of order (woken all at once,
+// two thirds were). One that the operating system keeps from being sent for 5 ms
+// is passed over, which a busy machine may do to more; three times in a row it
+// does not.
 func TestHeldRequestsArriveInOrder(t *testing.T) {
+	t.Parallel()
+	most := 0.01
+	if raceEnabled {
+		most = 0.05 // more of them need 5 ms
+	}
+	share := 1.0
+	for range 3 {
+		share = min(share, outOfOrder(t))
+		if share <= most {
+			return
+		}
+	}
+	require.LessOrEqual(t, share, most)
+}
+
+// outOfOrder holds requests behind gaps, and returns the share of those that a
+// higher number reached the model server before (RFC 4737, section 3.3).
+func outOfOrder(t *testing.T) float64 {
 	s := newSigner(t)
 	model := startSingleFile(t)
 	u := start(t, env{
@@ -76,9 +95,10 @@ func TestHeldRequestsArriveInOrder(t *testing.T) {
 		n, err := strconv.Atoi(word)
 		require.NoError(t, err)
 		if n < highest {
-			reordered++ // RFC 4737, section 3.3
+			reordered++
 		}
 		highest = max(highest, n)
 	}
-	require.Less(t, reordered, len(order)/5, fmt.Sprint(order))
+	t.Logf("%d of %d out of order", reordered, len(order))
+	return float64(reordered) / float64(len(order))
 }

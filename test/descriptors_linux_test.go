@@ -17,6 +17,7 @@ import (
 // The kernel's table of descriptors has room for all connections from the start:
 // while it grows, those who open one wait for 10 to 20 ms.
 func TestDescriptorsHaveRoom(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{}`) })
 	u := start(t, settings(m, s).with(env{"USHER_MAX_CONNECTIONS": "1000"})).ready()

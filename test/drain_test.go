@@ -17,6 +17,7 @@ import (
 // loses nothing: each request that reached the model server is answered whole,
 // and each other one is told that the worker is draining or finds it closed.
 func TestDrainUnderLoad(t *testing.T) {
+	t.Parallel()
 	const clients, streams = 16, 8
 	s, script := newSigner(t), newSteps()
 	m := newModel(t, nil)
@@ -79,6 +80,7 @@ func TestDrainUnderLoad(t *testing.T) {
 // Not ready and not healthy from the first moment, and served all the same; a
 // second signal ends the delay, and with nothing in flight nothing is cut.
 func TestDrainDelayServes(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_DRAIN_DELAY": "1h"})).ready()
 	require.Equal(t, 200, u.do("GET", "/health", nil, nil).status)
@@ -98,6 +100,7 @@ func TestDrainDelayServes(t *testing.T) {
 // Requests that wait when the drain begins have their turn; with a second
 // signal, or at the end of the time, they are told to go elsewhere.
 func TestDrainWithRequestsWaiting(t *testing.T) {
+	t.Parallel()
 	const waiting = 5
 	for name, cut := range map[string]func(*usher){
 		"let finish":    nil,
@@ -147,6 +150,7 @@ func TestDrainWithRequestsWaiting(t *testing.T) {
 // A model server that is dead holds no drain up: what is in flight breaks off,
 // what comes during the delay is told, and nothing is counted as cut.
 func TestDrainWithTheModelServerDead(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	m := newModel(t, script.serve)
 	u := start(t, settings(m, s).with(env{"USHER_DRAIN_DELAY": "1h", "USHER_DRAIN_TIMEOUT": "1h"})).ready()
@@ -166,6 +170,7 @@ func TestDrainWithTheModelServerDead(t *testing.T) {
 
 // A preStop hook that had to cut is told so, and so is who waits for the exit.
 func TestDrainHookThatCuts(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	u := start(t, settings(newModel(t, script.serve), s).with(env{"USHER_DRAIN_TIMEOUT": "200ms"})).ready()
 	stream := u.open(t.Context(), "/generate_stream", s.ticket().flat(""))

@@ -14,6 +14,7 @@ import (
 // Requests that are sent at once are answered in their order, whatever answers
 // them.
 func TestPipelining(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_CORS_ORIGINS": "*"})).ready()
@@ -57,30 +58,42 @@ func TestPipelining(t *testing.T) {
 // A client that half-closes has left: it gets nothing made up. What was refused
 // on its merits is still refused.
 func TestHalfClose(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
-	m := newModel(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	arrived := make(chan struct{})
+	m := newModel(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	})
 	u := start(t, settings(m, s)).ready()
-	rest := func(request string, pause time.Duration) string {
+	rest := func(request string, until <-chan struct{}) string {
 		w := dial(t, u.public)
 		w.write(request)
-		time.Sleep(pause)
+		select {
+		case <-until:
+		case <-time.After(patience):
+			require.Fail(t, "it did not arrive")
+		}
 		require.NoError(t, w.Conn.(*net.TCPConn).CloseWrite())
 		got, err := io.ReadAll(w.in)
 		require.NoError(t, err)
 		return string(got)
 	}
 	body := s.ticket().flat("")
-	require.Empty(t, rest("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: "+itoa(len(body))+"\r\n\r\n"+string(body), 50*time.Millisecond))
-	require.Empty(t, rest("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{", 0))
-	require.Empty(t, rest("POST /generate HTTP/1.1\r\nHos", 0))
+	require.Empty(t, rest("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: "+itoa(len(body))+"\r\n\r\n"+string(body), arrived))
+	atOnce := make(chan struct{})
+	close(atOnce)
+	require.Empty(t, rest("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{", atOnce))
+	require.Empty(t, rest("POST /generate HTTP/1.1\r\nHos", atOnce))
 	for range 20 {
-		require.Contains(t, rest("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 0), " 422 ")
-		require.Contains(t, rest("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 0), " 404 ")
+		require.Contains(t, rest("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", atOnce), " 422 ")
+		require.Contains(t, rest("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", atOnce), " 404 ")
 	}
 }
 
 // A reader that takes little, but takes, is not cut.
 func TestSlowReaderIsNotCut(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	const size = 20 << 20
 	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -108,6 +121,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 
 // Faults of HTTP itself have the shape of their route and the fields a page needs.
 func TestFaultsKnowTheirRoute(t *testing.T) {
+	t.Parallel()
 	u := start(t, settings(newModel(t, nil), newSigner(t)).with(env{"USHER_CORS_ORIGINS": "https://ok.example", "USHER_READ_TIMEOUT": "300ms"})).ready()
 	const origin = "Host: a\r\nOrigin: https://ok.example\r\nX-Request-Id: mine\r\n"
 	tests := []struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/usher-sidecar/usher/test/autoscaler"
+	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/modelserver"
 )
 
@@ -73,6 +74,7 @@ func (e example) run(t *testing.T, environment env) string {
 		cmd = exec.CommandContext(ctx, pythonWith(t, "httpx"), "-c", e.text)
 		cmd.Dir = environment["FOLDER"]
 	case "go":
+		full.Only(t)
 		cmd = exec.CommandContext(ctx, need(t, "bash", "bash"), "-euo", "pipefail", "-c", e.text)
 		cmd.Dir = ".."
 	case "worker":
@@ -103,6 +105,7 @@ func needFile(t *testing.T, path, command string) {
 // Every example in docs/clients.md and the README's calls work as pasted, against
 // a toy autoscaler, the built binary and a toy model server.
 func TestClientExamples(t *testing.T) {
+	t.Parallel()
 	model := modelserver.New(modelserver.Options{})
 	require.NoError(t, model.Start())
 	t.Cleanup(model.Close)
@@ -183,6 +186,7 @@ func TestTicketedFetch(t *testing.T) {
 // Every block of commands that a document marks for this folder or for a worker
 // does what the document says, as it stands.
 func TestDocumentsCommands(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	with := settings(newModel(t, nil), s)
 	u := start(t, with).ready()

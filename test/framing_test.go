@@ -135,6 +135,7 @@ func (u *usher) send(t *testing.T, c rawCase, s *signer) (answers []string, open
 // Each raw request gets its answer, the connection is left in a safe state, and
 // the model server sees just what was let through.
 func TestFramingCorpus(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "0", "USHER_MAX_BODY_BYTES": "100000"})).ready()
@@ -167,6 +168,7 @@ func TestFramingCorpus(t *testing.T) {
 // The same with nginx as the model server, so that two parsers meet: what it
 // takes for requests is what was let through.
 func TestFramingCorpusBeforeNginx(t *testing.T) {
+	t.Parallel()
 	nginx := need(t, "nginx", "nginx-light")
 	dir := t.TempDir()
 	socket, access := filepath.Join(dir, "socket"), filepath.Join(dir, "access.log")

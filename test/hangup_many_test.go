@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // A stage is a model server that keeps answers open and notes when its
@@ -189,10 +191,16 @@ var hangUpPhases = []string{"waiting", "head", "stream", "non-stream"}
 
 // Of many that are open at once each hang-up is noticed.
 func TestHangUpOfMany(t *testing.T) {
+	t.Parallel()
+	many := 20
+	if full.Run() {
+		many = 100
+	}
 	for _, phase := range hangUpPhases {
 		for _, secure := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s TLS=%t", phase, secure), func(t *testing.T) {
-				require.Len(t, hangUpMany(t, 100, phase, secure), 100)
+				t.Parallel()
+				require.Len(t, hangUpMany(t, many, phase, secure), many)
 			})
 		}
 	}

@@ -44,6 +44,7 @@ func certificateFiles(t testing.TB, dir string) (cert, key string, pool *x509.Ce
 // A client that leaves frees its place and the model server, in every phase,
 // over plain TCP and TLS, whether it closes or half-closes.
 func TestHangUp(t *testing.T) {
+	t.Parallel()
 	for _, secure := range []bool{false, true} {
 		name := map[bool]string{false: "plain ", true: "TLS "}[secure]
 		for _, phase := range []string{"waiting", "before the head", "mid-stream", "non-stream"} {
@@ -133,6 +134,7 @@ func connect(t testing.TB, u *usher, pool *x509.CertPool) *wire {
 
 // A certificate that changes on disk is served without a restart.
 func TestCertificateIsFollowed(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	dir := t.TempDir()
 	cert, key, pool := certificateFiles(t, dir)

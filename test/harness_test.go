@@ -6,13 +6,16 @@ package test
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,7 +30,17 @@ const patience = 20 * time.Second
 
 var binary string
 
+// besides is how many tests run side by side on each processor: most of their
+// time they wait for one another's processes.
+const besides = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if !told {
+		_ = flag.Set("test.parallel", strconv.Itoa(besides*runtime.GOMAXPROCS(0)))
+	}
 	dir, err := os.MkdirTemp("", "usher-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -12,6 +12,7 @@ import (
 // What each package may import, of the project and of the modules that are
 // kept in one place. The cores know neither one another nor HTTP.
 func TestImportRules(t *testing.T) {
+	t.Parallel()
 	const project = "github.com/usher-sidecar/usher/"
 	allowed := map[string][]string{
 		"certificate":       {"crypto"},
@@ -46,6 +47,7 @@ func TestImportRules(t *testing.T) {
 		"test/autoscaler":   {},
 		"test/chaos":        {},
 		"test/bench":        {"crypto", "envelope", "test/autoscaler"},
+		"test/full":         {},
 		"test/logreader":    {},
 		"test/modelserver":  {},
 	}
@@ -86,6 +88,7 @@ func TestImportRules(t *testing.T) {
 // gRPC, which OpenTelemetry's exporter would bring along for one POST, was a third
 // of the binary.
 func TestNoGRPC(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-deps", "../cmd/...").Output()
 	require.NoError(t, err)
 	require.Contains(t, string(out), "go.opentelemetry.io/proto/otlp/trace/v1\n")

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	syscpu "golang.org/x/sys/cpu"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 var updateInstructions = flag.Bool("update-instructions", false, "write test/testdata/instructions.tsv")
@@ -43,6 +45,10 @@ type hotFunction struct {
 // more, is one operation, and the start is in neither. No garbage is collected
 // meanwhile. Time plays no part in it, nor what else the machine does.
 func TestInstructions(t *testing.T) {
+	if !*updateInstructions {
+		full.Only(t)
+	}
+	t.Parallel()
 	if raceEnabled {
 		t.Skip("the race detector's instructions would be counted")
 	}

@@ -14,6 +14,7 @@ import (
 )
 
 func TestEd25519(t *testing.T) {
+	t.Parallel()
 	s := newEd25519Signer(t)
 	u := start(t, settings(newModel(t, nil), s))
 	spent := s.ticket()
@@ -25,6 +26,7 @@ func TestEd25519(t *testing.T) {
 // A key that changes at its URL: the new one is taken up, the old one is good
 // for the grace, and each has a window of its own. What is no key changes nothing.
 func TestKeyRotation(t *testing.T) {
+	t.Parallel()
 	first, second := newSigner(t), newSigner(t)
 	var served atomic.Pointer[string]
 	serve := func(text string) { served.Store(&text) }
@@ -51,6 +53,7 @@ func TestKeyRotation(t *testing.T) {
 
 // A key file is followed, and SIGHUP has it read at once.
 func TestKeyFile(t *testing.T) {
+	t.Parallel()
 	first, second := newSigner(t), newSigner(t)
 	path := filepath.Join(t.TempDir(), "key.pem")
 	require.NoError(t, os.WriteFile(path, []byte(first.public()), 0o600))
@@ -64,6 +67,7 @@ func TestKeyFile(t *testing.T) {
 // Where the number is not signed it gives no order and no replay protection, and
 // never moves the window.
 func TestUnsignedReqnum(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_SIGNED_FIELDS": "url|cost,endpoint,reqnum,url", "USHER_REPLAY_WINDOW": "10"}))
 	u.waitLine("can be replayed")
@@ -79,6 +83,7 @@ func TestUnsignedReqnum(t *testing.T) {
 }
 
 func TestNumbersThatStartAgain(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_REQNUM_RESET_AFTER": "3", "USHER_REPLAY_WINDOW": "10"}))
 	require.Equal(t, 200, u.post("/generate", s.numbered(1000).flat("")).status)
@@ -94,6 +99,7 @@ func TestNumbersThatStartAgain(t *testing.T) {
 
 // Without leave to start a new window, a run of stale numbers is said plainly.
 func TestStaleNumbersAreSaidPlainly(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_REPLAY_WINDOW": "10"}))
 	require.Equal(t, 200, u.post("/generate", s.numbered(1000).flat("")).status)

@@ -14,6 +14,7 @@ import (
 
 // A ticket spent before a SIGKILL is refused after it; one that was not is not.
 func TestReplayAcrossSIGKILL(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	state := filepath.Join(t.TempDir(), "window")
@@ -51,6 +52,7 @@ func TestReplayAcrossSIGKILL(t *testing.T) {
 
 // Streams that are open when SIGTERM comes are let finish; status 0.
 func TestDrainLetsStreamsFinish(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	u := start(t, settings(newModel(t, script.serve), s).with(env{"USHER_DRAIN_DELAY": "300ms"})).ready()
 	resp := u.open(t.Context(), "/generate_stream", s.ticket().flat(""))
@@ -75,6 +77,7 @@ func TestDrainLetsStreamsFinish(t *testing.T) {
 }
 
 func TestDrainCutsWhatDoesNotFinish(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*usher){
 		"time-out":      func(*usher) {},
 		"second signal": func(u *usher) { u.signal(syscall.SIGTERM) },
@@ -101,6 +104,7 @@ func TestDrainCutsWhatDoesNotFinish(t *testing.T) {
 
 // POST /drain answers when nothing is in flight, and the process stays.
 func TestDrainHook(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	u := start(t, settings(newModel(t, script.serve), s)).ready()
 	resp := u.open(t.Context(), "/generate_stream", s.ticket().flat(""))
@@ -133,6 +137,7 @@ func TestDrainHook(t *testing.T) {
 
 // A connection kept open across the drain is told, and closed.
 func TestDrainingOnAKeptConnection(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	// The delay is time for Usher to read the half request below: an idle
 	// connection would be closed.
@@ -158,6 +163,7 @@ func TestDrainingOnAKeptConnection(t *testing.T) {
 }
 
 func TestExitStatuses(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	taken := start(t, settings(m, s))
@@ -176,6 +182,7 @@ func TestExitStatuses(t *testing.T) {
 }
 
 func TestHealthAndPing(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s)).ready()

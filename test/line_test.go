@@ -15,6 +15,7 @@ import (
 // said so, is noticed before the next request: the client sees nothing of it, and
 // each request is sent once.
 func TestStaleConnectionsAreReplaced(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	const n = 200
 	closed := make(chan struct{}, n)
@@ -35,6 +36,7 @@ func TestStaleConnectionsAreReplaced(t *testing.T) {
 
 // A request that was sent is spent, although its answer never came.
 func TestSpentAfterTimeout(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newWireModel(t, func(c *net.TCPConn, _ string) bool {
 		_, _ = io.Copy(io.Discard, c) // until Usher gives up
@@ -51,6 +53,7 @@ func TestSpentAfterTimeout(t *testing.T) {
 
 // A model server on a Unix socket.
 func TestUnixSocket(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	socket := filepath.Join(t.TempDir(), "model")
 	ln, err := net.Listen("unix", socket)
@@ -76,6 +79,7 @@ func TestUnixSocket(t *testing.T) {
 
 // Over TLS, too, a body of declared length is passed on as it comes.
 func TestDeclaredLengthOverTLS(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	next := make(chan struct{})
 	m := newWireModel(t, func(c *net.TCPConn, _ string) bool {

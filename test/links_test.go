@@ -62,6 +62,7 @@ func anchors(text string) map[string]bool {
 // Every link in the documents leads somewhere: files and headings are looked
 // up, addresses elsewhere are read only, there is no network in a test.
 func TestLinks(t *testing.T) {
+	t.Parallel()
 	found, reached := 0, map[string]bool{}
 	for _, document := range documents(t) {
 		text, err := os.ReadFile(document)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // memory reads a line of /proc/PID/status, in bytes: VmRSS is what the process
@@ -98,6 +100,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 // Large bodies that come in at once and are signed are served or told that
 // there is no room, in bounded memory.
 func TestLargeBodiesAtOnce(t *testing.T) {
+	full.Only(t)
 	const clients = 32
 	size := 16 << 20
 	if raceEnabled {

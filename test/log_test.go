@@ -13,6 +13,7 @@ import (
 // One line a request, with the id that its answer carries and the trace it
 // belongs to.
 func TestLineOfARequest(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -30,6 +31,7 @@ func TestLineOfARequest(t *testing.T) {
 
 // What a client writes into a ticket does not fill the log.
 func TestLongNamesAreCut(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	long := strings.Repeat("n", 1<<20)
@@ -41,6 +43,7 @@ func TestLongNamesAreCut(t *testing.T) {
 // A flood of refusals is sampled, said in the log and counted; what got its
 // turn is always there.
 func TestFloodOfRefusals(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	const flood = 1500

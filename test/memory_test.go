@@ -10,12 +10,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // A silent stream holds no buffers, and what it went through has not made its
 // goroutine's stack grow beyond 8 KiB: else it would take twice as much memory.
 // The collector, which makes stacks smaller again, runs only when told to.
 func TestMemoryOfASilentStream(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
 	if raceEnabled {
 		t.Skip("the race detector makes frames larger")
 	}

@@ -2,7 +2,6 @@ package test
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 // With no free slot the lowest number goes first, however they came.
 func TestQueueGoesByNumber(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	gate := make(chan struct{})
 	m := newModel(t, func(http.ResponseWriter, *http.Request) { <-gate })
@@ -35,34 +35,58 @@ func TestQueueGoesByNumber(t *testing.T) {
 	require.Equal(t, []string{"1", "2", "4", "5", "7", "9"}, numbers(m))
 }
 
-// With free slots a number ahead of a gap is held until the gap fills.
+// With free slots a number ahead of a gap is held until the gap fills; then all
+// go at once, or with a single slot one by one in their order.
 func TestGapIsHeldAndFilled(t *testing.T) {
+	t.Parallel()
+	together := make(chan struct{})
+	all := sync.OnceFunc(func() { close(together) })
+	require.ElementsMatch(t, []string{"1", "2", "3", "4"}, fillGap(t, "3", func(m *model, r *http.Request) {
+		if r.Header.Get("X-Number") == "1" {
+			return
+		}
+		if len(m.arrivals()) == 4 {
+			all()
+		}
+		select {
+		case <-together:
+		case <-r.Context().Done():
+		}
+	}), "connections of their own may overtake")
+	require.Equal(t, []string{"1", "2", "3", "4"}, fillGap(t, "1", func(*model, *http.Request) {}))
+}
+
+// fillGap sends 1, then 4 and 3, which wait for 2, and 2. It returns the order
+// in which they were at the model server.
+func fillGap(t *testing.T, slots string, at func(*model, *http.Request)) []string {
 	s := newSigner(t)
 	m := newModel(t, nil)
-	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "10s", "USHER_REORDER_MAX_HOLD": "10s"})).ready()
+	m.respond = func(_ http.ResponseWriter, r *http.Request) { at(m, r) }
+	u := start(t, settings(m, s).with(env{
+		"USHER_REORDER_HOLD": "10s", "USHER_REORDER_MAX_HOLD": "10s", "USHER_MAX_CONCURRENCY": slots,
+	})).ready()
 	var clients sync.WaitGroup
 	send := func(n int64) {
 		clients.Go(func() { u.do("POST", "/generate", s.numbered(n).flat(""), http.Header{"X-Number": {itoa(int(n))}}) })
 	}
 	send(1)
-	require.Eventually(t, func() bool { return len(m.arrivals()) == 1 }, patience, time.Millisecond)
+	clients.Wait()
 	send(4)
 	send(3)
 	require.Eventually(t, func() bool { return u.metric("usher_waiting") == 2 }, patience, time.Millisecond)
 	send(2)
 	clients.Wait()
-	got := numbers(m)
-	slices.Sort(got) // the three go at once; their connections may overtake
-	require.Equal(t, []string{"1", "2", "3", "4"}, got)
 	for _, n := range []string{"3", "4"} {
 		line := u.waitLine(`"reqnum":` + n + `,`)
 		require.Contains(t, line, `"outcome":"ok"`)
 		require.NotContains(t, line, `"hold_ms":0,`, "%s was held", n)
 	}
+	return numbers(m)
 }
 
 // A number that never comes does not hold the others for longer than the hold.
 func TestGapIsGivenUp(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "50ms"})).ready()
@@ -83,6 +107,7 @@ func numbers(m *model) []string {
 
 // Every answer tells where its time went.
 func TestServerTiming(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "40ms"})).ready()

@@ -15,6 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 var screenshots = flag.String("screenshots", "", "directory that TestScreenshots writes to; its traffic comes from the playground")
@@ -112,6 +114,8 @@ func (b *browser) shoot(path string) {
 // The page in a real browser: it loads without a word in the console, follows,
 // and shows a gap and its filling, a refusal and an outage when they happen.
 func TestPageInABrowser(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s).with(env{"USHER_REORDER_HOLD": "60s", "USHER_REORDER_MAX_HOLD": "60s", "USHER_QUEUE_TIMEOUT": "60s"})).ready()

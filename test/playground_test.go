@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // buildPlayground returns the path of the built binary.
@@ -30,6 +32,8 @@ func buildPlayground(t *testing.T) string {
 // With everything on, every good request is answered and every bad one refused
 // with the right code, or the exit status is not 0.
 func TestPlaygroundWithEverythingOn(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
 	cmd := exec.Command(buildPlayground(t), "-workers", "2", "-delay", "wan", "-loss", "2%", "-bad", "20%",
 		"-outage", "3s", "-for", "10s", "-rps", "20")
 	out, err := cmd.CombinedOutput()
@@ -42,6 +46,8 @@ func TestPlaygroundWithEverythingOn(t *testing.T) {
 
 // What the playground prints for pasting works, as it stands, in a shell.
 func TestPlaygroundLinesWorkAsPasted(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
 	shell, curl, python := need(t, "bash", "bash"), need(t, "curl", "curl"), need(t, "python3", "python3")
 	t.Log(curl, python)
 	cmd := exec.Command(buildPlayground(t), "-rps", "0", "-workers", "2", "-per-token", "1ms")

@@ -11,6 +11,7 @@ import (
 
 // Profiles are served where USHER_PPROF_ADDR says so, and nowhere else.
 func TestProfiles(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s)).ready()

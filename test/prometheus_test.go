@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // A prometheus is Debian's, as a child that scrapes an usher every second.
@@ -154,6 +156,8 @@ func expressions(t *testing.T) map[string]string {
 // Every query of the dashboard and every alert has data on a live sidecar, asked
 // of a real Prometheus that scraped it.
 func TestDashboardAndAlerts(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -227,6 +231,8 @@ func TestDashboardAndAlerts(t *testing.T) {
 
 // The rules do what they say, and the metrics are named as they should be.
 func TestPromtool(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
 	promtool := need(t, "promtool", "prometheus")
 	check := exec.Command(promtool, "test", "rules", "alerts_test.yml")
 	check.Dir = "../deploy/prometheus"

@@ -63,6 +63,7 @@ require('readline').createInterface({input: process.stdin}).on('line', line => {
 // in JavaScript: random costs, characters of every plane, and every usual set of
 // signed fields, none of them a fixed example.
 func TestTicketsOfRealPython(t *testing.T) {
+	t.Parallel()
 	python := need(t, "python3", "python3")
 	node := need(t, "node", "nodejs")
 	s := newSigner(t)

@@ -26,6 +26,7 @@ func wireSettings(m *wireModel, s *signer) env {
 // What a model server may answer, byte for byte, and what of it arrives: status
 // line and fields but for those that Usher adds, and the body.
 func TestAnswersPassUnchanged(t *testing.T) {
+	t.Parallel()
 	const two = "Content-Length: 2\r\n\r\nok"
 	tests := []struct{ name, sent, head, body string }{
 		{"plain", "HTTP/1.1 200 OK\r\n" + two, "HTTP/1.1 200 OK", "ok"},
@@ -100,6 +101,7 @@ func TestAnswersPassUnchanged(t *testing.T) {
 // A model server that breaks off in each phase: before its head it is 502, and
 // after it a visible cut; the ticket is spent either way, and sent once.
 func TestModelBreaksOff(t *testing.T) {
+	t.Parallel()
 	const sse = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 	tests := []struct {
 		name, sent string
@@ -127,6 +129,7 @@ func TestModelBreaksOff(t *testing.T) {
 		{"in an event stream, by reset", sse + "\r\ndata: a\n\n", true, 200, "data: a\n\ndata: {"},
 	}
 	s := newSigner(t)
+	took := make(chan struct{}) // a client took what was sent
 	m := newWireModel(t, func(c *net.TCPConn, name string) bool {
 		for _, tt := range tests {
 			if tt.name != name {
@@ -134,7 +137,12 @@ func TestModelBreaksOff(t *testing.T) {
 			}
 			_, _ = io.WriteString(c, tt.sent)
 			if tt.reset {
-				time.Sleep(50 * time.Millisecond) // a reset overtakes what was sent
+				if tt.sent != "" {
+					select { // a reset overtakes what was sent
+					case <-took:
+					case <-t.Context().Done():
+					}
+				}
 				_ = c.SetLinger(0)
 			}
 		}
@@ -150,7 +158,15 @@ func TestModelBreaksOff(t *testing.T) {
 				resp, err := http.ReadResponse(w.in, nil)
 				require.NoError(t, err)
 				require.Equal(t, tt.status, resp.StatusCode)
-				text, err := io.ReadAll(resp.Body)
+				var text []byte
+				if _, body, _ := strings.Cut(tt.sent, "\r\n\r\n"); tt.reset && body != "" {
+					text = make([]byte, len(body))
+					_, err := io.ReadFull(resp.Body, text)
+					require.NoError(t, err)
+					took <- struct{}{}
+				}
+				rest, err := io.ReadAll(resp.Body)
+				text = append(text, rest...)
 				if tt.status == 502 {
 					require.NoError(t, err)
 					require.Equal(t, "upstream_broken", answer{body: string(text)}.code())
@@ -175,6 +191,7 @@ func TestModelBreaksOff(t *testing.T) {
 
 // The head that reaches the model server, byte for byte.
 func TestRequestHeadIsTheClients(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newWireModel(t, func(c *net.TCPConn, _ string) bool {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -24,6 +24,7 @@ const (
 // One run with every kind of answer, good, refused and broken; then all that
 // usher said is searched for prompts, signatures and keys.
 func TestNothingSecretIsSaid(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"json", "console"} {
 		t.Run(format, func(t *testing.T) { nothingSecretIsSaid(t, format) })
 	}

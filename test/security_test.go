@@ -20,6 +20,7 @@ var updateLicences = flag.Bool("update-licences", false, "write docs/licences.md
 
 // Every test that SECURITY.md calls as a witness exists.
 func TestSecurityClaimsHaveTheirTests(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../SECURITY.md")
 	require.NoError(t, err)
 	there := map[string]bool{}
@@ -54,6 +55,7 @@ var licences = []struct{ name, phrase string }{
 // docs/licences.md lists every module that is linked into a binary, with the
 // licence that stands in its source.
 func TestLicencesAreListed(t *testing.T) {
+	t.Parallel()
 	list := exec.Command("go", "list", "-deps", "-f",
 		"{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}", "../cmd/...")
 	list.Stderr = os.Stderr

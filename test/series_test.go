@@ -12,15 +12,21 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
-// No client can make a series: 10,000 requests with random paths, endpoints,
-// methods and user agents leave their number as it was.
+// No client can make a series: requests with random paths, endpoints, methods and
+// user agents, 10,000 of them in a full run, leave their number as it was.
 func TestSeriesAreClosed(t *testing.T) {
+	t.Parallel()
 	s := newEd25519Signer(t) // signs faster
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	before := u.series()
-	const clients, each = 8, 1250
+	clients, each := 8, 125
+	if full.Run() {
+		each *= 10
+	}
 	var running sync.WaitGroup
 	for client := range clients {
 		running.Go(func() {
@@ -66,6 +72,7 @@ func TestSeriesAreClosed(t *testing.T) {
 
 // The state that operators ask for first is there under names of its own.
 func TestGauges(t *testing.T) {
+	t.Parallel()
 	u := start(t, settings(newModel(t, nil), newSigner(t)).with(env{"USHER_MAX_CONCURRENCY": "7"})).ready()
 	for name, want := range map[string]float64{
 		"usher_in_flight": 0, "usher_waiting": 0, "usher_slots": 7, "usher_upstream_up": 1, "usher_learned_hold_seconds": 0,
@@ -83,6 +90,7 @@ func TestGauges(t *testing.T) {
 // Exemplars are there for scrapers that read OpenMetrics, where the request
 // belonged to a trace.
 func TestExemplars(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"

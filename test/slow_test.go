@@ -15,6 +15,7 @@ import (
 // A client that sends a byte now and then holds its connection no longer than
 // USHER_READ_TIMEOUT, in the head as in the body: the time is for all of it.
 func TestSlowloris(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{"USHER_READ_TIMEOUT": "500ms"})).ready()
 	for name, begin := range map[string]string{
@@ -54,6 +55,7 @@ func TestSlowloris(t *testing.T) {
 // A client that takes nothing for USHER_WRITE_TIMEOUT is cut: its slot is free
 // and the model server stops.
 func TestReaderThatStopsIsCut(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -81,6 +83,7 @@ func TestReaderThatStopsIsCut(t *testing.T) {
 
 // Replays are refused without a public-key operation, however many they are.
 func TestReplaysCostNoVerification(t *testing.T) {
+	t.Parallel()
 	const clients, each = 8, 50
 	s := newSigner(t)
 	m := newModel(t, nil)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // stops runs the binary with settings that must stop the start, and returns its
@@ -28,6 +30,7 @@ func stops(t *testing.T, settings env) (status int, said string) {
 // A state file that is not this worker's, is damaged or is in use stops the
 // start, and is named; it is left as it was.
 func TestStateFileFaults(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	path := filepath.Join(t.TempDir(), "window")
 	with := settings(newModel(t, nil), s).with(env{"USHER_STATE_FILE": path, "USHER_REPLAY_WINDOW": "100"})
@@ -53,8 +56,8 @@ func TestStateFileFaults(t *testing.T) {
 	}
 	damages := map[string][]byte{"empty": {}, "half": good[:len(good)/2], "a byte more": append(bytes.Clone(good), 0), "text": []byte("hello")}
 	for at := range good {
-		if raceEnabled && at%8 != 3 {
-			continue // the same code, in a binary that starts more slowly
+		if (raceEnabled || !full.Run()) && at%8 != 3 {
+			continue // the same code, and each a process
 		}
 		if at < 136 || at%509 == 3 || at/8%512 < 20 && at%8 == 3 { // the header, and samples of the rest
 			flipped := bytes.Clone(good)
@@ -81,6 +84,7 @@ func TestStateFileFaults(t *testing.T) {
 // A file that cannot be made is a fault that names it: here under a limit of the
 // size of files, as a full disk would have it.
 func TestStateFileCannotBeMade(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	dir := t.TempDir()
 	with := settings(newModel(t, nil), s).with(env{"USHER_STATE_FILE": filepath.Join(dir, "window")})
@@ -105,13 +109,14 @@ func TestStateFileCannotBeMade(t *testing.T) {
 // Killed in the middle of serving, many times over: whatever was answered or
 // reached the model server is refused ever after, and what did not may pass.
 func TestKilledWhileServing(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	with := settings(m, s).with(env{"USHER_STATE_FILE": filepath.Join(t.TempDir(), "window"), "USHER_REPLAY_WINDOW": "256", "USHER_REORDER_HOLD": "0"})
 	random := rand.New(rand.NewPCG(1, 1))
-	kills := 24
-	if raceEnabled {
-		kills = 6
+	kills := 6
+	if full.Run() && !raceEnabled {
+		kills = 24
 	}
 	tag := func(n int64) string { return fmt.Sprintf(`{"inputs":"n%d"}`, n) }
 	next := int64(1)

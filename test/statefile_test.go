@@ -15,6 +15,7 @@ import (
 // with the file's name, lets no second worker have the path, and makes the file
 // anew: after a SIGKILL every spent ticket is still refused.
 func TestStateFileIsHarmed(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		harm func(path string) error
 		says string

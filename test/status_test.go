@@ -37,6 +37,7 @@ func (u *usher) look() (s seen) {
 // The strip tells of a gap and of its filling, of a late number and of one that
 // was refused; nothing of the prompt, the signature or a secret is shown.
 func TestStatusTellsOfTheOrder(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s).with(env{
 		"USHER_REORDER_HOLD": "20s", "USHER_REORDER_MAX_HOLD": "20s", "USHER_UPSTREAM_AUTHORIZATION": "Bearer zebra",
@@ -65,6 +66,7 @@ func TestStatusTellsOfTheOrder(t *testing.T) {
 
 // An open page ends with the process, and does not hold it up.
 func TestOpenPageDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	u := start(t, settings(newModel(t, script.serve), s)).ready()
 	resp, err := http.Get("http://" + u.admin + "/events")
@@ -94,6 +96,7 @@ func TestOpenPageDoesNotHoldUpTheEnd(t *testing.T) {
 
 // A site that somebody visits cannot drain the worker.
 func TestAnotherSiteCannotDrain(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	req, err := http.NewRequest("POST", "http://"+u.admin+"/drain", nil)

@@ -55,6 +55,7 @@ func (u *usher) open(ctx context.Context, path string, body []byte) *http.Respon
 
 // Every event is here before the next one is sent: nothing waits for more.
 func TestStreamIsPassedOnAsItComes(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	u := start(t, settings(newModel(t, script.serve), s))
 	resp := u.open(t.Context(), "/generate_stream", s.ticket().flat(`"inputs":"hi"`))
@@ -81,6 +82,7 @@ func TestStreamIsPassedOnAsItComes(t *testing.T) {
 
 // A response of declared length that trickles in is passed on as it comes too.
 func TestDeclaredLengthIsPassedOnAsItComes(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	next := make(chan struct{})
 	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -107,6 +109,7 @@ func TestDeclaredLengthIsPassedOnAsItComes(t *testing.T) {
 // A model server that dies in mid-stream is seen: an error as the API's clients
 // expect it, then a cut.
 func TestModelDiesMidStream(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ path, contentType, sent, want string }{
 		{"/generate_stream", "text/event-stream", "data: {\"tok", "data: {\"tok\n\ndata: {\"error\":\""},
 		{"/v1/chat/completions", "Text/Event-Stream; charset=utf-8", "data: {\"tok", "data: {\"tok\n\ndata: {\"error\":{\"message\":\""},
@@ -153,6 +156,7 @@ func TestModelDiesMidStream(t *testing.T) {
 
 // The same for an HTTP/1.0 client, whose answer only the connection can end.
 func TestHTTP10(t *testing.T) {
+	t.Parallel()
 	s, script := newSigner(t), newSteps()
 	u := start(t, settings(newModel(t, script.serve), s))
 	body := s.ticket().flat("")
@@ -168,6 +172,7 @@ func TestHTTP10(t *testing.T) {
 
 // A model server that dies before its head, or was never there.
 func TestModelDiesBeforeItsHead(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	u := start(t, settings(m, s))
@@ -187,6 +192,7 @@ func TestModelDiesBeforeItsHead(t *testing.T) {
 }
 
 func TestModelSilent(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	release := make(chan struct{})
 	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
@@ -216,6 +222,7 @@ func TestModelSilent(t *testing.T) {
 
 // What is forwarded, and what is not.
 func TestForwarding(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Set-Cookie"] = []string{"a=1; Path=/", "a=2; Path=/x"}
@@ -261,6 +268,7 @@ func TestForwarding(t *testing.T) {
 }
 
 func TestNestedAndFlatAreForwardedAsTheyWere(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	u := start(t, settings(m, s))

@@ -20,6 +20,7 @@ import (
 // once in vain; probing and writing both; and what the log's lines and the
 // machine's timers share out.
 func TestSystemCallsOfARequest(t *testing.T) {
+	t.Parallel()
 	strace := need(t, "strace", "strace")
 	const requests, most = 200, 9.0
 	s := newSigner(t)

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -29,12 +30,33 @@ type signer struct {
 	next    atomic.Int64
 }
 
+// newSigner has a key of its own among the signers of a test. Tests share keys,
+// which take longer to make than many a test to run.
 func newSigner(t testing.TB) *signer {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
-	return &signer{rsa: key}
+	test, _, _ := strings.Cut(t.Name(), "/")
+	keys.Lock()
+	defer keys.Unlock()
+	n := keys.taken[test]
+	keys.taken[test]++
+	t.Cleanup(func() {
+		keys.Lock()
+		defer keys.Unlock()
+		keys.taken[test]--
+	})
+	if n == len(keys.made) {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		require.NoError(t, err)
+		keys.made = append(keys.made, key)
+	}
+	return &signer{rsa: keys.made[n]}
 }
+
+var keys = struct {
+	sync.Mutex
+	made  []*rsa.PrivateKey
+	taken map[string]int // by name of the test
+}{taken: map[string]int{}}
 
 func newEd25519Signer(t testing.TB) *signer {
 	t.Helper()

@@ -14,6 +14,7 @@ import (
 )
 
 func TestTopOnce(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	for _, args := range [][]string{{"top", "-once", u.admin}, {"top", "-once", "http://" + u.admin + "/"}, {"top", "-once"}} {
@@ -40,6 +41,7 @@ func TestTopOnce(t *testing.T) {
 
 // Into a pipe, as over a dumb terminal, one text follows another.
 func TestTopIntoAPipe(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()
 	cmd := exec.Command(binary, "top", u.admin)
@@ -63,6 +65,7 @@ func TestTopIntoAPipe(t *testing.T) {
 // In a real terminal it follows, scrolls, tells that usher has gone, and leaves
 // at a key.
 func TestTopInATerminal(t *testing.T) {
+	t.Parallel()
 	tmux := need(t, "tmux", "tmux")
 	s := newSigner(t)
 	u := start(t, settings(newModel(t, nil), s)).ready()

@@ -88,6 +88,7 @@ const (
 // Spans tell where the time went, the model server continues them, and all of
 // them are out when the process has ended.
 func TestTrace(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Want") == "garbage" {
@@ -163,6 +164,7 @@ func TestTrace(t *testing.T) {
 
 // What the caller's headers say passes untouched where nothing is recorded.
 func TestTraceOff(t *testing.T) {
+	t.Parallel()
 	r := newReceiver(t)
 	for name, set := range map[string]env{
 		"no endpoint":    {"OTEL_SERVICE_NAME": "x"},
@@ -188,6 +190,7 @@ func TestTraceOff(t *testing.T) {
 
 // A collector that hangs delays neither requests nor, for long, the end.
 func TestTraceCollectorHangs(t *testing.T) {
+	t.Parallel()
 	r := newReceiver(t)
 	r.hang = make(chan struct{})
 	defer close(r.hang)

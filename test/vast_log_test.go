@@ -22,6 +22,7 @@ import (
 // The start script starts usher again and keeps its log, also when nobody reads
 // its own stderr, or whoever did has gone.
 func TestVastLogReader(t *testing.T) {
+	t.Parallel()
 	need(t, "bash", "bash")
 	for name, disturb := range map[string]func(*logreader.Reader) error{
 		"stopped": (*logreader.Reader).Stop,

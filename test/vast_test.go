@@ -89,6 +89,7 @@ func startVast(t *testing.T, variables env) (public, dir string, stop func(os.Si
 // The start script puts Usher where the Python worker was: the same variables,
 // and tickets for the address that they make.
 func TestVastStartScript(t *testing.T) {
+	t.Parallel()
 	s := newSigner(t)
 	m := newModel(t, nil)
 	a := newScaler(t, nil)
@@ -142,6 +143,7 @@ func TestVastStartScript(t *testing.T) {
 // A start that fails is told to the autoscaler in the Python script's words: the
 // first address that takes it, and none that the token may not go to.
 func TestVastReportsAFailedStart(t *testing.T) {
+	t.Parallel()
 	need(t, "curl", "curl")
 	refusing := newScaler(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	for name, tt := range map[string]struct {
@@ -183,6 +185,7 @@ func TestVastReportsAFailedStart(t *testing.T) {
 // With USE_SSL it has a certificate signed for a new key, where there is none,
 // and keeps the one that is there.
 func TestVastCertificate(t *testing.T) {
+	t.Parallel()
 	need(t, "openssl", "openssl")
 	need(t, "curl", "curl")
 	s := newSigner(t)
@@ -233,6 +236,7 @@ func TestVastCertificate(t *testing.T) {
 
 // What is missing is said at once, with the status of a wrong setting.
 func TestVastFaults(t *testing.T) {
+	t.Parallel()
 	need(t, "bash", "bash")
 	for name, tt := range map[string]struct {
 		variables env

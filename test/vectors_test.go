@@ -15,6 +15,7 @@ import (
 // Signed examples made with Python's json and OpenSSL: each goes through the
 // binary as a request of its own, flat and nested.
 func TestVectors(t *testing.T) {
+	t.Parallel()
 	raw, err := os.ReadFile("testdata/signed-route.json")
 	require.NoError(t, err)
 	var file struct {

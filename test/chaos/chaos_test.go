@@ -32,7 +32,7 @@ import (
 )
 
 var (
-	total    = flag.Int("requests", 3000, "requests of a campaign")
+	total    = flag.Int("requests", 1500, "requests of a campaign")
 	duration = flag.Duration("for", 0, "repeat campaigns, of -requests each, for this long")
 	seedFlag = flag.Uint64("seed", 0, "of the plan; 0: a new one")
 
