@@ -138,6 +138,24 @@ func (c *certificates) warnings() (list []string) {
 	return list
 }
 
+// keys are the types of the keys in force; none without TLS.
+func (c *certificates) keys() (names []string) {
+	if c != nil {
+		for _, shown := range c.Shown() {
+			names = append(names, certificate.KeyName(shown))
+		}
+	}
+	return names
+}
+
+// expiry is when the first certificate expires; zero without TLS.
+func (c *certificates) expiry() time.Time {
+	if c == nil {
+		return time.Time{}
+	}
+	return c.Expiry()
+}
+
 // run follows the files until ctx ends.
 func (c *certificates) run(ctx context.Context) {
 	tick := time.NewTicker(certificatePoll)

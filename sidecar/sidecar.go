@@ -211,12 +211,7 @@ func (s *Sidecar) openAdmin() {
 			Warnings:     s.warnings,
 			Evicted:      s.evicted,
 			Handshakes:   s.front.Handshakes, HandshakesWaiting: s.front.HandshakesWaiting,
-			CertificateExpiry: func() time.Time {
-				if s.certificates == nil {
-					return time.Time{}
-				}
-				return s.certificates.Expiry()
-			},
+			CertificateKeys: s.certificates.keys, CertificateExpiry: s.certificates.expiry,
 			Report: s.reports.describe(),
 		},
 	}, s.metrics, s.recorder)

@@ -72,6 +72,8 @@ func TestHandshakesThatComeToNothing(t *testing.T) {
 	kept.request("GET", "/ping", nil)
 	require.Contains(t, kept.response(), "pong")
 	require.Zero(t, u.metric("usher_tls_handshakes_waiting"))
+	_, page := u.get("/status.json")
+	require.Contains(t, page, fmt.Sprintf("RSA 2048 and ECDSA P-256; handshakes: %d full, 0 resumed, %d failed", each+1, 8*each))
 
 	// What is bounded by its own time is not bounded by that of requests, nor the
 	// other way round.

@@ -66,6 +66,7 @@ type State struct {
 
 	Handshakes        func() map[string]uint64          // of TLS, by outcome
 	HandshakesWaiting func() int                        // for their turn
+	CertificateKeys   func() []string                   // the types of the keys in force; none: no TLS
 	CertificateExpiry func() time.Time                  // of the one in force; zero: no TLS
 	Report            func(now time.Time) status.Report // to the autoscaler; nil: there is none, and no benchmark
 }

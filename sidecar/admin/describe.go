@@ -47,6 +47,9 @@ func (s *Server) describe(d *status.Snapshot) {
 		d.Report = &report
 		d.Checks = slices.Insert(d.Checks, 2, status.Check{Name: status.CheckLoaded, OK: ready.Loaded == "", Detail: cmp.Or(ready.Loaded, "loaded")})
 	}
+	if keys := s.CertificateKeys(); len(keys) > 0 {
+		d.TLS = status.NewTLS(keys, s.Handshakes(), s.HandshakesWaiting())
+	}
 	d.Key = s.describeKey(now)
 	d.Upstream = status.Upstream{
 		Healthy: s.Prober.Healthy(), Detail: cmp.Or(s.Prober.Status(), "answers"),

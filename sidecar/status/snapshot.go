@@ -34,6 +34,7 @@ type Snapshot struct {
 
 	Key      Key       `json:"key"`
 	Report   *Report   `json:"report,omitempty"`
+	TLS      *TLS      `json:"tls,omitempty"`
 	Upstream Upstream  `json:"upstream"`
 	Settings []Setting `json:"settings,omitempty"` // secrets masked
 	Warnings []string  `json:"warnings,omitempty"`

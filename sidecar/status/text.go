@@ -225,6 +225,9 @@ func (p *printer) facts(s *Snapshot) {
 			p.line("", "         %s", r.Said)
 		}
 	}
+	if s.TLS != nil {
+		p.line("", "  TLS    %s", s.TLS.Text)
+	}
 	for _, w := range s.Warnings {
 		p.wrap(yellow, "  warning  ", w)
 	}

@@ -116,6 +116,7 @@ function facts(s) {
   list("model", [["address", u.address], ["health", (u.healthy ? "✓ " : "✕ ") + u.detail, !u.healthy], ["probe", u.probe],
     ["slots", l.slots ? `${l.in_flight} of ${l.slots} taken` : `${l.in_flight} in flight, no limit`],
     ["queue", `${l.waiting} of ${l.capacity}, ${l.held} held for a gap`], ["connections", String(l.connections)],
+    ["TLS", s.tls?.text, !s.tls?.ok],
     ["reports", s.report?.text, !s.report?.ok], ["last report", s.report?.said]]);
 }
 
