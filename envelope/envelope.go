@@ -23,6 +23,8 @@ var (
 	ErrEndpointMismatch = errors.New("endpoint is not this worker's")
 	// ErrURLMismatch: the ticket is for another worker.
 	ErrURLMismatch = errors.New("url is not this worker's")
+
+	errNoString = errors.New("not a string")
 )
 
 // A TicketError names every fault of a ticket, a short sentence each.
@@ -64,6 +66,7 @@ type Envelope struct {
 	Ticket  Ticket
 	Form    Form
 	Payload []byte // what is forwarded: one JSON object, a cut of the body
+	Session []byte // id of the session that a nested body belongs to; nil: none
 
 	limits limits
 }
@@ -96,16 +99,7 @@ func (e *Envelope) Open(body []byte, opt Options) error {
 	}
 	members, faults := &s.flat, []string(nil)
 	if s.authData.present() {
-		members = &s.auth
-		if s.authData.kind != '{' {
-			faults = append(faults, "auth_data is not an object")
-		}
-		switch {
-		case !s.payload.present():
-			faults = append(faults, "payload is missing")
-		case s.payload.kind != '{':
-			faults = append(faults, "payload is not an object")
-		}
+		members, faults = &s.auth, s.nestedFaults()
 	}
 	d := decoder{body: body, opt: opt, faults: faults}
 	ticket := d.ticket(members)
@@ -118,8 +112,23 @@ func (e *Envelope) Open(body []byte, opt Options) error {
 	e.Ticket = ticket
 	if s.authData.present() {
 		e.Form, e.limits, e.Payload = Nested, s.nested, body[s.payload.from:s.payload.to]
+		e.Session = s.named()
 	} else {
 		e.limits, e.Payload = s.top, s.cut(body)
 	}
 	return nil
+}
+
+// nestedFaults names what a nested body should hold and does not.
+func (s *scanner) nestedFaults() (faults []string) {
+	if s.authData.present() && s.authData.kind != '{' {
+		faults = append(faults, "auth_data is not an object")
+	}
+	switch {
+	case !s.payload.present():
+		faults = append(faults, "payload is missing")
+	case s.payload.kind != '{':
+		faults = append(faults, "payload is not an object")
+	}
+	return faults
 }

@@ -40,6 +40,7 @@ type scanner struct {
 
 	flat, auth        [memberCount]value
 	authData, payload value
+	session           value
 	top, nested       limits
 	runs              []run
 	running           bool // the last run goes on
@@ -65,6 +66,17 @@ func (s *scanner) release() {
 // scan reads the whole body. Names and surrogates below the ticket are the
 // model's own business; the rest is strict.
 func (s *scanner) scan(body []byte) error {
+	if err := s.scanBy(body, s.topMember); err != nil {
+		return err
+	}
+	if s.running {
+		s.runs[len(s.runs)-1].to = s.closed
+	}
+	return nil
+}
+
+// scanBy is scan with another reader of the body's members.
+func (s *scanner) scanBy(body []byte, member func(name []byte, at int) error) error {
 	if i := invalidUTF8(body); i >= 0 {
 		return invalid("not UTF-8", i)
 	}
@@ -76,15 +88,12 @@ func (s *scanner) scan(body []byte) error {
 		return invalid("not an object", 0)
 	}
 	s.open = s.json.at
-	if err := s.object(&s.names[0], s.topMember); err != nil {
+	if err := s.object(&s.names[0], member); err != nil {
 		return err
 	}
 	s.closed = s.json.at - 1
 	if s.json.peek(); s.json.at < len(body) {
 		return invalid("bytes after the object", s.closed+1)
-	}
-	if s.running {
-		s.runs[len(s.runs)-1].to = s.closed
 	}
 	return nil
 }
@@ -171,6 +180,9 @@ func (s *scanner) topMember(name []byte, at int) (err error) {
 	case string(name) == "payload":
 		s.payload, err = s.within(nil, s.payloadMember)
 		v = s.payload
+	case string(name) == "session_id":
+		s.session, err = s.value()
+		v = s.session
 	default:
 		v, err = s.modelMember(&s.top, dialect.Body, name)
 	}

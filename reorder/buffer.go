@@ -180,6 +180,17 @@ func (b *Buffer) wait(ctx context.Context, w *waiter) (Slot, error) {
 	return slot, nil
 }
 
+// Skip says that the request of a number came, and needs no slot: it holds up
+// nobody.
+func (b *Buffer) Skip(number int64) {
+	now := b.now()
+	b.mu.Lock()
+	b.seq.passOver(number, now)
+	woken := b.flush(now)
+	b.mu.Unlock()
+	wake(woken)
+}
+
 // Restart says that the numbers start again, from anywhere. The next one to come
 // is not held. Those that wait keep their order, go before all that come later,
 // and are not held any more.

@@ -191,6 +191,15 @@ func (m *model) resize(slots int, now time.Duration) []string {
 	return append(out, m.settle(now)...)
 }
 
+func (m *model) passOver(n int64, now time.Duration) []string {
+	out := m.advance(now)
+	if m.fresh {
+		m.fresh, m.expected = false, n
+	}
+	m.came[n] = true
+	return append(out, m.settle(now)...)
+}
+
 func (m *model) restart(now time.Duration) []string {
 	out := m.advance(now)
 	m.fresh, m.expected, m.came = true, 0, map[int64]bool{}
@@ -326,6 +335,12 @@ func TestSequencerIsTheModel(t *testing.T) {
 				m.shrunk = m.shrunk || slots > 0
 				b.q.resize(slots, b.now)
 				took(b.taken(), m.resize(slots, b.now))
+			},
+			"pass over": func(t *rapid.T) {
+				n := max(0, number+rapid.Int64Range(-4, 5).Draw(t, "ahead"))
+				number = max(number, n)
+				b.q.passOver(n, b.now)
+				took(b.taken(), m.passOver(n, b.now))
 			},
 			"restart": func(t *rapid.T) {
 				if rapid.IntRange(0, 4).Draw(t, "really") > 0 {

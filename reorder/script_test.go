@@ -32,7 +32,7 @@ func newBench(t require.TestingT, cfg Config) *bench {
 
 // step does one word of a script: "5" arrives, "u" an unordered one, "-5" leaves,
 // "free" gives a slot back, "slots=3" changes their number, "+20ms" lets time pass,
-// "restart". It returns the
+// "restart", "x5" comes and needs no slot. It returns the
 // words for those decided on: "5", "5 full", "5 timeout".
 func (b *bench) step(word string) (out []string) {
 	switch {
@@ -54,6 +54,10 @@ func (b *bench) step(word string) (out []string) {
 			out = append(out, b.taken()...)
 		}
 		b.now = end
+	case word[0] == 'x':
+		var n int64
+		_, _ = fmt.Sscan(word[1:], &n)
+		b.q.passOver(n, b.now)
 	case word[0] == '-':
 		b.q.leave(b.in[word[1:]], b.now)
 	default:
@@ -141,6 +145,10 @@ func TestScripts(t *testing.T) {
 		{"fewer slots than are taken", two, "1>1 2>2 3 slots=1 free free>3 4 slots=1 free>4"},
 		{"a held one waits for a slot when there are fewer", two, "1>1 3 slots=1 +200ms slots=2>3 2 free>2"},
 		{"a held one is still held when there are more", two, "1>1 3 slots=3 +99ms +1ms>3"},
+		{"one that needs no slot fills its gap", fixed(), "1>1 3 x2>3 4>4"},
+		{"one ahead that needs no slot is not missing", fixed(), "1>1 x3 4 2>2,4 5>5"},
+		{"the first needs no slot", fixed(), "x7 8>8"},
+		{"one that needs no slot takes no room", small, "1>1 5 6 x4 x9 free>5 free>6"},
 		{"largest number", fixed(), "9223372036854775806>9223372036854775806 9223372036854775807>9223372036854775807 5>5"},
 	}
 	for _, tt := range tests {

@@ -102,6 +102,13 @@ func (s *sequencer) release(now time.Duration) {
 	s.pump(now)
 }
 
+// passOver takes down a number whose request needs no slot.
+func (s *sequencer) passOver(n int64, now time.Duration) {
+	now = s.advance(now)
+	s.note(n, now)
+	s.pump(now)
+}
+
 // leave takes out a waiter whose client went away. It reports false, and does
 // nothing, if w was settled before.
 func (s *sequencer) leave(w *waiter, now time.Duration) bool {
