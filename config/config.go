@@ -99,6 +99,8 @@ type Config struct {
 	Report    Report
 	Benchmark Benchmark
 
+	MaxSessions int // 0: there are none
+
 	CORSOrigins  []string
 	DrainDelay   time.Duration
 	DrainTimeout time.Duration
@@ -146,6 +148,7 @@ func Load(environ []string) (*Config, error) {
 	l.upstream()
 	l.routes()
 	l.limits()
+	l.sessions()
 	l.order()
 	l.timing()
 	l.report()

@@ -79,6 +79,8 @@ type settings struct {
 	BenchmarkConcurrency string `env:"USHER_BENCHMARK_CONCURRENCY" envDefault:"10" doc:"requests of a run, all at once; at most USHER_MAX_CONCURRENCY"`
 	BenchmarkFile        string `env:"USHER_BENCHMARK_FILE" form:"place" shown:"–" doc:"keeps the figure across restarts; the Python worker's .has_benchmark will do"`
 
+	MaxSessions string `env:"USHER_MAX_SESSIONS" envDefault:"0" doc:"sessions that clients may have open at once, on /session/create, get, health and end; 0: none, and these paths are not served"`
+
 	CORSOrigins  string `env:"USHER_CORS_ORIGINS" form:"place" shown:"–" doc:"origins whose pages may call, or *; https://*.example.com stands for all below that domain"`
 	DrainDelay   string `env:"USHER_DRAIN_DELAY" envDefault:"5s" doc:"after SIGTERM requests are still served for so long"`
 	DrainTimeout string `env:"USHER_DRAIN_TIMEOUT" envDefault:"120s" doc:"then those in flight may take so long to finish"`

@@ -72,7 +72,7 @@ func (x *exchange) appendHead(h []byte, resp *upstream.Response, framing relay.F
 	from := len(h)
 	h = resp.AppendHeader(h, x.conn.Owns)
 	relayed := h[from:]
-	if !x.route.Open && spends(x.account.Status) && len(resp.Peek("x-should-retry")) == 0 {
+	if !x.route.Open && !x.pass.InSession() && spends(x.account.Status) && len(resp.Peek("x-should-retry")) == 0 {
 		h = append(h, headerShouldRetry+": false\r\n"...)
 	}
 	h = x.conn.AppendFields(h, x.own(), relayed, resp.Lists("vary", "origin"))
@@ -114,7 +114,7 @@ func (x *exchange) finish(resp *upstream.Response, r *relay.Relay, broken, werr 
 		a.Answer.Unfinished = r.Finish.Missing()
 		x.settle()
 		return
-	case errors.Is(cause, errCut):
+	case errors.Is(cause, errCut), errors.Is(cause, errSessionEnded):
 		a.Outcome = account.Cut
 	case broken != nil && cause == nil:
 		a.Outcome, a.Detail = refusalOf(broken).outcome, upstream.Detail(broken)

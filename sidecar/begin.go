@@ -17,8 +17,10 @@ func (h *handler) begin(c *front.Conn) *exchange {
 	a.Ticket.Reqnum = -1
 	a.Route = account.RouteOther
 	x.pass.Begin(h.gate, a)
+	x.pass.Occupant = x
 	if x.route = h.routes.Find(string(head.Method), head.Path); x.route != nil {
 		x.api, a.Route = x.route.API(string(head.Method), head.Path), x.route.Label
+		x.manages = h.sessions.manages(x.route)
 	} else {
 		x.api = dialect.Of(string(head.Path))
 		if near := h.routes.Near(head.Path); near != nil {
@@ -31,6 +33,14 @@ func (h *handler) begin(c *front.Conn) *exchange {
 	h.calls.add(&x.call)
 	c.Watch(&x.call)
 	return x
+}
+
+// bodyLimit is how large the body may be, in bytes.
+func (x *exchange) bodyLimit() int {
+	if x.manages {
+		return min(x.h.cfg.MaxBodyBytes, maxSessionBody)
+	}
+	return x.h.cfg.MaxBodyBytes
 }
 
 // checkHead makes the checks that need no body: 404, 405, 503 twice, 415, 413.
@@ -49,7 +59,7 @@ func (x *exchange) checkHead() error {
 		return front.ErrBodyTooLarge
 	case head.Encoded && !x.route.Open:
 		return errEncoding
-	case head.Length() > int64(h.cfg.MaxBodyBytes):
+	case head.Length() > int64(x.bodyLimit()):
 		return front.ErrBodyTooLarge
 	}
 	return nil

@@ -29,14 +29,15 @@ const silentGrace = 250 * time.Millisecond
 // 9.6), and no other connection is closed before the last answer is sent: a
 // client may be sending its next request on any of them.
 type drain struct {
-	cfg   *config.Config
-	log   *zap.Logger
-	calls *calls
-	doors *listeners
-	leave func() // is told when it begins
-	once  sync.Once
-	done  chan struct{} // closed when the drain is over
-	err   error         // ErrCut when requests were cut; valid after done
+	cfg      *config.Config
+	log      *zap.Logger
+	calls    *calls
+	doors    *listeners
+	sessions *sessions // nil: there are none
+	leave    func()    // is told when it begins
+	once     sync.Once
+	done     chan struct{} // closed when the drain is over
+	err      error         // ErrCut when requests were cut; valid after done
 
 	beginning atomic.Bool
 	refuses   atomic.Bool
@@ -96,6 +97,7 @@ func (d *drain) sequence() {
 	d.wait(d.cfg.DrainDelay, nil)
 	d.refuses.Store(true)
 	_ = d.doors.public.Close()
+	d.sessions.drain()
 	d.wait(d.cfg.DrainTimeout, d.calls.idle())
 	d.calls.cut(errCut)
 	d.waitSilent()
@@ -118,6 +120,7 @@ func (d *drain) sequence() {
 	d.doors.public.CloseConns()
 	<-shut
 	<-d.calls.idle()
+	d.sessions.close(d.wait)
 	if cut := d.calls.broken(); cut > 0 {
 		d.err = ErrCut
 		d.log.Warn("requests were cut at the end of the drain", zap.Int("cut", cut))

@@ -23,7 +23,7 @@ func (x *exchange) explain(err error) error {
 	case errors.Is(err, front.ErrBodyTooLarge) && x.route != nil && x.route.Open:
 		return &explained{err, "none is taken on this route"}
 	case errors.Is(err, front.ErrBodyTooLarge):
-		return &explained{err, fmt.Sprintf("at most %d bytes", x.h.cfg.MaxBodyBytes)}
+		return &explained{err, fmt.Sprintf("at most %d bytes", x.bodyLimit())}
 	case errors.Is(err, errCut) && x.spent(err):
 		return errCutSent
 	case errors.Is(err, envelope.ErrInvalidJSON):

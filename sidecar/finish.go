@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -31,7 +32,7 @@ func (x *exchange) refuse(err error) {
 	r := refusalOf(err)
 	a := &x.account
 	a.Outcome, a.Status, a.Detail = r.outcome, r.status, upstream.Detail(err)
-	if errors.Is(err, errCutSent) {
+	if errors.Is(err, errCutSent) || errors.Is(err, errSessionEnded) && x.spent(err) {
 		a.Outcome = account.Cut // the model server is not to blame
 	}
 	allowed := ""
@@ -52,6 +53,9 @@ func (x *exchange) refuse(err error) {
 func (x *exchange) final(r refusal, err error) bool {
 	if x.route != nil && x.route.Open {
 		return false // there is none
+	}
+	if x.pass.InSession() {
+		return r.status == http.StatusForbidden // else the ticket is as good as before
 	}
 	return x.spent(err) || r.final()
 }

@@ -38,6 +38,7 @@ type handler struct {
 	open     places        // of open routes
 	comeback *comeback
 	drain    *drain
+	sessions *sessions     // nil: there are none
 	reports  *reports      // to the autoscaler; nil: none, and no benchmark
 	tracer   *trace.Tracer // nil: no tracing
 	panicked func()        // counts a fault of ours
@@ -55,6 +56,7 @@ type exchange struct {
 	route *route.Entry // nil: the request is none of ours
 	api   *dialect.API // that the path speaks
 
+	manages bool // its path is one that manages sessions
 	body    front.Body
 	pass    gate.Pass
 	waited  bool // for its turn, or has been admitted
@@ -96,10 +98,14 @@ func (x *exchange) run() error {
 		return x.why()
 	}
 	// 5: the size, while the body comes in.
-	if err := x.body.Read(x.conn, h.cfg.MaxBodyBytes, h.bodies); err != nil {
+	if err := x.body.Read(x.conn, x.bodyLimit(), h.bodies); err != nil {
 		return err
 	}
 	x.account.BytesIn = int64(len(x.body.Bytes()))
+	// What manages sessions ends here, and the model server hears nothing of it.
+	if x.manages {
+		return x.manage()
+	}
 	// 6, 7: open the envelope. In place: with copies of it in this frame, which lies
 	// under all the others, the verification would need a stack of 16 KiB, not 8.
 	var env envelope.Envelope

@@ -80,6 +80,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	workers.Go(func() { s.ledger.Run(work) })
 	workers.Go(func() { _ = s.admin.Run(work) })
 	workers.Go(func() { s.reports.run(work) })
+	workers.Go(func() { s.sessions.run(work) })
 	if s.certificates != nil {
 		workers.Go(func() { s.certificates.run(work) })
 	}

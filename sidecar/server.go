@@ -11,6 +11,9 @@ import (
 // openServer makes the public server.
 func (s *Sidecar) openServer() (err error) {
 	descriptors := descriptorLimit()
+	if s.sessions != nil && descriptors > closingsAtOnce {
+		descriptors -= closingsAtOnce
+	}
 	s.connections, s.crowding = limitConnections(descriptors, s.cfg.MaxConnections, s.cfg.MaxConcurrency)
 	if s.crowding != "" {
 		s.log.Warn("USHER_MAX_CONNECTIONS is lowered to what the descriptor limit allows",

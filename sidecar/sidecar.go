@@ -85,20 +85,22 @@ type listeners struct {
 func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
 	s := &Sidecar{
 		handler: handler{
-			cfg: cfg, log: log, routes: route.NewTable(cfg.Routes, cfg.OpenRoutes),
+			cfg: cfg, log: log, routes: route.NewTable(signedRoutes(cfg), cfg.OpenRoutes),
 			calls: newCalls(), bodies: front.NewBudget(cfg.QueueBytes, cfg.MaxBodyBytes),
 			open: places{limit: int64(cfg.OpenConcurrency)},
 		},
 		trust:   trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
 		version: version, started: time.Now(),
-		metrics:  metrics.New(route.Names(cfg.Routes), route.Names(cfg.OpenRoutes), prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
+		metrics:  metrics.New(route.Names(signedRoutes(cfg)), route.Names(cfg.OpenRoutes), prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
 		recorder: status.NewRecorder(),
 		sampler:  newSampler(log),
 	}
 	s.served = servedNames(route.Names(slices.Concat(cfg.Routes, cfg.OpenRoutes)))
 	s.sawBytes.origin = s.started
 	s.strictStreams = cfg.Preset != nil && cfg.Preset.LastWord
+	s.sessions = newSessions(cfg, log, func() *upstream.Client { return s.upstream })
 	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
+	s.drain.sessions = s.sessions
 	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
 			s.close()
@@ -111,6 +113,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		s.book.Add(s.tracer)
 	}
 	s.reports.attach(&s.book, s.metrics)
+	s.sessions.attach(s.metrics)
 	s.drain.leave = s.reports.leave
 	s.panicked = s.metrics.Panics.Inc
 	s.book.Add(requestLog{log, s.sampler})
@@ -142,7 +145,8 @@ func (s *Sidecar) openGate() error {
 	}
 	s.gate = gate.New(gate.Config{
 		Audience: audience, Schema: cfg.SignedFields, Keys: s.keys, Ledger: s.ledger, Buffer: s.buffer, Policy: CostPolicy(cfg), Engine: cfg.Dialect(),
-		Meter: &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset, Accepted: s.reports.accepted(),
+		Sessions: s.sessions.core(),
+		Meter:    &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset, Accepted: s.reports.accepted(),
 	})
 	s.comeback = newComeback(s.buffer.Stats, s.started)
 	return nil
@@ -212,7 +216,8 @@ func (s *Sidecar) openAdmin() {
 			Evicted:      s.evicted,
 			Handshakes:   s.front.Handshakes, HandshakesWaiting: s.front.HandshakesWaiting,
 			CertificateKeys: s.certificates.keys, CertificateExpiry: s.certificates.expiry,
-			Report: s.reports.describe(),
+			Report:   s.reports.describe(),
+			Sessions: s.sessions.describe(s.cfg.MaxSessions),
 		},
 	}, s.metrics, s.recorder)
 }

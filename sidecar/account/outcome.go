@@ -12,7 +12,7 @@ const (
 	UpstreamError           // relayed whole, but a 5xx of the model server's own
 	ClientGone
 	ClientStalled // took nothing for the write time-out
-	Cut           // by the end of the drain
+	Cut           // by the end of the drain, or of its session
 	BadRequest    // what HTTP itself does not allow
 	Internal      // a fault of Usher's own
 	RouteUnknown
@@ -29,6 +29,7 @@ const (
 	ReqnumStale
 	KeyUnavailable
 	BadSignature
+	SessionUnknown
 	CostExceeded
 	QueueFull
 	QueueTimeout
@@ -82,6 +83,7 @@ var outcomes = [Outcomes]struct {
 	ReqnumStale:         {"reqnum_stale", ClassTicket},
 	KeyUnavailable:      {"key_unavailable", ClassWorker},
 	BadSignature:        {"bad_signature", ClassTicket},
+	SessionUnknown:      {"session_unknown", ClassTicket},
 	CostExceeded:        {"cost_exceeded", ClassTicket},
 	QueueFull:           {"queue_full", ClassBusy},
 	QueueTimeout:        {"queue_timeout", ClassBusy},

@@ -64,11 +64,12 @@ type State struct {
 	Evicted      func() uint64                               // idle connections, closed to make room
 	Warnings     func() []string                             // beyond those of the settings
 
-	Handshakes        func() map[string]uint64          // of TLS, by outcome
-	HandshakesWaiting func() int                        // for their turn
-	CertificateKeys   func() []string                   // the types of the keys in force; none: no TLS
-	CertificateExpiry func() time.Time                  // of the one in force; zero: no TLS
-	Report            func(now time.Time) status.Report // to the autoscaler; nil: there is none, and no benchmark
+	Handshakes        func() map[string]uint64            // of TLS, by outcome
+	HandshakesWaiting func() int                          // for their turn
+	CertificateKeys   func() []string                     // the types of the keys in force; none: no TLS
+	CertificateExpiry func() time.Time                    // of the one in force; zero: no TLS
+	Report            func(now time.Time) status.Report   // to the autoscaler; nil: there is none, and no benchmark
+	Sessions          func(now time.Time) status.Sessions // of clients; nil: there are none
 }
 
 // A Server answers operators. Make it with New.

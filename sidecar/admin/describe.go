@@ -50,6 +50,10 @@ func (s *Server) describe(d *status.Snapshot) {
 	if keys := s.CertificateKeys(); len(keys) > 0 {
 		d.TLS = status.NewTLS(keys, s.Handshakes(), s.HandshakesWaiting())
 	}
+	if s.Sessions != nil {
+		sessions := s.Sessions(now)
+		d.Sessions = &sessions
+	}
 	d.Key = s.describeKey(now)
 	d.Upstream = status.Upstream{
 		Healthy: s.Prober.Healthy(), Detail: cmp.Or(s.Prober.Status(), "answers"),

@@ -43,6 +43,7 @@ type Config struct {
 	Ledger   *replay.Ledger
 	Buffer   *reorder.Buffer
 	Policy   Policy
+	Sessions *Sessions      // nil: there are none, and what names one is not looked at
 	Engine   dialect.Engine // which members of a body state work; zero: all that any engine reads
 
 	// What is told on the way; none may block, and each may be nil.

@@ -40,8 +40,13 @@ func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 // Judge makes the checks on a ticket up to the first that it does not pass. When
 // all are passed its number is reserved, where that was signed, until Release.
 // Errors: envelope.ErrEndpointMismatch, ErrURLMismatch, replay.ErrReplayed,
-// ErrStale, ErrUnknownKey, crypto.ErrNoKey, ErrBadSignature.
+// ErrStale, ErrUnknownKey, crypto.ErrNoKey, ErrBadSignature. The ticket of a
+// request that names a session has passed once; it has to be that session's, or it
+// is ErrSessionUnknown.
 func (p *Pass) Judge(t *envelope.Ticket) error {
+	if p.named != nil {
+		return p.enter(t)
+	}
 	for s := range Steps {
 		if err := s.Check(p, t); err != nil {
 			return err

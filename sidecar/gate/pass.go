@@ -23,6 +23,11 @@ type Pass struct {
 	proof       crypto.Proof
 	reservation replay.Reservation
 	slot        reorder.Slot
+	named       []byte   // the session that the request says to belong to; nil: none
+	session     *Session // that it is in; nil: none
+
+	// Occupant is told when the session ends that the request is in.
+	Occupant Occupant
 }
 
 // Begin makes p a pass through g of the request that a accounts for.
@@ -38,9 +43,21 @@ func (p *Pass) Open(env *envelope.Envelope, body []byte, api *dialect.API) error
 	if err := env.Open(body, p.gate.Options()); err != nil {
 		return err
 	}
+	p.note(&env.Ticket)
+	if p.gate.c.Sessions != nil {
+		p.named = env.Session
+	}
+	return p.readWork(env, api)
+}
+
+// note accounts for what the ticket says.
+func (p *Pass) note(ticket *envelope.Ticket) {
 	t := &p.account.Ticket
-	t.Endpoint, t.Reqnum, t.Cost = env.Ticket.Endpoint, env.Ticket.Reqnum, env.Ticket.Cost.Float64()
-	t.Index = env.Ticket.RequestIdx
+	t.Endpoint, t.Reqnum, t.Cost, t.Index = ticket.Endpoint, ticket.Reqnum, ticket.Cost.Float64(), ticket.RequestIdx
+}
+
+// readWork reads what work the request asks for, where somebody wants to know.
+func (p *Pass) readWork(env *envelope.Envelope, api *dialect.API) error {
 	policy := p.gate.c.Policy
 	if policy == Off {
 		if p.gate.asksWork {
@@ -132,6 +149,10 @@ func (p *Pass) Release() {
 	}
 	if p.account.Ticket.Admitted {
 		p.slot.Release()
+	}
+	if p.session != nil {
+		p.session.Leave(p.Occupant)
+		p.session = nil
 	}
 	if p.account.Ticket.Reserved {
 		p.reservation.Release()

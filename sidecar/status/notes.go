@@ -35,6 +35,8 @@ var notes = [account.Outcomes]note{
 		"If all are, the autoscaler started its numbers again: restart with a new state file, or set USHER_REQNUM_RESET_AFTER. Else clients sit on tickets."},
 	account.BadSignature: {"the signature does not fit",
 		"If all are, this is not the autoscaler's key, or it signs other fields (usher verify tells which). If few, somebody changes tickets."},
+	account.SessionUnknown: {"the session is not open",
+		"Clients go on with a session that has ended, by its client, by itself after its lifetime, or with a restart of this worker: they must open a new one. If it is many, USHER_MAX_SESSIONS and the lifetimes they ask for are worth a look; somebody who guesses ids looks the same, and cannot succeed."},
 	account.CostExceeded: {"they ask for more than their tickets' cost",
 		"Clients understate their cost. Nothing to do, unless honest ones are hit: then USHER_COST_POLICY=observe."},
 	account.QueueFull: {"the queue is full",
@@ -63,6 +65,6 @@ var notes = [account.Outcomes]note{
 		"Clients hang up or time out. If many do, compare their time-outs with the waits above."},
 	account.ClientStalled: {"the client stopped reading",
 		"It took nothing for USHER_WRITE_TIMEOUT and was cut, so that its slot is free."},
-	account.Cut: {"the drain's time was up",
-		"USHER_DRAIN_TIMEOUT is shorter than the longest answers."},
+	account.Cut: {"the drain's time was up, or their session ended",
+		"USHER_DRAIN_TIMEOUT is shorter than the longest answers; or a client ended its session, or let it expire, with requests under way."},
 }

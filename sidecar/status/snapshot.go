@@ -35,6 +35,7 @@ type Snapshot struct {
 	Key      Key       `json:"key"`
 	Report   *Report   `json:"report,omitempty"`
 	TLS      *TLS      `json:"tls,omitempty"`
+	Sessions *Sessions `json:"sessions,omitempty"` // nil: there are none to be opened
 	Upstream Upstream  `json:"upstream"`
 	Settings []Setting `json:"settings,omitempty"` // secrets masked
 	Warnings []string  `json:"warnings,omitempty"`

@@ -40,6 +40,7 @@ func (s *Snapshot) Text(t Terminal) string {
 	}
 	p.order(s)
 	p.figures(s)
+	p.sessions(s)
 	p.reasons(s)
 	p.facts(s)
 	p.refused(s)

@@ -117,7 +117,9 @@ function facts(s) {
     ["slots", l.slots ? `${l.in_flight} of ${l.slots} taken` : `${l.in_flight} in flight, no limit`],
     ["queue", `${l.waiting} of ${l.capacity}, ${l.held} held for a gap`], ["connections", String(l.connections)],
     ["TLS", s.tls?.text, !s.tls?.ok],
-    ["reports", s.report?.text, !s.report?.ok], ["last report", s.report?.said]]);
+    ["reports", s.report?.text, !s.report?.ok], ["last report", s.report?.said],
+    ["sessions", s.sessions && `${s.sessions.open} of ${s.sessions.most} open, ${s.sessions.requests} requests in them so far`],
+    ...(s.sessions?.oldest ?? []).map((o) => ["one of them", `opened ${age(o.age)} ago, expires in ${age(o.left)}, ${o.requests} requests, ${o.inside} under way`])]);
 }
 
 function recent(s) {

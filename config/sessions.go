@@ -1,0 +1,19 @@
+package config
+
+import "github.com/usher-sidecar/usher/route"
+
+// SessionPaths are Usher's own where there are sessions.
+var SessionPaths = []string{"/session/create", "/session/get", "/session/health", "/session/end"}
+
+// mostSessions bounds USHER_MAX_SESSIONS.
+const mostSessions = 1 << 20
+
+// sessions reads how many there may be; the routes are read before.
+func (l *loader) sessions() {
+	l.cfg.MaxSessions = int(l.integer("USHER_MAX_SESSIONS", l.text.MaxSessions, 0, mostSessions))
+	for _, path := range SessionPaths {
+		if l.cfg.MaxSessions > 0 && route.Posts(l.cfg.Routes, path) {
+			l.fault("USHER_ROUTES", "%s is Usher's own where USHER_MAX_SESSIONS is set", path)
+		}
+	}
+}

@@ -1,0 +1,333 @@
+package gate
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/envelope"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ticketOf makes distinct tickets.
+func ticketOf(n int) *envelope.Ticket {
+	cost, _ := crypto.ParseCost([]byte("256.0"))
+	return &envelope.Ticket{
+		Message:   crypto.Message{Cost: cost, Endpoint: "e", Reqnum: int64(n), URL: "http://w"},
+		Signature: fmt.Appendf(nil, "signature %d", n),
+	}
+}
+
+// A guest is a request in a session.
+type guest struct{ told int }
+
+func (g *guest) SessionEnded() { g.told++ }
+
+// A wake gathers what is told of ended sessions, and lays them to rest at once.
+type wake struct {
+	causes map[*Session]Cause
+	cut    map[*Session]int
+}
+
+func newWake() *wake { return &wake{map[*Session]Cause{}, map[*Session]int{}} }
+
+func (w *wake) ended(s *Session, c Cause, cut int) {
+	w.causes[s], w.cut[s] = c, cut
+	s.Rest()
+}
+
+func openOne(t require.TestingT, all *Sessions, n int, lifetime time.Duration, now time.Time) (*Session, string) {
+	s := &Session{Lifetime: lifetime}
+	id, err := all.Open(s, ticketOf(n), now)
+	require.NoError(t, err)
+	return s, id
+}
+
+// An id has 128 random bits or more, and no two are the same.
+func TestSessionIDs(t *testing.T) {
+	all, seen, ones := NewSessions(4096, newWake().ended), map[string]bool{}, [144]int{}
+	for n := range 4096 {
+		_, id := openOne(t, all, n, time.Minute, time.Now())
+		raw, err := base64.RawURLEncoding.DecodeString(id)
+		require.NoError(t, err)
+		require.Len(t, raw, len(ones)/8)
+		require.False(t, seen[id])
+		seen[id] = true
+		for bit := range ones {
+			ones[bit] += int(raw[bit/8] >> (bit % 8) & 1)
+		}
+	}
+	for bit, n := range ones { // 2048 ± 32 each; a bit that is stuck has 0 or 4096
+		require.InDelta(t, 2048, n, 320, "bit %d", bit)
+	}
+}
+
+// Everything that a ticket is compared by tells it from another.
+func TestSessionTickets(t *testing.T) {
+	now := time.Now()
+	all := NewSessions(1, newWake().ended)
+	_, id := openOne(t, all, 1, time.Minute, now)
+	for name, change := range map[string]func(*envelope.Ticket){
+		"endpoint": func(t *envelope.Ticket) { t.Endpoint = "f" }, "url": func(t *envelope.Ticket) { t.URL = "http://v" },
+		"signature": func(t *envelope.Ticket) { t.Signature = []byte("signature 2") }, "no signature": func(t *envelope.Ticket) { t.Signature = nil },
+		"reqnum":   func(t *envelope.Ticket) { t.Reqnum = 2 },
+		"cost":     func(t *envelope.Ticket) { t.Cost, _ = crypto.ParseCost([]byte("257")) },
+		"boundary": func(t *envelope.Ticket) { t.Endpoint, t.URL = "eh", "ttp://w" },
+		"nothing":  func(t *envelope.Ticket) { *t = envelope.Ticket{} },
+	} {
+		other := ticketOf(1)
+		change(other)
+		_, _, err := all.Find([]byte(id), other, now)
+		require.ErrorIs(t, err, ErrSessionUnknown, name)
+		_, err = all.Enter([]byte(id), other, &guest{}, now)
+		require.ErrorIs(t, err, ErrSessionUnknown, name)
+		_, err = all.End([]byte(id), other, now)
+		require.ErrorIs(t, err, ErrSessionUnknown, name)
+	}
+	same := ticketOf(1)
+	same.Cost, _ = crypto.ParseCost([]byte("2.56e2"))
+	_, _, err := all.Find([]byte(id), same, now)
+	require.NoError(t, err)
+}
+
+// An unknown id, one that has ended and another's ticket cost the same work.
+func TestSessionNoOracle(t *testing.T) {
+	now := time.Now()
+	all := NewSessions(8, newWake().ended)
+	_, id := openOne(t, all, 1, time.Minute, now)
+	_, over := openOne(t, all, 2, time.Minute, now)
+	_, err := all.End([]byte(over), ticketOf(2), now)
+	require.NoError(t, err)
+	first, second := ticketOf(1), ticketOf(2)
+	work := func(id string, ticket *envelope.Ticket) float64 {
+		name := []byte(id)
+		return testing.AllocsPerRun(100, func() {
+			_, _, err = all.Find(name, ticket, now)
+			require.ErrorIs(t, err, ErrSessionUnknown)
+		})
+	}
+	unknown := work("nobody's", first)
+	require.Equal(t, unknown, work(over, second))
+	require.Equal(t, unknown, work(id, second))
+}
+
+// Sessions expire on time, whichever comes first, and a request moves its session's
+// expiry on by the lifetime from what it was.
+func TestSessionsExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWake()
+		all := NewSessions(8, w.ended)
+		ctx, cancel := context.WithCancel(t.Context())
+		go all.Run(ctx)
+		begun := time.Now()
+		long, _ := openOne(t, all, 1, 50*time.Second, begun)
+		short, id := openOne(t, all, 2, 10*time.Second, begun)
+		g := &guest{}
+		time.Sleep(9 * time.Second)
+		_, err := all.Enter([]byte(id), ticketOf(2), g, time.Now())
+		require.NoError(t, err)
+		_, expires, err := all.Find([]byte(id), ticketOf(2), time.Now())
+		require.NoError(t, err)
+		require.Equal(t, 20*time.Second, expires.Sub(begun))
+		time.Sleep(11*time.Second - 1)
+		synctest.Wait()
+		require.Empty(t, w.causes)
+		time.Sleep(1)
+		synctest.Wait()
+		require.Equal(t, map[*Session]Cause{short: Expired}, w.causes)
+		require.Equal(t, 1, w.cut[short])
+		require.Equal(t, 1, g.told)
+		short.Leave(g)
+		<-short.Idle()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		require.Equal(t, Expired, w.causes[long])
+		require.Len(t, w.causes, 2)
+		cancel()
+	})
+}
+
+// An expiry that is moved on for ever stays a time.
+func TestSessionExpiryIsBounded(t *testing.T) {
+	now := time.Now()
+	all := NewSessions(1, newWake().ended)
+	s, id := openOne(t, all, 1, envelope.MaxLifetime, now)
+	for range 200_000 {
+		_, err := all.Enter([]byte(id), ticketOf(1), &guest{}, now)
+		require.NoError(t, err)
+		clear(s.inside)
+	}
+	_, expires, err := all.Find([]byte(id), ticketOf(1), now)
+	require.NoError(t, err)
+	require.Equal(t, maxLead, expires.Sub(now))
+}
+
+// A modelled session is what a model of one remembers.
+type modelled struct {
+	session *Session
+	id      string
+	ticket  int
+	expires time.Time
+	inside  []*guest
+	over    bool
+}
+
+// Whatever happens in whatever order, sessions do as a plain model of them does:
+// no more than may be, found by their own ticket alone, ended once, and each
+// request inside told once.
+func TestSessionsModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.IntRange(1, 6).Draw(t, "most")
+		w, now := newWake(), time.Unix(1e9, 0)
+		all := NewSessions(most, w.ended)
+		var list []*modelled
+		closed, next := false, 0
+		open := func() (n int) {
+			for _, m := range list {
+				if !m.over {
+					n++
+				}
+			}
+			return n
+		}
+		end := func(m *modelled, cause Cause) {
+			m.over = true
+			require.Equal(t, cause, w.causes[m.session])
+			require.Equal(t, len(m.inside), w.cut[m.session])
+			for _, g := range m.inside {
+				require.Equal(t, 1, g.told)
+			}
+		}
+		// drawn picks a session, and a ticket that is its own or not.
+		drawn := func(t *rapid.T) (m *modelled, ticket *envelope.Ticket, good bool) {
+			if len(list) == 0 {
+				t.Skip("none yet")
+			}
+			m = rapid.SampledFrom(list).Draw(t, "session")
+			own := rapid.Bool().Draw(t, "own ticket")
+			ticket = ticketOf(m.ticket)
+			if !own {
+				ticket = ticketOf(-1 - m.ticket)
+			}
+			return m, ticket, own && !m.over && now.Before(m.expires)
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"open": func(t *rapid.T) {
+				next++
+				life := time.Duration(rapid.IntRange(1, 100).Draw(t, "lifetime")) * time.Second
+				s := &Session{Lifetime: life}
+				id, err := all.Open(s, ticketOf(next), now)
+				switch {
+				case closed:
+					require.ErrorIs(t, err, ErrSessionsClosed)
+				case open() == most:
+					require.ErrorIs(t, err, ErrSessionsFull)
+				default:
+					require.NoError(t, err)
+					list = append(list, &modelled{session: s, id: id, ticket: next, expires: now.Add(life)})
+				}
+			},
+			"enter": func(t *rapid.T) {
+				m, ticket, good := drawn(t)
+				g := &guest{}
+				_, err := all.Enter([]byte(m.id), ticket, g, now)
+				require.Equal(t, good, err == nil)
+				if good {
+					m.inside = append(m.inside, g)
+					m.expires = m.expires.Add(m.session.Lifetime)
+				}
+			},
+			"leave": func(t *rapid.T) {
+				m, _, _ := drawn(t)
+				if len(m.inside) == 0 {
+					t.Skip("nobody inside")
+				}
+				g := m.inside[0]
+				m.session.Leave(g)
+				m.session.Leave(g) // does nothing
+				m.inside = m.inside[1:]
+				if closed && !m.over && len(m.inside) == 0 {
+					end(m, Drained)
+				}
+			},
+			"end": func(t *rapid.T) {
+				m, ticket, good := drawn(t)
+				_, err := all.End([]byte(m.id), ticket, now)
+				require.Equal(t, good, err == nil)
+				if good {
+					end(m, Closed)
+				}
+			},
+			"find": func(t *rapid.T) {
+				m, ticket, good := drawn(t)
+				_, expires, err := all.Find([]byte(m.id), ticket, now)
+				require.Equal(t, good, err == nil)
+				if good {
+					require.Equal(t, m.expires, expires)
+				}
+			},
+			"time": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "seconds")) * time.Second)
+				if !rapid.Bool().Draw(t, "late") {
+					until := all.Expire(now)
+					for _, m := range list {
+						if !m.over && !now.Before(m.expires) {
+							end(m, Expired)
+						}
+						require.True(t, m.over || m.expires.Sub(now) >= until)
+					}
+				}
+			},
+			"drain": func(t *rapid.T) {
+				if rapid.IntRange(0, 9).Draw(t, "rarely") > 0 {
+					t.Skip("not yet")
+				}
+				busy := rapid.Bool().Draw(t, "busy ones too")
+				if closed = true; busy {
+					all.Close()
+				} else {
+					all.Drain()
+				}
+				for _, m := range list {
+					if !m.over && (busy || len(m.inside) == 0) {
+						end(m, Drained)
+					}
+				}
+			},
+			"": func(t *rapid.T) {
+				ended := 0
+				for _, m := range list {
+					_, told := w.causes[m.session]
+					require.Equal(t, m.over, told)
+					if m.over {
+						ended++
+						require.Equal(t, len(m.inside) == 0, isClosed(m.session.Idle()))
+					}
+				}
+				require.Equal(t, open(), all.Count().Open)
+				require.Equal(t, len(list)-ended, open())
+				require.Len(t, all.due, open())
+				require.Equal(t, closed && open() == 0, isClosed(all.Quiet()))
+				require.Len(t, all.Views(now, 2), min(2, open()))
+			},
+		})
+	})
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,206 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/route"
+	"github.com/usher-sidecar/usher/sidecar/account"
+	"github.com/usher-sidecar/usher/sidecar/front"
+	"github.com/usher-sidecar/usher/sidecar/gate"
+)
+
+// The paths on which sessions are managed, where there are any: config.SessionPaths.
+const (
+	pathSessionCreate = "/session/create"
+	pathSessionGet    = "/session/get"
+	pathSessionHealth = "/session/health"
+	pathSessionEnd    = "/session/end"
+)
+
+// maxSessionBody bounds the body of a request about a session, in bytes.
+const maxSessionBody = 64 << 10
+
+// endPatience is how long the answer to /session/end waits for what is called at
+// the session's end: less than the field's clients wait for it.
+const endPatience = 5 * time.Second
+
+// errSessionEnded is what ended a request of a session that has ended.
+var errSessionEnded = fmt.Errorf("%w: it ended", gate.ErrSessionUnknown)
+
+// errRouteToClose refuses a session that would call something else than a route.
+var errRouteToClose = &envelope.TicketError{Faults: []string{"on_close_route is not a path that is served here"}}
+
+// SessionEnded implements gate.Occupant. It does not block.
+func (x *exchange) SessionEnded() { x.cancel(errSessionEnded) }
+
+// manages reports whether a route is one of those that manage sessions.
+func (s *sessions) manages(r *route.Entry) bool {
+	if s == nil || r.Method != http.MethodPost {
+		return false
+	}
+	switch r.Label {
+	case pathSessionCreate, pathSessionGet, pathSessionHealth, pathSessionEnd:
+		return true
+	}
+	return false
+}
+
+// closing finds the route that is to be called at a session's end: one that wants a
+// ticket, and of the model server's. nil: there is none.
+func (h *handler) closing(path string) *route.Entry {
+	for _, c := range []byte(path) {
+		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
+			return nil // more, or less, than a path
+		}
+	}
+	r := h.routes.Find(http.MethodPost, []byte(path))
+	if r == nil || r.Open || h.sessions.manages(r) {
+		return nil
+	}
+	return r
+}
+
+// manage answers a request about a session.
+func (x *exchange) manage() error {
+	if x.account.Route == pathSessionCreate {
+		return x.createSession()
+	}
+	var claim envelope.Claim
+	if err := claim.Open(x.body.Bytes()); err != nil {
+		return err
+	}
+	all, now := x.h.sessions.all, time.Now()
+	if x.account.Route == pathSessionEnd {
+		session, err := all.End(claim.ID, &claim.Ticket, now)
+		if err != nil {
+			return err
+		}
+		x.awaitRest(session)
+		return x.reply(200, append(quoted([]byte(`{"ended":true,"removed_session":`), claim.ID), '}'))
+	}
+	session, expires, err := all.Find(claim.ID, &claim.Ticket, now)
+	switch {
+	case x.account.Route == pathSessionHealth:
+		return x.reply(200, []byte(`{"ok":`+strconv.FormatBool(err == nil)+`}`))
+	case err != nil:
+		return err
+	}
+	return x.reply(200, describeSession(claim.ID, session, expires))
+}
+
+// createSession opens a session with a ticket that passes all that any other has
+// to, but for a turn: a session takes no slot.
+func (x *exchange) createSession() error {
+	var c envelope.Creation
+	if err := x.pass.OpenCreation(&c, x.body.Bytes()); err != nil {
+		return err
+	}
+	called := x.h.closing(c.OnCloseRoute)
+	if called == nil && c.OnCloseRoute != "" {
+		return errRouteToClose
+	}
+	err := x.pass.Judge(&c.Ticket)
+	x.punish(err)
+	if err != nil {
+		return err
+	}
+	session := &gate.Session{
+		Lifetime: c.Lifetime, AuthData: bytes.Clone(c.AuthData), OnCloseRoute: c.OnCloseRoute, OnClosePayload: bytes.Clone(c.OnClosePayload),
+	}
+	if called != nil {
+		body, err := x.pass.PriceClosing(&c, called.API(http.MethodPost, []byte(c.OnCloseRoute)))
+		if err != nil {
+			return err
+		}
+		session.ClosingBody = bytes.Clone(body)
+	}
+	if cause := x.why(); cause != nil {
+		return cause // nobody is there to use it
+	}
+	// Reports count the session, from here to its end, and not this request.
+	session.Account = x.account
+	session.Account.Span = nil
+	session.Account.Times.Sent = time.Now()
+	session.Account.Outcome, session.Account.Status = account.OK, 201
+	id, err := x.pass.Create(session, &c.Ticket)
+	if errors.Is(err, gate.ErrSessionsClosed) {
+		return errDraining
+	}
+	if err != nil {
+		return err
+	}
+	x.account.Report = nil
+	body := append(quoted([]byte(`{"session_id":`), []byte(id)), `,"expiration":`...)
+	body = append(appendEpoch(body, session.Created.Add(session.Lifetime)), '}')
+	if x.reply(201, body) != nil {
+		session.Close() // its client will never hear of it
+	}
+	return nil
+}
+
+// awaitRest waits for what is called at a session's end, so that a client that is
+// told of the end finds it done; but not for long.
+func (x *exchange) awaitRest(session *gate.Session) {
+	patience := time.NewTimer(endPatience)
+	defer patience.Stop()
+	select {
+	case <-session.Rested():
+	case <-patience.C:
+	case <-x.Done():
+	}
+}
+
+// reply gives an answer of our own that is no refusal, and returns what writing it
+// failed with.
+func (x *exchange) reply(status int, body []byte) error {
+	a := &x.account
+	a.Outcome, a.Status, a.BytesOut = account.OK, status, int64(len(body))
+	x.settle()
+	return x.conn.Answer(&front.Answer{
+		Status: status, Type: "application/json", Fields: []byte("Cache-Control: no-store\r\n"), Body: body,
+	}, x.own())
+}
+
+// describeSession is what /session/get answers. What the client gave stands in it
+// byte for byte.
+func describeSession(id []byte, s *gate.Session, expires time.Time) []byte {
+	b := quoted([]byte(`{"session_id":`), id)
+	b = append(append(b, `,"auth_data":`...), s.AuthData...)
+	b = strconv.AppendFloat(append(b, `,"lifetime":`...), s.Lifetime.Seconds(), 'f', -1, 64)
+	b = appendEpoch(append(b, `,"expiration":`...), expires)
+	b = appendEpoch(append(b, `,"created_at":`...), s.Created)
+	b = append(b, `,"on_close_route":`...)
+	if s.OnCloseRoute != "" {
+		b = quoted(b, []byte(s.OnCloseRoute))
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, `,"on_close_payload":`...)
+	if s.OnClosePayload != nil {
+		b = append(b, s.OnClosePayload...)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, '}')
+}
+
+// quoted appends a text as a JSON string.
+func quoted(dst, text []byte) []byte {
+	literal, err := json.Marshal(string(text))
+	if err != nil { // there is no such text
+		literal = []byte(`""`)
+	}
+	return append(dst, literal...)
+}
+
+// appendEpoch appends a time in seconds since 1970, to the microsecond.
+func appendEpoch(dst []byte, t time.Time) []byte {
+	return strconv.AppendFloat(dst, float64(t.UnixMicro())/1e6, 'f', -1, 64)
+}
