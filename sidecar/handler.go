@@ -102,7 +102,7 @@ func (x *exchange) run() error {
 		return err
 	}
 	x.account.BytesIn = int64(len(x.body.Bytes()))
-	// What manages sessions ends here, and the model server hears nothing of it.
+	// 6 to 14: what manages sessions ends here, and goes to no model server.
 	if x.manages {
 		return x.manage()
 	}

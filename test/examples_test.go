@@ -113,7 +113,8 @@ func TestClientExamples(t *testing.T) {
 	require.NoError(t, err)
 	u := start(t, env{
 		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": "any", "USHER_PUBLIC_KEY": key.PEM(), "USHER_UPSTREAM_URL": model.URL(),
-		"USHER_ROUTES": "/generate,/generate_stream,/v1/chat/completions,/v1/messages,/api/chat",
+		"USHER_ROUTES":       "/generate,/generate_stream,/v1/chat/completions,/v1/messages,/api/chat",
+		"USHER_MAX_SESSIONS": "4",
 	}).ready()
 	router, err := autoscaler.Start(autoscaler.Options{Endpoint: testEndpoint, Workers: []string{"http://" + u.public}, Key: key})
 	require.NoError(t, err)
@@ -135,6 +136,9 @@ func TestClientExamples(t *testing.T) {
 		t.Run(fmt.Sprint(i, " ", e.kind), func(t *testing.T) {
 			out := e.run(t, where)
 			ran++ // and was not skipped for want of its client
+			if strings.Contains(e.text, "/session/create") {
+				ran += 2 // three in one session
+			}
 			require.Contains(t, out, e.says)
 		})
 	}

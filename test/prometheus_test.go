@@ -167,7 +167,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 			time.Sleep(2 * time.Millisecond) // so that the pieces come one by one
 		}
 	})
-	u := start(t, reporting(m, s, newScaler(t, nil).URL)).ready()
+	u := start(t, reporting(m, s, newScaler(t, nil).URL).with(env{"USHER_MAX_SESSIONS": "1"})).ready()
 	p := startPrometheus(t, u)
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 	traffic := func() {
