@@ -5,8 +5,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 
-	"filippo.io/bigmod"
-
 	"github.com/usher-sidecar/usher/crypto/modexp"
 )
 
@@ -15,37 +13,23 @@ import (
 //
 // All values here are public, so running time may depend on them.
 type rsaVerifier struct {
-	fast     *modexp.Modulus // nil where it does not serve: other sizes than 2048 bits, other processors
-	modulus  *bigmod.Modulus
+	modulus  *modexp.Modulus
 	exponent uint
-	size     int // of modulus and signature, bytes
 }
 
 func newRSAVerifier(public *rsa.PublicKey) (*rsaVerifier, error) {
-	m, err := bigmod.NewModulus(public.N.Bytes())
+	m, err := modexp.New(public.N)
 	if err != nil {
 		return nil, err
 	}
-	v := &rsaVerifier{modulus: m, exponent: uint(public.E), size: m.Size()}
-	v.fast, _ = modexp.New(public.N)
-	return v, nil
+	return &rsaVerifier{modulus: m, exponent: uint(public.E)}, nil
 }
 
 // recover is RSAVP1 of RFC 8017 section 5.2.2: the encoded message that the
-// signature stands for, size bytes. It is false for a signature of the wrong
-// length or not below the modulus.
+// signature stands for, as long as the modulus. It is false for a signature of
+// the wrong length or not below the modulus.
 func (v *rsaVerifier) recover(signature []byte) (encoded []byte, ok bool) {
-	if len(signature) != v.size {
-		return nil, false
-	}
-	if v.fast != nil {
-		return v.fast.Exp(signature, v.exponent)
-	}
-	s, err := bigmod.NewNat().SetBytes(signature, v.modulus)
-	if err != nil {
-		return nil, false
-	}
-	return bigmod.NewNat().ExpShortVarTime(s, v.exponent, v.modulus).Bytes(v.modulus), true
+	return v.modulus.Exp(signature, v.exponent)
 }
 
 // sha256Prefix is the DER DigestInfo of SHA-256 up to the digest, parameters

@@ -3,13 +3,14 @@ package crypto
 import (
 	"bytes"
 	gocrypto "crypto"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"io/fs"
 	"math/big"
 	"testing"
@@ -17,12 +18,13 @@ import (
 
 	"github.com/c2sp/wycheproof"
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/crypto/modexp"
 )
 
 // wycheproofGroup is the part of a Wycheproof file that is used.
 type wycheproofGroup struct {
 	PublicKeyPem string
-	PublicKey    struct{ PK string }
 	Tests        []struct {
 		TcID             int
 		Comment          string
@@ -41,6 +43,20 @@ func wycheproofGroups(t *testing.T, file string) []wycheproofGroup {
 	return content.TestGroups
 }
 
+// keys is the group's key, an RSA key once for each way.
+func (g *wycheproofGroup) keys(t *testing.T) map[modexp.Way]*Key {
+	t.Helper()
+	key, err := parseOne(g.PublicKeyPem)
+	require.NoError(t, err)
+	block, _ := pem.Decode([]byte(g.PublicKeyPem))
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	require.NoError(t, err)
+	if public, ok := public.(*rsa.PublicKey); ok {
+		return waysOf(t, public)
+	}
+	return map[modexp.Way]*Key{"": key}
+}
+
 // Wycheproof's cases. "Acceptable" are encodings without the NULL parameters:
 // RFC 8017 section 9.2 wants them there, so here they are refused.
 func TestWycheproof(t *testing.T) {
@@ -49,23 +65,14 @@ func TestWycheproof(t *testing.T) {
 	} {
 		cases := 0
 		for _, g := range wycheproofGroups(t, file) {
-			var key *Key
-			var err error
-			if g.PublicKeyPem != "" {
-				key, err = parseOne(g.PublicKeyPem)
-			} else {
-				raw, derr := hex.DecodeString(g.PublicKey.PK)
-				require.NoError(t, derr)
-				key, err = newKey(ed25519.PublicKey(raw), &Key{ed25519: raw})
-			}
-			require.NoError(t, err)
+			keys := g.keys(t)
 			for _, tt := range g.Tests {
 				message, err := hex.DecodeString(tt.Msg)
 				require.NoError(t, err)
 				signature, err := hex.DecodeString(tt.Sig)
 				require.NoError(t, err)
-				for _, key := range waysOf(key) {
-					require.Equal(t, tt.Result == "valid", fits(key, message, signature), "%s %d: %s", file, tt.TcID, tt.Comment)
+				for way, key := range keys {
+					require.Equal(t, tt.Result == "valid", fits(key, message, signature), "%s %d: %s (%s)", file, tt.TcID, tt.Comment, way)
 				}
 				cases++
 			}
@@ -74,15 +81,20 @@ func TestWycheproof(t *testing.T) {
 	}
 }
 
-// waysOf is the key, once for each way in which its signatures may be checked
-// here.
-func waysOf(k *Key) []*Key {
-	if k.rsa == nil || k.rsa.fast == nil {
-		return []*Key{k}
+// waysOf is an RSA key, once for each way in which this processor can check its
+// signatures.
+func waysOf(t testing.TB, public *rsa.PublicKey) map[modexp.Way]*Key {
+	t.Helper()
+	keys := map[modexp.Way]*Key{}
+	for _, way := range modexp.Ways(public.N.BitLen()) {
+		key, err := newRSAKey(public)
+		require.NoError(t, err)
+		key.rsa.modulus, err = way.New(public.N)
+		require.NoError(t, err)
+		keys[way] = key
 	}
-	portable, verifier := *k, *k.rsa
-	verifier.fast, portable.rsa = nil, &verifier
-	return []*Key{k, &portable}
+	require.Contains(t, keys, modexp.Portable)
+	return keys
 }
 
 func fits(k *Key, message, signature []byte) bool {
@@ -97,8 +109,7 @@ func TestForgeries(t *testing.T) {
 	digest := sha256.Sum256(message)
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	key, err := newRSAKey(&private.PublicKey)
-	require.NoError(t, err)
+	keys := waysOf(t, &private.PublicKey)
 	// raw makes the signature that stands for any encoded message: what a
 	// forger would have to find, we compute with the private key.
 	raw := func(encoded []byte) []byte {
@@ -134,13 +145,13 @@ func TestForgeries(t *testing.T) {
 		"s = 0": number(0), "s = 1": number(1), "s = n-1": minusOne, "s = n": private.N.Bytes(), "s + n": beyond.Bytes(),
 		"short": good[1:], "long": append(bytes.Clone(good), 0), "zero in front": append([]byte{0}, good...), "empty": {},
 	} {
-		for _, key := range waysOf(key) {
-			require.False(t, fits(key, message, signature), name)
+		for way, key := range keys {
+			require.False(t, fits(key, message, signature), "%s (%s)", name, way)
 		}
 	}
-	for _, key := range waysOf(key) {
-		require.True(t, fits(key, message, good), "the honest one")
-		require.False(t, fits(key, []byte("another"), good))
+	for way, key := range keys {
+		require.True(t, fits(key, message, good), "the honest one (%s)", way)
+		require.False(t, fits(key, []byte("another"), good), way)
 	}
 }
 
@@ -150,15 +161,13 @@ func TestCubeRootForgery(t *testing.T) {
 	message := []byte("message")
 	digest := sha256.Sum256(message)
 	n := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 2048), big.NewInt(1)) // odd; never factored here
-	key, err := newRSAKey(&rsa.PublicKey{N: n, E: 3})
-	require.NoError(t, err)
 	prefix := append(append([]byte{0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}, sha256Prefix...), digest[:]...)
 	target := new(big.Int).SetBytes(append(prefix, bytes.Repeat([]byte{0xff}, 256-len(prefix))...))
 	root := cubeRoot(target)
 	cube := new(big.Int).Exp(root, big.NewInt(3), nil).FillBytes(make([]byte, 256))
 	require.True(t, bytes.HasPrefix(cube, prefix), "the forgery is well made")
-	for _, key := range waysOf(key) {
-		require.False(t, fits(key, message, root.FillBytes(make([]byte, 256))))
+	for way, key := range waysOf(t, &rsa.PublicKey{N: n, E: 3}) {
+		require.False(t, fits(key, message, root.FillBytes(make([]byte, 256))), way)
 	}
 }
 

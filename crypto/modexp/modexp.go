@@ -1,81 +1,126 @@
-// Package modexp raises numbers to public powers modulo a public number of 2048
-// bits, with the processor's AVX-512 IFMA instructions: what an RSA-2048
-// signature costs to check. It takes a quarter of the time of a portable
-// implementation, and is of no use for anything secret: its running time and
-// what it branches on depend on the values.
+// Package modexp raises numbers to public powers modulo a public number: what an
+// RSA signature costs to check. For moduli of 2048 bits it has code of its own
+// for each kind of processor, see Way. It is of no use for anything secret: its
+// running time and what it branches on depend on the values.
 package modexp
 
 import (
+	"fmt"
 	"math/big"
 	"math/bits"
+	"slices"
+
+	"filippo.io/bigmod"
 )
 
-// Size is the length of modulus, base and result, bytes.
-const Size = 2048 / 8
-
-// A number is of 40 digits to the base of 2^52, the lowest first: what the
-// instructions multiply. It has 32 bits more than the modulus.
-type number [digits]uint64
+// A Way is what powers are made with.
+type Way string
 
 const (
-	digits   = 40
-	digitLen = 52
-	mask     = 1<<digitLen - 1
+	// IFMA is AVX-512's multiplication of 52 bits, eight at a time: Intel since
+	// Ice Lake, AMD since Zen 4.
+	IFMA Way = "ifma"
+	// ADX is MULX with two chains of carries, ADCX and ADOX: Intel since
+	// Broadwell, AMD since Zen.
+	ADX Way = "adx"
+	// ARM64 is MUL and UMULH, which every arm64 has.
+	ARM64 Way = "arm64"
+	// Portable is filippo.io/bigmod: any processor, and moduli of any size.
+	Portable Way = "portable"
 )
 
-// A Modulus is an odd number of exactly 2048 bits, prepared. Make it with New; it
-// is safe for concurrent use.
-type Modulus struct {
-	n       number
-	square  number // of the Montgomery radix R = 2^2080, modulo n
-	inverse uint64 // -1/n modulo 2^52
+// Ways are those that serve for a modulus of so many bits on this processor, the
+// fastest first. Portable is always among them.
+func Ways(bits int) []Way {
+	if bits == width {
+		return append(slices.Clone(available), Portable)
+	}
+	return []Way{Portable}
 }
 
-// New prepares n. It is false where this package is of no help: n is even or not
-// of 2048 bits, or the processor lacks the instructions.
-func New(n *big.Int) (m *Modulus, ok bool) {
-	if !available || n.Sign() <= 0 || n.BitLen() != 8*Size || n.Bit(0) == 0 {
-		return nil, false
+// A Modulus is an odd number, prepared. Make it with New; it is safe for
+// concurrent use.
+type Modulus struct {
+	way      Way
+	portable *bigmod.Modulus // set with Portable, which the rest is not for
+	radix    radix
+	n        number
+	square   number // of the Montgomery radix R = 2^(digits of the radix), modulo n
+	inverse  uint64 // -1/n modulo the base of the digits
+}
+
+// New prepares n for the fastest way. n must be odd and above 1.
+func New(n *big.Int) (*Modulus, error) { return Ways(n.BitLen())[0].New(n) }
+
+// New prepares n for this way, which must be one of Ways(n.BitLen()). It is for
+// tests and benchmarks: the fastest one is package New's.
+func (w Way) New(n *big.Int) (*Modulus, error) {
+	if n.Sign() <= 0 || n.Bit(0) == 0 {
+		return nil, fmt.Errorf("modulus is not a positive odd number")
 	}
-	m = &Modulus{n: numberOf(n.FillBytes(make([]byte, Size)))}
-	square := new(big.Int).Lsh(big.NewInt(1), 2*digits*digitLen)
-	m.square = numberOf(square.Mod(square, n).FillBytes(make([]byte, Size)))
+	if !slices.Contains(Ways(n.BitLen()), w) {
+		return nil, fmt.Errorf("this processor has no %s for a modulus of %d bits", w, n.BitLen())
+	}
+	m := &Modulus{way: w}
+	if w == Portable {
+		var err error
+		m.portable, err = bigmod.NewModulus(n.Bytes())
+		return m, err
+	}
+	m.radix = radixOf[w]
+	m.n = m.radix.number(n.FillBytes(make([]byte, size)))
+	square := new(big.Int).Lsh(big.NewInt(1), 2*m.radix.digits*m.radix.length)
+	m.square = m.radix.number(square.Mod(square, n).FillBytes(make([]byte, size)))
 	// Newton's iteration doubles the correct bits: n is its own inverse modulo 8.
 	x := m.n[0]
 	for range 5 {
 		x *= 2 - m.n[0]*x
 	}
-	m.inverse = -x & mask
-	return m, true
+	m.inverse = -x & m.radix.mask()
+	return m, nil
 }
 
-// Exp is RSAVP1 of RFC 8017 section 5.2.2: base to the power of e modulo n, Size
-// bytes, the highest first. It is false where base is not of Size bytes or not
-// below n. e must be odd, as every RSA exponent is, and above 1.
+// Exp is RSAVP1 of RFC 8017 section 5.2.2: base to the power of e modulo n, as
+// many bytes as n has, the highest first. It is false where base is not of that
+// length or not below n. e must be odd, as every RSA exponent is, and above 1.
 func (m *Modulus) Exp(base []byte, e uint) (power []byte, ok bool) {
-	if len(base) != Size {
+	if m.way == Portable {
+		return m.expPortable(base, e)
+	}
+	if len(base) != size {
 		return nil, false
 	}
-	x := numberOf(base)
+	x := m.radix.number(base)
 	if !x.below(&m.n) {
 		return nil, false
 	}
 	// Square and multiply, from the highest bit. All but the last multiplication
 	// are by x times R, which keeps the factor R; the last one is by x itself and
-	// takes it away.
+	// takes it away. What it leaves is below 2n, since x is below n.
 	var scaled, sum number
 	m.multiply(&scaled, &x, &m.square)
 	sum = scaled
 	for bit := bits.Len(e) - 2; bit > 0; bit-- {
-		m.multiply(&sum, &sum, &sum)
+		m.squareOf(&sum, &sum)
 		if e>>bit&1 == 1 {
 			m.multiply(&sum, &sum, &scaled)
 		}
 	}
-	m.multiply(&sum, &sum, &sum)
+	m.squareOf(&sum, &sum)
 	m.multiply(&sum, &sum, &x)
 	if !sum.below(&m.n) {
-		sum.subtract(&m.n)
+		m.radix.subtract(&sum, &m.n)
 	}
-	return sum.bytes(), true
+	return m.radix.bytes(&sum), true
+}
+
+func (m *Modulus) expPortable(base []byte, e uint) (power []byte, ok bool) {
+	if len(base) != m.portable.Size() {
+		return nil, false
+	}
+	x, err := bigmod.NewNat().SetBytes(base, m.portable)
+	if err != nil {
+		return nil, false
+	}
+	return bigmod.NewNat().ExpShortVarTime(x, e, m.portable).Bytes(m.portable), true
 }

@@ -3,39 +3,77 @@ package modexp
 import (
 	"math/big"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
-func (x *number) big() *big.Int {
+// Valgrind, with which test/instructions_linux_amd64_test.go counts, runs ADCX and
+// ADOX, but its CPUID does not tell of them.
+func init() {
+	if way := Way(os.Getenv("MODEXP_WAY")); way != "" && !slices.Contains(available, way) {
+		available = append(available, way)
+	}
+}
+
+// everyWay runs test for each way of this processor for 2048 bits, and says which
+// ones it has not.
+func everyWay(t *testing.T, test func(t *testing.T, way Way)) {
+	ways := Ways(width)
+	for _, way := range []Way{IFMA, ADX, ARM64, Portable} {
+		t.Run(string(way), func(t *testing.T) {
+			if !slices.Contains(ways, way) {
+				t.Skip("this processor does not have it")
+			}
+			test(t, way)
+		})
+	}
+}
+
+// big is the number.
+func (r radix) big(x *number) *big.Int {
 	sum := new(big.Int)
-	for i := digits - 1; i >= 0; i-- {
-		sum.Lsh(sum, digitLen).Add(sum, new(big.Int).SetUint64(x[i]))
+	for _, digit := range slices.Backward(x[:r.digits]) {
+		sum.Lsh(sum, r.length).Add(sum, new(big.Int).SetUint64(digit))
 	}
 	return sum
 }
 
-// bigs draws numbers below limit of which many digits are at their ends, so that
-// carries run far.
+// digitsOf takes what fits into the digits.
+func (r radix) digitsOf(v *big.Int) (x number) {
+	v = new(big.Int).Set(v)
+	mask := new(big.Int).SetUint64(r.mask())
+	for i := range r.digits {
+		x[i] = new(big.Int).And(v, mask).Uint64()
+		v.Rsh(v, r.length)
+	}
+	return x
+}
+
+// bigs draws numbers below limit of which many digits, of either length, are at
+// their ends, so that carries run far.
 func bigs(limit *big.Int) *rapid.Generator[*big.Int] {
 	return rapid.Custom(func(t *rapid.T) *big.Int {
-		digit := rapid.OneOf(rapid.SampledFrom([]uint64{0, 1, mask, mask - 1, 1 << 51}), rapid.Uint64Max(mask))
+		r := rapid.SampledFrom([]radix{{40, 52}, {33, 64}}).Draw(t, "radix")
+		mask := r.mask()
+		digit := rapid.OneOf(rapid.SampledFrom([]uint64{0, 1, mask, mask - 1, mask>>1 + 1}), rapid.Uint64Max(mask))
 		var x number
-		run := rapid.IntRange(1, digits).Draw(t, "run")
-		for i := 0; i < digits; {
+		run := rapid.UintRange(1, r.digits).Draw(t, "run")
+		for i := uint(0); i < r.digits; {
 			d := digit.Draw(t, "digit")
 			for range run {
-				if i < digits {
+				if i < r.digits {
 					x[i] = d
 					i++
 				}
 			}
 		}
-		v := x.big()
+		v := r.big(&x)
 		if rapid.Bool().Draw(t, "from the top") {
-			v.Sub(limit, new(big.Int).Rsh(v, uint(rapid.IntRange(1, digits*digitLen).Draw(t, "shift"))))
+			v.Sub(limit, new(big.Int).Rsh(v, rapid.UintRange(1, r.digits*r.length).Draw(t, "shift")))
 			if v.Sign() < 0 {
 				v.SetInt64(0)
 			}
@@ -44,7 +82,7 @@ func bigs(limit *big.Int) *rapid.Generator[*big.Int] {
 	})
 }
 
-var top = new(big.Int).Lsh(big.NewInt(1), 8*Size)
+var top = new(big.Int).Lsh(big.NewInt(1), width)
 
 // moduli draws odd numbers of 2048 bits.
 func moduli() *rapid.Generator[*big.Int] {
@@ -55,111 +93,143 @@ func moduli() *rapid.Generator[*big.Int] {
 	})
 }
 
-func prepared(t require.TestingT, n *big.Int) *Modulus {
-	m, ok := New(n)
-	require.True(t, ok)
+func prepared(t require.TestingT, way Way, n *big.Int) *Modulus {
+	m, err := way.New(n)
+	require.NoError(t, err)
 	return m
 }
 
-func skipWithout(t testing.TB) {
-	if !available {
-		t.Skip("nothing of this package runs on this processor, which has no AVX-512 IFMA (Ice Lake, Zen 4 and later have); bigmod does its work, and is tested in ../")
-	}
-}
-
-// TestMultiply holds the product against what the definition says.
+// TestMultiply holds product and square against what the definition says.
 func TestMultiply(t *testing.T) {
-	skipWithout(t)
-	rapid.Check(t, func(t *rapid.T) {
-		n := moduli().Draw(t, "n")
-		m := prepared(t, n)
-		twice := new(big.Int).Lsh(n, 1)
-		a, b := bigs(twice).Draw(t, "a"), bigs(twice).Draw(t, "b")
-		x, y := digitsOf(a), digitsOf(b)
-		var out number
-		m.multiply(&out, &x, &y)
-		got := out.big()
-		require.Negative(t, got.Cmp(twice), "below 2n")
-		for _, d := range out {
-			require.LessOrEqual(t, d, uint64(mask))
+	everyWay(t, func(t *testing.T, way Way) {
+		if way == Portable {
+			t.Skip("bigmod has tests of its own")
 		}
-		// out * R = a * b modulo n
-		got.Lsh(got, digits*digitLen).Sub(got, new(big.Int).Mul(a, b))
-		require.Zero(t, got.Mod(got, n).Sign())
-		// in place
-		m.multiply(&x, &x, &y)
-		require.Equal(t, out, x)
+		rapid.Check(t, func(t *rapid.T) {
+			n := moduli().Draw(t, "n")
+			m := prepared(t, way, n)
+			limit := top // of what comes in and goes out
+			if way == IFMA {
+				limit = new(big.Int).Lsh(n, 1)
+			}
+			a, b := bigs(limit).Draw(t, "a"), bigs(limit).Draw(t, "b")
+			x, y := m.radix.digitsOf(a), m.radix.digitsOf(b)
+			holds := func(out *number, product *big.Int) {
+				got := m.radix.big(out)
+				require.Negative(t, got.Cmp(limit), "below the limit")
+				require.Equal(t, *out, m.radix.digitsOf(got), "whole digits, zero above")
+				// out * R = product modulo n
+				got.Lsh(got, m.radix.digits*m.radix.length).Sub(got, product)
+				require.Zero(t, got.Mod(got, n).Sign())
+			}
+			var product, square number
+			m.multiply(&product, &x, &y)
+			holds(&product, new(big.Int).Mul(a, b))
+			m.squareOf(&square, &x)
+			holds(&square, new(big.Int).Mul(a, a))
+			// in place
+			second := x
+			m.multiply(&x, &x, &y)
+			require.Equal(t, product, x)
+			m.squareOf(&second, &second)
+			require.Equal(t, square, second)
+		})
 	})
 }
 
-// digitsOf takes up to 2049 bits.
-func digitsOf(v *big.Int) (x number) {
-	v = new(big.Int).Set(v)
-	for i := range x {
-		x[i] = v.Uint64() & mask
-		v.Rsh(v, digitLen)
-	}
-	return x
-}
+var exponents = rapid.OneOf(
+	rapid.SampledFrom([]uint{3, 5, 17, 257, 65537, 1<<31 - 1}),
+	rapid.Map(rapid.UintRange(1, 1<<30-1), func(e uint) uint { return 2*e + 1 }))
 
 // TestExp holds powers against math/big.
 func TestExp(t *testing.T) {
-	skipWithout(t)
+	everyWay(t, func(t *testing.T, way Way) {
+		rapid.Check(t, func(t *rapid.T) {
+			n := moduli().Draw(t, "n")
+			m := prepared(t, way, n)
+			x, e := bigs(n).Draw(t, "x"), exponents.Draw(t, "e")
+			got, ok := m.Exp(x.FillBytes(make([]byte, size)), e)
+			require.True(t, ok)
+			want := new(big.Int).Exp(x, new(big.Int).SetUint64(uint64(e)), n)
+			require.Equal(t, want.FillBytes(make([]byte, size)), got)
+		})
+	})
+}
+
+// TestOtherSizes: moduli of other sizes than 2048 bits, too.
+func TestOtherSizes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := moduli().Draw(t, "n")
-		m := prepared(t, n)
-		x := bigs(n).Draw(t, "x")
-		e := rapid.OneOf(rapid.SampledFrom([]uint{3, 5, 17, 257, 65537, 1<<31 - 1}), rapid.Map(rapid.UintRange(1, 1<<30-1), func(e uint) uint { return 2*e + 1 })).Draw(t, "e")
-		got, ok := m.Exp(x.FillBytes(make([]byte, Size)), e)
+		length := rapid.SampledFrom([]int{2047, 2049, 2056, 3072, 4096}).Draw(t, "bits")
+		b := rapid.SliceOfN(rapid.Byte(), (length+7)/8, (length+7)/8).Draw(t, "n")
+		n := new(big.Int).SetBytes(b)
+		n.SetBit(n.Mod(n, new(big.Int).Lsh(big.NewInt(1), uint(length))), length-1, 1)
+		n.SetBit(n, 0, 1)
+		m, err := New(n)
+		require.NoError(t, err)
+		x := new(big.Int).SetBytes(rapid.SliceOfN(rapid.Byte(), len(b), len(b)).Draw(t, "x"))
+		x.Mod(x, n)
+		e := exponents.Draw(t, "e")
+		got, ok := m.Exp(x.FillBytes(make([]byte, len(b))), e)
 		require.True(t, ok)
 		want := new(big.Int).Exp(x, new(big.Int).SetUint64(uint64(e)), n)
-		require.Equal(t, want.FillBytes(make([]byte, Size)), got)
+		require.Equal(t, want.FillBytes(make([]byte, len(b))), got)
 	})
 }
 
 // TestEdges are the bases at the ends, and what is no base.
 func TestEdges(t *testing.T) {
-	skipWithout(t)
-	n := new(big.Int).Sub(top, big.NewInt(1))
-	m := prepared(t, n)
-	one := big.NewInt(1)
-	for _, x := range []*big.Int{new(big.Int), one, new(big.Int).Sub(n, one)} {
-		got, ok := m.Exp(x.FillBytes(make([]byte, Size)), 65537)
-		require.True(t, ok)
-		require.Equal(t, x.FillBytes(make([]byte, Size)), got) // 0, 1 and -1 are their own odd powers
-	}
-	for name, base := range map[string][]byte{
-		"n":         n.Bytes(),
-		"too short": make([]byte, Size-1),
-		"too long":  make([]byte, Size+1),
-		"empty":     nil,
-	} {
-		_, ok := m.Exp(base, 65537)
-		require.False(t, ok, name)
-	}
+	everyWay(t, func(t *testing.T, way Way) {
+		n := new(big.Int).Sub(top, big.NewInt(1))
+		m := prepared(t, way, n)
+		one := big.NewInt(1)
+		for _, x := range []*big.Int{new(big.Int), one, new(big.Int).Sub(n, one)} {
+			got, ok := m.Exp(x.FillBytes(make([]byte, size)), 65537)
+			require.True(t, ok)
+			require.Equal(t, x.FillBytes(make([]byte, size)), got) // 0, 1 and -1 are their own odd powers
+		}
+		for name, base := range map[string][]byte{
+			"n":         n.Bytes(),
+			"too short": make([]byte, size-1),
+			"too long":  make([]byte, size+1),
+			"empty":     nil,
+		} {
+			_, ok := m.Exp(base, 65537)
+			require.False(t, ok, name)
+		}
+	})
 }
 
-// TestNew: only odd moduli of 2048 bits.
+// TestNew: only odd moduli, and only what the way can.
 func TestNew(t *testing.T) {
-	skipWithout(t)
+	one := big.NewInt(1)
 	for name, n := range map[string]*big.Int{
-		"even":      new(big.Int).Rsh(top, 1),
-		"2047 bits": new(big.Int).Sub(new(big.Int).Rsh(top, 1), big.NewInt(1)),
-		"2049 bits": new(big.Int).Add(top, big.NewInt(1)),
-		"zero":      new(big.Int),
-		"negative":  new(big.Int).Sub(big.NewInt(1), top),
+		"even":     new(big.Int).Rsh(top, 1),
+		"zero":     new(big.Int),
+		"one":      one,
+		"negative": new(big.Int).Sub(one, top),
 	} {
-		_, ok := New(n)
-		require.False(t, ok, name)
+		_, err := New(n)
+		require.Error(t, err, name)
+	}
+	largest := new(big.Int).Sub(top, one)
+	m, err := New(largest)
+	require.NoError(t, err)
+	require.Equal(t, Ways(width)[0], m.way)
+	for _, way := range []Way{IFMA, ADX, ARM64, Portable} {
+		_, err := way.New(largest)
+		require.Equal(t, slices.Contains(Ways(width), way), err == nil, way)
+		for _, n := range []*big.Int{new(big.Int).Rsh(largest, 1), new(big.Int).Add(top, one)} {
+			_, err := way.New(n)
+			require.Equal(t, way == Portable, err == nil, "%s, %d bits", way, n.BitLen())
+		}
 	}
 }
 
-// FuzzExp: whatever modulus and base, the power is math/big's.
+// FuzzExp: whatever modulus and base, the power is math/big's in every way.
 func FuzzExp(f *testing.F) {
-	skipWithout(f)
 	rng := rand.New(rand.NewPCG(1, 2))
 	seed := func(fill func() byte) []byte {
-		b := make([]byte, Size)
+		b := make([]byte, size)
 		for i := range b {
 			b[i] = fill()
 		}
@@ -172,35 +242,38 @@ func FuzzExp(f *testing.F) {
 	f.Add(seed(full), seed(func() byte { return 0 }), uint(3))
 	f.Fuzz(func(t *testing.T, modulus, base []byte, e uint) {
 		n := new(big.Int).SetBytes(modulus)
-		m, ok := New(n)
-		if !ok {
+		if n.BitLen() != width || n.Bit(0) == 0 {
 			return
 		}
 		e = e%(1<<31)&^1 + 3
 		x := new(big.Int).SetBytes(base)
-		got, ok := m.Exp(base, e)
-		require.Equal(t, len(base) == Size && x.Cmp(n) < 0, ok)
-		if ok {
-			want := x.Exp(x, new(big.Int).SetUint64(uint64(e)), n)
-			require.Equal(t, want.FillBytes(make([]byte, Size)), got)
+		want := new(big.Int).Exp(x, new(big.Int).SetUint64(uint64(e)), n)
+		for _, way := range Ways(width) {
+			got, ok := prepared(t, way, n).Exp(base, e)
+			require.Equal(t, len(base) == size && x.Cmp(n) < 0, ok, way)
+			if ok {
+				require.Equal(t, want.FillBytes(make([]byte, size)), got, way)
+			}
 		}
 	})
 }
 
 func BenchmarkExp(b *testing.B) {
-	skipWithout(b)
-	n := new(big.Int).Sub(top, big.NewInt(1941))
-	m := prepared(b, n)
-	base := make([]byte, Size)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range base {
-		base[i] = byte(rng.Uint32())
-	}
-	base[0] = 0
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, ok := m.Exp(base, 65537); !ok {
-			b.Fatal()
-		}
+	for _, way := range Ways(width) {
+		b.Run(string(way), func(b *testing.B) {
+			m := prepared(b, way, new(big.Int).Sub(top, big.NewInt(1941)))
+			base := make([]byte, size)
+			rng := rand.New(rand.NewPCG(1, 2))
+			for i := range base {
+				base[i] = byte(rng.Uint32())
+			}
+			base[0] = 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, ok := m.Exp(base, 65537); !ok {
+					b.Fatal()
+				}
+			}
+		})
 	}
 }

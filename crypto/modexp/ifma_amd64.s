@@ -20,7 +20,7 @@
 	VPSUBQ Z16, z, K2, z \
 	VPANDQ Z19, z, z
 
-// func multiply(out, a, b, n *number, inverse uint64)
+// func multiplyIFMA(out, a, b, n *number, inverse uint64)
 //
 // The textbook's Montgomery multiplication, digit by digit of b, with the digits
 // of a, n and the running sum side by side in five registers each. The sum is
@@ -34,7 +34,7 @@
 //	Z15      digit of b     Z16, DX  digit of the quotient
 //	Z17      zero           Z19, SI  2^52-1
 //	R12      lowest of a    R13      lowest of n      R8       -1/n modulo 2^52
-TEXT ·multiply(SB), NOSPLIT, $0-40
+TEXT ·multiplyIFMA(SB), NOSPLIT, $0-40
 	MOVQ out+0(FP), DI
 	MOVQ a+8(FP), SI
 	MOVQ b+16(FP), BX
