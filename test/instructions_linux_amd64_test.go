@@ -104,7 +104,7 @@ func (h *hotFunction) count(t *testing.T, valgrind, dir string, n int) int64 {
 		filepath.Join(dir, filepath.Base(h.pkg)+".test"), "-test.run=^$", "-test.benchtime", fmt.Sprint(n, "x"),
 		"-test.bench", "^"+strings.ReplaceAll(regexp.QuoteMeta(h.benchmark), "/", "$/^")+"$")
 	run.Dir = filepath.Join("..", h.pkg)
-	run.Env = env{"GOGC": "off", "GOMEMLIMIT": "off", "GOMAXPROCS": "1", "GODEBUG": "asyncpreemptoff=1", "TMPDIR": t.TempDir()}.list()
+	run.Env = env{"GOGC": "off", "GOMEMLIMIT": "off", "GOMAXPROCS": "1", "GODEBUG": "asyncpreemptoff=1", "MODEXP_WAY": "adx", "TMPDIR": t.TempDir()}.list()
 	out, err := run.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Regexp(t, fmt.Sprintf(`(?m)^%s\s+%d\s`, regexp.QuoteMeta(h.benchmark), n), string(out), "it did not run")
