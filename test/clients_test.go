@@ -85,23 +85,6 @@ func pythonRequests(t *testing.T, url string, body []byte) string {
 	return pair(t, output(t, body, python, "-c", pythonClient, url))
 }
 
-// python3 finds an interpreter that has requests.
-func python3(t *testing.T) string {
-	t.Helper()
-	return pythonWith(t, "requests")
-}
-
-// pythonWith finds an interpreter that has a module.
-func pythonWith(t *testing.T, module string) string {
-	t.Helper()
-	for _, candidate := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(candidate, "-c", "import "+module).Run() == nil {
-			return candidate
-		}
-	}
-	return need(t, "python3 with "+module, "python3-"+module)
-}
-
 const nodeClient = `
 const chunks = []; for await (const c of process.stdin) chunks.push(c);
 const r = await fetch(process.argv[1], {method: "POST", body: Buffer.concat(chunks), headers: {"Content-Type": "application/json"}});

@@ -2,7 +2,6 @@ package test
 
 import (
 	"bytes"
-	"errors"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -11,21 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-// command runs the binary with arguments and returns its status and output.
-func command(t *testing.T, settings env, stdin string, args ...string) (status int, stdout, stderr string) {
-	t.Helper()
-	cmd := exec.Command(binary, args...)
-	cmd.Env = settings.list()
-	cmd.Stdin = strings.NewReader(stdin)
-	var out, err bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &err
-	var exit *exec.ExitError
-	if runErr := cmd.Run(); !errors.As(runErr, &exit) {
-		require.NoError(t, runErr)
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), err.String()
-}
 
 func TestVersionAndUsage(t *testing.T) {
 	t.Parallel()

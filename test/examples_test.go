@@ -90,18 +90,6 @@ func (e example) run(t *testing.T, environment env) string {
 	return string(out)
 }
 
-// needFile is need for what no package installs.
-func needFile(t *testing.T, path, command string) {
-	t.Helper()
-	if _, err := os.Stat(path); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		require.FailNow(t, path+" is missing", command)
-	}
-	t.Skipf("%s is missing: %s", path, command)
-}
-
 // Every example in docs/clients.md and the README's calls work as pasted, against
 // a toy autoscaler, the built binary and a toy model server.
 func TestClientExamples(t *testing.T) {

@@ -1,45 +1,16 @@
 package test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// certificateFiles writes a fresh pair for localhost.
-func certificateFiles(t testing.TB, dir string) (cert, key string, pool *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	require.NoError(t, os.WriteFile(cert, certPEM, 0o600))
-	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600))
-	pool = x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
-	return cert, key, pool
-}
 
 // A client that leaves frees its place and the model server, in every phase,
 // over plain TCP and TLS, whether it closes or half-closes.
@@ -119,17 +90,6 @@ func hangUp(t *testing.T, phase string, secure, half bool) {
 	}
 	require.Eventually(t, func() bool { return u.metric("usher_in_flight") == 0 }, patience, time.Millisecond)
 	require.Len(t, m.arrivals(), 1, "the pipelined request must not be served")
-}
-
-// connect opens a connection, over TLS where a pool is given.
-func connect(t testing.TB, u *usher, pool *x509.CertPool) *wire {
-	t.Helper()
-	w := dial(t, u.public)
-	if pool != nil {
-		w.Conn = tls.Client(w.Conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"})
-		w.in.Reset(w.Conn)
-	}
-	return w
 }
 
 // A certificate that changes on disk is served without a restart.

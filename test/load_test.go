@@ -3,12 +3,9 @@ package test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,30 +16,6 @@ import (
 
 	"github.com/usher-sidecar/usher/test/full"
 )
-
-// memory reads a line of /proc/PID/status, in bytes: VmRSS is what the process
-// holds now, VmHWM the most it ever held.
-func (u *usher) memory(line string) int64 {
-	u.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.cmd.Process.Pid))
-	if err != nil {
-		u.t.Skipf("no /proc: %v", err)
-	}
-	for text := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(text, line+":"); ok {
-			kB, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			require.NoError(u.t, err)
-			return kB << 10
-		}
-	}
-	require.FailNow(u.t, "no "+line)
-	return 0
-}
-
-// head is the head of a request with a body of the length given.
-func head(length int) string {
-	return "POST /generate HTTP/1.1\r\nHost: usher\r\nContent-Length: " + itoa(length) + "\r\n\r\n"
-}
 
 // Clients that nobody has verified cannot fill the memory with bodies, short of
 // their last byte, that never end; and while they try, a prompt of usual size

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,15 +16,6 @@ import (
 
 	"github.com/usher-sidecar/usher/test/full"
 )
-
-// stops runs the binary with settings that must stop the start, and returns its
-// exit status and what it said.
-func stops(t *testing.T, settings env) (status int, said string) {
-	t.Helper()
-	u := launch(t, settings)
-	status = u.wait()
-	return status, strings.Join(u.log(), "\n")
-}
 
 // A state file that is not this worker's, is damaged or is in use stops the
 // start, and is named; it is left as it was.

@@ -70,3 +70,8 @@ func refused(address string) bool {
 	_ = c.Close()
 	return false
 }
+
+// head is the head of a request with a body of the length given.
+func head(length int) string {
+	return "POST /generate HTTP/1.1\r\nHost: usher\r\nContent-Length: " + itoa(length) + "\r\n\r\n"
+}
