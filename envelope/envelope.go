@@ -15,6 +15,9 @@ import (
 var (
 	// ErrInvalidJSON: not one acceptable JSON object.
 	ErrInvalidJSON = errors.New("invalid JSON")
+	// ErrInvalidHeader: what stands in the head as a ticket is none. ErrInvalidJSON
+	// is wrapped beside it.
+	ErrInvalidHeader = errors.New("ticket in the head")
 	// ErrInvalidTicket is what a *TicketError wraps.
 	ErrInvalidTicket = errors.New("invalid ticket")
 	// ErrDuplicateMember: a member that the cost policy reads stands twice.
@@ -38,19 +41,23 @@ func (e *TicketError) Error() string { return "invalid ticket: " + strings.Join(
 // Unwrap makes errors.Is(err, ErrInvalidTicket) hold.
 func (e *TicketError) Unwrap() error { return ErrInvalidTicket }
 
-// Form is where in the body the ticket stands.
+// Form is where the ticket stands.
 type Form uint8
 
 // The forms.
 const (
 	Flat   Form = iota // beside the model's own members
 	Nested             // under auth_data, the model's body under payload
+	InHead             // not at all: it stands in the head, and the body is the model's own
 )
 
-// String is "flat" or "nested".
+// String is the form in a word or three.
 func (f Form) String() string {
-	if f == Nested {
+	switch f {
+	case Nested:
 		return "nested"
+	case InHead:
+		return "in the head"
 	}
 	return "flat"
 }
@@ -65,7 +72,7 @@ type Ticket struct {
 type Envelope struct {
 	Ticket  Ticket
 	Form    Form
-	Payload []byte // what is forwarded: one JSON object, a cut of the body
+	Payload []byte // what is forwarded: one JSON object, a cut of the body; where the ticket stands InHead, what TakeBody was given
 	Session []byte // id of the session that a nested body belongs to; nil: none
 
 	limits limits

@@ -225,11 +225,24 @@ func ticketMember(name []byte) int {
 	return -1
 }
 
-func (s *scanner) authMember(name []byte, _ int) error {
+func (s *scanner) authMember(name []byte, _ int) error { return s.ticketMember(&s.auth, name) }
+
+// headMember reads a member of a ticket in the head.
+func (s *scanner) headMember(name []byte, _ int) error { return s.ticketMember(&s.flat, name) }
+
+// ticketMember reads a member of an object that is the ticket's alone; those that
+// are none of its are ignored.
+func (s *scanner) ticketMember(of *[memberCount]value, name []byte) error {
 	v, err := s.value()
 	if field := ticketMember(name); err == nil && field >= 0 {
-		s.auth[field] = v
+		of[field] = v
 	}
+	return err
+}
+
+// bodyMember reads a member of a body that holds nothing but the model's own.
+func (s *scanner) bodyMember(name []byte, _ int) error {
+	_, err := s.modelMember(&s.top, dialect.Body, name)
 	return err
 }
 
