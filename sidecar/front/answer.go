@@ -80,6 +80,7 @@ func (c *Conn) AppendConnection(dst []byte) []byte {
 	}
 	switch {
 	case c.Closes():
+		c.CloseAfter() // it has been said, whatever comes in meanwhile
 		return append(dst, "Connection: close\r\n"...)
 	case !c.Head.HTTP11:
 		return append(dst, "Connection: keep-alive\r\n"...)

@@ -153,8 +153,10 @@ func (c *Conn) body() io.Reader { return (*clientBody)(c) }
 // Read reads what comes, its framing taken off. io.EOF is the true end alone, and
 // comes with the last bytes where it is known then. errMalformedWire tells of
 // chunks that are none.
-func (b *clientBody) Read(p []byte) (int, error) {
-	c := (*Conn)(b)
+func (b *clientBody) Read(p []byte) (int, error) { return (*Conn)(b).readBody(p, (*Conn).invite) }
+
+// readBody is that; before is called each time that the client may be waited for.
+func (c *Conn) readBody(p []byte, before func(*Conn) error) (int, error) {
 	for {
 		skip, data, err := c.guard.next(c.ahead.Bytes())
 		c.ahead.Drop(skip)
@@ -162,9 +164,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if data > 0 {
-			return b.data(p[:min(int64(len(p)), data)])
+			return c.readData(p[:min(int64(len(p)), data)], before)
 		}
-		if err := c.invite(); err != nil {
+		if err := before(c); err != nil {
 			return 0, err
 		}
 		if err := c.ahead.Fill(c.Conn); err != nil {
@@ -173,14 +175,13 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 }
 
-// data reads what is here of data. Where nothing is ahead it goes around the
+// readData reads what is here of data. Where nothing is ahead it goes around the
 // buffer: large bodies are not copied twice.
-func (b *clientBody) data(p []byte) (n int, err error) {
-	c := (*Conn)(b)
+func (c *Conn) readData(p []byte, before func(*Conn) error) (n int, err error) {
 	if !c.ahead.Empty() {
 		n = copy(p, c.ahead.Bytes())
 		c.ahead.Drop(n)
-	} else if err = c.invite(); err == nil {
+	} else if err = before(c); err == nil {
 		n, err = c.Conn.Read(p)
 	}
 	c.guard.took(n)

@@ -33,13 +33,14 @@ type Conn struct {
 	ctx     *fasthttp.RequestCtx // while a request is served; nil: fasthttp has none
 	client  string               // on whose behalf the request came, once that is known
 
-	ahead socket.Ahead
-	guard guard
-	state connState
+	ahead  socket.Ahead
+	guard  guard
+	state  connState
+	stream *Stream // of the request that is served; nil: its body is read by who serves it
 }
 
-// aheads are the buffers that connections are read into.
-var aheads = sync.Pool{New: func() any { b := make([]byte, MaxHead); return &b }}
+// aheads are the buffers that connections are read into. Most heads fit into one.
+var aheads = sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}
 
 func newConn(s *Server, c net.Conn, watched *hangup.Conn) *Conn {
 	return &Conn{Conn: c, watched: watched, server: s, ahead: socket.NewAhead(&aheads)}
@@ -167,7 +168,7 @@ func (c *Conn) CloseAfter() {
 // that, or CloseAfter was called, or it is not known where the next request
 // begins, or not worth reading on to it.
 func (c *Conn) Closes() bool {
-	return c.state.closes || c.Head.Close || c.guard.state == isLost || c.guard.inBody() && !(c.state.shared && c.skippable())
+	return c.state.closes || c.Head.Close || c.comes() || c.guard.state == isLost || c.guard.inBody() && !(c.state.shared && c.skippable())
 }
 
 // skippable reports whether what nobody read of the body is worth reading over. A

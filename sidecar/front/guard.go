@@ -12,7 +12,7 @@ import (
 var errMalformedWire = errors.New("request is malformed on the wire")
 
 // clientChunks are how a client's chunks are read.
-var clientChunks = http1.ChunkOptions{CheckTrailers: true, MaxTrailer: MaxHead}
+var clientChunks = http1.ChunkOptions{CheckTrailers: true, MaxTrailer: 8 << 10}
 
 // A guard follows the requests of one connection as they come off the wire, and
 // stops what is malformed there before fasthttp sees it: it finds the end of each

@@ -7,8 +7,9 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// MaxHead bounds a request head, in bytes.
-const MaxHead = 8 << 10
+// MaxHead bounds a request head, in bytes: a ticket of 8 KiB may stand in it, and
+// there is as much for all the rest.
+const MaxHead = 16 << 10
 
 // maxFields is how many header fields a request may have.
 const maxFields = 100
@@ -154,9 +155,8 @@ func (h *Head) Only(f Field) []byte {
 	return h.fields[f].value
 }
 
-// values are those of all fields of a name, in lower case, that the front does not
-// know.
-func (h *Head) values(name string) (list [][]byte) {
+// Values are those of all fields of a name, in lower case.
+func (h *Head) Values(name string) (list [][]byte) {
 	for rest := h.Block; len(rest) > 0; {
 		var line []byte
 		line, rest = http1.CutLine(rest)

@@ -116,7 +116,7 @@ func (c *Conn) findClient() error {
 		}
 		return nil
 	}
-	client := c.server.o.Trusted.Client(p.source, c.Head.values("x-forwarded-for"))
+	client := c.server.o.Trusted.Client(p.source, c.Head.Values("x-forwarded-for"))
 	c.client = client.String()
 	if client == p.source {
 		return nil

@@ -143,8 +143,9 @@ func (c *Conn) end() {
 	if c.Closes() {
 		c.CloseAfter()
 	}
-	if c.state.last {
-		c.Linger() // the client may be sending its next request
+	c.stream = nil
+	if c.state.last || c.guard.inBody() {
+		c.Linger() // the client may be sending the rest, or its next request
 	}
 	if c.state.onBehalf {
 		c.proxied.Count(netip.Addr{})

@@ -30,6 +30,7 @@ type Conn struct {
 	reused   bool
 	used     bool         // RoundTrip was called
 	rest     <-chan error // how writing the rest of the request beside the answer ended; nil: all was written before
+	upload   *upload      // sends the request's Source; nil: it has none
 	response Response
 }
 
@@ -126,6 +127,11 @@ func (cn *Conn) fail(err error) error {
 func (cn *Conn) explain(err error) error {
 	switch {
 	case cn.canceled():
+		if cn.upload != nil {
+			if failed := cn.upload.failed.Load(); failed != nil {
+				return *failed
+			}
+		}
 		return ErrCanceled
 	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrBroken), errors.Is(err, ErrCanceled):
 		return err

@@ -60,7 +60,11 @@ func (r *Response) readLine() (span, error) {
 	from := len(r.head)
 	for {
 		if l.ahead.Empty() {
-			if err := l.sock.FillAhead(&l.ahead); err != nil {
+			err := l.sock.FillAhead(&l.ahead)
+			for err != nil && r.cn.upload.waits(err) {
+				err = l.sock.FillAhead(&l.ahead)
+			}
+			if err != nil {
 				return span{}, err
 			}
 		}

@@ -48,9 +48,16 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 		}
 		dst = append(dst, "\r\n"...)
 	}
-	if len(r.Body) > 0 || r.anticipatesBody() {
+	length := int64(len(r.Body))
+	if r.Source != nil {
+		length = r.Length
+	}
+	switch {
+	case length < 0:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case length > 0 || r.anticipatesBody():
 		dst = append(dst, "Content-Length: "...)
-		dst = append(strconv.AppendInt(dst, int64(len(r.Body)), 10), "\r\n"...)
+		dst = append(strconv.AppendInt(dst, length, 10), "\r\n"...)
 	}
 	return append(dst, "\r\n"...), nil
 }

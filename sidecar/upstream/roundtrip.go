@@ -20,6 +20,8 @@ type Request struct {
 	// Traceparent is sent in place of the client's; "": the client's is.
 	Traceparent string
 	Body        []byte // is read until the use has ended, where Response.Sending says so
+	Source      Source // the body, in the place of Body: read until the use has ended; nil: Body is it
+	Length      int64  // of Source, in bytes; -1: it is not known, and sent in chunks
 	Sender      Sender // nil: nobody wants to know
 }
 
@@ -55,7 +57,7 @@ func (cn *Conn) RoundTrip(req *Request) (*Response, error) {
 	}
 	cn.used = true
 	cn.response.toHEAD = string(req.Method) == "HEAD"
-	resp, err := cn.exchange(head, req.Body, req.Sender)
+	resp, err := cn.exchange(head, req)
 	if err != nil {
 		return nil, cn.fail(err)
 	}
@@ -71,7 +73,8 @@ func putHead(buf *[]byte) {
 // exchange writes head and body and reads the response head. One deadline holds
 // for all of it, so that neither a server that takes nothing nor one that says
 // nothing, nor one that says "wait" for ever, can hold a request for longer.
-func (cn *Conn) exchange(head, body []byte, sender Sender) (*Response, error) {
+func (cn *Conn) exchange(head []byte, req *Request) (*Response, error) {
+	body := req.Body
 	deadline := time.Now().Add(cn.client.o.ResponseTimeout)
 	_ = cn.line.nc.SetDeadline(deadline)
 	n, err := cn.line.sock.TryWrite(head, body)
@@ -82,8 +85,8 @@ func (cn *Conn) exchange(head, body []byte, sender Sender) (*Response, error) {
 		_ = cn.line.nc.SetDeadline(deadline)
 		n, err = cn.line.sock.TryWrite(head, body)
 	}
-	if sender != nil && err == nil {
-		sender.RequestSent()
+	if req.Sender != nil && err == nil {
+		req.Sender.RequestSent()
 	}
 	r := &cn.response
 	r.begin(cn)
@@ -95,6 +98,9 @@ func (cn *Conn) exchange(head, body []byte, sender Sender) (*Response, error) {
 			return nil, err
 		}
 		r.keep = false
+	case req.Source != nil:
+		cn.sendSource(bytes.Clone(head[n:]), req)
+		err = r.readHead()
 	case n < len(head)+len(body):
 		cn.sendRest(n, head, body)
 		err = r.readHead()
@@ -136,6 +142,10 @@ func (cn *Conn) endRest(l *line, answered bool) bool {
 	if answered && cn.response.status < 400 {
 		wait = restPatience
 	}
-	_ = l.nc.SetWriteDeadline(time.Now().Add(wait))
+	if end := time.Now().Add(wait); cn.upload != nil {
+		cn.upload.end(end)
+	} else {
+		_ = l.nc.SetWriteDeadline(end)
+	}
 	return <-cn.rest == nil
 }
