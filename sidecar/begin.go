@@ -27,6 +27,7 @@ func (h *handler) begin(c *front.Conn) *exchange {
 			a.Route = near.Label
 		}
 	}
+	x.findTicket()
 	if h.tracer != nil {
 		x.beginTrace()
 	}
@@ -57,7 +58,7 @@ func (x *exchange) checkHead() error {
 		return errLoading
 	case x.route.Open && head.Length() != 0:
 		return front.ErrBodyTooLarge
-	case head.Encoded && !x.route.Open:
+	case head.Encoded && x.needsBody():
 		return errEncoding
 	case head.Length() > int64(x.bodyLimit()):
 		return front.ErrBodyTooLarge

@@ -26,9 +26,14 @@ func (x *exchange) explain(err error) error {
 		return &explained{err, fmt.Sprintf("at most %d bytes", x.bodyLimit())}
 	case errors.Is(err, errCut) && x.spent(err):
 		return errCutSent
-	case errors.Is(err, envelope.ErrInvalidJSON):
-		if form := formOf(x.conn.Head.Value(front.ContentType), x.body.Bytes()); form != "" {
-			return &explained{err, "it is " + form + "; send the ticket and the model's members as one JSON object"}
+	case errors.Is(err, envelope.ErrInvalidJSON) && !errors.Is(err, envelope.ErrInvalidHeader):
+		form := formOf(x.conn.Head.Value(front.ContentType), x.body.Bytes())
+		switch {
+		case form == "":
+		case x.inHead:
+			return &explained{err, "it is " + form + "; on this route the model's members must be one JSON object"}
+		default:
+			return &explained{err, "it is " + form + "; send the ticket and the model's members as one JSON object, or the ticket in the head"}
 		}
 	}
 	return err

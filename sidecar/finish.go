@@ -98,6 +98,9 @@ func (x *exchange) settle() {
 	if x.line != nil {
 		x.line.Release()
 	}
+	if x.stream != nil { // nobody reads it any more
+		x.account.BytesIn = x.stream.Taken()
+	}
 	x.pass.Release()
 	x.body.Release()
 	if x.placed {

@@ -56,15 +56,21 @@ type exchange struct {
 	route *route.Entry // nil: the request is none of ours
 	api   *dialect.API // that the path speaks
 
-	manages bool // its path is one that manages sessions
-	body    front.Body
-	pass    gate.Pass
-	waited  bool // for its turn, or has been admitted
-	placed  bool // has one of the places of open routes
-	line    *upstream.Conn
-	settled bool
-	span    *trace.Request // nil: not traced
-	timing  [96]byte       // room for Server-Timing
+	manages    bool   // its path is one that manages sessions
+	token      []byte // a ticket that stands in the head, as it came
+	inHead     bool   // there is one
+	twoTickets bool   // there are more
+
+	body     front.Body
+	bodyRead bool          // beside a ticket in the head
+	stream   *front.Stream // the body where it is passed on as it comes; nil: body is it
+	pass     gate.Pass
+	waited   bool // for its turn, or has been admitted
+	placed   bool // has one of the places of open routes
+	line     *upstream.Conn
+	settled  bool
+	span     *trace.Request // nil: not traced
+	timing   [96]byte       // room for Server-Timing
 }
 
 // serve answers the request that was read on c, or the fault that reading it
@@ -85,7 +91,6 @@ func (h *handler) serve(c *front.Conn, fault error) {
 // passed, hands the answer to the relay. Steps up to the price never wait; the
 // ones after it own all the waiting.
 func (x *exchange) run() error {
-	h := x.h
 	// 1 to 5: what the head alone tells.
 	if err := x.checkHead(); err != nil {
 		return err
@@ -97,24 +102,28 @@ func (x *exchange) run() error {
 	if x.conn.Penalty.Wait(&x.call) != nil {
 		return x.why()
 	}
-	// 5: the size, while the body comes in.
-	if err := x.body.Read(x.conn, x.bodyLimit(), h.bodies); err != nil {
-		return err
-	}
-	x.account.BytesIn = int64(len(x.body.Bytes()))
 	// 6 to 14: what manages sessions ends here, and goes to no model server.
 	if x.manages {
 		return x.manage()
 	}
-	// 6, 7: open the envelope. In place: with copies of it in this frame, which lies
-	// under all the others, the verification would need a stack of 16 KiB, not 8.
+	// 5 to 7: read the body, unless the ticket stands in the head, and open the
+	// envelope. In place: with copies of it in this frame, which lies under all the
+	// others, the verification would need a stack of 16 KiB, not 8.
 	var env envelope.Envelope
-	if err := x.pass.Open(&env, x.body.Bytes(), x.api); err != nil {
+	if err := x.open(&env); err != nil {
 		return err
 	}
 	// 8 to 13: is it for us, fresh and genuine; the number is ours from here on.
 	err := x.pass.Judge(&env.Ticket)
 	x.punish(err)
+	if err != nil {
+		return err
+	}
+	// 5, 6: only now the body beside a ticket in the head, where its work is known.
+	if x.inHead {
+		err = x.takeBody(&env)
+	}
+	x.pass.Accept()
 	if err != nil {
 		return err
 	}
@@ -139,6 +148,28 @@ func (x *exchange) run() error {
 	return nil
 }
 
+// open opens the envelope. Where the ticket does not stand in the head it is in
+// the body, which is then read whole.
+func (x *exchange) open(env *envelope.Envelope) error {
+	switch {
+	case x.inHead:
+		return x.openHeader(env)
+	case !x.conn.Head.Is("POST"):
+		return errNoHeadTicket
+	}
+	if err := x.readBody(); err != nil {
+		return err
+	}
+	return x.pass.Open(env, x.body.Bytes(), x.api)
+}
+
+// readBody reads the body whole.
+func (x *exchange) readBody() error {
+	err := x.body.Read(x.conn, x.bodyLimit(), x.h.bodies)
+	x.account.BytesIn = int64(len(x.body.Bytes()))
+	return err
+}
+
 // punish has a connection that brings forgeries wait, from the second one on.
 func (x *exchange) punish(err error) {
 	switch {
@@ -161,13 +192,20 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	if err := x.h.calls.bind(&x.call, line); err != nil {
 		return nil, err
 	}
+	if err := x.beginStream(); err != nil {
+		return nil, err
+	}
 	x.pass.Commit()
 	x.account.Times.Sent = start
 	head := &x.conn.Head
-	resp, err := line.RoundTrip(&upstream.Request{
+	req := upstream.Request{
 		Header: head.Block, Method: head.Method, Path: head.Path, Query: head.Query,
 		RequestID: x.account.ID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
-	})
+	}
+	if x.stream != nil {
+		req.Source, req.Length = x.stream, head.Length()
+	}
+	resp, err := line.RoundTrip(&req)
 	if errors.Is(err, upstream.ErrUnreachable) {
 		// The kept connection was dead and could not be replaced: nothing was
 		// sent, and the client is told that its ticket stays good.

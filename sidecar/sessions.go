@@ -69,6 +69,9 @@ func (h *handler) closing(path string) *route.Entry {
 
 // manage answers a request about a session.
 func (x *exchange) manage() error {
+	if err := x.readBody(); err != nil {
+		return err
+	}
 	if x.account.Route == pathSessionCreate {
 		return x.createSession()
 	}
@@ -111,6 +114,7 @@ func (x *exchange) createSession() error {
 	if err != nil {
 		return err
 	}
+	x.pass.Accept()
 	session := &gate.Session{
 		Lifetime: c.Lifetime, AuthData: bytes.Clone(c.AuthData), OnCloseRoute: c.OnCloseRoute, OnClosePayload: bytes.Clone(c.OnClosePayload),
 	}

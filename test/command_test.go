@@ -89,6 +89,11 @@ func TestVerify(t *testing.T) {
 	}{
 		"a ticket":           {string(good.flat("")), 0, []string{"would pass", "verifies over cost,endpoint,reqnum,url", `endpoint "my-llama"`}},
 		"a whole request":    {string(good.nested(`{"inputs":"zebra"}`)), 0, []string{"would pass", "nested"}},
+		"a header line":      {"Authorization: SignedRoute " + good.token() + "\r\n", 0, []string{"would pass", "in the head", "verifies over cost,endpoint,reqnum,url", "stands in the body"}},
+		"an API key":         {"sr." + good.token() + "\n", 0, []string{"would pass", "in the head"}},
+		"a bare token":       {good.token(), 0, []string{"would pass", "in the head"}},
+		"a bad token":        {"Bearer sr.a+b", 1, []string{"FAIL  json", "not base64url"}},
+		"a token of another": {other.ticket().token(), 1, []string{"FAIL  signature"}},
 		"not JSON":           {"hello", 1, []string{"FAIL  json"}},
 		"half a ticket":      {`{"cost":1}`, 1, []string{"FAIL  ticket", "url is missing", "endpoint is missing"}},
 		"another worker":     {string(good.with("url", `"http://x"`).flat("")), 1, []string{"FAIL  url", testURL}},

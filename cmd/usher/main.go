@@ -35,8 +35,9 @@ const usage = `usher: a guard in front of a model server
   usher healthcheck   exit 0 if this container's usher is ready, else 1
   usher drain         take this container's usher out of service, and return when
                       nothing is in flight; exit 1 if requests were cut
-  usher verify        read a ticket or a request body on standard input and
-                      explain, check by check, whether it would pass
+  usher verify        read a ticket, a request body or an Authorization line on
+                      standard input and explain, check by check, whether it
+                      would pass
   usher settings      list the settings with their defaults
   usher man           print the manual page: usher man | man -l -
   usher version       print version and commit

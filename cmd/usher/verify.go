@@ -91,7 +91,13 @@ func (in *inspection) inspect(input []byte) {
 		env  envelope.Envelope
 	)
 	pass.Begin(g, &account.Request{})
-	err := pass.Open(&env, bytes.Clone(input), dialect.Of(""))
+	token, inHead := headTicket(input)
+	var err error
+	if inHead {
+		err = pass.OpenHeader(&env, token)
+	} else {
+		err = pass.Open(&env, bytes.Clone(input), dialect.Of(""))
+	}
 	var ticket *envelope.TicketError
 	if errors.As(err, &ticket) {
 		err = errors.New(strings.Join(ticket.Faults, "; "))
@@ -112,6 +118,10 @@ func (in *inspection) inspect(input []byte) {
 		case gate.Signature:
 			in.signature(t, keyFault, err)
 		}
+	}
+	if inHead {
+		in.say("  note  %-10s the work that is asked for stands in the body", "cost")
+		return
 	}
 	in.cost(g, input)
 }

@@ -52,14 +52,16 @@ func (p *Pass) Judge(t *envelope.Ticket) error {
 			return err
 		}
 	}
-	p.accept()
 	return nil
 }
 
-// accept tells of a ticket that passed. It is worth its cost where that was
-// signed; else a client may have made it up, and the work that the request states
-// is worth more.
-func (p *Pass) accept() {
+// Accept tells of a ticket that was judged good. It is worth its cost where that
+// was signed; else a client may have made it up, and the work that the request
+// states is worth more, where that is known by now.
+func (p *Pass) Accept() {
+	if p.named != nil {
+		return // its session was told of
+	}
 	t := &p.account.Ticket
 	t.Verified, t.Workload = true, t.Cost
 	if amount := p.work.Amount(); amount > 0 && !p.proof.Signs(crypto.FieldCost) {

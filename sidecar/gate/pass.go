@@ -57,7 +57,7 @@ func (p *Pass) note(ticket *envelope.Ticket) {
 }
 
 // readWork reads what work the request asks for, where somebody wants to know.
-func (p *Pass) readWork(env *envelope.Envelope, api *dialect.API) error {
+func (p *Pass) readWork(env *envelope.Envelope, api *dialect.API) (err error) {
 	policy := p.gate.c.Policy
 	if policy == Off {
 		if p.gate.asksWork {
@@ -65,7 +65,6 @@ func (p *Pass) readWork(env *envelope.Envelope, api *dialect.API) error {
 		}
 		return nil
 	}
-	var err error
 	p.work, err = env.Work(api, p.gate.c.Engine)
 	switch {
 	case err == nil:

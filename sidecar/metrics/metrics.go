@@ -43,7 +43,7 @@ func New(signed, open []string, build prometheus.Labels) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry()}
 	m.requests = newRequestCounters(slices.Concat(signed, open))
 	m.genAI = newGenAI(signed)
-	m.received = counter("usher_request_body_bytes_total", "Bytes of request bodies that were read whole.")
+	m.received = counter("usher_request_body_bytes_total", "Bytes of request bodies that were read.")
 	m.sent = counter("usher_response_body_bytes_total", "Bytes of answers' bodies, refusals included.")
 	m.unfinished = counter("usher_unfinished_streams_total", "Streams of the model server that ended cleanly, but without their API's last word: something behind it broke.")
 	m.exceeded = counter("usher_cost_exceeded_total", "Requests that asked for more work than their ticket's cost.")

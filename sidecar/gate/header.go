@@ -1,0 +1,38 @@
+package gate
+
+import (
+	"github.com/usher-sidecar/usher/dialect"
+	"github.com/usher-sidecar/usher/envelope"
+)
+
+// OpenHeader opens the envelope of a request whose ticket stands in the head.
+// Errors: envelope.ErrInvalidHeader, *envelope.TicketError.
+func (p *Pass) OpenHeader(env *envelope.Envelope, token []byte) error {
+	if err := env.OpenHeader(token, p.gate.Options()); err != nil {
+		return err
+	}
+	p.note(&env.Ticket)
+	return nil
+}
+
+// WantsBody reports whether the body of a request whose ticket stands in the head
+// is to be read for the work that it asks for; needs, whether it may not pass
+// where it cannot be.
+func (p *Pass) WantsBody(api *dialect.API) (wants, needs bool) {
+	known := len(api.Limits) > 0
+	return known && p.gate.c.Policy != Off, known && p.gate.c.Policy == Enforce
+}
+
+// TakeBody reads what work a body asks for, as Open does, where the ticket stands
+// in the head. What is no acceptable JSON object asks for none: under Enforce, that
+// is an error, else it passes. Errors: those of Open.
+func (p *Pass) TakeBody(env *envelope.Envelope, body []byte, api *dialect.API) error {
+	err := env.TakeBody(body)
+	if err == nil {
+		err = p.readWork(env, api)
+	}
+	if p.gate.c.Policy == Enforce {
+		return err
+	}
+	return nil
+}
