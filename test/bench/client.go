@@ -16,6 +16,7 @@ import (
 // it shares the machine with what it measures.
 type client struct {
 	net.Conn
+	wire     *wire // beneath TLS; nil without
 	requests *requests
 	out      []byte // head and ticket of the next request
 	in       []byte
@@ -49,16 +50,20 @@ func prompt(n int) string {
 	return strings.TrimRight(s[:n], `\`)
 }
 
-func dial(addr string, source net.IP, r *requests) (*client, error) {
+func dial(s spec, source net.IP, r *requests) (*client, error) {
 	d := net.Dialer{}
 	if source != nil {
 		d.LocalAddr = &net.TCPAddr{IP: source}
 	}
-	c, err := d.Dial("tcp", addr)
+	c, err := d.Dial("tcp", s.Addr)
 	if err != nil {
 		return nil, err
 	}
-	return &client{Conn: c, requests: r, in: make([]byte, 4<<10)}, nil
+	made := &client{Conn: c, requests: r, in: make([]byte, 4<<10)}
+	if s.Secure {
+		made.Conn, made.wire, err = secure(c, s)
+	}
+	return made, err
 }
 
 // send writes the request of one ticket.

@@ -58,7 +58,16 @@ func runLoad(in io.Reader, out io.Writer) error {
 	}
 	var r report
 	began := time.Now()
+	if s.Flood > 0 {
+		stop := make(chan struct{})
+		var flood sync.WaitGroup
+		flood.Go(func() { g.flood(s.Flood, stop) })
+		defer flood.Wait()
+		defer close(stop)
+	}
 	switch tickets := g.requests.tickets[s.Warm:]; {
+	case s.Handshakes:
+		r.Latency = g.handshakes()
 	case s.Events > 0:
 		r = g.streams(tickets)
 	case s.Rate > 0:
@@ -86,7 +95,7 @@ func (g *generator) connect() error {
 		if n := g.spec.Sources; n > 0 {
 			source = net.IPv4(127, byte(1+i%n>>16), byte(i%n>>8), byte(1+i%n%250))
 		}
-		c, err := dial(g.spec.Addr, source, g.requests)
+		c, err := dial(g.spec, source, g.requests)
 		if err != nil {
 			return err
 		}
@@ -193,7 +202,7 @@ func (g *generator) streamClient() (*client, error) {
 	if !g.spec.Hold {
 		return <-g.idle, nil
 	}
-	c, err := dial(g.spec.Addr, nil, g.requests)
+	c, err := dial(g.spec, nil, g.requests)
 	if err == nil {
 		g.mu.Lock()
 		g.held = append(g.held, c)
@@ -208,6 +217,7 @@ func (g *generator) streams(tickets []string) report {
 	first := make([]int64, len(tickets))
 	delays := make([][]int64, len(tickets))
 	var readers sync.WaitGroup
+	var bytes, records atomic.Int64
 	room := make(chan struct{}, 256) // streams being opened at once
 	began := time.Now()
 	for i, ticket := range tickets {
@@ -220,6 +230,10 @@ func (g *generator) streams(tickets []string) report {
 			if err != nil {
 				g.failed(err)
 				return
+			}
+			if w := c.wire; w != nil {
+				from := *w
+				defer func() { bytes.Add(w.bytes - from.bytes); records.Add(w.records - from.records) }()
 			}
 			sent := now()
 			if err := c.send(ticket); err != nil {
@@ -247,7 +261,7 @@ func (g *generator) streams(tickets []string) report {
 		})
 	}
 	readers.Wait()
-	r := report{First: first}
+	r := report{First: first, Bytes: bytes.Load(), Records: records.Load()}
 	for _, d := range delays {
 		r.Delays = append(r.Delays, d...)
 	}

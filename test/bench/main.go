@@ -36,6 +36,8 @@ var phases = []struct {
 	{"open", (*bench).open},
 	{"streams", (*bench).streams},
 	{"memory", (*bench).memory},
+	{"tls", (*bench).tls},
+	{"flood", (*bench).flood},
 	{"parts", (*bench).parts},
 	{"growth", (*bench).growth},
 }

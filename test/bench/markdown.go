@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ type goal struct {
 	what          string
 	phase, metric string
 	base          string
+	baseMetric    string // of the other; "": the same
 	bound         float64
 	atLeast       bool
 	absolute      bool // the figure itself, not a ratio
@@ -32,6 +34,16 @@ var goals = []goal{
 	{what: "streams: first byte p99 ÷ HAProxy's", phase: "streams", metric: "first byte p99 ms", base: "HAProxy", bound: 1},
 	{what: "memory a silent stream ÷ nginx', 2,000", phase: "memory", metric: "resident KB a stream, 2000 streams", base: "nginx", bound: 1.2},
 	{what: "memory a silent stream ÷ nginx', 9,000", phase: "memory", metric: "resident KB a stream, 9000 streams", base: "nginx", bound: 1.2},
+	{what: "full TLS handshake, P-256: CPU ÷ HAProxy's", phase: "tls", metric: "CPU µs of a full handshake, P-256", base: "HAProxy", bound: 0.9},
+	{what: "full TLS handshake, P-256: CPU ÷ HAProxy's with RSA-2048", phase: "tls", metric: "CPU µs of a full handshake, P-256", base: "HAProxy", baseMetric: "CPU µs of a full handshake, RSA-2048", bound: 0.5},
+	{what: "full TLS handshake, RSA-2048: CPU ÷ HAProxy's", phase: "tls", metric: "CPU µs of a full handshake, RSA-2048", base: "HAProxy", bound: 2},
+	{what: "resumed TLS handshake: CPU ÷ HAProxy's", phase: "tls", metric: "CPU µs of a resumed handshake", base: "HAProxy", bound: 1.2},
+	{what: "1 KB prompt over TLS: CPU a request ÷ HAProxy's", phase: "tls", metric: "1 KB prompt: CPU µs a request", base: "HAProxy", bound: 0.9},
+	{what: "streams over TLS: CPU a token ÷ nginx'", phase: "tls", metric: "streams: CPU µs a token", base: "nginx", bound: 1.1},
+	{what: "streams over TLS: records a token", phase: "tls", metric: "streams: records a token", bound: 1.05, absolute: true},
+	{what: "memory a silent TLS stream ÷ nginx', 2,000", phase: "tls", metric: "resident KB a silent stream, 2000 streams", base: "nginx", bound: 1},
+	{what: "streams beside 500 TLS handshakes/s, P-256: p99 ÷ without", phase: "flood", metric: "p256: p99 beside the flood ÷ without", bound: 1.2, absolute: true},
+	{what: "streams beside 500 TLS handshakes/s, RSA-2048: p99 ÷ without", phase: "flood", metric: "rsa: p99 beside the flood ÷ without", bound: 1.2, absolute: true},
 	{what: "verification: rate ÷ OpenSSL's", phase: "parts", metric: "verifications/s, one core", base: "OpenSSL", bound: 0.9, atLeast: true},
 	{what: "ticket parser, GB/s", phase: "parts", metric: "ticket parser, GB/s of a 1 MB body", bound: 1, atLeast: true, absolute: true},
 	{what: "start to ready, ms", phase: "parts", metric: "start to ready, ms", bound: 50, absolute: true},
@@ -51,7 +63,7 @@ type section struct{ name, text string }
 
 // sections are the tables by the names of their places in docs/performance.md.
 func (r *results) sections() (list []section) {
-	for _, phase := range []string{"small", "large", "open", "streams", "memory", "parts"} {
+	for _, phase := range []string{"small", "large", "open", "streams", "memory", "tls", "flood", "parts"} {
 		if targets := r.targets(phase); len(targets) > 0 {
 			list = append(list, section{phase, r.table(phase, targets)})
 		}
@@ -120,9 +132,9 @@ func (r *results) goalTable() string {
 			switch {
 			case g.absolute:
 			case g.atLeast && g.base == "Python":
-				list = r.ratio(g.phase, g.metric, g.base, t, 0)
+				list = r.ratio(key{g.phase, g.base, g.metric, 0}, key{g.phase, t, g.metric, 0})
 			default:
-				list = r.ratio(g.phase, g.metric, t, g.base, 0)
+				list = r.ratio(key{g.phase, t, g.metric, 0}, key{g.phase, g.base, cmp.Or(g.baseMetric, g.metric), 0})
 			}
 			if len(list) == 0 {
 				continue

@@ -134,15 +134,8 @@ func (b *bench) open() error {
 
 // streams: 200 streams of 100 events, 20 ms between two.
 func (b *bench) streams() error {
-	count, events := b.scaled(200), 100
-	if b.quick {
-		events = 20
-	}
 	return b.eachRound("streams", b.rounds, func(t target) error {
-		r, cpu, err := b.measured("streams", t, options{}, spec{
-			Path:  fmt.Sprintf("/generate_stream?tokens=%d&every=20ms", events),
-			Conns: count, Warm: 0, Count: count, Prompt: 1 << 10, Events: events, Apart: 2 * time.Millisecond,
-		})
+		r, cpu, err := b.measured("streams", t, options{}, b.streamSpec())
 		if err != nil {
 			return err
 		}
@@ -153,6 +146,17 @@ func (b *bench) streams() error {
 		b.addLatency("streams", t, "first byte ", r.First, 0.5, 0.9, 0.99)
 		return nil
 	})
+}
+
+func (b *bench) streamSpec() spec {
+	count, events := b.scaled(200), 100
+	if b.quick {
+		events = 20
+	}
+	return spec{
+		Path:  fmt.Sprintf("/generate_stream?tokens=%d&every=20ms", events),
+		Conns: count, Warm: 0, Count: count, Prompt: 1 << 10, Events: events, Apart: 2 * time.Millisecond,
+	}
 }
 
 // memory: streams that say one word and then nothing.
@@ -166,7 +170,7 @@ func (b *bench) memory() error {
 			if t.kind == direct {
 				return nil
 			}
-			kb, err := b.residentPerStream(t, n)
+			kb, err := b.residentPerStream(t, n, options{})
 			b.results.add("memory", t.name, fmt.Sprintf("resident KB a stream, %d streams", n), 0, kb)
 			return err
 		})
@@ -179,14 +183,14 @@ func (b *bench) memory() error {
 
 // residentPerStream compares the memory with n streams open, silent for a
 // second, with that after some requests and before the streams.
-func (b *bench) residentPerStream(t target, n int) (kb float64, err error) {
-	addr, p, err := b.launch(t, options{})
+func (b *bench) residentPerStream(t target, n int, o options) (kb float64, err error) {
+	addr, p, err := b.launch(t, o)
 	if err != nil {
 		return 0, err
 	}
 	defer p.stop()
 	token := t.kind == haproxy
-	warm, err := b.newLoad(spec{Addr: addr, Path: "/generate", Token: token, Conns: 16, Warm: 200, Prompt: 1 << 10})
+	warm, err := b.newLoad(spec{Addr: addr, Path: "/generate", Token: token, Conns: 16, Warm: 200, Prompt: 1 << 10, Secure: o.key != ""})
 	if err != nil {
 		return 0, err
 	}
@@ -195,7 +199,7 @@ func (b *bench) residentPerStream(t target, n int) (kb float64, err error) {
 	}
 	l, err := b.newLoad(spec{
 		Addr: addr, Path: "/generate_stream?tokens=2&every=1h", Token: token,
-		Conns: 0, First: 200, Count: n, Prompt: 1 << 10, Events: 2, Hold: true,
+		Conns: 0, First: 200, Count: n, Prompt: 1 << 10, Events: 2, Hold: true, Secure: o.key != "",
 	})
 	if err != nil {
 		return 0, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +23,8 @@ type command struct {
 	ready string   // a path that must answer 200, too; "": to listen is enough
 	log   string   // what takes its output; "": nothing
 	cores string   // of taskset -c; "": all
+
+	secure bool // it speaks TLS
 }
 
 // A process is a server under measurement, with its children.
@@ -56,7 +59,7 @@ func (b *bench) start(c command) (*process, error) {
 	b.alive = append(b.alive, p)
 	b.mu.Unlock()
 	if c.addr != "" {
-		if err := awaitReady(c.addr, c.ready); err != nil {
+		if err := awaitReady(c.addr, c.ready, c.secure); err != nil {
 			text, _ := os.ReadFile(c.log)
 			p.stop()
 			return nil, fmt.Errorf("%s: %w\n%s", filepath.Base(c.args[0]), err, text)
@@ -67,7 +70,7 @@ func (b *bench) start(c command) (*process, error) {
 }
 
 // awaitReady asks every millisecond.
-func awaitReady(addr, path string) (err error) {
+func awaitReady(addr, path string, secure bool) (err error) {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		var c net.Conn
 		if c, err = net.Dial("tcp", addr); err != nil {
@@ -75,6 +78,9 @@ func awaitReady(addr, path string) (err error) {
 		}
 		if path == "" {
 			return c.Close()
+		}
+		if secure {
+			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 		}
 		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n", path)
 		head := make([]byte, len("HTTP/1.1 200"))

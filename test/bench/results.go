@@ -41,8 +41,8 @@ func (r *results) targets(phase string) (names []string) {
 }
 
 // ratio divides round by round.
-func (r *results) ratio(phase, metric, target, base string, x float64) []float64 {
-	a, b := r.values[key{phase, target, metric, x}], r.values[key{phase, base, metric, x}]
+func (r *results) ratio(over, under key) []float64 {
+	a, b := r.values[over], r.values[under]
 	var list []float64
 	for i := range min(len(a), len(b)) {
 		if b[i] > 0 {

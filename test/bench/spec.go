@@ -31,6 +31,12 @@ type spec struct {
 	Apart  time.Duration // streams: between two starts
 	Events int           // streams: of each
 	Hold   bool          // streams: keep them open until told to end
+
+	Secure     bool    // over TLS 1.3
+	Handshakes bool    // connect anew Count times, and no more
+	Resume     bool    // handshakes: by session tickets
+	Hybrid     bool    // key exchange with X25519MLKEM768
+	Flood      float64 // handshakes a second that come to nothing, beside the rest
 }
 
 // A report is what the load generator found; times in nanoseconds.
@@ -39,6 +45,8 @@ type report struct {
 	Latency  []int64 // of each request, from its scheduled start where there is a rate
 	First    []int64 // streams: from the request to the first byte
 	Delays   []int64 // streams: of each event, from its sending to its receipt
+	Bytes    int64   // streams over TLS: that came in, records and all
+	Records  int64   // of TLS, in them
 	Failures []string
 }
 

@@ -29,6 +29,7 @@ type target struct {
 type options struct {
 	env   []string // Usher's settings beside the ones that all starts have
 	cores string   // see command
+	key   string   // speak TLS with a certificate of this name; "": in plain text
 }
 
 // systemPython is Debian's, which has the packages; a python3 found earlier on
@@ -49,14 +50,14 @@ func (b *bench) launch(t target, o options) (addr string, p *process, err error)
 		return "", nil, err
 	}
 	addr = fmt.Sprintf("127.0.0.1:%d", port)
-	c := command{addr: addr, log: b.path(strings.ToLower(t.name) + ".log"), cores: o.cores}
+	c := command{addr: addr, log: b.path(strings.ToLower(t.name) + ".log"), cores: o.cores, secure: o.key != ""}
 	switch t.kind {
 	case nginx:
-		err = os.WriteFile(b.path("nginx.conf"), []byte(b.nginxConf(addr)), 0o644)
+		err = os.WriteFile(b.path("nginx.conf"), []byte(b.nginxConf(addr, o.key)), 0o644)
 		c.args = []string{"nginx", "-p", b.dir, "-c", b.path("nginx.conf")}
 		c.ready = "/health"
 	case haproxy:
-		err = os.WriteFile(b.path("haproxy.cfg"), []byte(b.haproxyConf(addr)), 0o644)
+		err = os.WriteFile(b.path("haproxy.cfg"), []byte(b.haproxyConf(addr, o.key)), 0o644)
 		c.args = []string{"haproxy", "-db", "-f", b.path("haproxy.cfg")}
 	case python:
 		err = os.WriteFile(b.path("worker.py"), workerSource, 0o644)
@@ -66,6 +67,9 @@ func (b *bench) launch(t target, o options) (addr string, p *process, err error)
 		var admin int
 		if admin, err = freePort(); err == nil {
 			c.args, c.env = []string{t.binary}, append(b.usherEnv(addr, admin), o.env...)
+			if o.key != "" {
+				c.env = append(c.env, "USHER_TLS_CERT_FILE="+b.path(o.key+".pem"), "USHER_TLS_KEY_FILE="+b.path(o.key+".key"))
+			}
 			c.ready = "/health"
 		}
 	}
@@ -92,7 +96,11 @@ func (b *bench) usherEnv(addr string, admin int) []string {
 // nginxConf is a plain proxy: no check of anything. Two workers, connections to
 // the model server kept, no log. Streams are passed on unbuffered; bodies fit
 // into memory.
-func (b *bench) nginxConf(addr string) string {
+func (b *bench) nginxConf(addr, key string) string {
+	listen := addr
+	if key != "" {
+		listen = fmt.Sprintf("%s ssl; ssl_certificate %s; ssl_certificate_key %s; ssl_protocols TLSv1.2 TLSv1.3", addr, b.path(key+".pem"), b.path(key+".key"))
+	}
 	return fmt.Sprintf(`
 daemon off;
 pid %[3]s/nginx.pid;
@@ -122,11 +130,14 @@ http {
     location /generate_stream { proxy_pass http://model; proxy_buffering off; }
   }
 }
-`, addr, b.modelAt, b.dir)
+`, listen, b.modelAt, b.dir)
 }
 
 // haproxyConf verifies a token in the head (RS256), and never looks at the body.
-func (b *bench) haproxyConf(addr string) string {
+func (b *bench) haproxyConf(addr, key string) string {
+	if key != "" {
+		addr += " ssl alpn http/1.1 crt " + b.path(key+".both.pem")
+	}
 	return fmt.Sprintf(`
 global
   maxconn 9900

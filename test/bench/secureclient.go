@@ -1,0 +1,164 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A wire counts what comes in over a connection, beneath TLS.
+type wire struct {
+	net.Conn
+	bytes, records int64
+	header         []byte // of the record that is coming in, so far
+	left           int    // of its body
+}
+
+// Read implements net.Conn.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.bytes += int64(n)
+	for p = p[:n]; len(p) > 0; {
+		if w.left > 0 {
+			k := min(w.left, len(p))
+			w.left, p = w.left-k, p[k:]
+			continue
+		}
+		w.header, p = append(w.header, p[0]), p[1:]
+		if len(w.header) == 5 {
+			w.left, w.header = int(w.header[3])<<8|int(w.header[4]), w.header[:0]
+			w.records++
+		}
+	}
+	return n, err
+}
+
+// clientConfig is how the load generator speaks TLS: 1.3, with X25519 alone unless
+// the spec says otherwise, which every target has.
+func clientConfig(s spec) *tls.Config {
+	c := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}, NextProtos: []string{"http/1.1"}}
+	if s.Hybrid {
+		c.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768}
+	}
+	return c
+}
+
+// secure puts TLS on top of a connection.
+func secure(c net.Conn, s spec) (net.Conn, *wire, error) {
+	w := &wire{Conn: c}
+	t := tls.Client(w, clientConfig(s))
+	return t, w, t.Handshake()
+}
+
+// handshakes connects anew, Count times, two at once: what `openssl s_time -new
+// -tls1_3` does, or -reuse with Resume.
+func (g *generator) handshakes() []int64 {
+	latency := make([]int64, g.spec.Count)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range 2 {
+		workers.Go(func() {
+			config := clientConfig(g.spec)
+			if g.spec.Resume {
+				config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+				config.ServerName = "bench" // what sessions are kept under
+				if _, err := shake(g.spec.Addr, config); err != nil {
+					g.failed(err)
+				}
+			}
+			for i := next.Add(1) - 1; i < int64(len(latency)); i = next.Add(1) - 1 {
+				began := now()
+				resumed, err := shake(g.spec.Addr, config)
+				if err == nil && resumed != g.spec.Resume {
+					err = errors.New("resumed, or not, against what was wanted")
+				}
+				if err != nil {
+					g.failed(err)
+					return
+				}
+				latency[i] = now() - began
+			}
+		})
+	}
+	workers.Wait()
+	return latency
+}
+
+// shake makes one handshake, takes the session tickets, and leaves in good order.
+func shake(addr string, config *tls.Config) (resumed bool, err error) {
+	plain, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false, err
+	}
+	c := tls.Client(plain, config)
+	defer func() { _ = c.Close() }()
+	if err := c.Handshake(); err != nil {
+		return false, err
+	}
+	resumed = c.ConnectionState().DidResume
+	if err := c.CloseWrite(); err != nil {
+		return resumed, err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_, err = io.Copy(io.Discard, c)
+	return resumed, err
+}
+
+// flood opens handshakes that come to nothing, at a rate, until stop is closed: by
+// turns one that breaks off after its hello, one that stays there, one of garbage,
+// one that stops half-way, and one that is made whole and left.
+func (g *generator) flood(rate float64, stop chan struct{}) {
+	hello := recordHello(clientConfig(g.spec))
+	garbage := make([]byte, 300)
+	copy(garbage, []byte{22, 3, 1, 1, 0})
+	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
+	defer tick.Stop()
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}()
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		c, err := net.Dial("tcp", g.spec.Addr)
+		if err != nil {
+			continue // it is what a flood comes to, too
+		}
+		switch i % 5 {
+		case 0, 1:
+			_, _ = c.Write(hello)
+		case 2:
+			_, _ = c.Write(garbage)
+		case 3:
+			_, _ = c.Write(hello[:len(hello)/2])
+		case 4:
+			_ = tls.Client(c, clientConfig(g.spec)).Handshake()
+		}
+		if open = append(open, c); len(open) > 500 || i%5 == 4 {
+			_ = open[0].Close()
+			open = open[1:]
+		}
+	}
+}
+
+// recordHello is what a client says first.
+func recordHello(config *tls.Config) []byte {
+	one, other := net.Pipe()
+	go func() {
+		_ = tls.Client(one, config).Handshake()
+		_ = one.Close()
+	}()
+	buf := make([]byte, 4<<10)
+	n, _ := other.Read(buf)
+	_ = other.Close()
+	return buf[:n]
+}
