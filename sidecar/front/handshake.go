@@ -56,19 +56,6 @@ func (s *Server) Handshakes() map[string]uint64 {
 // HandshakesWaiting is how many TLS handshakes wait for their turn.
 func (s *Server) HandshakesWaiting() int { return s.desk.turns.count() }
 
-// A secureConn is a TLS connection.
-type secureConn struct {
-	*tls.Conn
-	turn  *turnConn
-	begun bool // the handshake
-	asks  bool // the client for a certificate
-}
-
-func newSecureConn(c net.Conn, watched *hangup.Conn, d *desk) *secureConn {
-	turn := &turnConn{Conn: c, watched: watched, turns: d.turns}
-	return &secureConn{Conn: tls.Server(turn, d.config), turn: turn, asks: d.config.ClientAuth != tls.NoClientCert}
-}
-
 // shakeHands makes the handshake of a TLS connection, once, in its own time. It
 // answers what speaks plain text, and counts how it ended.
 func (c *Conn) shakeHands() error {
@@ -81,7 +68,11 @@ func (c *Conn) shakeHands() error {
 	s.turn.deadline = time.Now().Add(d.timeout)
 	_ = c.watched.SetDeadline(s.turn.deadline)
 	s.turn.origin = func() netip.Addr { return hangup.OriginOf(c.source()) }
-	err := s.Handshake()
+	// On a goroutine of its own, whose stack goes with it: what a handshake needs
+	// would stay with the connection for as long as it lives.
+	done := make(chan error, 1)
+	go func() { done <- s.Handshake() }()
+	err := <-done
 	s.turn.end()
 	d.counts[s.ended(err)].Add(1)
 	if err != nil {
@@ -118,62 +109,4 @@ func (s *secureConn) ended(err error) Handshake {
 		return HandshakeUnverified
 	}
 	return HandshakeFailed
-}
-
-// A turnConn is what a handshake reads and writes. It waits for the client outside
-// of its turn, so that slow clients take none, and works only in it.
-type turnConn struct {
-	net.Conn
-	watched  *hangup.Conn
-	turns    *turns
-	origin   func() netip.Addr // known when the first bytes are here
-	deadline time.Time
-	holds    bool
-	wrote    bool
-	ended    bool
-}
-
-// NetConn lets hangup.From look beneath.
-func (t *turnConn) NetConn() net.Conn { return t.Conn }
-
-// Read implements net.Conn. What was read is worked on in the connection's turn.
-func (t *turnConn) Read(p []byte) (int, error) {
-	if t.ended {
-		return t.Conn.Read(p)
-	}
-	t.give()
-	n, err := t.Conn.Read(p)
-	if err != nil {
-		return n, err
-	}
-	if err := t.turns.take(t.origin(), t.deadline); err != nil {
-		return 0, err
-	}
-	t.holds = true
-	if t.watched.Gone() { // while it waited: not worth a signature
-		return 0, ErrGone
-	}
-	return n, nil
-}
-
-// Write implements net.Conn. The work is done by then, and the client may be slow.
-func (t *turnConn) Write(p []byte) (int, error) {
-	if !t.ended {
-		t.give()
-		t.wrote = true
-	}
-	return t.Conn.Write(p)
-}
-
-func (t *turnConn) give() {
-	if t.holds {
-		t.holds = false
-		t.turns.give()
-	}
-}
-
-// end has the connection take no more turns.
-func (t *turnConn) end() {
-	t.give()
-	t.ended = true
 }
