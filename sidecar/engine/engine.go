@@ -1,0 +1,284 @@
+// Package engine asks the model server how much it has to do: its figures, read
+// after each health probe and never on a request's way. From them it tells what
+// the server holds that nobody here waits for, and how many requests it can run.
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/usher-sidecar/usher/preset"
+)
+
+const (
+	// maxProperties bounds what is read of a server's properties.
+	maxProperties = 1 << 20
+	// looks is how often the figures are read at once where some seem to wait, and
+	// breath how far apart: a request that came between two of the server's steps
+	// is counted as waiting, and is no queue. The reading with the fewest counts.
+	looks  = 3
+	breath = 100 * time.Millisecond
+	// patienceForFigures is how many times in a row a healthy server's figures
+	// cannot be read before it is taken to have none.
+	patienceForFigures = 3
+)
+
+// Options shape a Watcher.
+type Options struct {
+	Preset                             *preset.Preset // one that Tells
+	Network, Address, Host, PathPrefix string         // of the model server, as in upstream.Options
+	Authorization                      string         // sent along; "": none
+	Timeout                            time.Duration  // of one reading, above 0
+
+	// Traffic is what is sent there now. It must not block.
+	Traffic func() Traffic
+	// Resize sets the number of slots; nil: it is fixed, and nothing follows it.
+	Resize func(slots int)
+	// Again asks for another probe soon; nil: nobody can be asked.
+	Again func()
+	// Report is told of changes: err is why the figures cannot be read any more,
+	// nil with text "" that they can; text tells of the slots. It must not block.
+	// nil: nobody is.
+	Report func(text string, err error)
+}
+
+// A Traffic is what Usher has at the model server and in its queue.
+type Traffic struct {
+	Load
+	Runs      int  // what those in flight are to the server: one that asks for three completions is three
+	Uncertain bool // they may be more than Runs, or something else of ours is there
+}
+
+// A State is what is known of the server. The zero value: nothing.
+type State struct {
+	Known   bool // the figures could be read at the last probe
+	Figures Figures
+	Orphans int    // requests that it held for over ten seconds beyond what was sent there
+	Fault   string // why the figures cannot be read; "": they can, or were not tried
+	Slots   string // why there are as many slots as there are; "": they are fixed
+}
+
+// A Watcher reads figures. Make it with New, call Probed after each health probe
+// and run Run; safe for concurrent use.
+type Watcher struct {
+	o       Options
+	client  http.Client
+	started time.Time
+	probed  chan bool // of one place
+	state   atomic.Pointer[State]
+
+	// Run's own.
+	slots    slots
+	orphans  orphans
+	well     bool // the server was healthy at the last probe
+	asked    bool // it stated its slots since it became healthy
+	failures int  // readings in a row that failed
+	ever     bool // one succeeded
+	fault    error
+}
+
+// New makes a Watcher. It asks nothing yet.
+func New(o Options) (*Watcher, error) {
+	if o.Preset == nil || !o.Preset.Tells() || o.Timeout <= 0 || o.Traffic == nil {
+		return nil, errors.New("engine: an engine that tells something, Timeout and Traffic are wanted")
+	}
+	dialer := net.Dialer{}
+	w := &Watcher{o: o, started: time.Now(), probed: make(chan bool, 1), slots: newSlots()}
+	w.client = http.Client{
+		Timeout: o.Timeout,
+		Transport: &http.Transport{
+			DisableKeepAlives: true, DisableCompression: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, o.Network, o.Address)
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	w.publish(State{})
+	return w, nil
+}
+
+// Probed tells how a health probe ended. It does not block; while a reading takes
+// longer than the probes come, probes are left out.
+func (w *Watcher) Probed(healthy bool) {
+	select {
+	case w.probed <- healthy:
+	default:
+	}
+}
+
+// State is what was known at the last probe.
+func (w *Watcher) State() State { return *w.state.Load() }
+
+// Run reads until ctx ends, and returns its error.
+func (w *Watcher) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case healthy := <-w.probed:
+			w.look(ctx, healthy)
+		}
+	}
+}
+
+// look reads everything once.
+func (w *Watcher) look(ctx context.Context, healthy bool) {
+	if healthy && !w.well {
+		w.asked, w.failures = false, 0
+		w.slots.renew()
+	}
+	if w.well = healthy; !healthy {
+		w.orphans.forget()
+		w.publish(State{Fault: "the model server is not healthy"})
+		return
+	}
+	if w.o.Preset.Slots != "" && !w.asked {
+		w.askSlots(ctx)
+	}
+	if !w.o.Preset.Figures.Has() {
+		w.publish(State{})
+		return
+	}
+	before := w.o.Traffic()
+	f, err := w.least(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		w.failed(err)
+		return
+	}
+	after := w.o.Traffic()
+	w.ever, w.failures = true, 0
+	if w.fault != nil {
+		w.fault = nil
+		w.report("", nil)
+	}
+	now := time.Since(w.started)
+	sent := max(before.Runs, after.Runs)
+	if before.Uncertain || after.Uncertain {
+		sent = max(sent, f.Held())
+	}
+	w.orphans.note(f.Held()-sent, now)
+	w.follow(look{Figures: f, Load: after.Load, at: now})
+	w.publish(State{Known: true, Figures: f, Orphans: w.orphans.count()})
+}
+
+// follow has the slots follow the server.
+func (w *Watcher) follow(l look) {
+	if w.o.Resize == nil {
+		return
+	}
+	if w.slots.step(l) {
+		w.resize()
+	}
+	if w.slots.seeking(l) && w.o.Again != nil {
+		w.o.Again()
+	}
+}
+
+func (w *Watcher) resize() {
+	w.o.Resize(w.slots.n)
+	w.report(w.slots.reason, nil)
+}
+
+// failed notes that the figures could not be read.
+func (w *Watcher) failed(err error) {
+	w.orphans.forget()
+	w.failures++
+	if w.fault == nil {
+		w.fault = err
+		w.report("", err)
+	}
+	if !w.ever && w.failures == patienceForFigures && w.o.Resize != nil && w.slots.unknown(err.Error()) {
+		w.resize()
+	}
+	w.publish(State{Fault: err.Error()})
+}
+
+func (w *Watcher) report(text string, err error) {
+	if w.o.Report != nil {
+		w.o.Report(text, err)
+	}
+}
+
+func (w *Watcher) publish(s State) {
+	if w.o.Resize != nil {
+		s.Slots = w.slots.reason
+	}
+	w.state.Store(&s)
+}
+
+// askSlots reads how many requests the server says it runs at once.
+func (w *Watcher) askSlots(ctx context.Context) {
+	var properties struct {
+		TotalSlots int `json:"total_slots"`
+	}
+	err := w.get(ctx, w.o.Preset.Slots, func(body io.Reader) error {
+		return json.NewDecoder(io.LimitReader(body, maxProperties)).Decode(&properties)
+	})
+	if err != nil || properties.TotalSlots < 1 {
+		return
+	}
+	w.asked = true
+	if w.slots.state(properties.TotalSlots) && w.o.Resize != nil {
+		w.resize()
+	}
+}
+
+// least reads the figures; several times, where some seem to wait.
+func (w *Watcher) least(ctx context.Context) (least Figures, err error) {
+	for i := range looks {
+		var f Figures
+		err := w.get(ctx, w.o.Preset.Figures.Path, func(body io.Reader) (err error) {
+			f, err = parse(body, w.o.Preset.Figures)
+			return err
+		})
+		if err != nil {
+			return f, err
+		}
+		if i == 0 || f.Waiting < least.Waiting {
+			least = f
+		}
+		if least.Waiting == 0 || i == looks-1 {
+			break
+		}
+		select {
+		case <-time.After(breath):
+		case <-ctx.Done():
+			return f, ctx.Err()
+		}
+	}
+	return least, nil
+}
+
+// get fetches a path and hands its body on.
+func (w *Watcher) get(ctx context.Context, path string, read func(io.Reader) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.o.Host+w.o.PathPrefix+path, nil)
+	if err != nil {
+		return err
+	}
+	if w.o.Authorization != "" {
+		req.Header.Set("Authorization", w.o.Authorization)
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %d", path, resp.StatusCode)
+	}
+	if err := read(resp.Body); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
