@@ -69,14 +69,15 @@ type Config struct {
 	ReqnumResetAfter int    // 0: never
 	StateFile        string // "": memory only
 
-	MaxConcurrency int // 0: no limit
-	QueueCapacity  int
-	QueueBytes     int64
-	QueueTimeout   time.Duration
-	ReorderAuto    bool
-	ReorderHold    time.Duration // where not Auto; 0: no holding
-	ReorderTarget  float64
-	ReorderMaxHold time.Duration
+	MaxConcurrency  int  // 0: no limit; with AutoConcurrency the most that it may become
+	AutoConcurrency bool // it follows what the model server tells of its load
+	QueueCapacity   int
+	QueueBytes      int64
+	QueueTimeout    time.Duration
+	ReorderAuto     bool
+	ReorderHold     time.Duration // where not Auto; 0: no holding
+	ReorderTarget   float64
+	ReorderMaxHold  time.Duration
 
 	MaxBodyBytes        int
 	ReadTimeout         time.Duration

@@ -46,3 +46,37 @@ func (c *Config) Dialect() dialect.Engine {
 	}
 	return c.Preset.Engine
 }
+
+// concurrency reads how many requests may be at the model server at once.
+func (l *loader) concurrency() {
+	c, text := l.cfg, &l.text.MaxConcurrency
+	tells := c.Preset != nil && c.Preset.Tells()
+	if l.vars["USHER_MAX_CONCURRENCY"] == "" && tells {
+		*text = "auto"
+	}
+	switch auto := strings.EqualFold(*text, "auto"); {
+	case auto && tells:
+		c.AutoConcurrency, c.MaxConcurrency = true, preset.MaxSlots
+	case auto: // there is nothing to go by
+		c.MaxConcurrency = preset.DefaultSlots
+	default:
+		c.MaxConcurrency = int(l.integer("USHER_MAX_CONCURRENCY", *text, 0, mostQueue))
+	}
+}
+
+// FirstSlots is how many requests may be at the model server at once before it
+// has told anything; 0: no limit.
+func (c *Config) FirstSlots() int {
+	if c.AutoConcurrency {
+		return preset.StartSlots
+	}
+	return c.MaxConcurrency
+}
+
+// engineWarnings names what is asked of an engine that cannot have it.
+func (l *loader) engineWarnings() (list []string) {
+	if strings.EqualFold(l.text.MaxConcurrency, "auto") && !l.cfg.AutoConcurrency {
+		list = append(list, fmt.Sprintf("USHER_MAX_CONCURRENCY is auto, but there is no USHER_ENGINE that tells its load: it is %d", l.cfg.MaxConcurrency))
+	}
+	return list
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,4 +64,35 @@ func inForce(c *Config, name string) string {
 		}
 	}
 	return ""
+}
+
+func TestConcurrencyFollowsTheEngine(t *testing.T) {
+	for _, tt := range []struct {
+		settings []string
+		auto     bool
+		first    int
+		most     int
+		shown    string
+	}{
+		{nil, false, 128, 128, "128"},
+		{[]string{"USHER_ENGINE=vllm"}, true, 8, 1024, "auto"},
+		{[]string{"USHER_ENGINE=llamacpp", "USHER_MAX_CONCURRENCY=Auto"}, true, 8, 1024, "Auto"},
+		{[]string{"USHER_ENGINE=vllm", "USHER_MAX_CONCURRENCY=128"}, false, 128, 128, "128"},
+		{[]string{"USHER_ENGINE=vllm", "USHER_MAX_CONCURRENCY=0"}, false, 0, 0, "0"},
+		{[]string{"USHER_ENGINE=ollama"}, false, 128, 128, "128"},
+	} {
+		c := load(t, tt.settings...)
+		require.Equal(t, tt.auto, c.AutoConcurrency, tt.settings)
+		require.Equal(t, tt.first, c.FirstSlots(), tt.settings)
+		require.Equal(t, tt.most, c.MaxConcurrency, tt.settings)
+		require.Equal(t, tt.shown, inForce(c, "USHER_MAX_CONCURRENCY"), tt.settings)
+		require.NotContains(t, strings.Join(c.Warnings(), "\n"), "USHER_MAX_CONCURRENCY")
+	}
+	for _, settings := range [][]string{{"USHER_MAX_CONCURRENCY=auto"}, {"USHER_ENGINE=ollama", "USHER_MAX_CONCURRENCY=auto"}} {
+		c := load(t, settings...)
+		require.Equal(t, 128, c.FirstSlots())
+		require.Contains(t, strings.Join(c.Warnings(), "\n"), "USHER_MAX_CONCURRENCY is auto, but")
+	}
+	_, err := Load(append(base(publicKey(t)), "USHER_ENGINE=vllm", "USHER_MAX_CONCURRENCY=many"))
+	require.ErrorContains(t, err, "USHER_MAX_CONCURRENCY")
 }

@@ -173,7 +173,7 @@ func (l *loader) limits() {
 	c.ReplayWindow = int(l.integer("USHER_REPLAY_WINDOW", t.ReplayWindow, 1, mostWindow))
 	c.ReqnumResetAfter = int(l.integer("USHER_REQNUM_RESET_AFTER", t.ReqnumResetAfter, 0, mostWindow))
 	c.StateFile = l.place("USHER_STATE_FILE", t.StateFile)
-	c.MaxConcurrency = int(l.integer("USHER_MAX_CONCURRENCY", t.MaxConcurrency, 0, mostQueue))
+	l.concurrency()
 	c.QueueCapacity = int(l.integer("USHER_QUEUE_CAPACITY", t.QueueCapacity, 0, mostQueue))
 	c.QueueBytes = l.bytes("USHER_QUEUE_BYTES", t.QueueBytes, 0, math.MaxInt64)
 	c.MaxBodyBytes = int(l.bytes("USHER_MAX_BODY_BYTES", t.MaxBodyBytes, 1, mostBody))

@@ -45,7 +45,7 @@ type settings struct {
 	ReqnumResetAfter string `env:"USHER_REQNUM_RESET_AFTER" envDefault:"0" doc:"start a new window after this many well-signed, increasing numbers below it in a row; 0: never"`
 	StateFile        string `env:"USHER_STATE_FILE" form:"place" shown:"–" doc:"keeps the window across restarts"`
 
-	MaxConcurrency string `env:"USHER_MAX_CONCURRENCY" envDefault:"128" doc:"requests at the model server at once; 0: no limit"`
+	MaxConcurrency string `env:"USHER_MAX_CONCURRENCY" envDefault:"128" shown:"128; auto where USHER_ENGINE tells its load" doc:"requests at the model server at once; 0: no limit; auto: as many as it runs without a queue of its own (docs/engines.md)"`
 	QueueCapacity  string `env:"USHER_QUEUE_CAPACITY" envDefault:"512" doc:"how many may wait, held ones included; 0: none, and no holding"`
 	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"total bytes of the bodies that wait, like 256MiB"`
 	QueueTimeout   string `env:"USHER_QUEUE_TIMEOUT" envDefault:"30s" doc:"longest wait in the queue"`

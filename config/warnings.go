@@ -106,6 +106,7 @@ func (l *loader) warnings() []string {
 	if len(l.links) > 0 {
 		list = append(list, strings.Join(l.links, ", ")+": set by Kubernetes for a Service of that name, and ignored; enableServiceLinks: false keeps such variables away")
 	}
+	list = append(list, l.engineWarnings()...)
 	list = append(list, l.reportWarnings()...)
 	return append(list, l.misspelt()...)
 }

@@ -19,6 +19,16 @@ type Work struct {
 	prompts uint64 // at least 1, but in the zero value
 }
 
+// Runs is how many completions are asked for, whatever their length: copies ×
+// prompts. 0: it is not known.
+func (w Work) Runs() uint64 {
+	high, low := bits.Mul64(w.copies, w.prompts)
+	if high > 0 {
+		return math.MaxUint64
+	}
+	return low
+}
+
 // Work reads what the request asks for, as an engine reads it, or the largest
 // that any would. null counts as not stated, 0 copies as 1, and numbers by their
 // value (1e3 is 1000). A number below 0 is no limit, nor is one beyond

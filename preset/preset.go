@@ -27,6 +27,16 @@ type Preset struct {
 	Slots   string  // path of a JSON object whose total_slots says how many requests run at once; "": none
 }
 
+// Slots that follow what an engine tells of its load begin at StartSlots, where it
+// does not state its own, and stay from MinSlots to MaxSlots. DefaultSlots is for
+// one that tells nothing.
+const (
+	MinSlots     = 1
+	StartSlots   = 8
+	DefaultSlots = 128
+	MaxSlots     = 1024
+)
+
 // Figures are the names under which an engine's Prometheus text tells of its load.
 // The zero value: it tells nothing.
 type Figures struct {

@@ -2,15 +2,20 @@ package sidecar
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
@@ -20,15 +25,15 @@ import (
 )
 
 // newIdle is a sidecar that does nothing, with all that New wires.
-func newIdle(t testing.TB) *Sidecar {
+func newIdle(t testing.TB, settings ...string) *Sidecar {
 	t.Helper()
 	public := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public()
 	der, err := x509.MarshalPKIXPublicKey(public)
 	require.NoError(t, err)
-	cfg, err := config.Load([]string{
+	cfg, err := config.Load(append([]string{
 		"USHER_ENDPOINT=e", "USHER_WORKER_URL=http://127.0.0.1:3000", "REPORT_ADDR=http://127.0.0.1:1", "CONTAINER_ID=1",
 		"USHER_PUBLIC_KEY=" + string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
-	})
+	}, settings...))
 	require.NoError(t, err)
 	s, err := New(cfg, zap.NewNop(), Version{})
 	require.NoError(t, err)
@@ -36,10 +41,32 @@ func newIdle(t testing.TB) *Sidecar {
 	return s
 }
 
+// newTold is an idle sidecar whose model server has told its load.
+func newTold(t *testing.T) *Sidecar {
+	t.Helper()
+	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "vllm:num_requests_running 1\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0.5\n")
+	}))
+	t.Cleanup(model.Close)
+	s := newIdle(t, "USHER_ENGINE=vllm", "USHER_UPSTREAM_URL="+model.URL,
+		"USHER_ROUTES=/generate,/generate_stream,/v1/completions,/v1/chat/completions", "USHER_OPEN_ROUTES=,")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.engine.Run(ctx)
+	}()
+	s.engine.Probed(true)
+	require.Eventually(t, func() bool { return s.engine.State().Known }, 10*time.Second, time.Millisecond)
+	cancel()
+	<-ended
+	return s
+}
+
 // docs/metrics.md lists what is registered, and nothing else.
 func TestMetricsDoc(t *testing.T) {
 	const path = "../docs/metrics.md"
-	families, err := newIdle(t).metrics.Registry.Gather()
+	families, err := newTold(t).metrics.Registry.Gather()
 	require.NoError(t, err)
 	var table, labels, buckets bytes.Buffer
 	table.WriteString("| name | type | labels | |\n| --- | --- | --- | --- |\n")

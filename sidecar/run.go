@@ -81,6 +81,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	workers.Go(func() { _ = s.admin.Run(work) })
 	workers.Go(func() { s.reports.run(work) })
 	workers.Go(func() { s.sessions.run(work) })
+	if s.engine != nil {
+		workers.Go(func() { _ = s.engine.Run(work) })
+	}
 	if s.certificates != nil {
 		workers.Go(func() { s.certificates.run(work) })
 	}

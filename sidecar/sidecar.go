@@ -22,6 +22,7 @@ import (
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/route"
 	"github.com/usher-sidecar/usher/sidecar/admin"
+	"github.com/usher-sidecar/usher/sidecar/engine"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/hangup"
@@ -54,6 +55,7 @@ type Sidecar struct {
 	version  Version
 	started  time.Time
 	buffer   *reorder.Buffer
+	engine   *engine.Watcher // nil: the model server tells nothing of its load
 	metrics  *metrics.Metrics
 	recorder *status.Recorder
 	admin    *admin.Server
@@ -101,7 +103,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	s.sessions = newSessions(cfg, log, func() *upstream.Client { return s.upstream })
 	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
 	s.drain.sessions = s.sessions
-	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openKey, s.openServer, s.openTracer} {
+	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openEngine, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
 			s.close()
 			return nil, fmt.Errorf("%w: %w", ErrStart, err)
@@ -137,7 +139,7 @@ func (s *Sidecar) openGate() error {
 		return fmt.Errorf("USHER_STATE_FILE: %w", err)
 	}
 	s.buffer, err = reorder.New(reorder.Config{
-		Slots: cfg.MaxConcurrency, Capacity: cfg.QueueCapacity, Bytes: cfg.QueueBytes, Timeout: cfg.QueueTimeout,
+		Slots: cfg.FirstSlots(), Capacity: cfg.QueueCapacity, Bytes: cfg.QueueBytes, Timeout: cfg.QueueTimeout,
 		Hold: cfg.ReorderHold, Auto: cfg.ReorderAuto, MaxHold: cfg.ReorderMaxHold, Target: cfg.ReorderTarget,
 	})
 	if err != nil {
@@ -191,6 +193,11 @@ func (s *Sidecar) openUpstream() (err error) {
 		Interval:      cfg.HealthInterval, Failures: cfg.HealthFailures,
 		Flowing: func() bool { return s.sawBytes.within(cfg.HealthInterval, time.Now()) },
 		Report:  s.reportHealth,
+		Probed: func(healthy bool) {
+			if s.engine != nil {
+				s.engine.Probed(healthy)
+			}
+		},
 	})
 	return err
 }
@@ -218,6 +225,7 @@ func (s *Sidecar) openAdmin() {
 			CertificateKeys: s.certificates.keys, CertificateExpiry: s.certificates.expiry,
 			Report:   s.reports.describe(),
 			Sessions: s.sessions.describe(s.cfg.MaxSessions),
+			Engine:   s.engineState(),
 		},
 	}, s.metrics, s.recorder)
 }

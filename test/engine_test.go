@@ -1,10 +1,17 @@
 package test
 
 import (
+	"bytes"
+	"context"
+	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -108,4 +115,160 @@ func TestEngineYieldsToSettings(t *testing.T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	require.Contains(t, m.seen[0].body, `"max_tokens":256`)
+}
+
+// A toyEngine is an engine that tells its load, works on so many requests at once
+// and lets the others wait.
+type toyEngine struct {
+	*model
+	figures          atomic.Pointer[string] // a format of running and waiting; nil: it has none
+	properties       string
+	places           chan struct{}
+	running, waiting atomic.Int64
+}
+
+func newToyEngine(t *testing.T, slots int, pace time.Duration) *toyEngine {
+	e := &toyEngine{places: make(chan struct{}, slots)}
+	e.model = newModel(t, func(w http.ResponseWriter, r *http.Request) {
+		switch figures := e.figures.Load(); {
+		case r.URL.Path == "/metrics" && figures != nil:
+			_, _ = fmt.Fprintf(w, *figures, e.running.Load(), e.waiting.Load())
+			return
+		case r.URL.Path == "/props" && e.properties != "":
+			_, _ = io.WriteString(w, e.properties)
+			return
+		case r.Method == http.MethodGet:
+			http.NotFound(w, r)
+			return
+		}
+		e.waiting.Add(1)
+		e.places <- struct{}{}
+		e.waiting.Add(-1)
+		e.running.Add(1)
+		time.Sleep(pace)
+		e.running.Add(-1)
+		<-e.places
+		_, _ = io.WriteString(w, "{}")
+	})
+	return e
+}
+
+func (e *toyEngine) tell(figures string) { e.figures.Store(&figures) }
+
+// load keeps n requests going until the test ends.
+func (u *usher) load(s *signer, n int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	for range n {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+u.public+"/v1/completions", bytes.NewReader(s.ticket().flat("")))
+				if err != nil {
+					return
+				}
+				if resp, err := http.DefaultClient.Do(req); err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					_ = resp.Body.Close()
+				}
+			}
+		})
+	}
+	u.t.Cleanup(func() {
+		cancel()
+		clients.Wait()
+	})
+}
+
+// names of the figures, in the order running, waiting, cache, for each engine
+// that has any.
+var figures = map[string]string{
+	"vllm":     "# HELP x\nvllm:num_requests_running{engine=\"0\",model_name=\"m\"} %d\nvllm:num_requests_waiting{engine=\"0\",model_name=\"m\"} %d\nvllm:kv_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.25\n",
+	"sglang":   "sglang:num_running_reqs{tp_rank=\"0\"} %d\nsglang:num_queue_reqs{tp_rank=\"0\"} %d\nsglang:token_usage{tp_rank=\"0\"} 0.25\n",
+	"tgi":      "tgi_batch_current_size %d\ntgi_queue_size %d\n",
+	"llamacpp": "llamacpp:requests_processing %d\nllamacpp:requests_deferred %d\n",
+}
+
+// The figures of each engine that has some are shown while they can be read, and
+// the number of slots comes to what it can run: up and down, from 8.
+func TestSlotsFollowTheEngine(t *testing.T) {
+	t.Parallel()
+	for name, text := range figures {
+		for _, slots := range []int{3, 24} {
+			if slots == 24 && name != "vllm" {
+				continue // one that grows will do
+			}
+			t.Run(fmt.Sprint(name, "/", slots), func(t *testing.T) {
+				t.Parallel()
+				s, e := newSigner(t), newToyEngine(t, slots, 300*time.Millisecond)
+				e.tell(text)
+				u := start(t, settings(e.model, s).with(env{"USHER_ENGINE": name})).ready()
+				require.Eventually(t, func() bool { return u.shows("usher_engine_running") }, patience, 10*time.Millisecond)
+				require.EqualValues(t, 8, u.metric("usher_slots"))
+				require.True(t, u.shows("usher_engine_waiting"))
+				require.True(t, u.shows("usher_engine_orphans"))
+				require.Equal(t, strings.Contains(text, "0.25"), u.shows("usher_engine_cache_ratio"))
+				u.load(s, 3*slots)
+				require.Eventually(t, func() bool {
+					_, page := u.get("/status.json")
+					return math.Abs(u.metric("usher_slots")-float64(slots)) <= 0.1*float64(slots) && strings.Contains(page, "as many as the model server ran while it had")
+				}, patience, 50*time.Millisecond)
+			})
+		}
+	}
+}
+
+// shows reports whether /metrics has a series.
+func (u *usher) shows(series string) bool {
+	_, text := u.get("/metrics")
+	return strings.Contains(text, "\n"+series+" ")
+}
+
+// llama.cpp states its slots, whether or not it was started with its figures on.
+func TestStatedSlotsAreTaken(t *testing.T) {
+	t.Parallel()
+	s, e := newSigner(t), newToyEngine(t, 3, 0)
+	e.properties = `{"total_slots":3,"model_path":"m"}`
+	u := start(t, settings(e.model, s).with(env{"USHER_ENGINE": "llamacpp"})).ready()
+	require.Eventually(t, func() bool { return u.metric("usher_slots") == 3 }, patience, 10*time.Millisecond)
+	require.False(t, u.shows("usher_engine_running"))
+	u.waitLine("the model server's figures cannot be read")
+	_, page := u.get("/status.json")
+	require.Contains(t, page, "the model server states 3")
+}
+
+// An engine without figures is ready all the same, has none shown, and as many
+// slots as one that is not known. A number that is set stays.
+func TestFiguresThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s, e := newSigner(t), newToyEngine(t, 3, 0)
+	u := start(t, settings(e.model, s).with(env{"USHER_ENGINE": "sglang"})).ready()
+	require.Contains(t, u.waitLine("the model server's figures cannot be read"), "--enable-metrics")
+	require.Eventually(t, func() bool { return u.metric("usher_slots") == 128 }, patience, 10*time.Millisecond)
+	for _, name := range []string{"running", "waiting", "cache_ratio", "orphans"} {
+		require.False(t, u.shows("usher_engine_"+name), name)
+	}
+	e.tell(figures["sglang"])
+	require.Eventually(t, func() bool { return u.shows("usher_engine_running") }, patience, 10*time.Millisecond)
+	u = start(t, settings(e.model, s).with(env{"USHER_ENGINE": "sglang", "USHER_MAX_CONCURRENCY": "5"})).ready()
+	require.Eventually(t, func() bool { return u.shows("usher_engine_running") }, patience, 10*time.Millisecond)
+	require.EqualValues(t, 5, u.metric("usher_slots"))
+}
+
+// What an engine runs for nobody shows after ten seconds: in the metrics and in
+// the verdict. One request that is several to it is not among them.
+func TestOrphansAreTold(t *testing.T) {
+	t.Parallel()
+	s, e := newSigner(t), newToyEngine(t, 100, 16*time.Second)
+	e.tell(strings.Replace(figures["vllm"], "%d", "%[1]d", 1))
+	u := start(t, settings(e.model, s).with(env{"USHER_ENGINE": "vllm"})).ready()
+	e.tell("vllm:num_requests_running 5\nvllm:num_requests_waiting %[2]d\n")
+	go func() { // which is three of the five
+		resp, err := http.Post("http://"+u.public+"/v1/completions", "application/json", bytes.NewReader(s.ticket().flat(`"n":3,"max_tokens":1`)))
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+	}()
+	require.Eventually(t, func() bool { return u.metric("usher_engine_orphans") == 2 }, patience, 50*time.Millisecond)
+	_, text := u.get("/status.json")
+	require.Contains(t, text, "The model server runs 2 requests that nobody here waits for")
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
+	"github.com/usher-sidecar/usher/sidecar/engine"
 	"github.com/usher-sidecar/usher/sidecar/metrics"
 	"github.com/usher-sidecar/usher/sidecar/status"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -70,6 +71,7 @@ type State struct {
 	CertificateExpiry func() time.Time                    // of the one in force; zero: no TLS
 	Report            func(now time.Time) status.Report   // to the autoscaler; nil: there is none, and no benchmark
 	Sessions          func(now time.Time) status.Sessions // of clients; nil: there are none
+	Engine            func() engine.State                 // what the model server tells of its load; nil: nothing
 }
 
 // A Server answers operators. Make it with New.

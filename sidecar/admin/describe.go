@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -59,10 +60,28 @@ func (s *Server) describe(d *status.Snapshot) {
 		Healthy: s.Prober.Healthy(), Detail: cmp.Or(s.Prober.Status(), "answers"),
 		Address: cfg.Upstream.Address, Probe: cfg.Upstream.PathPrefix + cfg.HealthPath,
 	}
+	d.Engine = s.describeEngine()
 	for _, v := range cfg.InForce() {
 		d.Settings = append(d.Settings, status.Setting{Name: v.Name, Value: v.Value})
 	}
 	d.Warnings = slices.Concat(cfg.Warnings(), s.Warnings())
+}
+
+// describeEngine is what the model server tells of its load; nil: it is not known
+// to tell anything.
+func (s *Server) describeEngine() *status.Engine {
+	if s.Engine == nil {
+		return nil
+	}
+	e := s.Engine()
+	d := &status.Engine{Name: s.Config.Engine(), Fault: e.Fault, Slots: e.Slots}
+	if e.Known {
+		d.Known, d.Running, d.Waiting, d.Orphans = true, e.Figures.Running, e.Figures.Waiting, e.Orphans
+		if cache := e.Figures.Cache; !math.IsNaN(cache) {
+			d.Cache = &cache
+		}
+	}
+	return d
 }
 
 func (s *Server) describeKey(now time.Time) status.Key {

@@ -3,6 +3,8 @@ package admin
 import (
 	"math"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/engine"
 )
 
 // registerGauges shows the figures that others keep: they are read when
@@ -25,6 +27,8 @@ func (s *Server) registerGauges() {
 	m.Gauge("usher_replay_window_highest", "Highest verified reqnum; -1 before the first.", func() float64 { return float64(s.Ledger.Stats().Highest) })
 	m.Gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.Connections()) })
 
+	s.registerEngine()
+
 	m.Total("usher_reordered_total", "Requests admitted after one with a higher number (RFC 4737).", func() float64 { return float64(s.Buffer.Stats().Reordered) })
 	m.Total("usher_held_total", "Requests that were held for a missing number, for however short a time.", func() float64 { return float64(s.Buffer.Stats().HeldTotal) })
 	m.Total("usher_late_total", "Requests that came after their gap was given up.", func() float64 { return float64(s.Buffer.Stats().Late) })
@@ -38,6 +42,29 @@ func (s *Server) registerGauges() {
 	m.Total("usher_state_file_faults_total", "Faults of the state file found while in use (truncated, removed, replaced, changed, not writable), failed tries to make it anew included.", func() float64 { return float64(s.Ledger.Stats().FileFaults) })
 	m.Totals("usher_log_lines_left_out_total", "Lines that were left out of the log, in a flood of refusals or because nobody read it.", "outcome", s.LinesLeftOut)
 	m.Total("usher_upstream_dials_total", "Connections opened to the model server.", func() float64 { return float64(s.Upstream.Stats().Dials) })
+}
+
+// registerEngine shows what the model server tells of its load. What it does not
+// tell, or what could not be read at the last probe, is absent.
+func (s *Server) registerEngine() {
+	if s.Engine == nil {
+		return
+	}
+	for _, g := range []struct {
+		name, help string
+		read       func(engine.State) float64
+	}{
+		{"usher_engine_running", "Requests that the model server says it works on; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Figures.Running) }},
+		{"usher_engine_waiting", "Requests that the model server says wait there; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Figures.Waiting) }},
+		{"usher_engine_cache_ratio", "Share of the model server's cache for keys and values that is in use; absent where it does not tell.", func(e engine.State) float64 { return e.Figures.Cache }},
+		{"usher_engine_orphans", "Requests that the model server has held for over ten seconds beyond those that were sent there; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Orphans) }},
+	} {
+		s.metrics.Optional(g.name, g.help, func() (float64, bool) {
+			e := s.Engine()
+			v := g.read(e)
+			return v, e.Known && !math.IsNaN(v)
+		})
+	}
 }
 
 func truth(b bool) float64 {

@@ -36,7 +36,7 @@ func watch(t *testing.T, engine string, answer http.HandlerFunc) (*Watcher, *tol
 	told := &told{}
 	w, err := New(Options{
 		Preset: preset.Of(engine), Network: "tcp", Address: server.Listener.Addr().String(), Host: "model", PathPrefix: "/p",
-		Authorization: "Bearer x", Timeout: 500 * time.Millisecond,
+		Authorization: "Bearer x", Timeout: 200 * time.Millisecond,
 		Traffic: func() Traffic { return told.traffic },
 		Resize:  func(n int) { told.slots = append(told.slots, n) },
 		Again:   func() { told.again++ },
@@ -96,6 +96,7 @@ func TestWatcherWithoutFigures(t *testing.T) {
 		}, "deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, told := watch(t, "sglang", tt.answer)
 			w.look(t.Context(), true)
 			require.False(t, w.State().Known)
@@ -103,7 +104,7 @@ func TestWatcherWithoutFigures(t *testing.T) {
 			require.Empty(t, told.slots)
 			w.look(t.Context(), true)
 			w.look(t.Context(), true)
-			require.Equal(t, []int{DefaultSlots}, told.slots)
+			require.Equal(t, []int{preset.DefaultSlots}, told.slots)
 			require.Contains(t, w.State().Slots, tt.fault)
 			require.Len(t, told.reports, 2, "once, and the slots: %v", told.reports)
 			w.look(t.Context(), true)

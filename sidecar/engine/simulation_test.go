@@ -117,7 +117,7 @@ func (e *simulated) run(t *testing.T, fixed int, quiet, length time.Duration) (o
 		e.start, e.random = time.Now(), rand.New(rand.NewPCG(1, uint64(e.capacity)))
 		slots := fixed
 		if slots == 0 {
-			slots = StartSlots
+			slots = preset.StartSlots
 		}
 		b, err := reorder.New(reorder.Config{Slots: slots, Capacity: 1000, Bytes: 1, Timeout: time.Hour})
 		require.NoError(t, err)

@@ -3,17 +3,11 @@ package engine
 import (
 	"fmt"
 	"time"
+
+	"github.com/usher-sidecar/usher/preset"
 )
 
 const (
-	// MinSlots and MaxSlots bound a number of slots that follows the server.
-	MinSlots = 1
-	MaxSlots = 1024
-	// StartSlots is where it starts with a server that does not state its own.
-	StartSlots = 8
-	// DefaultSlots is the number for a server that tells nothing.
-	DefaultSlots = 128
-
 	// settling is how long a change is given to show in the server's figures, and
 	// how long some must have waited there before that counts.
 	settling = time.Second
@@ -57,6 +51,7 @@ type slots struct {
 	changed  time.Duration
 	crowded  int           // looks in a row that saw some waiting
 	since    time.Duration // of the first of them
+	ran      int           // the most that ran in any of them
 	patience time.Duration
 	tryAt    time.Duration // not beyond the ceiling before that
 	base     int           // what it ran before more were tried
@@ -64,12 +59,12 @@ type slots struct {
 }
 
 func newSlots() slots {
-	return slots{n: StartSlots, reason: fmt.Sprintf("starts at %d", StartSlots), patience: firstPatience, changed: -settling}
+	return slots{n: preset.StartSlots, reason: fmt.Sprintf("starts at %d", preset.StartSlots), patience: firstPatience, changed: -settling}
 }
 
 // state takes the server's own word.
 func (s *slots) state(n int) (changed bool) {
-	n = min(max(n, MinSlots), MaxSlots)
+	n = min(max(n, preset.MinSlots), preset.MaxSlots)
 	if n == s.stated {
 		return false
 	}
@@ -80,10 +75,10 @@ func (s *slots) state(n int) (changed bool) {
 
 // unknown gives up on a server that tells nothing.
 func (s *slots) unknown(why string) (changed bool) {
-	if s.stated > 0 || s.n == DefaultSlots {
+	if s.stated > 0 || s.n == preset.DefaultSlots {
 		return false
 	}
-	s.n, s.reason = DefaultSlots, fmt.Sprintf("%d, since the model server tells nothing of its load: %s", DefaultSlots, why)
+	s.n, s.reason = preset.DefaultSlots, fmt.Sprintf("%d, since the model server tells nothing of its load: %s", preset.DefaultSlots, why)
 	return true
 }
 
@@ -102,9 +97,10 @@ func (s *slots) step(l look) (changed bool) {
 		s.crowded = 0
 	default:
 		if s.crowded == 0 {
-			s.since = l.at
+			s.since, s.ran = l.at, 0
 		}
 		s.crowded++
+		s.ran = max(s.ran, l.Running)
 	}
 	switch settled := l.at-s.changed >= settling; {
 	case s.crowded >= crowdedLooks && l.at-s.since >= settling:
@@ -121,18 +117,19 @@ func (s *slots) step(l look) (changed bool) {
 	return true
 }
 
-// shrink goes back to what the server runs. Where that is no less, since one
+// shrink goes back to what the server ran, at the most, while some waited: a look
+// may fall between one that ended and the next that begins. Where that is no less, since one
 // request is several to it or others send there too, it goes back by the share of
 // those that wait.
 func (s *slots) shrink(l look) {
-	n := l.Running
+	n := s.ran
 	if n >= s.n {
 		if l.InFlight == 0 {
 			return
 		}
-		n = s.n * l.Running / l.Held()
+		n = s.n * s.ran / (s.ran + l.Waiting)
 	}
-	s.settle(max(n, MinSlots), l.at)
+	s.settle(max(n, preset.MinSlots), l.at)
 	s.reason = fmt.Sprintf("%d, as many as the model server ran while it had %d waiting", s.n, l.Waiting)
 }
 
@@ -158,7 +155,7 @@ func (s *slots) judge(l look) {
 
 // grow takes more slots, if it is time.
 func (s *slots) grow(l look) {
-	most := MaxSlots
+	most := preset.MaxSlots
 	if s.stated > 0 {
 		most = s.stated
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/usher-sidecar/usher/preset"
 )
 
 // A sight is a look in a test's words, and the number of slots after it.
@@ -70,15 +72,15 @@ func TestStatedSlots(t *testing.T) {
 	s.script(t, []sight{{5, 4, 0, 4, 9, 4}, {300, 4, 0, 4, 9, 4}, {5, 2, 2, 4, 9, 4}, {1, 2, 2, 4, 9, 2}, {200, 2, 0, 2, 9, 3}, {1, 3, 0, 3, 9, 3}, {1, 3, 0, 3, 9, 4}})
 	require.False(t, s.unknown("why"))
 	require.True(t, s.state(1<<20))
-	require.Equal(t, MaxSlots, s.n)
+	require.Equal(t, preset.MaxSlots, s.n)
 	require.True(t, s.state(-1))
-	require.Equal(t, MinSlots, s.n)
+	require.Equal(t, preset.MinSlots, s.n)
 }
 
 func TestSlotsOfAServerThatTellsNothing(t *testing.T) {
 	s := newSlots()
 	require.True(t, s.unknown("/metrics answered 404"))
-	require.Equal(t, DefaultSlots, s.n)
+	require.Equal(t, preset.DefaultSlots, s.n)
 	require.Contains(t, s.reason, "404")
 	require.False(t, s.unknown("again"))
 }
@@ -96,8 +98,8 @@ func TestSlotsKeepTheRule(t *testing.T) {
 			}
 			before := s.n
 			s.step(l)
-			require.GreaterOrEqual(t, s.n, MinSlots)
-			require.LessOrEqual(t, s.n, MaxSlots)
+			require.GreaterOrEqual(t, s.n, preset.MinSlots)
+			require.LessOrEqual(t, s.n, preset.MaxSlots)
 			if l.Waiting == 0 {
 				lone = 0
 			} else {

@@ -69,13 +69,14 @@ type Gate struct {
 	numbersSigned bool // by every alternative of the schema
 	asksWork      bool // what a request asks for is wanted, whatever the policy
 	stale         staleRun
+	fanout        fanout
 }
 
 // New makes a Gate.
 func New(c Config) *Gate {
 	return &Gate{
 		c: c, numbersSigned: c.Schema.AlwaysSigns(crypto.FieldReqnum),
-		asksWork: c.Accepted != nil && !c.Schema.AlwaysSigns(crypto.FieldCost),
+		asksWork: c.Engine != dialect.AnyEngine || c.Accepted != nil && !c.Schema.AlwaysSigns(crypto.FieldCost),
 	}
 }
 

@@ -117,6 +117,9 @@ func (p *Pass) Wait(ctx context.Context, size int) error {
 		return err
 	}
 	p.slot, a.Ticket.Admitted = slot, true
+	if g.c.Engine != dialect.AnyEngine {
+		g.fanout.add(p.work.Runs(), 1)
+	}
 	if a.Ticket.Reserved && g.c.Numbers != nil {
 		g.c.Numbers.Ran(a.Ticket.Reqnum)
 	}
@@ -147,6 +150,9 @@ func (p *Pass) Release() {
 		return
 	}
 	if p.account.Ticket.Admitted {
+		if p.gate.c.Engine != dialect.AnyEngine {
+			p.gate.fanout.add(p.work.Runs(), -1)
+		}
 		p.slot.Release()
 	}
 	if p.session != nil {

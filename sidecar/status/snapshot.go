@@ -37,6 +37,7 @@ type Snapshot struct {
 	TLS      *TLS      `json:"tls,omitempty"`
 	Sessions *Sessions `json:"sessions,omitempty"` // nil: there are none to be opened
 	Upstream Upstream  `json:"upstream"`
+	Engine   *Engine   `json:"engine,omitempty"`
 	Settings []Setting `json:"settings,omitempty"` // secrets masked
 	Warnings []string  `json:"warnings,omitempty"`
 }

@@ -220,6 +220,12 @@ func (p *printer) facts(s *Snapshot) {
 	p.line("", "  key    %s %s", either(k.Fingerprint, "none yet"), k.Algorithm)
 	p.line("", "         from %s, seen %s ago, last error: %s", k.Source, age(k.Age), either(k.Error, "none"))
 	p.line("", "  model  %s, probe %s: %s", s.Upstream.Address, s.Upstream.Probe, s.Upstream.Detail)
+	if e := s.Engine; e != nil {
+		p.line("", "  engine %s: %s", e.Name, e.Load())
+		if e.Slots != "" {
+			p.wrap("", "  slots  ", e.Slots)
+		}
+	}
 	if r := s.Report; r != nil {
 		p.line("", "  report %s", r.Text)
 		if r.Said != "" {

@@ -61,6 +61,12 @@ func (s *Snapshot) judge() {
 		text = strings.Join(clauses[:last], ", ") + ", and " + clauses[last]
 	}
 	s.Verdict.Text = text + "."
+	if orphaned := s.orphaned(); orphaned != "" {
+		s.Verdict.Text += " " + orphaned
+		if s.Verdict.Level == Good {
+			s.Verdict.Level = Warn
+		}
+	}
 }
 
 func (s *Snapshot) lettingIn() Answer {

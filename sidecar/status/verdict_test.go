@@ -35,6 +35,17 @@ func TestVerdict(t *testing.T) {
 		"at work": {func(*Snapshot) {}, Good,
 			"Letting requests in, 10/s served, and the model server keeps up (3 of 8 slots taken).",
 			[4]string{"Yes, 10/s", "No", "Nobody", "Nobody waits"}},
+		"an orphan": {func(s *Snapshot) { s.Engine = &Engine{Known: true, Orphans: 1} }, Warn,
+			"Letting requests in, 10/s served, and the model server keeps up (3 of 8 slots taken). " +
+				"The model server runs 1 request that nobody here waits for: a cancelled one that it did not notice, or somebody goes around Usher.",
+			[4]string{"Yes, 10/s", "No", "Nobody", "Nobody waits"}},
+		"orphans": {func(s *Snapshot) { s.Engine = &Engine{Known: true, Orphans: 3}; s.Now = rates(nil) }, Warn,
+			"Ready and idle: no request in the last minute. " +
+				"The model server runs 3 requests that nobody here waits for: cancelled ones that it did not notice, or somebody goes around Usher.",
+			[4]string{"Yes, idle", "No", "Nobody", "Nobody waits"}},
+		"no orphans": {func(s *Snapshot) { s.Engine = &Engine{Known: true} }, Good,
+			"Letting requests in, 10/s served, and the model server keeps up (3 of 8 slots taken).",
+			[4]string{"Yes, 10/s", "No", "Nobody", "Nobody waits"}},
 		"idle": {func(s *Snapshot) { s.Now = rates(nil) }, Good,
 			"Ready and idle: no request in the last minute.",
 			[4]string{"Yes, idle", "No", "Nobody", "Nobody waits"}},

@@ -39,6 +39,9 @@ type ProberOptions struct {
 	// Flowing tells that bytes of responses came lately: a probe that times out
 	// then is no failure, since a busy server is not a dead one. nil: never.
 	Flowing func() bool
+	// Probed is told of each probe's end by Run: what is known of the server's
+	// health after it. It must not block. nil: nobody is.
+	Probed func(healthy bool)
 	// Report is called by Run with the first verdict and with each change of it;
 	// err is what the last failed probe met. It must not block. nil: none.
 	Report func(healthy bool, err error)
@@ -55,6 +58,7 @@ type Prober struct {
 	o       ProberOptions
 	client  http.Client
 	suspect chan struct{} // of one place: Suspect was called
+	hasten  chan struct{} // of one place: Hasten was called
 
 	mu       sync.Mutex
 	healthy  bool
@@ -76,7 +80,7 @@ func NewProber(o ProberOptions) (*Prober, error) {
 		return nil, fmt.Errorf("upstream: cannot probe %q at %q", o.Path, o.Host)
 	}
 	dialer := net.Dialer{}
-	p := &Prober{o: o, last: errNotProbed, suspect: make(chan struct{}, 1)}
+	p := &Prober{o: o, last: errNotProbed, suspect: make(chan struct{}, 1), hasten: make(chan struct{}, 1)}
 	p.client = http.Client{
 		Timeout: o.Timeout,
 		Transport: &http.Transport{
@@ -104,15 +108,28 @@ func (p *Prober) Run(ctx context.Context) error {
 				return ctx.Err()
 			}
 			timer.Reset(p.note(err))
+			if p.o.Probed != nil {
+				p.o.Probed(p.Healthy())
+			}
 		case <-p.suspect:
 			// Not more than one a second, however many requests break.
 			if p.doubt() && time.Since(hastened) >= fastProbe {
 				hastened = time.Now()
 				timer.Reset(0)
 			}
+		case <-p.hasten:
+			timer.Reset(min(p.o.Interval, fastProbe))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// Hasten has the next probe come within a second. It does not block.
+func (p *Prober) Hasten() {
+	select {
+	case p.hasten <- struct{}{}:
+	default:
 	}
 }
 

@@ -104,6 +104,14 @@ function list(id, rows) {
   });
 }
 
+function engine(e) {
+  if (!e) return [];
+  const cache = e.cache === undefined ? "" : `, ${(100 * e.cache).toFixed(0)} % of its cache in use`;
+  return [["why so many", e.slots],
+    [e.name, e.known ? `${e.running} running, ${e.waiting} waiting${cache}` : e.fault || "it has no figures", Boolean(e.fault)],
+    ["nobody waits for", e.orphans > 0 && `${e.orphans} of them`, true]];
+}
+
 function facts(s) {
   fill("checks", s.checks, (c) => element("li", { "data-level": c.ok ? "good" : "bad" },
     element("span", { class: "sign" }, c.ok ? "✓" : "✕"), element("span", { class: "quiet" }, c.ok ? "holds: " : "fails: "), c.ok ? c.detail : `${c.name}: ${c.detail}`));
@@ -115,6 +123,7 @@ function facts(s) {
   const u = s.upstream, l = s.load;
   list("model", [["address", u.address], ["health", (u.healthy ? "✓ " : "✕ ") + u.detail, !u.healthy], ["probe", u.probe],
     ["slots", l.slots ? `${l.in_flight} of ${l.slots} taken` : `${l.in_flight} in flight, no limit`],
+    ...engine(s.engine),
     ["queue", `${l.waiting} of ${l.capacity}, ${l.held} held for a gap`], ["connections", String(l.connections)],
     ["TLS", s.tls?.text, !s.tls?.ok],
     ["reports", s.report?.text, !s.report?.ok], ["last report", s.report?.said],
