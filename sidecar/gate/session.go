@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,12 +44,6 @@ type Sessions struct {
 	closed bool          // no other is opened
 	quiet  chan struct{} // closed when closed, and none is open or ending
 }
-
-// A mark is what an id or a ticket is known by.
-type mark [sha256.Size]byte
-
-// nobody's ticket is compared with where there is no session.
-var nobody mark
 
 // A Session is one of them. Its exported fields do not change.
 type Session struct {
@@ -292,16 +284,4 @@ func (s *Sessions) settle() {
 			close(s.quiet)
 		}
 	}
-}
-
-// markOf is what a ticket is compared by: endpoint, url, signature, number, and
-// the cost by its value, since clients spell numbers in their own ways.
-func markOf(t *envelope.Ticket) mark {
-	b := make([]byte, 0, 1<<10)
-	for _, field := range [...]string{t.Endpoint, t.URL, string(t.Signature)} {
-		b = binary.BigEndian.AppendUint64(b, uint64(len(field)))
-		b = append(b, field...)
-	}
-	b = binary.BigEndian.AppendUint64(b, uint64(t.Reqnum))
-	return sha256.Sum256(binary.BigEndian.AppendUint64(b, math.Float64bits(t.Cost.Float64())))
 }

@@ -26,6 +26,8 @@ func (w *world) request(l *lane, index int) {
 		w.forge(l, p)
 	case malformed:
 		w.malform(p)
+	case sessional:
+		w.session(l, p)
 	}
 }
 

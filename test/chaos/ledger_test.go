@@ -43,6 +43,9 @@ type ledger struct {
 	refused map[string]string // id → why it was refused before it was sent
 	tickets map[string]ticket // that were issued lately, by name
 	recent  []ticket          // that were seen, the oldest first
+
+	sessions map[string]int  // ticket that opens one → how often its end was called
+	inside   map[string]bool // ids of requests that may come in one
 }
 
 // ledgerRecent is how many seen tickets are kept for replays.
@@ -51,6 +54,7 @@ const ledgerRecent = 512
 func newLedger() *ledger {
 	return &ledger{
 		seen: map[string]string{}, ids: map[string]bool{}, refused: map[string]string{}, tickets: map[string]ticket{},
+		sessions: map[string]int{}, inside: map[string]bool{},
 	}
 }
 
@@ -71,6 +75,9 @@ func (l *ledger) arrived(i id) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	name, self := i.ticket(), i.String()
+	if _, ok := l.sessions[name]; ok {
+		return l.arrivedIn(i)
+	}
 	first, twice := l.seen[name]
 	l.seen[name], l.ids[self] = self, true
 	if twice {

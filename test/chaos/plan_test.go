@@ -15,6 +15,7 @@ const (
 	twins     kind = "twins"     // copies of one ticket that race
 	replayed  kind = "replayed"  // a ticket that the model server has seen
 	forged    kind = "forged"
+	sessional kind = "session"
 	malformed kind = "malformed" // not acceptable HTTP, with a request hidden in it
 )
 
@@ -60,6 +61,7 @@ type plan struct {
 	lines  int           // of the answer
 	pause  time.Duration // wherever somebody is slow
 	choice uint64        // for what the kind has to choose
+	own    bool          // it is Usher that answers, and not the model server
 }
 
 // A weighted is one side of a loaded die.
@@ -84,7 +86,7 @@ func roll[T any](r *rand.Rand, sides []weighted[T]) T {
 
 var (
 	kinds = []weighted[kind]{
-		{800, honest}, {30, pipelined}, {50, twins}, {40, replayed}, {60, forged}, {20, malformed},
+		{800, honest}, {30, pipelined}, {50, twins}, {40, replayed}, {60, forged}, {20, malformed}, {40, sessional},
 	}
 	manners = []weighted[manner]{{80, whole}, {10, chunked}, {5, dripped}, {5, http10}}
 	leaves  = []weighted[point]{
@@ -113,6 +115,9 @@ func planOf(seed uint64, index int) plan {
 	p.route = []string{"/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions"}[r.IntN(4)]
 	if p.kind != honest {
 		p.leave = never
+	}
+	if p.kind == sessional {
+		p.manner, p.fault, p.nested, p.size = whole, "length", true, min(p.size, 40_000)
 	}
 	if p.kind == pipelined {
 		p.manner, p.fault = whole, "length" // what closes a connection would cost the second its answer

@@ -212,7 +212,7 @@ var baselines = []struct {
 	name string
 	room float64
 }{
-	{"usher_in_flight", 0}, {"usher_waiting", 0}, {"usher_held", 0}, {"usher_waiting_bytes", 0},
+	{"usher_in_flight", 0}, {"usher_sessions", 0}, {"usher_waiting", 0}, {"usher_held", 0}, {"usher_waiting_bytes", 0},
 	{"usher_connections", 0}, {"usher_panics_total", 0}, {"go_goroutines", 5}, {"process_open_fds", 5},
 	{"process_resident_memory_bytes", memoryRoom},
 }

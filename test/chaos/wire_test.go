@@ -98,10 +98,11 @@ type outcome struct {
 	status  int
 	refusal string // code, of Usher's own answer
 	closes  bool
-	err     error // no answer, or not all of one
-	began   bool  // something of an answer came
-	left    bool  // the client did, as planned
-	calm    bool  // nothing was done to the world meanwhile, and no time-out is to blame
+	err     error  // no answer, or not all of one
+	began   bool   // something of an answer came
+	text    string // of an answer of Usher's own
+	left    bool   // the client did, as planned
+	calm    bool   // nothing was done to the world meanwhile, and no time-out is to blame
 }
 
 // sees names the outcome in the words of fault.sees.
@@ -194,6 +195,10 @@ func (l *lane) read(a attempt) (o outcome) {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		o.err = err
+		return o
+	}
+	if a.plan.own {
+		o.text = string(body)
 		return o
 	}
 	if o.refusal == "" {

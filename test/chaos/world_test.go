@@ -112,7 +112,7 @@ func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 		"USHER_PUBLIC_KEY_REFRESH=1s", "USHER_STATE_FILE=" + w.usher.state,
 		fmt.Sprintf("USHER_REPLAY_WINDOW=%d", window), fmt.Sprintf("USHER_MAX_CONCURRENCY=%d", slots),
 		fmt.Sprintf("USHER_QUEUE_CAPACITY=%d", capacity), "USHER_QUEUE_TIMEOUT=5s", "USHER_REORDER_MAX_HOLD=10ms",
-		"USHER_UPSTREAM_TIMEOUT=6s", "USHER_STREAM_IDLE_TIMEOUT=3s", "USHER_READ_TIMEOUT=5s", "USHER_WRITE_TIMEOUT=" + writeTimeout.String(),
+		fmt.Sprintf("USHER_MAX_SESSIONS=%d", mostSessions), "USHER_UPSTREAM_TIMEOUT=6s", "USHER_STREAM_IDLE_TIMEOUT=3s", "USHER_READ_TIMEOUT=5s", "USHER_WRITE_TIMEOUT=" + writeTimeout.String(),
 		"USHER_HEALTH_INTERVAL=200ms", "USHER_DRAIN_DELAY=0s", "USHER_DRAIN_TIMEOUT=1s", "USHER_LOG_LEVEL=info",
 	}
 	if ph.memory != "" {
