@@ -48,6 +48,7 @@ func TestImportRules(t *testing.T) {
 		"test/autoscaler":   {},
 		"test/chaos":        {},
 		"test/bench":        {"crypto", "envelope", "test/autoscaler"},
+		"test/engine/gguf":  {},
 		"test/full":         {},
 		"test/logreader":    {},
 		"test/modelserver":  {},
