@@ -12,11 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// token is the ticket as it stands in the head, behind its scheme.
-func (t ticket) token() string {
-	return base64.RawURLEncoding.EncodeToString([]byte("{" + t.members() + "}"))
-}
-
 // inHead is the field of a request whose ticket stands in the head.
 func (t ticket) inHead() http.Header {
 	return http.Header{"Authorization": {"SignedRoute " + t.token()}}

@@ -29,7 +29,7 @@ func narrow(t testing.TB, address string) *wire {
 	c, err := d.Dial("tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	return &wire{t, c, nil}
+	return &wire{t: t, Conn: c}
 }
 
 // A sipper reads so many bytes a second, in steps.

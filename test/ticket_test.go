@@ -162,3 +162,8 @@ func (t ticket) flat(model string) []byte {
 func (t ticket) nested(payload string) []byte {
 	return []byte(`{"auth_data":{` + t.members() + `},"payload":` + payload + `}`)
 }
+
+// token is the ticket as it stands in the head, behind its scheme.
+func (t ticket) token() string {
+	return base64.RawURLEncoding.EncodeToString([]byte("{" + t.members() + "}"))
+}
