@@ -54,7 +54,7 @@ type settings struct {
 	ReorderMaxHold string `env:"USHER_REORDER_MAX_HOLD" envDefault:"250ms" doc:"the hold is never longer"`
 
 	MaxBodyBytes        string `env:"USHER_MAX_BODY_BYTES" envDefault:"16777216" doc:"largest request body, like 16MiB; 1 to 1073741824"`
-	ReadTimeout         string `env:"USHER_READ_TIMEOUT" envDefault:"30s" doc:"head and body must be in by then"`
+	ReadTimeout         string `env:"USHER_READ_TIMEOUT" envDefault:"30s" doc:"head and body must be in by then; of a body that is passed on as it comes, only the time counts in which its client was waited for"`
 	IdleTimeout         string `env:"USHER_IDLE_TIMEOUT" envDefault:"75s" doc:"a kept connection without a request is closed after it"`
 	MaxConnections      string `env:"USHER_MAX_CONNECTIONS" envDefault:"16384" doc:"client connections at once, fewer where the descriptor limit allows no more (with a warning); then one that idles makes room for a new one"`
 	MaxConnectionsPerIP string `env:"USHER_MAX_CONNECTIONS_PER_IP" envDefault:"0" doc:"of one address (IPv6: one /64), more are reset; 0: no limit"`

@@ -54,9 +54,11 @@ func (e example) run(t *testing.T, environment env) string {
 	switch e.kind {
 	case "python":
 		cmd = exec.CommandContext(ctx, python3(t), "-c", e.text)
+		cmd.Dir = environment["FOLDER"]
 	case "bash":
 		need(t, "curl", "curl")
 		cmd = exec.CommandContext(ctx, need(t, "bash", "bash"), "-euo", "pipefail", "-c", e.text)
+		cmd.Dir = environment["FOLDER"]
 	case "node":
 		cmd = exec.CommandContext(ctx, need(t, "node", "nodejs"), "--input-type=module", "-e", e.text)
 	case "sdk":
@@ -94,14 +96,16 @@ func (e example) run(t *testing.T, environment env) string {
 // a toy autoscaler, the built binary and a toy model server.
 func TestClientExamples(t *testing.T) {
 	t.Parallel()
-	model := modelserver.New(modelserver.Options{})
+	model := modelserver.New(modelserver.Options{Handler: beyondText})
 	require.NoError(t, model.Start())
 	t.Cleanup(model.Close)
 	key, err := autoscaler.NewRSAKey()
 	require.NoError(t, err)
+	page := newExamplePage(t)
 	u := start(t, env{
 		"USHER_ENDPOINT": testEndpoint, "USHER_WORKER_URL": "any", "USHER_PUBLIC_KEY": key.PEM(), "USHER_UPSTREAM_URL": model.URL(),
-		"USHER_ROUTES":       "/generate,/generate_stream,/v1/chat/completions,/v1/messages,/api/chat",
+		"USHER_ROUTES":      "/generate,/generate_stream,/v1/chat/completions,/v1/messages,/api/chat,/v1/audio/*",
+		"USHER_OPEN_ROUTES": "/v1/models", "USHER_CORS_ORIGINS": page.URL,
 		"USHER_MAX_SESSIONS": "4",
 	}).ready()
 	router, err := autoscaler.Start(autoscaler.Options{Endpoint: testEndpoint, Workers: []string{"http://" + u.public}, Key: key})
@@ -110,11 +114,13 @@ func TestClientExamples(t *testing.T) {
 
 	list := slices.Concat(examples(t, "../docs/clients.md"), examples(t, "../README.md"))
 	require.GreaterOrEqual(t, len(list), 16)
-	where := env{"AUTOSCALER": router.URL(), "API_KEY": "toy-key", "FOLDER": t.TempDir()}
+	where := env{"AUTOSCALER": router.URL(), "API_KEY": "toy-key", "FOLDER": t.TempDir(), "WORKER": "http://" + u.public}
+	page.autoscaler, page.folder = router.URL(), where["FOLDER"]
+	require.NoError(t, os.WriteFile(filepath.Join(where["FOLDER"], "speech.wav"), []byte("RIFF"), 0o600))
 	ran := 0
 	for i, e := range list {
 		switch e.kind {
-		case "ticketed.js", "ticketed.py": // what the examples below it import
+		case "ticketed.js", "ticketed.py", "headticket.js", "headticket.py", "headticket.sh": // what the examples below it import
 			require.NoError(t, os.WriteFile(filepath.Join(where["FOLDER"], e.kind), []byte(e.text), 0o600))
 			continue
 		case "go", "worker":
@@ -122,7 +128,12 @@ func TestClientExamples(t *testing.T) {
 		}
 		e.text = strings.ReplaceAll(e.text, "https://autoscaler.example.com", router.URL())
 		t.Run(fmt.Sprint(i, " ", e.kind), func(t *testing.T) {
-			out := e.run(t, where)
+			var out string
+			if e.kind == "page" {
+				out = page.open(t, e.text)
+			} else {
+				out = e.run(t, where)
+			}
 			ran++ // and was not skipped for want of its client
 			if strings.Contains(e.text, "/session/create") {
 				ran += 2 // three in one session
