@@ -2,6 +2,7 @@ package check
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func TestComposeFiles(t *testing.T) {
 	files, err := filepath.Glob("../compose/*.yaml")
 	require.NoError(t, err)
-	require.Len(t, files, 5)
+	require.Len(t, files, 6)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			options, err := cli.NewProjectOptions([]string{file}, cli.WithEnv([]string{
@@ -38,6 +39,7 @@ func TestComposeFiles(t *testing.T) {
 			require.NotEmpty(t, model.HealthCheck.Test)
 			require.Contains(t, usher.DependsOn, "model", "Usher is stopped first")
 			require.Equal(t, "http://203.0.113.7:3000", *usher.Environment["USHER_WORKER_URL"])
+			require.Equal(t, strings.TrimSuffix(filepath.Base(file), ".yaml"), *usher.Environment["USHER_ENGINE"])
 			require.Contains(t, *usher.Environment["USHER_UPSTREAM_URL"], "http://model:"+model.Expose[0])
 		})
 	}

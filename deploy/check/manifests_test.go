@@ -113,7 +113,8 @@ func TestWorkerManifest(t *testing.T) {
 	require.Equal(t, "/prestop", model.Lifecycle.PreStop.HTTPGet.Path)
 	require.Equal(t, 9090, model.Lifecycle.PreStop.HTTPGet.Port, "a name would be looked up in the model server's own ports")
 	require.Contains(t, strings.Join(model.Args, " "), "--host 127.0.0.1")
-	require.Equal(t, "http://127.0.0.1:8000", values["USHER_UPSTREAM_URL"])
+	require.Equal(t, "vllm", values["USHER_ENGINE"]) // which listens on 127.0.0.1:8000
+	require.NotContains(t, values, "USHER_UPSTREAM_URL")
 
 	drain := seconds(t, values["USHER_DRAIN_DELAY"]) + seconds(t, values["USHER_DRAIN_TIMEOUT"])
 	require.GreaterOrEqual(t, float64(grace), drain+25, "preStop waits for the drain, and the model server has time after it")

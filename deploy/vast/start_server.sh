@@ -3,8 +3,9 @@
 # same environment variables, ports, certificate paths and reports. A start that
 # fails is reported to the autoscaler, too.
 #
-#   BACKEND        tgi, vllm, openai, llamacpp or ollama: where the model server
-#                  listens and which routes it has; MODEL_SERVER_URL wins
+#   BACKEND        tgi, vllm, sglang, llamacpp, ollama, or openai for any other
+#                  with its API: which model server it is (USHER_ENGINE) and where
+#                  it listens; MODEL_SERVER_URL wins
 #   USHER_ENDPOINT name of the endpoint group (the Python worker did not ask)
 #   REPORT_ADDR, CONTAINER_ID, MASTER_TOKEN, WORKER_PORT, USE_SSL, PUBLIC_IPADDR,
 #   VAST_TCP_PORT_<port>, WORKSPACE_DIR, MODEL_HEALTH_ENDPOINT: as they were
@@ -57,18 +58,19 @@ report_failure() {
 json_text() { printf %s "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g'; }
 
 case "${BACKEND:-}" in
-  tgi)           url=http://127.0.0.1:5001  routes=/generate,/generate_stream ;;
-  vllm | openai) url=http://127.0.0.1:18000 routes=/v1/completions,/v1/chat/completions ;;
-  llamacpp)      url=http://127.0.0.1:18000 routes=/v1/completions,/v1/chat/completions ;;
-  ollama)        url=http://127.0.0.1:11434 routes=/v1/completions,/v1/chat/completions
-                 export MODEL_HEALTH_ENDPOINT="${MODEL_HEALTH_ENDPOINT:-/api/version}" ;;
-  '')            die 'BACKEND must be set: tgi, vllm, openai, llamacpp or ollama' ;;
-  *)             die "BACKEND=$BACKEND is not known: set it to openai, and USHER_ROUTES to its routes" ;;
+  # Where the templates of the Python worker have them listen.
+  tgi)             url=http://127.0.0.1:5001 ;;
+  vllm | llamacpp) url=http://127.0.0.1:18000 ;;
+  sglang | ollama) url= ;; # on their own ports
+  openai)          url=http://127.0.0.1:18000
+                   export USHER_ROUTES="${USHER_ROUTES:-/v1/completions,/v1/chat/completions}" ;;
+  '')              die 'BACKEND must be set: tgi, vllm, sglang, openai, llamacpp or ollama' ;;
+  *)               die "BACKEND=$BACKEND is not known: set it to openai, and USHER_ROUTES to its routes" ;;
 esac
+[ "$BACKEND" = openai ] || export USHER_ENGINE="${USHER_ENGINE:-$BACKEND}"
 export USHER_UPSTREAM_URL="${USHER_UPSTREAM_URL:-${MODEL_SERVER_URL:-$url}}"
 # The Python worker's 0.0.0.0 means this machine.
 USHER_UPSTREAM_URL="${USHER_UPSTREAM_URL/\/\/0.0.0.0/\/\/127.0.0.1}"
-export USHER_ROUTES="${USHER_ROUTES:-$routes}"
 export USHER_STATE_FILE="${USHER_STATE_FILE:-$WORKSPACE_DIR/usher.window}"
 # Where the Python worker has measured, Usher need not.
 if [ -z "${USHER_BENCHMARK_FILE:-}" ]; then
