@@ -137,6 +137,15 @@ func (c *Conn) FillAhead(a *socket.Ahead) error {
 // Write writes all of p, unless it fails.
 func (c *Conn) Write(p []byte) (int, error) { return c.sock.Write(p) }
 
+// CanTry reports whether TryWrite works.
+func (c *Conn) CanTry() bool { return c.sock.CanTry() }
+
+// TryWrite writes what the client's socket takes of p at once, see socket.Conn.
+func (c *Conn) TryWrite(p []byte) (int, error) { return c.sock.TryWrite(p, nil) }
+
+// Control has f look at the descriptor, see socket.Conn.
+func (c *Conn) Control(f func(fd uintptr)) error { return c.sock.Control(f) }
+
 // silent reports whether nothing has come that was not read; true where that
 // cannot be told. It is for one goroutine at a time.
 func (c *Conn) silent() bool {

@@ -32,6 +32,7 @@ type Conn struct {
 type (
 	incoming struct {
 		read  func(fd uintptr) bool
+		try   func(fd uintptr) // made when it is first needed
 		p     []byte
 		ahead *Ahead // read to in the place of p
 		n     int

@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// errAgain is what no call gives.
+const errAgain = syscall.EAGAIN
+
 // rawOf has no system calls for these systems.
 func rawOf(net.Conn) (syscall.RawConn, error) { return nil, nil }
 

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errAgain is a socket's saying that it would have to wait.
+const errAgain = unix.EAGAIN
+
 // rawOf is nil for what is no socket.
 func rawOf(nc net.Conn) (syscall.RawConn, error) {
 	c, ok := nc.(syscall.Conn)

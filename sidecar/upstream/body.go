@@ -97,16 +97,7 @@ func (r *Response) took(n int) {
 func (r *Response) more() {
 	r.renew()
 	l := r.cn.line
-	err := l.sock.FillAhead(&l.ahead)
-	switch {
-	case err == nil:
-	case errors.Is(err, io.EOF) && r.body == byClose && !r.cn.canceled():
-		r.finished()
-	case errors.Is(err, io.EOF) && !r.cn.canceled():
-		r.err = fmt.Errorf("%w: its body was cut short", ErrBroken)
-	default:
-		r.err = r.cn.explain(err)
-	}
+	r.came(l.sock.FillAhead(&l.ahead))
 }
 
 // finished notes the true end of the body.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/http1"
@@ -25,6 +26,8 @@ type Response struct {
 	toHEAD  bool // answers a HEAD, and has no body whatever its head says
 	err     error
 	renewed time.Time // when the read deadline was set
+	drained bool      // Look has read all that was here, and waits for Arrived
+	final   bool      // see Arrived
 }
 
 // A span is a part of a head.
@@ -41,6 +44,9 @@ const (
 	byChunks
 	byClose
 )
+
+// errCutShort is an end of the connection before that of the body.
+var errCutShort = fmt.Errorf("%w: its body was cut short", ErrBroken)
 
 // errClosed is what reading a closed Response gives.
 var errClosed = errors.New("upstream: the response is closed")
