@@ -1,0 +1,396 @@
+package loop
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// running returns a loop that runs until the test's end.
+func running(t *testing.T, silence time.Duration) *Loop {
+	t.Helper()
+	l, err := New(silence)
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() { l.Run(); close(done) }()
+	t.Cleanup(func() { l.Close(); <-done })
+	return l
+}
+
+// pair is a TCP connection: both ends.
+func pair(t *testing.T) (near, far *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	f, err := ln.Accept()
+	require.NoError(t, err)
+	_ = f.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() { _, _ = c.Close(), f.Close() })
+	return c.(*net.TCPConn), f.(*net.TCPConn)
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
+
+// A pipe passes on what comes until its source's end.
+type pipe struct {
+	from, to   socket.Conn
+	ahead      socket.Ahead
+	rest       []byte
+	drained    bool
+	final      bool
+	told       atomic.Uint32 // all that happened
+	panics     bool
+	fault      *Fault
+	ended      chan struct{}
+	err        error
+	everFull   atomic.Bool
+	endsOnWake bool
+}
+
+func newPipe(t *testing.T, from, to net.Conn) *pipe {
+	t.Helper()
+	p := &pipe{ahead: socket.NewAhead(&buffers), ended: make(chan struct{})}
+	require.NoError(t, p.from.Init(from))
+	require.NoError(t, p.to.Init(to))
+	return p
+}
+
+func (p *pipe) Happened(h Happening, _ time.Time) Want {
+	p.told.Or(uint32(h))
+	if p.panics {
+		panic("a fault of a stream")
+	}
+	if h&Readable != 0 {
+		p.drained, p.final = false, p.final || h&Last != 0
+	}
+	if h&Silent != 0 || h&Woken != 0 && p.endsOnWake {
+		return Nothing
+	}
+	for range 4 {
+		if len(p.rest) > 0 {
+			n, err := p.to.TryWrite(p.rest, nil)
+			if err != nil {
+				p.err = err
+				return Nothing
+			}
+			if p.rest = p.rest[n:]; len(p.rest) > 0 {
+				p.everFull.Store(true)
+				return Sink
+			}
+		}
+		if p.drained {
+			return Source
+		}
+		all, err := p.from.TryFill(&p.ahead)
+		if err == socket.ErrWouldWait {
+			p.drained = true
+			return Source
+		}
+		if err != nil {
+			p.err = err
+			return Nothing
+		}
+		p.drained = all && !p.final
+		p.rest = append(p.rest, p.ahead.Bytes()...)
+		p.ahead.Release()
+	}
+	return Turn
+}
+
+func (p *pipe) Ended(fault *Fault) {
+	p.fault = fault
+	close(p.ended)
+}
+
+func (p *pipe) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		t.Fatal("the stream does not end")
+	}
+}
+
+// What comes with the end, and what was there before the loop looked, gets through.
+func TestDataWithTheEnd(t *testing.T) {
+	l := running(t, time.Hour)
+	for name, test := range map[string]struct {
+		before, after string
+		reset         bool
+	}{
+		"FIN":             {"", "last words", false},
+		"FIN, before":     {"there already ", "last words", false},
+		"RST":             {"first ", "", true},
+		"nothing but FIN": {"", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, server := pair(t)
+			client, to := pair(t)
+			_, _ = io.WriteString(server, test.before)
+			p := newPipe(t, from, to)
+			_, err := l.Add(p, &p.from, &p.to)
+			require.NoError(t, err)
+			got := make([]byte, len(test.before))
+			_, err = io.ReadFull(client, got)
+			require.NoError(t, err)
+			_, _ = io.WriteString(server, test.after)
+			if test.reset {
+				_ = server.SetLinger(0)
+			}
+			_ = server.Close()
+			p.wait(t)
+			_ = to.Close()
+			rest, err := io.ReadAll(client)
+			require.NoError(t, err)
+			require.Equal(t, test.before+test.after, string(got)+string(rest))
+			if test.reset {
+				require.ErrorIs(t, p.err, syscall.ECONNRESET)
+			} else {
+				require.Equal(t, io.EOF, p.err)
+			}
+			require.Zero(t, l.Count())
+		})
+	}
+}
+
+// flooded is a stream whose server says more than the sockets hold, and is done then.
+func flooded(t *testing.T, l *Loop) (p *pipe, client *net.TCPConn, sent []byte) {
+	from, server := pair(t)
+	client, to := pair(t)
+	p = newPipe(t, from, to)
+	_, err := l.Add(p, &p.from, &p.to)
+	require.NoError(t, err)
+	sent = bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	go func() {
+		_, _ = server.Write(sent)
+		_ = server.Close()
+	}()
+	return p, client, sent
+}
+
+// While the sink takes nothing its stream waits for it, and then all gets through.
+func TestBackPressure(t *testing.T) {
+	l := running(t, time.Hour)
+	p, client, sent := flooded(t, l)
+	require.Eventually(t, p.everFull.Load, patience, time.Millisecond)
+	got := make([]byte, len(sent))
+	_ = client.SetReadDeadline(time.Now().Add(patience))
+	_, err := io.ReadFull(client, got)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(sent, got))
+	p.wait(t)
+	require.Equal(t, io.EOF, p.err)
+}
+
+// A stream that waits for its sink is not silent.
+func TestFullIsNotSilent(t *testing.T) {
+	t.Parallel()
+	const silence = 500 * time.Millisecond
+	l := running(t, silence)
+	p, client, _ := flooded(t, l)
+	require.Eventually(t, p.everFull.Load, patience, time.Millisecond)
+	time.Sleep(2 * silence)
+	require.Zero(t, Happening(p.told.Load())&Silent)
+	_ = client.Close() // with bytes unread: a reset
+	p.wait(t)
+}
+
+// A stream on which nothing comes is told of it in time, and another is not.
+func TestSilence(t *testing.T) {
+	const silence = 200 * time.Millisecond
+	l := running(t, silence)
+	begin := func() (*pipe, *net.TCPConn) {
+		from, server := pair(t)
+		_, to := pair(t)
+		p := newPipe(t, from, to)
+		_, err := l.Add(p, &p.from, &p.to)
+		require.NoError(t, err)
+		return p, server
+	}
+	began := time.Now()
+	silent, _ := begin()
+	loud, server := begin()
+	for time.Since(began) < 3*silence {
+		_, err := server.Write([]byte("."))
+		require.NoError(t, err)
+		time.Sleep(silence / 10)
+	}
+	select {
+	case <-silent.ended:
+	default:
+		t.Fatal("nobody told the silent one")
+	}
+	require.NotZero(t, Happening(silent.told.Load())&Silent)
+	require.Zero(t, Happening(loud.told.Load())&Silent)
+	_ = server.Close()
+	loud.wait(t)
+}
+
+// Whoever wakes a stream has it told, whatever the loop does meanwhile; a wake that
+// comes late does nothing.
+func TestWake(t *testing.T) {
+	l := running(t, time.Hour)
+	var woken sync.WaitGroup
+	for range 200 {
+		from, _ := pair(t)
+		_, to := pair(t)
+		p := newPipe(t, from, to)
+		p.endsOnWake = true
+		m, err := l.Add(p, &p.from, &p.to)
+		require.NoError(t, err)
+		woken.Go(func() {
+			m.Wake()
+			p.wait(t)
+			m.Wake()
+		})
+	}
+	woken.Wait()
+	require.Zero(t, l.Count())
+}
+
+// A stream's fault ends that stream and no other.
+func TestFault(t *testing.T) {
+	l := running(t, time.Hour)
+	from, server := pair(t)
+	_, to := pair(t)
+	good := newPipe(t, from, to)
+	_, err := l.Add(good, &good.from, &good.to)
+	require.NoError(t, err)
+	from2, server2 := pair(t)
+	_, to2 := pair(t)
+	bad := newPipe(t, from2, to2)
+	bad.panics = true
+	_, err = l.Add(bad, &bad.from, &bad.to)
+	require.NoError(t, err)
+	_, err = server2.Write([]byte("x"))
+	require.NoError(t, err)
+	bad.wait(t)
+	require.Equal(t, "a fault of a stream", bad.fault.Value)
+	require.Contains(t, string(bad.fault.Stack), "Happened")
+	_ = server.Close()
+	good.wait(t)
+	require.Nil(t, good.fault)
+}
+
+// A descriptor that was closed before is refused, and its stream told of nothing.
+func TestAddOfAClosedConnection(t *testing.T) {
+	l := running(t, time.Hour)
+	from, _ := pair(t)
+	_, to := pair(t)
+	p := newPipe(t, from, to)
+	_ = from.Close()
+	_, err := l.Add(p, &p.from, &p.to)
+	require.ErrorIs(t, err, net.ErrClosed)
+	require.Zero(t, l.Count())
+	require.Zero(t, p.told.Load())
+}
+
+// Connections are closed by others while the loop works on them, and their
+// descriptors' numbers go to the next ones at once: no byte of one stream gets into
+// another. Run it with -race.
+func TestDescriptorsAreReused(t *testing.T) {
+	l := running(t, time.Hour)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	var far sync.WaitGroup
+	far.Go(func() { // says who it is until it is closed
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			far.Go(func() {
+				defer func() { _ = c.Close() }()
+				name := make([]byte, 8)
+				if _, err := io.ReadFull(c, name); err != nil {
+					return
+				}
+				for {
+					if _, err := c.Write(name); err != nil {
+						return
+					}
+					time.Sleep(50 * time.Microsecond)
+				}
+			})
+		}
+	})
+	var workers sync.WaitGroup
+	for w := range 4 {
+		workers.Go(func() {
+			for i := range 150 {
+				name := fmt.Sprintf("%03d-%03d.", w, i)
+				from, err := net.Dial("tcp", ln.Addr().String())
+				if !noError(t, err) {
+					return
+				}
+				_, _ = io.WriteString(from, name)
+				client, to := pair2(t)
+				p := newPipe(t, from, to)
+				p.endsOnWake = true
+				m, err := l.Add(p, &p.from, &p.to)
+				if !noError(t, err) {
+					return
+				}
+				got := make([]byte, 64)
+				_, err = io.ReadFull(client, got)
+				noError(t, err)
+				if want := bytes.Repeat([]byte(name), 8); !bytes.Equal(want, got) {
+					t.Errorf("%s got %q", name, got)
+				}
+				// The loop is passing on at this moment.
+				_ = from.Close()
+				if i%2 == 0 {
+					_ = to.Close()
+				}
+				m.Wake()
+				p.wait(t)
+				_, _ = to.Close(), client.Close()
+			}
+		})
+	}
+	workers.Wait()
+	_ = ln.Close()
+	far.Wait()
+	require.Zero(t, l.Count())
+}
+
+func noError(t *testing.T, err error) bool {
+	if err != nil {
+		t.Error(err)
+	}
+	return err == nil
+}
+
+// pair2 is pair for goroutines beside the test's, and without its clean-up.
+func pair2(t *testing.T) (near, far net.Conn) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if !noError(t, err) {
+		return nil, nil
+	}
+	defer func() { _ = ln.Close() }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	noError(t, err)
+	f, err := ln.Accept()
+	noError(t, err)
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c, f
+}

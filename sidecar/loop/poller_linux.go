@@ -1,0 +1,133 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is asked of a descriptor. Edges: each arrival is told once.
+const (
+	reads  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	writes = unix.EPOLLOUT | unix.EPOLLET
+)
+
+// A poller is an epoll instance. Its file's read deadline is the loop's alarm.
+type poller struct {
+	file   *os.File
+	raw    syscall.RawConn
+	events [maxBatch]unix.EpollEvent
+}
+
+// New makes a loop that tells streams that were silent for that long, and up to an
+// eighth more. Run runs it, and Close ends that.
+func New(silence time.Duration) (*Loop, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // what os.NewFile goes by
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	l := &Loop{silence: silence, epoch: time.Now(), members: make(map[uint64]*Member)}
+	l.poller.file = os.NewFile(uintptr(fd), "epoll")
+	l.poller.raw, err = l.poller.file.SyscallConn()
+	if err == nil {
+		err = l.poller.file.SetReadDeadline(time.Time{}) // fails if the runtime does not poll it
+	}
+	if err != nil {
+		_ = l.poller.file.Close()
+		return nil, fmt.Errorf("epoll instance: %w", err)
+	}
+	return l, nil
+}
+
+// Run runs the streams until Close.
+func (l *Loop) Run() {
+	for {
+		switch err := l.poller.raw.Read(l.wait); {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			l.alarmed()
+		default:
+			return
+		}
+	}
+}
+
+// Close ends Run. Streams that are still there are told of nothing any more.
+func (l *Loop) Close() { _ = l.poller.file.Close() }
+
+// roundsAtOnce is how many batches are handled before the alarm is looked at.
+const roundsAtOnce = 64
+
+// wait handles what has happened, until nothing has: what happens from then on wakes
+// the runtime's poller.
+func (l *Loop) wait(epoll uintptr) bool {
+	for range roundsAtOnce {
+		n := l.poller.wait(epoll)
+		for i, e := range l.poller.events[:n] {
+			l.batch[i] = happened{uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32, happening(e)}
+		}
+		l.handle(n)
+		if more := l.others(); !more && n < maxBatch {
+			return false
+		}
+	}
+	return true
+}
+
+// happening is what an event means. A source's token is even.
+func happening(e unix.EpollEvent) (h Happening) {
+	if e.Fd&1 == 1 {
+		return Writable
+	}
+	h = Readable
+	if e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		h |= Last
+	}
+	return h
+}
+
+// wait takes what has happened, without waiting and past the scheduler, see package
+// socket.
+func (p *poller) wait(epoll uintptr) int {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&p.events)), maxBatch, 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(n)
+		case unix.EINTR:
+		default:
+			return 0
+		}
+	}
+}
+
+// alarm wakes the loop at a time.
+func (p *poller) alarm(at time.Time) { _ = p.file.SetReadDeadline(at) }
+
+// add has a descriptor watched. It fails where that was closed.
+func (p *poller) add(d Descriptor, token uint64, events uint32) error {
+	event := unix.EpollEvent{Events: events, Fd: int32(token), Pad: int32(token >> 32)}
+	return p.control(d, unix.EPOLL_CTL_ADD, &event)
+}
+
+// remove ends that; a descriptor that was closed is out already.
+func (p *poller) remove(d Descriptor) { _ = p.control(d, unix.EPOLL_CTL_DEL, nil) }
+
+func (p *poller) control(d Descriptor, op int, event *unix.EpollEvent) error {
+	var inner, failed error
+	err := d.Control(func(fd uintptr) {
+		inner = p.raw.Control(func(epoll uintptr) {
+			failed = os.NewSyscallError("epoll_ctl", unix.EpollCtl(int(epoll), op, int(fd), event))
+		})
+	})
+	return errors.Join(err, inner, failed)
+}
