@@ -21,8 +21,9 @@ var errUnfinished = fmt.Errorf("%w: its stream ended without the last word", ups
 // heads hold the heads of relayed answers while they are written.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
-// answer relays the response and accounts for how it ended. The answer has been
-// begun when it returns, whatever happened.
+// answer relays the response and accounts for how it ended, or has a loop do that
+// where it goes on as a stream. The answer has been begun when it returns, whatever
+// happened.
 func (x *exchange) answer(resp *upstream.Response) {
 	a := &x.account
 	a.Status = resp.StatusCode()
@@ -46,8 +47,14 @@ func (x *exchange) answer(resp *upstream.Response) {
 	head := heads.Get().(*[]byte)
 	*head = x.appendHead((*head)[:0], resp, r.Framing)
 	x.conn.ReleaseHead()
-	broken, werr := r.Run(*head)
+	waits, broken, werr := r.Start(*head)
 	heads.Put(head)
+	if waits {
+		if x.lend(resp, r) {
+			return
+		}
+		broken, werr = r.Run(nil)
+	}
 	x.finish(resp, r, broken, werr)
 }
 
@@ -123,7 +130,7 @@ func (x *exchange) finish(resp *upstream.Response, r *relay.Relay, broken, werr 
 		x.clientGone(werr)
 	}
 	var event []byte
-	if werr == nil && a.Status != account.StatusClientGone {
+	if werr == nil && a.Status != account.StatusClientGone && r.Flush() == nil {
 		why := refusalOf(broken)
 		event = x.api.Errors.LastEvent(r.Stream, why.message, why.outcome.String(), a.ID)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/front"
+	"github.com/usher-sidecar/usher/sidecar/loop"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
@@ -25,6 +26,7 @@ type call struct {
 	done  chan struct{} // made by the first Done: most requests never wait
 	cause error
 	line  *upstream.Conn
+	loop  *loop.Member // that is to hear of the end; nil: a goroutine does
 }
 
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -71,7 +73,7 @@ func (c *call) ClientGone() { c.cancel(front.ErrGone) }
 // cancel ends the call; the first cause stays.
 func (c *call) cancel(cause error) {
 	c.mu.Lock()
-	line := c.line
+	line, member := c.line, c.loop
 	if c.cause == nil {
 		c.cause = cause
 		if c.done != nil && c.done != closedChannel {
@@ -82,6 +84,20 @@ func (c *call) cancel(cause error) {
 	c.mu.Unlock()
 	if line != nil {
 		line.Cancel()
+	}
+	if member != nil {
+		member.Wake()
+	}
+}
+
+// attach has m hear of the end, which may have come.
+func (c *call) attach(m *loop.Member) {
+	c.mu.Lock()
+	c.loop = m
+	ended := c.cause != nil
+	c.mu.Unlock()
+	if ended {
+		m.Wake()
 	}
 }
 
@@ -99,7 +115,7 @@ func (c *call) bind(line *upstream.Conn) error {
 // cannot hit the next request on it.
 func (c *call) unbind() {
 	c.mu.Lock()
-	c.line = nil
+	c.line, c.loop = nil, nil
 	c.mu.Unlock()
 }
 

@@ -30,6 +30,7 @@ type handler struct {
 
 	gate     *gate.Gate
 	upstream *upstream.Client
+	streams  *streams // that are open
 	prober   *upstream.Prober
 	sawBytes sawBytes
 	book     account.Book

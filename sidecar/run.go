@@ -84,6 +84,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	if s.engine != nil {
 		workers.Go(func() { _ = s.engine.Run(work) })
 	}
+	workers.Go(s.streams.run)
 	if s.certificates != nil {
 		workers.Go(func() { s.certificates.run(work) })
 	}
@@ -123,6 +124,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		s.profiler.Close()
 	}
 	s.public.Shutdown()
+	s.streams.close()
 	stop()
 	workers.Wait()
 	return err

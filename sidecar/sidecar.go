@@ -186,6 +186,9 @@ func (s *Sidecar) openUpstream() (err error) {
 	if err != nil {
 		return err
 	}
+	if s.streams, err = newStreams(cfg.StreamIdleTimeout); err != nil {
+		return err
+	}
 	s.prober, err = upstream.NewProber(upstream.ProberOptions{
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
 		Authorization: cfg.UpstreamAuthorization,
@@ -286,6 +289,9 @@ func (s *Sidecar) close() {
 	}
 	if s.upstream != nil {
 		s.upstream.Close()
+	}
+	if s.streams != nil {
+		s.streams.close()
 	}
 	if s.ledger != nil {
 		if err := s.ledger.Close(); err != nil {

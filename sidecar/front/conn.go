@@ -31,6 +31,7 @@ type Conn struct {
 	proxied *proxiedConn // nil: the other end is no trusted proxy
 	server  *Server
 	ctx     *fasthttp.RequestCtx // while a request is served; nil: fasthttp has none
+	begin   func()               // see Lend; nil: the connection is not to be lent
 	client  string               // on whose behalf the request came, once that is known
 
 	ahead  socket.Ahead

@@ -50,9 +50,10 @@ type Options struct {
 
 // A Server serves clients. Make it with New.
 type Server struct {
-	o    Options
-	http fasthttp.Server
-	desk desk
+	o       Options
+	http    fasthttp.Server
+	desk    desk
+	lending lending
 }
 
 // New makes a Server, and starts nothing.
@@ -65,6 +66,8 @@ func New(o Options) *Server {
 		Handler:               s.serve,
 		ErrorHandler:          s.serveFault,
 		HeaderReceived:        headReceived,
+		ConnState:             lendOut,
+		KeepHijackedConns:     true,
 		ReduceMemoryUsage:     true, // no buffer is kept while a handler runs, nor between two requests
 		ReadBufferSize:        MaxHead,
 		WriteBufferSize:       4 << 10,
@@ -87,10 +90,17 @@ func (s *Server) Serve(ln *hangup.Listener) error {
 
 // Shutdown closes the listener and the idle connections, has the others close
 // after their answer, and waits for that until ctx ends.
-func (s *Server) Shutdown(ctx context.Context) error { return s.http.ShutdownWithContext(ctx) }
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.lending.end()
+	err := s.http.ShutdownWithContext(ctx)
+	s.lending.wait(ctx)
+	return err
+}
 
 // Open is how many connections there are.
-func (s *Server) Open() int { return int(s.http.GetOpenConnectionsCount()) }
+func (s *Server) Open() int {
+	return int(s.http.GetOpenConnectionsCount()) + int(s.lending.lent.Load())
+}
 
 // quietLogger keeps what fasthttp would fill in out of its words.
 type quietLogger struct{ debug func(string) }
@@ -138,8 +148,17 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) (c *Conn, crowded error) {
 	return c, c.findClient()
 }
 
-// end takes the connection back.
+// end takes the connection back, unless it is lent.
 func (c *Conn) end() {
+	if c.begin != nil {
+		c.ctx = nil
+		return
+	}
+	c.finish()
+}
+
+// finish ends the serving of a request.
+func (c *Conn) finish() {
 	if c.Closes() {
 		c.CloseAfter()
 	}

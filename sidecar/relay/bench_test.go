@@ -13,6 +13,7 @@ import (
 type sink struct{}
 
 func (sink) WriteParts([]byte, [][]byte) error { return nil }
+func (sink) TryWrite(p []byte) (int, error)    { return len(p), nil }
 func (sink) Reset()                            {}
 func (sink) Cut()                              {}
 
@@ -29,9 +30,39 @@ func BenchmarkToken(b *testing.B) {
 	event := bytes.Clone([]byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n"))
 	b.ReportAllocs()
 	for b.Loop() {
-		r.passed(event)
+		r.passed(event, time.Now())
 		if err := r.piece(buffer, nil, event, false); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// An endless source has the same event at every other look.
+type endless struct {
+	event []byte
+	here  bool
+}
+
+func (s *endless) Ready() bool { return s.here }
+func (s *endless) Wait() error { return nil }
+func (s *endless) Look() bool  { s.here = !s.here; return s.here }
+func (s *endless) Read(p []byte) (int, error) {
+	return copy(p, s.event), nil
+}
+
+// BenchmarkAdvance is BenchmarkToken as a loop does it.
+func BenchmarkAdvance(b *testing.B) {
+	now := time.Now()
+	r := &Relay{
+		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, Account: new(account.Request), Meter: new(account.Book),
+		Saw: func(time.Time) {}, last: now,
+		Source: &endless{event: []byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n")},
+	}
+	r.Account.Times.Start = now
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.Advance(now) != Starved {
+			b.Fatal("it waits for more")
 		}
 	}
 }

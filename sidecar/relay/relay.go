@@ -16,6 +16,7 @@ import (
 type Source interface {
 	Ready() bool                // Read will not wait
 	Wait() error                // until it will not
+	Look() bool                 // takes in what has come, without waiting, and reports Ready
 	Read(p []byte) (int, error) // io.EOF is the true end alone, and may come with the last bytes
 }
 
@@ -23,6 +24,9 @@ type Source interface {
 type Client interface {
 	// WriteParts writes pieces as one; scratch is room to join them in.
 	WriteParts(scratch []byte, parts [][]byte) error
+	// TryWrite writes what the client takes at once, without waiting: n may be short,
+	// and 0, without an error.
+	TryWrite(p []byte) (n int, err error)
 	Reset() // cuts the connection so that what came is not taken for a whole answer
 	Cut()   // cuts the connection
 }
@@ -37,7 +41,8 @@ const (
 	ByClose // HTTP/1.0 without a length: only the connection's end can tell
 )
 
-// A Relay passes one answer on. Fill it in, and Run it once.
+// A Relay passes one answer on. Fill it in, and Run it once; or Start it, and have
+// it Advance while a loop waits, until Result.
 type Relay struct {
 	Client  Client
 	Source  Source
@@ -51,6 +56,11 @@ type Relay struct {
 
 	tail eventTail // of the stream
 	last time.Time // when the last piece came
+
+	// Where Advance has got to.
+	rest           []byte // of the last write: the client did not take it
+	done           bool   // nothing comes after the rest
+	source, client error  // what ended it
 }
 
 // buffers hold a piece of body and room for its chunk framing. A relay takes one
@@ -74,84 +84,97 @@ var (
 // not. source is what broke the body at the model server's side, client what
 // writing failed with; both are nil when the answer is whole.
 func (r *Relay) Run(head []byte) (source, client error) {
-	b := buffers.Get().(*buffer)
-	defer func() {
-		if b != nil {
-			buffers.Put(b)
-		}
-	}()
 	for {
-		if !r.Source.Ready() {
-			// About to wait: nothing is held back, and no buffer kept.
-			if len(head) > 0 {
-				if err := r.write(b, head); err != nil {
-					return nil, err
-				}
-				head = nil
-			}
-			buffers.Put(b)
-			b = nil
-			if err := r.Source.Wait(); err != nil {
-				return err, nil
-			}
-			b = buffers.Get().(*buffer)
+		waits, source, client := r.Start(head)
+		if !waits {
+			return source, client
 		}
-		n, err := r.Source.Read(b.piece[:])
-		if n > 0 {
-			r.passed(b.piece[:n])
-		}
-		done := err == io.EOF
-		if done && r.Strict != nil && r.Finish.Missing() {
-			// Its client would take what it got for the whole.
-			done, err = false, r.Strict
-		}
-		if werr := r.piece(b, head, b.piece[:n], done); werr != nil {
-			return nil, werr
-		}
-		head = nil
-		if done {
-			return nil, nil
-		}
-		if err != nil {
+		if err := r.Source.Wait(); err != nil {
 			return err, nil
 		}
+		head = nil
 	}
+}
+
+// Start is Run up to where it would wait for the model server: nothing is held
+// back then, and no buffer kept.
+func (r *Relay) Start(head []byte) (waits bool, source, client error) {
+	b := buffers.Get().(*buffer)
+	defer buffers.Put(b)
+	for r.Source.Ready() {
+		p, done, err := r.read(b, time.Now)
+		if werr := r.piece(b, head, p, done); werr != nil {
+			return false, nil, werr
+		}
+		head = nil
+		if done || err != nil {
+			return false, err, nil
+		}
+	}
+	if len(head) > 0 {
+		if err := r.piece(b, head, nil, false); err != nil {
+			return false, nil, err
+		}
+	}
+	return true, nil, nil
+}
+
+// read takes the next piece of the body. done is its true end.
+func (r *Relay) read(b *buffer, now func() time.Time) (p []byte, done bool, err error) {
+	n, err := r.Source.Read(b.piece[:])
+	if n > 0 {
+		r.passed(b.piece[:n], now())
+	}
+	if done = err == io.EOF; !done {
+		return b.piece[:n], false, err
+	}
+	if r.Strict != nil && r.Finish.Missing() {
+		// Its client would take what it got for the whole.
+		return b.piece[:n], false, r.Strict
+	}
+	return b.piece[:n], true, nil
 }
 
 // piece writes what there is: head, bytes, and the end of the body.
 func (r *Relay) piece(b *buffer, head, p []byte, done bool) error {
-	if r.Framing != ByChunks {
-		if len(head)+len(p) == 0 {
-			return nil
-		}
-		return r.write(b, head, p)
+	n := r.frame(b, head, p, done)
+	if n == 0 {
+		return nil
 	}
-	switch {
-	case len(p) > 0:
-		size := append(strconv.AppendInt(b.size[:0], int64(len(p)), 16), "\r\n"...)
-		end := crlf
-		if done {
-			end = lastChunk
-		}
-		return r.write(b, head, size, p, end)
-	case done:
-		return r.write(b, head, lastChunk[2:])
-	case len(head) > 0:
-		return r.write(b, head)
-	}
-	return nil
-}
-
-func (r *Relay) write(b *buffer, pieces ...[]byte) error {
-	parts := b.parts[:copy(b.parts[:], pieces)] // the variadic slice would be an allocation
-	err := r.Client.WriteParts(b.join[:], parts)
-	clear(parts)
+	err := r.Client.WriteParts(b.join[:], b.parts[:n])
+	clear(b.parts[:])
 	return err
 }
 
+// frame puts together what is to be written as one, and returns of how many parts
+// it is; of none where there is nothing.
+func (r *Relay) frame(b *buffer, head, p []byte, done bool) (parts int) {
+	add := func(part []byte) {
+		if len(part) > 0 {
+			b.parts[parts] = part
+			parts++
+		}
+	}
+	add(head)
+	switch {
+	case r.Framing != ByChunks:
+		add(p)
+	case len(p) > 0:
+		add(append(strconv.AppendInt(b.size[:0], int64(len(p)), 16), "\r\n"...))
+		add(p)
+		if done {
+			add(lastChunk)
+		} else {
+			add(crlf)
+		}
+	case done:
+		add(lastChunk[2:])
+	}
+	return parts
+}
+
 // passed accounts for a piece.
-func (r *Relay) passed(p []byte) {
-	now := time.Now()
+func (r *Relay) passed(p []byte, now time.Time) {
 	a := r.Account
 	if a.Times.FirstByte == 0 {
 		a.Times.FirstByte = now.Sub(a.Times.Start)

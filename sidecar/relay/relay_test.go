@@ -21,6 +21,7 @@ type script struct {
 
 func (s *script) Ready() bool { return true }
 func (s *script) Wait() error { return nil }
+func (s *script) Look() bool  { return true }
 func (s *script) Read(p []byte) (int, error) {
 	n := copy(p, s.left)
 	s.left = s.left[n:]
@@ -35,6 +36,8 @@ type reader struct {
 	bytes.Buffer
 	cut, reset bool
 }
+
+func (r *reader) TryWrite(p []byte) (int, error) { return r.Write(p) }
 
 func (r *reader) Reset() { r.reset = true }
 func (r *reader) Cut()   { r.cut = true }
