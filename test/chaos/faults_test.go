@@ -63,7 +63,15 @@ var faults = map[string]fault{
 	"chunks, reset":       {10, "cut", func(a *acting) bool { a.send(eventsHead, a.chunks()); return a.reset() }},
 	"chunks, half-closed": {10, "cut", func(a *acting) bool { a.send(eventsHead, a.chunks()); return a.halfClose() }},
 	"chunks, bad size":    {10, "cut", func(a *acting) bool { return a.send(eventsHead, a.chunks(), "0x0\r\n\r\n") && a.hold() }},
-	"stalls":              {2, "cut", func(a *acting) bool { return a.send(eventsHead, a.chunks()) && a.hold() }},
+	// Streams that have paused, and end in their own ways.
+	"stream, paused":        {40, "200", func(a *acting) bool { return a.paused() && a.send(a.chunks(), "0\r\n\r\n") }},
+	"stream, data with FIN": {20, "200", func(a *acting) bool { _ = a.paused() && a.send(a.chunks(), "0\r\n\r\n"); return false }},
+	"stream, data with RST": {10, "cut", func(a *acting) bool { _ = a.paused() && a.send(a.chunks()); return a.reset() }},
+	"stream, ends in chunk": {10, "cut", func(a *acting) bool { _ = a.paused() && a.drip(a.chunks()+"ff\r\nhalf", 3); return false }},
+	"stream, ends in size":  {10, "cut", func(a *acting) bool { _ = a.paused() && a.drip(a.chunks()+"f", 3); return false }},
+	"stream, bad size":      {10, "cut", func(a *acting) bool { return a.paused() && a.send("0x0\r\n\r\n") && a.hold() }},
+	"flood, reset":          {0, "cut", func(a *acting) bool { return a.flood() }}, // see slow
+	"stalls":                {2, "cut", func(a *acting) bool { return a.send(eventsHead, a.chunks()) && a.hold() }},
 }
 
 const (
@@ -107,6 +115,28 @@ func answerBody(name string, lines int) []byte {
 func (a *acting) send(pieces ...string) bool {
 	_, err := io.WriteString(a.Conn, strings.Join(pieces, ""))
 	return err == nil
+}
+
+// paused sends the head of a stream, and then nothing for a while.
+func (a *acting) paused() bool {
+	if !a.send(eventsHead) {
+		return false
+	}
+	time.Sleep(a.plan.pause)
+	return true
+}
+
+// flood sends events until nobody has taken one for a while, and dies.
+func (a *acting) flood() bool {
+	event := "data: " + strings.Repeat("flood ", 1000) + "\n\n"
+	chunk := fmt.Sprintf("%x\r\n%s\r\n", len(event), event)
+	a.send(eventsHead)
+	for {
+		_ = a.SetWriteDeadline(time.Now().Add(writeTimeout / 4))
+		if !a.send(chunk) {
+			return a.reset()
+		}
+	}
 }
 
 func (a *acting) declared(status int) string {

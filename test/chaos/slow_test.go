@@ -20,6 +20,7 @@ const (
 	slowRate     = 2 << 10
 	slowLines    = 400
 	slowReaders  = 1 << 41 // the indexes of their requests are from here on
+	fullReaders  = 1 << 42 // and of one that is full when the model server dies
 )
 
 // A sipper reads so many bytes a second, in steps.
@@ -52,8 +53,16 @@ func narrow(w *world) (*lane, error) {
 // get all of it, that one is cut.
 func slow(w *world, _ *rand.Rand) error {
 	var reading sync.WaitGroup
-	faults := make(chan error, 4)
-	for n := range cap(faults) {
+	faults := make(chan error, 5)
+	full, err := narrow(w)
+	if err != nil {
+		return err
+	}
+	reading.Go(func() {
+		defer full.drop("close")
+		faults <- fullRead(w, full, outsider(fullReaders+int(w.aside.Add(1))))
+	})
+	for n := range cap(faults) - 1 {
 		l, err := narrow(w)
 		if err != nil {
 			return err
@@ -93,6 +102,27 @@ func slowRead(w *world, l *lane, p plan, stands bool) error {
 		return nil // the queue was full, say
 	case o.err != nil:
 		return fmt.Errorf("%s took a little and was cut: %w", a.id, o.err)
+	}
+	return nil
+}
+
+// fullRead takes nothing until the model server has died behind a full socket: then
+// it gets what was on its way, whole, and is told of the break.
+func fullRead(w *world, l *lane, p plan) error {
+	t := w.issue()
+	a := compose(p, id{t.key, t.Reqnum, p.index, 0}, p.envelope(t))
+	l.write(a)
+	time.Sleep(writeTimeout / 2)
+	_ = l.raw.SetReadDeadline(time.Now().Add(patience))
+	got, err := io.ReadAll(l.raw)
+	_, body, _ := bytes.Cut(got, []byte("\r\n\r\n"))
+	switch {
+	case bytes.Contains(got, []byte("X-Usher-Refusal")):
+		return nil // the queue was full, say
+	case err != nil:
+		return fmt.Errorf("%s was full and is not told of the break: %w", a.id, err)
+	case !bytes.Contains(body[max(0, len(body)-1000):], []byte("upstream_broken")) || bytes.HasSuffix(body, []byte("0\r\n\r\n")):
+		return fmt.Errorf("%s was full and is not told of the break: %d bytes, then %q", a.id, len(body), body[max(0, len(body)-200):])
 	}
 	return nil
 }

@@ -155,6 +155,9 @@ func outsider(index int) plan {
 	if index >= slowReaders {
 		lines, fault = slowLines, [...]string{"length", "chunks", "events"}[index%3]
 	}
+	if index >= fullReaders {
+		fault = "flood, reset"
+	}
 	return plan{
 		index: index, kind: honest, manner: whole, leave: never, exit: "close",
 		fault: fault, route: "/generate", fresh: true, size: 20, lines: lines,
