@@ -132,33 +132,6 @@ func (b *bench) open() error {
 	})
 }
 
-// streams: 200 streams of 100 events, 20 ms between two.
-func (b *bench) streams() error {
-	return b.eachRound("streams", b.rounds, func(t target) error {
-		r, cpu, err := b.measured("streams", t, options{}, b.streamSpec())
-		if err != nil {
-			return err
-		}
-		if t.kind != direct {
-			b.results.add("streams", t.name, "CPU µs a token", 0, float64(cpu.Nanoseconds())/1000/float64(len(r.Delays)))
-		}
-		b.addLatency("streams", t, "delay a token ", r.Delays, 0.5, 0.9, 0.99, 0.999)
-		b.addLatency("streams", t, "first byte ", r.First, 0.5, 0.9, 0.99)
-		return nil
-	})
-}
-
-func (b *bench) streamSpec() spec {
-	count, events := b.scaled(200), 100
-	if b.quick {
-		events = 20
-	}
-	return spec{
-		Path:  fmt.Sprintf("/generate_stream?tokens=%d&every=20ms", events),
-		Conns: count, Warm: 0, Count: count, Prompt: 1 << 10, Events: events, Apart: 2 * time.Millisecond,
-	}
-}
-
 // memory: streams that say one word and then nothing.
 func (b *bench) memory() error {
 	sizes := []int{1000, 2000, 9000} // two descriptors a stream: the limit is 20,000
