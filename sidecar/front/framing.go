@@ -33,8 +33,8 @@ func (h *Head) fail(status int, reason string) {
 // Expect fields and any number of fields. The ends of lines are looked at by the
 // guard before.
 func (h *Head) judge() {
-	hosts, lengths, codings := h.fields[host].count, h.fields[contentLength].count, h.fields[transferEncoding].count
-	expectations := h.fields[expect].count
+	hosts, lengths, codings := h.field(host).count, h.field(contentLength).count, h.field(transferEncoding).count
+	expectations := h.field(expect).count
 	switch {
 	case hosts > 1 || h.HTTP11 && hosts == 0:
 		h.fail(400, "Send exactly one Host header")

@@ -101,7 +101,7 @@ func (g *guard) add(p []byte) {
 
 // begin finds out how the body after a head ends.
 func (g *guard) begin(h *Head) {
-	lengths, codings := h.fields[contentLength].count, h.fields[transferEncoding].count
+	lengths, codings := h.field(contentLength).count, h.field(transferEncoding).count
 	switch {
 	case lengths+codings > 1, lengths == 1 && !isLength(h.Value(contentLength)):
 		g.state = isLost

@@ -24,10 +24,15 @@ type Head struct {
 	Close          bool // the connection ends with this request
 	Encoded        bool // the body has a Content-Encoding other than identity
 
-	fields [knownFields]field
 	fault  *Fault // what makes it unacceptable; nil: nothing
 	total  int    // of its fields
-	raw    *[]byte
+	memory *headMemory
+}
+
+// A headMemory is what a head needs while its request is served, and no longer.
+type headMemory struct {
+	raw    []byte
+	fields [knownFields]field
 }
 
 // A field is what came of one that the front knows.
@@ -39,24 +44,22 @@ type field struct {
 // What a Connection field says of the connection itself.
 var closing, keepAlive = []byte("close"), []byte("keep-alive")
 
-// raws hold heads while their requests are served: most are small.
-var raws = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
+// headMemories hold heads while their requests are served: most are small.
+var headMemories = sync.Pool{New: func() any { return &headMemory{raw: make([]byte, 0, 2<<10)} }}
 
 // add takes a piece of a head; a first one begins it.
 func (h *Head) add(piece []byte) {
-	if h.raw == nil {
-		h.raw = raws.Get().(*[]byte)
+	if h.memory == nil {
+		h.memory = headMemories.Get().(*headMemory)
 	}
-	*h.raw = append(*h.raw, piece...)
+	h.memory.raw = append(h.memory.raw, piece...)
 }
 
 // release gives the memory back, and forgets all that was read.
 func (h *Head) release() {
-	if h.raw != nil {
-		*h.raw = (*h.raw)[:0]
-		if cap(*h.raw) <= 4<<10 {
-			raws.Put(h.raw)
-		}
+	if m := h.memory; m != nil && cap(m.raw) <= 4<<10 {
+		*m = headMemory{raw: m.raw[:0]}
+		headMemories.Put(m)
 	}
 	*h = Head{}
 }
@@ -65,10 +68,10 @@ func (h *Head) release() {
 // that was broken off, for the shape of its answer. Of several faults the first
 // one counts.
 func (h *Head) parse() {
-	if h.raw == nil {
+	if h.memory == nil {
 		return
 	}
-	rest := bytes.TrimLeft(*h.raw, "\r\n") // RFC 9112 section 2.2
+	rest := bytes.TrimLeft(h.memory.raw, "\r\n") // RFC 9112 section 2.2
 	line, rest := http1.CutLine(rest)
 	h.requestLine(line)
 	h.Block = rest
@@ -133,8 +136,8 @@ func (h *Head) line(line []byte) {
 	if !known {
 		return
 	}
-	h.fields[f].value = value
-	h.fields[f].count++
+	h.memory.fields[f].value = value
+	h.memory.fields[f].count++
 	switch f {
 	case Connection:
 		h.Close = h.Close || http1.HasElement(value, closing)
@@ -145,14 +148,21 @@ func (h *Head) line(line []byte) {
 
 // Value is the value of a field, of the last one where there are several; nil
 // where there is none.
-func (h *Head) Value(f Field) []byte { return h.fields[f].value }
+func (h *Head) Value(f Field) []byte { return h.field(f).value }
+
+func (h *Head) field(f Field) field {
+	if h.memory == nil {
+		return field{}
+	}
+	return h.memory.fields[f]
+}
 
 // Only is the value of a field that must stand once; nil where it does not.
 func (h *Head) Only(f Field) []byte {
-	if h.fields[f].count != 1 {
+	if h.field(f).count != 1 {
 		return nil
 	}
-	return h.fields[f].value
+	return h.field(f).value
 }
 
 // Values are those of all fields of a name, in lower case.
@@ -173,10 +183,10 @@ func (h *Head) Is(method string) bool { return string(h.Method) == method }
 // Length is the length of the body that was declared, -1 where its chunks tell,
 // 0 where there is none.
 func (h *Head) Length() int64 {
-	if h.fields[transferEncoding].count > 0 {
+	if h.field(transferEncoding).count > 0 {
 		return -1
 	}
-	n, _ := http1.ParseLength(h.fields[contentLength].value)
+	n, _ := http1.ParseLength(h.field(contentLength).value)
 	return n
 }
 
@@ -184,7 +194,7 @@ func (h *Head) Length() int64 {
 // POST without a length has no body by RFC 9112 section 6.3, but its client may
 // well think that it has.
 func (h *Head) endsKnown() bool {
-	return h.fields[contentLength].count+h.fields[transferEncoding].count > 0 || !h.Is("POST")
+	return h.field(contentLength).count+h.field(transferEncoding).count > 0 || !h.Is("POST")
 }
 
 // splitTarget cuts a request target into path and query. The absolute form
