@@ -72,6 +72,7 @@ func (x *exchange) lend(resp *upstream.Response, r *relay.Relay) bool {
 	if len(x.h.streams.loops) == 0 || !x.account.Answer.EventStream || !resp.CanPoll() || !x.conn.CanLend() {
 		return false
 	}
+	resp.ReleaseHead()
 	s := &stream{x, resp, r}
 	x.conn.Lend(s.begin)
 	return true

@@ -48,7 +48,7 @@ func BenchmarkResponseHead(b *testing.B) {
 			b.Fatal(err)
 		}
 		buf = resp.AppendHeader(buf[:0], nil)
-		resp.detach(f.cn.line)
+		resp.detach()
 	}
 }
 
@@ -72,6 +72,6 @@ func BenchmarkChunks(b *testing.B) {
 		if err != io.EOF || total != 100*43 {
 			b.Fatal(total, err)
 		}
-		resp.detach(f.cn.line)
+		resp.detach()
 	}
 }

@@ -80,7 +80,7 @@ func (cn *Conn) end(how ending) {
 		how = abort // with half a request on it, it is of no use
 	}
 	cn.line = nil
-	cn.response.detach(l)
+	cn.response.detach()
 	unread := !l.ahead.Empty()
 	l.ahead.Release()
 	switch {

@@ -15,9 +15,6 @@ type line struct {
 	sock  socket.Conn // reads and writes nc
 	ahead socket.Ahead
 
-	head   []byte  // memory for a response head, kept from one to the next
-	fields []field // as head
-
 	limit time.Duration // how long it may be idle; not above 0: not at all
 	until time.Time     // it may be idle; zero: it was not used yet
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/http1"
@@ -13,8 +14,9 @@ import (
 // until then.
 type Response struct {
 	cn     *Conn
-	head   []byte  // as it came; the fields point into it
-	fields []field // in their order
+	memory *headMemory // of head and fields; nil: released
+	head   []byte      // as it came; the fields point into it
+	fields []field     // in their order
 	status int
 	line   span // "200 OK"
 
@@ -51,24 +53,39 @@ var errCutShort = fmt.Errorf("%w: its body was cut short", ErrBroken)
 // errClosed is what reading a closed Response gives.
 var errClosed = errors.New("upstream: the response is closed")
 
-// begin readies the response of a use, with the memory that its line keeps.
-func (r *Response) begin(cn *Conn) {
-	*r = Response{cn: cn, head: cn.line.head[:0], fields: cn.line.fields[:0], keep: true, toHEAD: r.toHEAD}
+// A headMemory is what a head needs until it is released.
+type headMemory struct {
+	head   []byte
+	fields []field
 }
 
-// detach gives the memory back to the line: no slice taken from a head may be
-// looked at from then on.
-func (r *Response) detach(l *line) {
+var headMemories = sync.Pool{New: func() any { return new(headMemory) }}
+
+// begin readies the response of a use.
+func (r *Response) begin(cn *Conn) {
+	m := headMemories.Get().(*headMemory)
+	*r = Response{cn: cn, memory: m, head: m.head[:0], fields: m.fields[:0], keep: true, toHEAD: r.toHEAD}
+}
+
+// detach releases the head, and has reading fail from then on.
+func (r *Response) detach() {
 	if r.cn == nil {
 		return
 	}
-	if cap(r.head) <= maxPooledHead {
-		l.head, l.fields = r.head[:0], r.fields[:0]
-	}
-	r.head, r.fields, r.line = nil, nil, span{}
+	r.ReleaseHead()
 	if r.err == nil {
 		r.err = errClosed
 	}
+}
+
+// ReleaseHead gives the memory of the head back, before Close does: no slice taken
+// from it may be looked at from then on. An open stream holds none.
+func (r *Response) ReleaseHead() {
+	if m := r.memory; m != nil && cap(r.head) <= maxPooledHead {
+		m.head, m.fields = r.head[:0], r.fields[:0]
+		headMemories.Put(m)
+	}
+	r.memory, r.head, r.fields, r.line = nil, nil, nil, span{}
 }
 
 func (r *Response) text(s span) []byte { return r.head[s.from:s.to] }
