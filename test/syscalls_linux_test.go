@@ -1,7 +1,10 @@
 package test
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -10,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -35,6 +39,16 @@ func TestSystemCallsOfARequest(t *testing.T) {
 	}
 	send(20)
 
+	total, text := traced(t, strace, u, func() { send(requests) })
+	require.Greater(t, total, 4*requests, "each is read and written twice:\n%s", text)
+	require.LessOrEqual(t, float64(total)/requests, most, "%s", text)
+	t.Logf("%.2f system calls a request", float64(total)/requests)
+}
+
+// traced counts the system calls of a process while do runs, but for those by which
+// threads wait and wake.
+func traced(t *testing.T, strace string, u *usher, do func()) (total int, text string) {
+	t.Helper()
 	table := filepath.Join(t.TempDir(), "calls")
 	tracer := exec.Command(strace, "-f", "-c", "-o", table, "-p", strconv.Itoa(u.cmd.Process.Pid))
 	said, err := tracer.StderrPipe()
@@ -47,15 +61,14 @@ func TestSystemCallsOfARequest(t *testing.T) {
 		_ = tracer.Wait()
 		t.Skipf("this machine does not allow tracing: %s", attached)
 	}
-	send(requests)
+	do()
 	require.NoError(t, tracer.Process.Signal(syscall.SIGINT))
 	go func() { _, _ = io.Copy(io.Discard, said) }()
 	_ = tracer.Wait()
 
-	text, err := os.ReadFile(table)
+	list, err := os.ReadFile(table)
 	require.NoError(t, err)
-	total := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(string(list)) {
 		fields := strings.Fields(line)
 		if len(fields) < 5 {
 			continue
@@ -68,7 +81,47 @@ func TestSystemCallsOfARequest(t *testing.T) {
 			total += n
 		}
 	}
-	require.Greater(t, total, 4*requests, "each is read and written twice:\n%s", text)
-	require.LessOrEqual(t, float64(total)/requests, most, "%s", text)
-	t.Logf("%.2f system calls a request", float64(total)/requests)
+	return total, string(list)
+}
+
+// A token of an open stream is read once and written once: nothing is read in vain,
+// and no timer, lock or thread is moved for it.
+func TestSystemCallsOfAToken(t *testing.T) {
+	strace := need(t, "strace", "strace")
+	const tokens, most = 300, 2.2
+	s := newSigner(t)
+	goOn, event := make(chan struct{}), "data: {\"token\":{\"text\":\" word\"}}\n\n"
+	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, event)
+		w.(http.Flusher).Flush()
+		<-goOn
+		for range tokens {
+			_, _ = io.WriteString(w, event)
+			w.(http.Flusher).Flush()
+			time.Sleep(2 * time.Millisecond)
+		}
+	})
+	u := start(t, settings(m, s).with(env{"USHER_HEALTH_INTERVAL": "1h", "USHER_REORDER_HOLD": "0"})).ready()
+	c, err := net.Dial("tcp", u.public)
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	body := s.ticket().flat(`"inputs":"hi"`)
+	_, err = fmt.Fprintf(c, "POST /generate_stream HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	require.NoError(t, err)
+	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+	in := bufio.NewReader(c)
+	for line := ""; !strings.HasPrefix(line, "data:"); {
+		line, err = in.ReadString('\n')
+		require.NoError(t, err)
+	}
+	total, text := traced(t, strace, u, func() {
+		close(goOn)
+		rest, err := io.ReadAll(in)
+		require.NoError(t, err)
+		require.Equal(t, tokens, strings.Count(string(rest), "data:"))
+	})
+	require.GreaterOrEqual(t, total, 2*tokens, text)
+	require.LessOrEqual(t, float64(total)/tokens, most, text)
+	t.Logf("%.2f system calls a token", float64(total)/tokens)
 }
