@@ -182,18 +182,62 @@ func TestVastReportsAFailedStart(t *testing.T) {
 	}
 }
 
-// With USE_SSL it has a certificate signed for a new key, where there is none,
-// and keeps the one that is there.
+// With USE_SSL it has a certificate signed for a new key, where there is none, and
+// keeps the one that is there: for a P-256 key, and for an RSA one where the
+// provider signs no other, or signs something else.
 func TestVastCertificate(t *testing.T) {
 	t.Parallel()
 	need(t, "openssl", "openssl")
 	need(t, "curl", "curl")
-	s := newSigner(t)
-	m := newModel(t, nil)
-	signed := 0
-	authority := httptest.NewTLSServer(http.NotFoundHandler()) // for its key
-	defer authority.Close()
-	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s, m := newSigner(t), newModel(t, nil)
+	refuse := func(w http.ResponseWriter) { http.Error(w, "RSA alone", http.StatusBadRequest) }
+	for name, tt := range map[string]struct {
+		toECDSA func(http.ResponseWriter) // nil: it signs
+		want    x509.PublicKeyAlgorithm
+		asked   int
+	}{
+		"P-256":     {nil, x509.ECDSA, 1},
+		"RSA":       {refuse, x509.RSA, 2},
+		"no answer": {func(http.ResponseWriter) {}, x509.RSA, 2},
+		"another's": {func(w http.ResponseWriter) {
+			_ = pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: newIssuer(t).cert.Raw})
+		}, x509.RSA, 2},
+		"no PEM at all": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"error":"RSA alone"}`) }, x509.RSA, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked := 0
+			provider := httptest.NewServer(signServer(newIssuer(t), func(w http.ResponseWriter, kind x509.PublicKeyAlgorithm) bool {
+				asked++
+				if kind == x509.ECDSA && tt.toECDSA != nil {
+					tt.toECDSA(w)
+					return false
+				}
+				return true
+			}))
+			defer provider.Close()
+			variables := env{
+				"SIGN_URL": provider.URL, "USHER_ENDPOINT": testEndpoint, "USHER_PUBLIC_KEY": s.public(),
+				"REPORT_ADDR": "", "MODEL_SERVER_URL": m.URL,
+			}
+			shared := t.TempDir()
+			for range 2 {
+				public, _, stop := startVast(t, variables.with(env{"CERT_DIR": shared}))
+				state, err := ping(public, &tls.Config{InsecureSkipVerify: true})
+				require.NoError(t, err)
+				require.Equal(t, "CN=pyworker.vast.ai,ST=CA,C=US", state.PeerCertificates[0].Subject.String())
+				require.Equal(t, tt.want, state.PeerCertificates[0].PublicKeyAlgorithm)
+				require.Zero(t, stop(syscall.SIGTERM))
+			}
+			require.Equal(t, tt.asked, asked)
+		})
+	}
+}
+
+// signServer signs requests for certificates as the provider does, unless may
+// answers in its place.
+func signServer(i *issuer, may func(http.ResponseWriter, x509.PublicKeyAlgorithm) bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		block, _ := pem.Decode(body)
 		if block == nil || r.URL.Query().Get("instance_id") != "17" {
@@ -205,33 +249,18 @@ func TestVastCertificate(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		signed++
+		if !may(w, request.PublicKeyAlgorithm) {
+			return
+		}
 		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 			SerialNumber: big.NewInt(1), Subject: request.Subject, NotAfter: time.Now().Add(time.Hour),
-		}, authority.Certificate(), request.PublicKey, authority.TLS.Certificates[0].PrivateKey)
+		}, i.cert, request.PublicKey, i.key)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		_ = pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: der})
-	}))
-	defer provider.Close()
-	variables := env{
-		"SIGN_URL": provider.URL, "USHER_ENDPOINT": testEndpoint, "USHER_PUBLIC_KEY": s.public(),
-		"REPORT_ADDR": "", "MODEL_SERVER_URL": m.URL,
 	}
-	shared := t.TempDir()
-	for range 2 {
-		public, _, stop := startVast(t, variables.with(env{"CERT_DIR": shared}))
-		client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-		resp, err := client.Get("https://" + public + "/ping")
-		require.NoError(t, err)
-		require.Equal(t, "CN=pyworker.vast.ai,ST=CA,C=US", resp.TLS.PeerCertificates[0].Subject.String())
-		_ = resp.Body.Close()
-		client.CloseIdleConnections()
-		require.Zero(t, stop(syscall.SIGTERM))
-	}
-	require.Equal(t, 1, signed)
 }
 
 // What is missing is said at once, with the status of a wrong setting.
