@@ -92,7 +92,7 @@ func Together(pairs []*tls.Certificate) error {
 	return ErrMany
 }
 
-// choose is the pair that a client is shown: ECDSA, whose signature costs a quarter
+// choose is the pair that a client is shown: ECDSA, whose handshake costs a third
 // of RSA's, unless the client takes RSA alone. The name that it asks for does not
 // matter: workers are called by address, and there is nothing else to show.
 func choose(hello *tls.ClientHelloInfo, pairs []*tls.Certificate) *tls.Certificate {

@@ -77,7 +77,7 @@ func openCertificates(cfg config.TLS, log *zap.Logger) (*certificates, error) {
 func (c *certificates) sayKey(shown *tls.Certificate) {
 	name := zap.String("key", certificate.KeyName(shown))
 	if certificate.KindOf(shown) == certificate.RSA && len(c.Shown()) == 1 {
-		c.log.Info("the certificate's key is RSA: a new connection costs about four times the CPU of one with an ECDSA P-256 key; see docs/tls.md", name)
+		c.log.Info("the certificate's key is RSA: a new connection costs about three times the CPU of one with an ECDSA P-256 key; see docs/tls.md", name)
 		return
 	}
 	c.log.Info("certificate in force", name, zap.Bool("ocsp", shown.OCSPStaple != nil))

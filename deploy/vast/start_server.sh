@@ -105,7 +105,7 @@ sign() {
 }
 
 # A certificate as the Python worker has it made: a new key, signed by the
-# provider. One that is there already is kept. A connection costs a quarter of the
+# provider. One that is there already is kept. A connection costs a third of the
 # CPU with a P-256 key, so RSA, which the Python worker has, comes second.
 if [ "$USE_SSL" = true ]; then
   export USHER_TLS_CERT_FILE="${USHER_TLS_CERT_FILE:-$CERT_DIR/instance.crt}"
@@ -113,7 +113,7 @@ if [ "$USE_SSL" = true ]; then
   if [ ! -s "$USHER_TLS_CERT_FILE" ]; then
     say 'having a certificate signed'
     if ! sign ec -pkeyopt ec_paramgen_curve:P-256; then
-      say 'the provider signs no P-256 key: having an RSA one signed, with which a new connection costs about four times the CPU'
+      say 'the provider signs no P-256 key: having an RSA one signed, with which a new connection costs about three times the CPU'
       sign rsa:2048 || die 'the certificate was not signed'
     fi
   fi
