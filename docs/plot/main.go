@@ -1,7 +1,8 @@
 // Plot draws docs/ordering.svg from docs/simulation.tsv: for each kind of
 // network a panel, in it each strategy a point, the mean added delay against the
 // share of requests admitted out of order. From docs/performance.tsv, which
-// test/bench writes, it draws docs/performance.svg and docs/growth.svg.
+// test/bench writes, it draws docs/performance.svg and docs/growth.svg; from docs/slots.tsv,
+// which the simulation of sidecar/engine writes, docs/slots.svg.
 //
 //	cd docs/plot && go run .
 //
@@ -54,6 +55,7 @@ func main() {
 		{drawOrdering, "../simulation.tsv", "../ordering.svg"},
 		{drawPeers, "../performance.tsv", "../performance.svg"},
 		{drawGrowth, "../performance.tsv", "../growth.svg"},
+		{drawSlots, "../slots.tsv", "../slots.svg"},
 	} {
 		if err := drawing.draw(drawing.from, drawing.to); err != nil {
 			log.Fatal(err)
