@@ -77,11 +77,13 @@ func (c *client) draw(random *rand.Rand, n int) plan {
 	if c.options.delay.draw != nil {
 		p.delay = c.options.delay.draw(random)
 	}
-	switch loss, bad := float64(c.options.loss), float64(c.options.bad); {
+	switch loss, bad, hangups := float64(c.options.loss), float64(c.options.bad), float64(c.options.hangups); {
 	case lot < loss:
 		p.kind = lost
 	case lot < loss+bad:
 		p.kind = mischief[which]
+	case lot < loss+bad+hangups:
+		p.kind = hungUpOn
 	}
 	return p
 }

@@ -22,6 +22,8 @@ type options struct {
 	delay    network
 	loss     share
 	bad      share
+	hangups  share
+	deaf     int           // 0: the model servers notice every hang-up
 	outage   time.Duration // 0: none
 	seed     uint64
 	quiet    bool
@@ -38,6 +40,8 @@ real sockets; only loopback is used, and Ctrl-C ends everything.
   go run ./cmd/playground                          look around
   go run ./cmd/playground -workers 3 -delay wan -loss 2% -bad 10% -outage 30s
                                                    something to watch
+  go run ./cmd/playground -rps 20 -hangups 50% -deaf 10
+                                                   orphans, after ten seconds
   go run ./cmd/playground -for 10s -bad 20%        a check: exit status 0 only if
                                                    every answer was the right one
 
@@ -59,6 +63,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	set.Var(&o.delay, "delay", "`network` between clients and workers: none, lan (0.5 ms + exp 1 ms), wan (20 ms + exp 30 ms), tail (10 ms + Pareto 1.5), or a duration d (d + exp d)")
 	set.Var(&o.loss, "loss", "`share` of the tickets that are never used, for example 2%")
 	set.Var(&o.bad, "bad", "`share` of the requests that misbehave, for example 10%: replayed, tampered with, at the wrong worker, late, lost, hung up on, …")
+	set.Var(&o.hangups, "hangups", "`share` of the requests whose clients leave midway, for example 20%")
+	set.IntVar(&o.deaf, "deaf", 0, "the toy model servers tell their load, and ignore one of `so many` hang-ups: it shows up as an orphan on the status page (default: they ignore none, and tell nothing)")
 	set.DurationVar(&o.outage, "outage", 0, "every so often a model server, or the autoscaler, dies and returns, and the key rotates; at least 2s (default: never)")
 	set.Uint64Var(&o.seed, "seed", 1, "of everything that is drawn")
 	set.IntVar(&o.tokens, "tokens", 24, "tokens a request asks for")
@@ -85,8 +91,10 @@ func (o options) check(arguments int) error {
 		return errors.New("-tokens must lie between 1 and 10000")
 	case o.workers < 1 || o.workers > 64:
 		return errors.New("-workers must lie between 1 and 64")
-	case o.loss+o.bad > 1:
-		return errors.New("-loss and -bad must not exceed 100% together")
+	case o.loss+o.bad+o.hangups > 1:
+		return errors.New("-loss, -bad and -hangups must not exceed 100% together")
+	case o.deaf < 0:
+		return errors.New("-deaf must not be negative")
 	case o.duration < 0 || o.ttft < 0 || o.perToken < 0:
 		return errors.New("durations must not be negative")
 	case o.outage != 0 && o.outage < minOutage:

@@ -23,6 +23,8 @@ type kind struct {
 var (
 	good = &kind{"good", "200", (*attempt).good}
 	lost = &kind{"lost", "nothing: the ticket is never used", (*attempt).lost}
+
+	hungUpOn = &kind{"hung up on", "the model server stops", (*attempt).hangUp}
 )
 
 // mischief is what -bad chooses from.
@@ -40,7 +42,7 @@ var mischief = []*kind{
 	{"no ticket", "422 invalid_ticket", (*attempt).noTicket},
 	{"garbled", "400 invalid_json", (*attempt).garbled},
 	{"wrong API key", "401 from the autoscaler", (*attempt).wrongKey},
-	{"hung up on", "the model server stops", (*attempt).hangUp},
+	hungUpOn,
 }
 
 func (a *attempt) good() error {

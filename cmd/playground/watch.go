@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -76,10 +78,11 @@ func (w *world) watch(t *tally, done <-chan struct{}, out io.Writer, quiet bool)
 
 // state is what goes on at the workers, in a few words.
 func (w *world) state() string {
-	inFlight := 0
+	inFlight, ignored := 0, 0
 	for _, k := range w.workers {
 		n, _ := k.model.InFlight()
 		inFlight += n
+		ignored += k.model.Ignored()
 	}
 	s := fmt.Sprintf("%d in flight", inFlight)
 	away := w.outages.away()
@@ -91,7 +94,27 @@ func (w *world) state() string {
 			s += fmt.Sprintf("; outage at worker %d", i+1)
 		}
 	}
+	if ignored > 0 {
+		s += fmt.Sprintf("; %d hang-ups ignored, %d orphans found", ignored, w.orphans())
+	}
 	return s
+}
+
+// orphans is how many the Ushers say there are.
+func (w *world) orphans() (n int) {
+	client := http.Client{Timeout: time.Second}
+	for _, k := range w.workers {
+		resp, err := client.Get(fmt.Sprintf("http://%s/status.json", k.usher.AdminAddr()))
+		if err != nil {
+			continue
+		}
+		var status struct{ Engine struct{ Orphans int } }
+		if json.NewDecoder(resp.Body).Decode(&status) == nil {
+			n += status.Engine.Orphans
+		}
+		_ = resp.Body.Close()
+	}
+	return n
 }
 
 // terminal reports whether out is a character device.

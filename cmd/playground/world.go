@@ -87,7 +87,12 @@ func build(o options) (w *world, err error) {
 }
 
 func (k *worker) start(o options, number int, scaler string, hook modelserver.Hook, reserved net.Listener) (err error) {
+	var engine *modelserver.Engine
+	if o.deaf > 0 {
+		engine = &modelserver.Engine{DeafTo: o.deaf}
+	}
 	k.model = modelserver.New(modelserver.Options{
+		Engine:           engine,
 		TimeToFirstToken: o.ttft, PerToken: o.perToken, Jitter: 0.3,
 		Seed: o.seed + uint64(number), Keep: -1, Handler: hook,
 	})
@@ -117,7 +122,7 @@ func (k *worker) settings(o options, number int, scaler, public string) []string
 	share := o.rps / float64(max(1, o.workers-1)) // one of several may be away
 	service := o.ttft + time.Duration(o.tokens)*o.perToken
 	slots := max(128, int(2*share*service.Seconds()))
-	return []string{
+	settings := []string{
 		"USHER_ENDPOINT=" + endpoint,
 		"USHER_WORKER_URL=" + k.url,
 		"REPORT_ADDR=" + scaler,
@@ -138,6 +143,10 @@ func (k *worker) settings(o options, number int, scaler, public string) []string
 		fmt.Sprintf("USHER_QUEUE_CAPACITY=%d", max(512, slots)),
 		"USHER_DRAIN_DELAY=0s", "USHER_DRAIN_TIMEOUT=5s",
 	}
+	if o.deaf > 0 {
+		settings = append(settings, "USHER_ENGINE=vllm", "USHER_OPEN_ROUTES=,") // whose figures the toy has
+	}
+	return settings
 }
 
 // A keyCount is a log that counts the keys which Usher says it took into force,

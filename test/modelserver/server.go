@@ -11,6 +11,7 @@
 //	POST /v1/messages                           Anthropic, streamed or not
 //	POST /api/generate, /api/chat               Ollama, streamed or not
 //	GET  /health                                200 or 503, see SetHealthy
+//	GET  /metrics                               its load, with Options.Engine
 //
 // The text is a function of the prompt alone, see Text. Exactly as many tokens
 // are made as were asked for.
@@ -53,6 +54,9 @@ type Options struct {
 	// first. 0: all; negative: none.
 	Keep int
 
+	// Engine, where it is not nil, has the server tell its load.
+	Engine *Engine
+
 	// Tap keeps every byte that comes in on each connection, see Received.
 	Tap bool
 
@@ -77,6 +81,7 @@ type Server struct {
 	handler   atomic.Pointer[Hook]
 	unhealthy atomic.Bool
 	records   records
+	bench     *bench // nil: no Engine
 
 	addr     net.Addr
 	listener net.Listener
@@ -107,6 +112,9 @@ func New(o Options) *Server {
 	}
 	s := &Server{options: o, random: rand.New(rand.NewPCG(o.Seed, 1)), conns: make(map[*conn]struct{})}
 	s.records.init(o.Keep)
+	if o.Engine != nil {
+		s.bench = newBench(*o.Engine)
+	}
 	s.SetHandler(o.Handler)
 	return s
 }
@@ -195,6 +203,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.health(w, r)
 		return
 	}
+	if s.bench != nil && r.Method == http.MethodGet && r.URL.Path == "/metrics" {
+		s.bench.figures(w)
+		return
+	}
 	c := r.Context().Value(connKey{}).(*conn)
 	record := s.records.begin(r, c.number)
 	defer record.finish()
@@ -217,6 +229,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.watch(r.Context(), record)()
 
 	if h := *s.handler.Load(); h != nil && h(w, r) {
+		return
+	}
+	if s.bench != nil {
+		s.bench.work(w, r, s.ending, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, body) })
 		return
 	}
 	s.answer(w, r, body)

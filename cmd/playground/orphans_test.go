@@ -1,0 +1,29 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A model server that does not hear a client leave shows up at Usher, some
+// seconds later and with nothing but its own figures, as running for nobody.
+func TestDeafModelServersShowUp(t *testing.T) {
+	t.Parallel()
+	o, err := parse([]string{"-deaf", "2"}, nil)
+	require.NoError(t, err)
+	w, err := build(o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, w.close()) }()
+	require.NoError(t, w.waitReady(t.Context()))
+	c, err := w.newClient(o)
+	require.NoError(t, err)
+	defer c.http.CloseIdleConnections()
+	for range 4 {
+		require.NoError(t, c.play(plan{kind: hungUpOn, style: styles[0], due: time.Now()}).err)
+	}
+	require.Eventually(t, func() bool { return w.orphans() == 2 }, 30*time.Second, 50*time.Millisecond)
+	require.True(t, strings.HasSuffix(w.state(), "2 hang-ups ignored, 2 orphans found"), w.state())
+}
