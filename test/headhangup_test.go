@@ -1,0 +1,87 @@
+package test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A client that leaves takes its request down, in every phase of an upload, over
+// plain TCP and TLS.
+func TestHangUpOfAnUpload(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	cert, key, pool := certificateFiles(t, t.TempDir())
+	for _, secure := range []bool{false, true} {
+		began, ended := make(chan struct{}, 2), make(chan time.Time, 2)
+		url := rawModel(t, func(c net.Conn, in *bufio.Reader) {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			_, _ = io.CopyN(io.Discard, r.Body, 3)
+			if r.Header.Get("Early") != "" {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome")
+			}
+			began <- struct{}{}
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.Copy(io.Discard, in)
+			ended <- time.Now()
+		})
+		settings := streaming(s, url).with(env{"USHER_MAX_CONCURRENCY": "1"})
+		if secure {
+			settings = settings.with(env{"USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key})
+		}
+		u := start(t, settings).ready()
+		open := func() net.Conn {
+			w := dial(t, u.public)
+			if secure {
+				return tls.Client(w.Conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"})
+			}
+			return w.Conn
+		}
+		send := func(c net.Conn, text string) {
+			_, err := io.WriteString(c, text)
+			require.NoError(t, err)
+		}
+		for _, phase := range []string{"while it comes", "chunks", "body whole", "answer begun", "half-close"} {
+			c := open()
+			framing := map[string]string{"chunks": "Transfer-Encoding: chunked", "answer begun": "Early: 1\r\nContent-Length: 9"}[phase]
+			if framing == "" {
+				framing = "Content-Length: 9"
+			}
+			body := map[string]string{"chunks": "3\r\nabc\r\n", "body whole": "abcdefghi"}[phase]
+			if body == "" {
+				body = "abc"
+			}
+			send(c, uploadHead(s.ticket(), framing)+body)
+			<-began
+			if phase == "answer begun" {
+				_, err := bufio.NewReader(c).ReadString('\n')
+				require.NoError(t, err)
+			}
+			// One that waits for its turn behind it, and leaves, spends nothing.
+			waiting, ticket := open(), s.ticket()
+			send(waiting, uploadHead(ticket, "Content-Length: 9")+"abc")
+			require.Eventually(t, func() bool { return u.metric("usher_waiting") == 1 }, patience, time.Millisecond)
+			_ = waiting.Close()
+			require.Eventually(t, func() bool { return u.metric("usher_waiting") == 0 }, patience, time.Millisecond)
+			left := time.Now()
+			if half, ok := c.(*net.TCPConn); ok && phase == "half-close" {
+				_ = half.CloseWrite()
+			} else {
+				_ = c.Close()
+			}
+			took := (<-ended).Sub(left)
+			t.Logf("%s, TLS %v: %s", phase, secure, took)
+			require.Less(t, took, time.Second, phase)
+			require.Eventually(t, func() bool { return u.metric("usher_in_flight") == 0 }, patience, time.Millisecond)
+		}
+	}
+}
