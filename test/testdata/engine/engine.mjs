@@ -3,7 +3,7 @@
 import { loadModel, BuildInfo } from "@fugood/llama.node";
 
 export const slots = 4;
-export const context = 16384; // tokens of a request, prompt and all
+export const context = 8192; // tokens of a request, prompt and all
 const batch = 512;
 
 export class Fault extends Error {

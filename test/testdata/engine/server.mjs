@@ -2,10 +2,10 @@
 // server (tools/server) and Ollama's chat and embeddings. A request whose
 // connection closes is stopped in the engine.
 //
-//   node server.mjs MODEL.gguf: prints its address when it listens, answers 503
-//   until the model is loaded, and prints one line of JSON for each request that
-//   the engine has done with: how many tokens it made, whether it was stopped, when
-//   it was out of the engine (ms since 1970), and how long that was after its
+//   node server.mjs MODEL.gguf [PORT]: prints its address when it listens, answers
+//   503 until the model is loaded, and prints one line of JSON for each POST that it
+//   has done with: how many tokens the engine made, whether it was stopped, when it
+//   was out of the engine (ms since 1970), and how long that was after its
 //   connection closed (ms).
 import http from "node:http";
 import { Engine, Fault, context, slots } from "./engine.mjs";
@@ -45,18 +45,18 @@ function text(value, name) {
 }
 
 // generate answers with what the engine makes of a request, in one API's shape.
-async function generate({ req, res, body }, shape) {
+async function generate({ res, body, told }, shape) {
   const { n_predict, ...sampling } = shape.options(body);
   if (body.n > 1) throw new Fault(400, "invalid_request_error", "Only one completion choice is allowed");
   const prompt = shape.conversation ? engine.prompt(conversation(body.messages)) : text(body.prompt, "prompt");
   const stream = body.stream ?? shape.streams ?? false, out = shape.stream?.(body);
   const write = (parts) => { for (const part of parts) res.write(part); };
-  let made = 0, closed = res.destroyed, job, since;
+  let closed = res.destroyed, job, since;
   const stop = () => { since = performance.now(); job.stop(); };
   res.on("close", () => { closed = true; if (job && !res.writableFinished) stop(); });
   const options = { temperature: 0.8, seed: -1, ...sampling, n_predict: n_predict ?? -1 };
   job = await engine.generate(prompt, options, (token) => {
-    made++;
+    told.tokens++;
     if (!stream || closed) return;
     if (!res.headersSent) {
       res.writeHead(200, { "Content-Type": shape.type ?? "text/event-stream" });
@@ -71,10 +71,10 @@ async function generate({ req, res, body }, shape) {
   } catch (error) {
     if (!since) throw error;
     while (job.running()) await new Promise(setImmediate);
-    return account(req, { tokens: made, stopped: true, after: performance.now() - since });
+    Object.assign(told, { stopped: true, after: performance.now() - since });
+    return;
   }
-  account(req, { tokens: made, stopped: false });
-  const facts = { text: result.text, prompt: result.prompt_tokens, made, limited: result.stopped_limit || result.context_full, timings: result.timings };
+  const facts = { text: result.text, prompt: result.prompt_tokens, made: told.tokens, limited: result.stopped_limit || result.context_full, timings: result.timings };
   if (!stream) return shape.whole(facts);
   if (!res.headersSent) { // not one token
     res.writeHead(200, { "Content-Type": shape.type ?? "text/event-stream" });
@@ -82,10 +82,6 @@ async function generate({ req, res, body }, shape) {
   }
   write(out.tail(facts));
   res.end();
-}
-
-function account(req, what) {
-  console.log(JSON.stringify({ at: Date.now(), request: req.headers["x-request-id"], route: req.url, ...what }));
 }
 
 function conversation(list) {
@@ -122,11 +118,12 @@ async function read(req) {
 }
 
 async function serve(req, res) {
+  const told = { request: req.headers["x-request-id"], route: req.url, tokens: 0, stopped: false };
   try {
     if (!engine) throw new Fault(503, "unavailable_error", "Loading model");
     const route = routes[`${req.method} ${new URL(req.url, "http://engine").pathname}`];
     if (!route) throw new Fault(404, "not_found_error", "File Not Found");
-    const answer = await route({ req, res, body: req.method === "POST" ? await read(req) : undefined });
+    const answer = await route({ res, told, body: req.method === "POST" ? await read(req) : undefined });
     if (answer === undefined || res.destroyed) return;
     res.setHeader("Content-Type", "application/json; charset=utf-8");
     res.end(JSON.stringify(answer));
@@ -134,12 +131,13 @@ async function serve(req, res) {
     if (res.headersSent) return res.destroy();
     const { status = 500, type = "server_error", more = {} } = error;
     res.writeHead(status, { "Content-Type": "application/json; charset=utf-8" });
-    const told = req.url.startsWith("/api/") ? error.message : { code: status, message: error.message, type, ...more }; // Ollama's, and llama.cpp's
-    res.end(JSON.stringify({ error: told }));
+    res.end(JSON.stringify({ error: req.url.startsWith("/api/") ? error.message : { code: status, message: error.message, type, ...more } }));
+  } finally {
+    if (req.method === "POST") console.log(JSON.stringify({ ...told, at: Date.now() }));
   }
 }
 
-const server = http.createServer(serve).listen(0, "127.0.0.1", async () => {
+const server = http.createServer(serve).listen(Number(process.argv[3] ?? 0), "127.0.0.1", async () => {
   console.log(`http://127.0.0.1:${server.address().port}`);
   engine = await Engine.load(model);
 });

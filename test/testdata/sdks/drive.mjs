@@ -1,27 +1,30 @@
 // Drives one SDK through all that a client does, and prints what the SDK made of
-// each step as a line of JSON: node drive.mjs openai.
+// each step as a line of JSON: node drive.mjs openai body. With "body" the fetch of
+// docs/clients.md, in the file TICKETED, brings a ticket for each call; with "head"
+// each step has one, as the SDK's API key.
 //
-// TICKETED is the fetch of docs/clients.md, ENGINE the engine itself: only its
-// figures are read there.
-import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import Anthropic from "@anthropic-ai/sdk";
-import { InferenceClient } from "@huggingface/inference";
-import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
-import { embedMany, generateText, streamText } from "ai";
-import { Ollama } from "ollama";
-import OpenAI from "openai";
-
+// ENGINE is the engine itself, of which only the state is read.
 const { ticketed } = await import(process.env.TICKETED);
 const user = (content) => [{ role: "user", content }];
 const sampling = { temperature: 0, seed: 1 };
 const retries = 1;
 
+// A door is how an SDK comes in: the worker's address, an API key and a fetch.
+const doors = {
+  body: async (cost) => ({ base: "http://worker", key: "unused", fetch: ticketed("my-llama", cost) }),
+  async head(cost) {
+    const route = await fetch(`${process.env.AUTOSCALER}/route/`, { method: "POST", body: JSON.stringify({ endpoint: "my-llama", api_key: process.env.API_KEY, cost }) });
+    const ticket = await route.text();
+    return { base: JSON.parse(ticket).url, key: `sr.${Buffer.from(ticket).toString("base64url")}`, fetch };
+  },
+};
+
 // Each SDK: whole makes an answer at once, stream is an iterator over its pieces,
-// embed makes a vector for each text. Tokens are the limit asked for, and cost
-// what the ticket is for.
+// embed makes a vector for each text. Tokens are the limit asked for.
 const sdks = {
-  openai(cost) {
-    const client = new OpenAI({ baseURL: "http://worker/v1", apiKey: "unused", maxRetries: retries, fetch: ticketed("my-llama", cost) });
+  async openai({ base, key, fetch }) {
+    const { default: OpenAI } = await import("openai");
+    const client = new OpenAI({ baseURL: `${base}/v1`, apiKey: key, maxRetries: retries, fetch });
     const ask = (prompt, tokens, stream) => ({ model: "random", messages: user(prompt), max_tokens: tokens, stream, ...sampling });
     return {
       whole: async (prompt, tokens, signal) => (await client.chat.completions.create(ask(prompt, tokens, false), { signal })).choices[0].message.content,
@@ -32,8 +35,9 @@ const sdks = {
       embed: async (input) => (await client.embeddings.create({ model: "random", input })).data.map((one) => one.embedding),
     };
   },
-  vercel(cost) {
-    const worker = createOpenAICompatible({ name: "worker", baseURL: "http://worker/v1", fetch: ticketed("my-llama", cost) });
+  async vercel({ base, key, fetch }) {
+    const { createOpenAICompatible } = await import("@ai-sdk/openai-compatible"), { embedMany, generateText, streamText } = await import("ai");
+    const worker = createOpenAICompatible({ name: "worker", baseURL: `${base}/v1`, apiKey: key, fetch });
     const ask = (prompt, tokens, signal) => ({ model: worker("random"), prompt, maxOutputTokens: tokens, abortSignal: signal, maxRetries: retries, ...sampling });
     return {
       whole: async (prompt, tokens, signal) => (await generateText(ask(prompt, tokens, signal))).text,
@@ -47,19 +51,21 @@ const sdks = {
       embed: async (values) => (await embedMany({ model: worker.textEmbeddingModel("random"), values })).embeddings,
     };
   },
-  langchain(cost) {
-    const configuration = { baseURL: "http://worker/v1", fetch: ticketed("my-llama", cost) };
-    const model = (tokens) => new ChatOpenAI({ model: "random", apiKey: "unused", maxTokens: tokens, temperature: 0, maxRetries: retries, configuration });
+  async langchain({ base, key, fetch }) {
+    const { ChatOpenAI, OpenAIEmbeddings } = await import("@langchain/openai");
+    const configuration = { baseURL: `${base}/v1`, fetch };
+    const model = (tokens) => new ChatOpenAI({ model: "random", apiKey: key, maxTokens: tokens, temperature: 0, maxRetries: retries, configuration });
     return {
       whole: async (prompt, tokens, signal) => (await model(tokens).invoke(prompt, { signal })).text,
       async *stream(prompt, tokens, signal) {
         for await (const chunk of await model(tokens).stream(prompt, { signal })) if (chunk.text) yield chunk.text;
       },
-      embed: (texts) => new OpenAIEmbeddings({ model: "random", apiKey: "unused", maxRetries: retries, configuration }).embedDocuments(texts),
+      embed: (texts) => new OpenAIEmbeddings({ model: "random", apiKey: key, maxRetries: retries, configuration }).embedDocuments(texts),
     };
   },
-  ollama(cost) { // it never tries again, and stops only streams
-    const client = new Ollama({ host: "http://worker", fetch: ticketed("my-llama", cost) });
+  async ollama({ base, key, fetch }) { // it never tries again, and stops only streams
+    const { Ollama } = await import("ollama");
+    const client = new Ollama({ host: base, headers: { Authorization: `Bearer ${key}` }, fetch });
     const ask = (prompt, tokens, stream) => ({ model: "random", messages: user(prompt), stream, options: { num_predict: tokens, ...sampling } });
     return {
       whole: async (prompt, tokens, signal) => signal ? undefined : (await client.chat(ask(prompt, tokens, false))).message.content,
@@ -71,8 +77,9 @@ const sdks = {
       embed: async (input) => (await client.embed({ model: "random", input })).embeddings,
     };
   },
-  anthropic(cost) {
-    const client = new Anthropic({ baseURL: "http://worker", apiKey: "unused", maxRetries: retries, fetch: ticketed("my-llama", cost) });
+  async anthropic({ base, key, fetch }) {
+    const { default: Anthropic } = await import("@anthropic-ai/sdk");
+    const client = new Anthropic({ baseURL: base, apiKey: null, authToken: key, maxRetries: retries, fetch });
     const ask = (prompt, tokens) => ({ model: "random", messages: user(prompt), max_tokens: tokens, temperature: 0 });
     return {
       whole: async (prompt, tokens, signal) => (await client.messages.create(ask(prompt, tokens), { signal })).content[0].text,
@@ -82,8 +89,9 @@ const sdks = {
       },
     };
   },
-  huggingface(cost) {
-    const client = new InferenceClient("unused", { endpointUrl: "http://worker", fetch: ticketed("my-llama", cost) });
+  async huggingface({ base, key, fetch }) {
+    const { InferenceClient } = await import("@huggingface/inference");
+    const client = new InferenceClient(key, { endpointUrl: base, fetch });
     const ask = (prompt, tokens) => ({ model: "random", messages: user(prompt), max_tokens: tokens, ...sampling });
     return {
       whole: async (prompt, tokens, signal) => (await client.chatCompletion(ask(prompt, tokens), { signal })).choices[0].message.content,
@@ -96,7 +104,7 @@ const sdks = {
 };
 
 const long = 4096;
-const sdk = sdks[process.argv[2]](long), cheap = sdks[process.argv[2]](8);
+const open = async (cost = long) => sdks[process.argv[2]](await doors[process.argv[3]](cost));
 
 // step tells what a step gave, or the error as the SDK shows it.
 async function step(name, act) {
@@ -111,35 +119,34 @@ async function step(name, act) {
   console.log(JSON.stringify(said));
 }
 
-async function running() {
-  for (;;) {
-    const text = await (await fetch(`${process.env.ENGINE}/metrics`)).text();
-    if (/^llamacpp:requests_processing [1-9]/m.test(text)) return;
-  }
+// until asks the engine until its answer fits.
+async function until(path, fits) {
+  for (;;) if (fits(await fetch(process.env.ENGINE + path).then((answer) => answer.text(), () => ""))) return;
 }
+const running = () => until("/metrics", (text) => /^llamacpp:requests_processing [1-9]/m.test(text));
+const ask = (word) => console.log(JSON.stringify({ step: word })); // whoever started this
 
-// pieces reads a stream until stop says so.
+// pieces reads a stream, and tells after of each piece.
 async function pieces(stream, after = () => {}) {
   const list = [];
-  for await (const piece of stream) {
-    list.push(piece);
-    after(list.length);
-  }
+  for await (const piece of stream) after(list.push(piece));
   return list;
 }
 
-await step("whole", async () => ({ text: await sdk.whole("Hi", 12) }));
+await step("whole", async () => ({ text: await (await open()).whole("Hi", 12) }));
 await step("stream", async () => {
-  const list = await pieces(sdk.stream("Hi", 12));
+  const list = await pieces((await open()).stream("Hi", 12));
   return { text: list.join(""), pieces: list.length };
 });
-if (sdk.embed) await step("embed", async () => {
+await step("embed", async () => {
+  const sdk = await open();
+  if (!sdk.embed) return {};
   const vectors = await sdk.embed(["a small boat", "a large boat"]);
   return { vectors: vectors.length, width: vectors[0].length, length: Math.hypot(...vectors[0]) };
 });
 await step("abort a stream", async (said) => {
   const stop = new AbortController();
-  await pieces(sdk.stream("Go on", long, stop.signal), (n) => {
+  await pieces((await open()).stream("Go on", long, stop.signal), (n) => {
     if (n !== 3) return;
     said.left = Date.now();
     stop.abort();
@@ -147,21 +154,27 @@ await step("abort a stream", async (said) => {
 });
 await step("abort the whole", async (said) => {
   const stop = new AbortController();
-  const answer = sdk.whole("Go on", long, stop.signal);
+  const answer = (await open()).whole("Go on", long, stop.signal);
   if (await Promise.race([answer.then(() => true), running()])) return;
   said.left = Date.now();
   stop.abort();
   await answer;
 });
-await step("too long", async () => ({ text: await sdk.whole("far too long ".repeat(2000), 12) }));
-await step("too dear", async () => ({ text: await cheap.whole("Hi", 12) }));
+await step("too long", async () => ({ text: await (await open()).whole("x".repeat(9000), 12) }));
+await step("too dear", async () => ({ text: await (await open(8)).whole("Hi", 12) }));
 await step("dies", async () => {
-  let told = false;
-  const list = await pieces(sdk.stream("Go on", long), (n) => {
-    if (n >= 3 && !told) console.log(JSON.stringify({ step: "kill" }));
-    told ||= n >= 3;
-  });
+  const list = await pieces((await open()).stream("Go on", long), (n) => { if (n === 3) ask("kill"); });
   return { text: list.join("") };
 });
-await step("is gone", async () => ({ text: await sdk.whole("Hi", 12) }));
+await step("is gone", async () => ({ text: await (await open()).whole("Hi", 12) }));
+ask("restart");
+await until("/health", (text) => text.includes("ok"));
+await step("is back", async () => ({ text: await (await open()).whole("Hi", 12) }));
+await step("dies before its answer", async () => {
+  const answer = (await open()).whole("Go on", long);
+  answer.catch(() => {}); // it is awaited below
+  await running();
+  ask("kill");
+  return { text: await answer };
+});
 process.exit(0); // some SDKs leave a connection or a timer
