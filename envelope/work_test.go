@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -61,6 +62,27 @@ func TestWork(t *testing.T) {
 			require.NoError(t, err, tt.model)
 			require.Equal(t, tt.stated, work.Stated, "%s %s", form, tt.model)
 			require.Equal(t, tt.exceeds, work.Exceeds(cost(t, tt.cost)), "%s %s for %s", form, tt.model, tt.cost)
+		}
+	}
+}
+
+// What a request is to the model server, however long its completions.
+func TestRuns(t *testing.T) {
+	for _, tt := range []struct {
+		route, model string
+		want         uint64
+	}{
+		{"/v1/completions", `{"max_tokens":7}`, 1},
+		{"/v1/completions", `{"n":3,"prompt":["a","b"]}`, 6},
+		{"/generate", `{"parameters":{"best_of":2}}`, 2},
+		{"/generate", `{"sampling_params":{"n":9223372036854775807},"text":["a","b","c"]}`, math.MaxUint64},
+		{"/v1/embeddings", `{"input":["a","b"]}`, 0},
+		{"/other", `{"n":3}`, 0},
+	} {
+		for form, env := range opened(t, tt.model) {
+			work, err := env.Work(dialect.Of(tt.route), dialect.AnyEngine)
+			require.NoError(t, err, tt.model)
+			require.Equal(t, tt.want, work.Runs(), "%s %s", form, tt.model)
 		}
 	}
 }

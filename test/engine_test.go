@@ -20,6 +20,7 @@ import (
 // and nothing else but where it listens.
 var engines = map[string]struct {
 	routes []string
+	open   []string // without a ticket
 	health string
 	stream string // one of the routes, and a stream there without its last word
 	kind   string
@@ -27,23 +28,23 @@ var engines = map[string]struct {
 }{
 	"vllm": {
 		[]string{"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/rerank", "/tokenize", "/detokenize"},
-		"/health", "/v1/chat/completions", "text/event-stream", "data: {\"choices\":[]}\n\n",
+		[]string{"/v1/models"}, "/health", "/v1/chat/completions", "text/event-stream", "data: {\"choices\":[]}\n\n",
 	},
 	"sglang": {
 		[]string{"/generate", "/v1/completions", "/v1/chat/completions", "/v1/embeddings"},
-		"/health", "/generate", "text/event-stream", "data: {\"text\":\"a\"}\n\n",
+		[]string{"/v1/models"}, "/health", "/generate", "text/event-stream", "data: {\"text\":\"a\"}\n\n",
 	},
 	"tgi": {
 		[]string{"/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions"},
-		"/health", "/generate_stream", "text/event-stream", "data:{\"generated_text\":null}\n\n",
+		[]string{"/info", "/v1/models"}, "/health", "/generate_stream", "text/event-stream", "data:{\"generated_text\":null}\n\n",
 	},
 	"llamacpp": {
 		[]string{"/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/completion", "/tokenize", "/detokenize"},
-		"/health", "/v1/messages", "text/event-stream", "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+		[]string{"/v1/models"}, "/health", "/v1/messages", "text/event-stream", "event: ping\ndata: {\"type\":\"ping\"}\n\n",
 	},
 	"ollama": {
 		[]string{"/api/generate", "/api/chat", "/api/embed", "/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"},
-		"/api/version", "/api/chat", "application/x-ndjson", "{\"done\":false}\n",
+		[]string{"/api/tags", "/v1/models", "/api/version"}, "/api/version", "/api/chat", "application/x-ndjson", "{\"done\":false}\n",
 	},
 }
 
@@ -73,6 +74,10 @@ func TestEngineIsKnownByName(t *testing.T) {
 			u := start(t, settings(m, s).with(env{"USHER_ENGINE": name})).ready()
 			for _, route := range e.routes {
 				require.Equal(t, 200, u.do("POST", route, s.ticket().flat(""), nil).status, route)
+			}
+			for _, open := range e.open {
+				require.Equal(t, 200, u.do("GET", open, nil, nil).status, open)
+				require.NotEqual(t, 200, u.do("POST", open, s.ticket().flat(""), nil).status, open)
 			}
 			require.Equal(t, "route_unknown", u.do("POST", "/mine", s.ticket().flat(""), nil).code())
 			if e.health != "/health" { // which the stub answers by itself

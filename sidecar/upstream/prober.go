@@ -100,6 +100,11 @@ func (p *Prober) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var hastened time.Time // when a probe last came before its time
+	next := time.Now()
+	arm := func(pause time.Duration) {
+		next = time.Now().Add(pause)
+		timer.Reset(pause)
+	}
 	for {
 		select {
 		case <-timer.C:
@@ -107,7 +112,7 @@ func (p *Prober) Run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			timer.Reset(p.note(err))
+			arm(p.note(err))
 			if p.o.Probed != nil {
 				p.o.Probed(p.Healthy())
 			}
@@ -115,10 +120,12 @@ func (p *Prober) Run(ctx context.Context) error {
 			// Not more than one a second, however many requests break.
 			if p.doubt() && time.Since(hastened) >= fastProbe {
 				hastened = time.Now()
-				timer.Reset(0)
+				arm(0)
 			}
 		case <-p.hasten:
-			timer.Reset(min(p.o.Interval, fastProbe))
+			if time.Until(next) > fastProbe {
+				arm(fastProbe)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -96,6 +96,41 @@ func TestProber(t *testing.T) {
 	}
 }
 
+// A probe that is hastened comes within a second of that, never later than it
+// would have, and those that are told of probes hear of each.
+func TestProberIsHastened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := 0
+		var p *Prober
+		p, err := NewProber(ProberOptions{
+			Network: "tcp", Address: "x", Host: "x", Path: "/health", Interval: 5 * time.Second, Failures: 3,
+			Probed: func(healthy bool) {
+				if told++; told == 2 || told == 4 {
+					p.Hasten()
+				}
+				require.True(t, healthy)
+			},
+		})
+		require.NoError(t, err)
+		s := &script{start: time.Now(), answers: []any{200, 200, 200, 500, 200}}
+		p.client.Transport = s
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		require.ErrorIs(t, p.Run(ctx), context.DeadlineExceeded)
+		// The second asks for the third; the fourth fails, and is asked again at once.
+		require.Equal(t, []time.Duration{0, 5, 6, 11, 11, 12, 13}, seconds(s.times))
+		require.Equal(t, len(s.times), told)
+	})
+}
+
+func seconds(times []time.Duration) []time.Duration {
+	list := make([]time.Duration, len(times))
+	for i, at := range times {
+		list[i] = at / time.Second
+	}
+	return list
+}
+
 func TestProberOverTheWire(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		heads := make(chan string, 1)
