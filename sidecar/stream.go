@@ -82,9 +82,7 @@ func (x *exchange) lend(resp *upstream.Response, r *relay.Relay) bool {
 func (s *stream) begin() {
 	member, err := s.x.h.streams.next().Add(s, s.resp, s.x.conn)
 	if err != nil {
-		// The line was cancelled meanwhile.
-		s.relay.Fail(upstream.ErrCanceled)
-		go s.Ended(nil)
+		go s.alone() // the line was cancelled meanwhile, or the kernel has no room
 		return
 	}
 	s.x.attach(member)
@@ -123,6 +121,14 @@ func (s *stream) Ended(fault *loop.Fault) {
 		return
 	}
 	broken, werr := s.relay.Result()
+	s.x.finish(s.resp, s.relay, broken, werr)
+}
+
+// alone runs the stream where no loop does.
+func (s *stream) alone() {
+	defer s.x.conn.GiveBack()
+	defer s.recoverPanic()
+	broken, werr := s.relay.Run(nil)
 	s.x.finish(s.resp, s.relay, broken, werr)
 }
 

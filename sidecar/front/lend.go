@@ -33,14 +33,21 @@ func (c *Conn) CanLend() bool {
 }
 
 // Lend has begin called once the goroutine that serves the connection has let go of
-// it, on that goroutine, but after all its handlers. From then on the answer is in
-// other hands, until GiveBack. It must be the last thing that is done with c where it
-// is served.
+// it, on that goroutine, but after all its handlers: always, once. From then on the
+// answer is in other hands, until GiveBack. It must be the last thing that is done
+// with c where it is served.
 func (c *Conn) Lend(begin func()) {
 	c.begin = begin
 	c.server.lending.lent.Add(1)
 	c.ctx.HijackSetNoResponse(true)
 	c.ctx.Hijack(func(net.Conn) {})
+}
+
+// SetDeadline never fails: fasthttp would not lend out a connection that was closed
+// meanwhile, and nobody would end its request.
+func (c *Conn) SetDeadline(t time.Time) error {
+	_ = c.Conn.SetDeadline(t)
+	return nil
 }
 
 // Control has f look at the connection's descriptor, see syscall.RawConn.

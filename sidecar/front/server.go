@@ -73,7 +73,7 @@ func New(o Options) *Server {
 		WriteBufferSize:       4 << 10,
 		ReadTimeout:           o.ReadTimeout,
 		IdleTimeout:           o.IdleTimeout,
-		Concurrency:           o.MaxConnections + 1, // the listener limits them, one place
+		Concurrency:           2*o.MaxConnections + 1, // the listener limits them; here some count for a moment longer
 		NoDefaultServerHeader: true,
 		NoDefaultDate:         true,
 		NoDefaultContentType:  true,
