@@ -19,51 +19,6 @@ import (
 	"time"
 )
 
-// A Happening is what a stream is told of.
-type Happening uint8
-
-// The happenings; several may come at once.
-const (
-	Readable Happening = 1 << iota // something came at the source
-	Last                           // its end or an error may be behind that
-	Writable                       // the sink takes more
-	Woken                          // Wake was called
-	Silent                         // nothing came at the source for the loop's Silence
-)
-
-// A Want is what a stream waits for.
-type Want uint8
-
-// The wants.
-const (
-	Source  Want = iota // something at the source
-	Sink                // room at the sink; the source's silence is not counted
-	Turn                // nothing: it is to be told again, after the others
-	Nothing             // it has ended
-)
-
-// A Stream is run by a loop.
-type Stream interface {
-	// Happened moves what can be moved. It is called by the loop's goroutine, and
-	// must not block.
-	Happened(h Happening, now time.Time) Want
-	// Ended is called once, on a goroutine of its own, when Happened returned
-	// Nothing or panicked, which fault tells of then. The loop has let go of both
-	// descriptors.
-	Ended(fault *Fault)
-}
-
-// A Fault is what Happened panicked with.
-type Fault struct {
-	Value any
-	Stack []byte
-}
-
-// A Descriptor lends itself to f, see syscall.RawConn.
-type Descriptor interface {
-	Control(f func(fd uintptr)) error
-}
-
 // A Member is a stream that a loop runs.
 type Member struct {
 	stream       Stream
@@ -192,11 +147,11 @@ func (l *Loop) tell(m *Member, h Happening, now time.Time) {
 	}
 	switch want {
 	case Sink:
-		if !m.full {
-			m.full = true
-			if l.poller.add(m.sink, m.token<<1|1, writes) != nil {
-				l.turn(m) // it was closed: writing tells
-			}
+		if m.full {
+			break
+		}
+		if m.full = l.poller.add(m.sink, m.token<<1|1, writes) == nil; !m.full {
+			l.turn(m) // it was closed, and writing tells; or the kernel has no room
 		}
 	case Turn:
 		l.turn(m)
@@ -253,51 +208,4 @@ func (l *Loop) others() (more bool) {
 		clear(l.next)
 	}
 	return len(l.turns) > 0
-}
-
-// setAlarm has the goroutine woken in time: at once where somebody was posted. mu is
-// held, so that no later time takes the place of one at which nobody has looked yet.
-func (l *Loop) setAlarm() {
-	if len(l.posted) > 0 {
-		l.poller.alarm(l.epoch)
-	} else {
-		l.poller.alarm(l.sweepAt)
-	}
-}
-
-// alarmed does what the alarm was set for, and sets it again.
-func (l *Loop) alarmed() {
-	now := time.Now()
-	l.mu.Lock()
-	sweeps := !l.sweepAt.IsZero() && !now.Before(l.sweepAt)
-	if sweeps {
-		l.sweepAt = time.Time{}
-		if len(l.members) > 0 {
-			l.sweepAt = now.Add(l.silence / sweepsPerSilence)
-		}
-	}
-	l.mu.Unlock()
-	if sweeps {
-		l.sweep(now)
-	}
-	l.others()
-	l.mu.Lock()
-	l.setAlarm()
-	l.mu.Unlock()
-}
-
-// sweep tells the silent ones.
-func (l *Loop) sweep(now time.Time) {
-	since := now.Sub(l.epoch) - l.silence
-	var silent []*Member
-	l.mu.Lock()
-	for _, m := range l.members {
-		if !m.full && m.last <= since {
-			silent = append(silent, m)
-		}
-	}
-	l.mu.Unlock()
-	for _, m := range silent {
-		l.tell(m, Silent, now)
-	}
 }

@@ -1,0 +1,50 @@
+package loop
+
+import "time"
+
+// setAlarm has the goroutine woken in time: at once where somebody was posted. mu is
+// held, so that no later time takes the place of one at which nobody has looked yet.
+func (l *Loop) setAlarm() {
+	if len(l.posted) > 0 {
+		l.poller.alarm(l.epoch)
+	} else {
+		l.poller.alarm(l.sweepAt)
+	}
+}
+
+// alarmed does what the alarm was set for, and sets it again.
+func (l *Loop) alarmed() {
+	now := time.Now()
+	l.mu.Lock()
+	sweeps := !l.sweepAt.IsZero() && !now.Before(l.sweepAt)
+	if sweeps {
+		l.sweepAt = time.Time{}
+		if len(l.members) > 0 {
+			l.sweepAt = now.Add(l.silence / sweepsPerSilence)
+		}
+	}
+	l.mu.Unlock()
+	if sweeps {
+		l.sweep(now)
+	}
+	l.others()
+	l.mu.Lock()
+	l.setAlarm()
+	l.mu.Unlock()
+}
+
+// sweep tells the silent ones.
+func (l *Loop) sweep(now time.Time) {
+	since := now.Sub(l.epoch) - l.silence
+	var silent []*Member
+	l.mu.Lock()
+	for _, m := range l.members {
+		if !m.full && m.last <= since {
+			silent = append(silent, m)
+		}
+	}
+	l.mu.Unlock()
+	for _, m := range silent {
+		l.tell(m, Silent, now)
+	}
+}
