@@ -46,7 +46,7 @@ const clients = 48
 var phases = []phase{
 	{name: "plain", share: 60, events: []weighted[string]{
 		{3, "kill usher"}, {1, "stop usher"}, {3, "kill model"}, {1, "flaky model"}, {2, "rotate key"}, {1, "lying keys"},
-		{1, "hang up"}, {2, "siege"}, {2, "harm state"}, {1, "few descriptors"}, {2, "deaf log"}, {2, "slow readers"},
+		{1, "hang up"}, {2, "siege"}, {2, "harm state"}, {1, "few descriptors"}, {2, "deaf log"}, {1, "slow readers"},
 	}},
 	{name: "TLS", share: 20, tls: true, events: []weighted[string]{
 		{3, "new certificate"}, {1, "hang up"}, {1, "kill model"}, {1, "kill usher"}, {1, "siege"}, {1, "deaf log"},
