@@ -27,15 +27,7 @@ func TestRealEngineStops(t *testing.T) {
 	const clients, slots = 8, 4
 	ctx, leave := context.WithCancel(t.Context())
 	for range clients {
-		body := s.ticket().nested(`{"messages":[{"role":"user","content":"Go on"}],"stream":true,"max_tokens":8000}`)
-		go func() {
-			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+u.public+"/v1/chat/completions", strings.NewReader(string(body)))
-			if resp, err := http.DefaultClient.Do(req); err == nil {
-				for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-				}
-				_ = resp.Body.Close()
-			}
-		}()
+		go ask(ctx, "http://"+u.public, string(s.ticket().nested(endless)))
 	}
 	require.Eventually(t, func() bool {
 		return engine.figure("requests_processing") == slots && engine.figure("requests_deferred") == clients-slots
