@@ -96,7 +96,7 @@ func TestRolloutsLoseNothing(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			s := newSigner(t)
-			u := start(t, settings(newModel(t, nil), s).with(env{"USHER_DRAIN_DELAY": "150ms"})).ready()
+			u := start(t, settings(newModel(t, nil), s).with(env{"USHER_DRAIN_DELAY": "400ms"})).ready()
 			var served int
 			ended := make(chan error, 1)
 			began := make(chan struct{})

@@ -254,7 +254,7 @@ func TestSessionReports(t *testing.T) {
 	s, a, m := newSigner(t), newScaler(t, nil), newModel(t, nil)
 	u := start(t, reporting(m, s, a.URL).with(env{"USHER_MAX_SESSIONS": "2"})).ready()
 	one := u.session(s.indexed("100.5", "41"), `{}`)
-	two := u.session(s.indexed("20.0", "42"), `{"lifetime":1}`)
+	two := u.session(s.indexed("20.0", "42"), `{"lifetime":3}`)
 	require.Equal(t, "queue_full", u.post("/session/create", s.indexed("7.0", "43").nested(`{}`)).code())
 	for range 5 {
 		require.Equal(t, 200, u.post("/generate", one.body(`{}`)).status)
@@ -276,7 +276,7 @@ func TestSessionReports(t *testing.T) {
 	expired := named(42)
 	require.Equal(t, "Success", expired["status"])
 	require.Equal(t, true, expired["success"])
-	require.InDelta(t, 1, expired["work_completed_at"].(float64)-expired["work_started_at"].(float64), 0.5)
+	require.InDelta(t, 3, expired["work_completed_at"].(float64)-expired["work_started_at"].(float64), 0.5)
 	require.Equal(t, "session_unknown", u.post("/generate", two.body(`{}`)).code())
 	require.Equal(t, "Rejected", named(43)["status"])
 	u.signal(syscall.SIGTERM)
