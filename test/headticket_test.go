@@ -161,6 +161,9 @@ func TestFaultsOfATicketInTheHead(t *testing.T) {
 	longest := members + strings.Repeat(" ", 8192*3/4-len(members)-1) + "}"
 	require.Len(t, encoded(longest), 8192)
 	require.Equal(t, 200, u.do("POST", "/v1/audio/x", []byte("x"), raw("Bearer sr."+encoded(longest))).status)
+	// Far longer is too much for any head, as is as much of another field.
+	require.Equal(t, 431, u.do("POST", "/v1/audio/x", []byte("x"), raw("Bearer sr."+strings.Repeat("e", 17_000))).status)
+	require.Equal(t, 431, u.do("POST", "/v1/audio/x", []byte("x"), with(s.numbered(1003).inHead(), "X", strings.Repeat("e", 8200))).status)
 }
 
 // Under observe the work beside a ticket in the head is counted, and nothing refused.

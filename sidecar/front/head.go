@@ -7,9 +7,12 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// MaxHead bounds a request head, in bytes: a ticket of 8 KiB may stand in it, and
-// there is as much for all the rest.
-const MaxHead = 16 << 10
+// MaxHead bounds a request head, in bytes. Half of it is for Authorization, in which
+// a ticket may stand: the rest may have no more than maxRest.
+const (
+	MaxHead = 16 << 10
+	maxRest = 8 << 10
+)
 
 // maxFields is how many header fields a request may have.
 const maxFields = 100
@@ -26,6 +29,7 @@ type Head struct {
 
 	fault  *Fault // what makes it unacceptable; nil: nothing
 	total  int    // of its fields
+	rest   int    // bytes of its lines, but for Authorization
 	memory *headMemory
 }
 
@@ -89,6 +93,9 @@ func (h *Head) parse() {
 
 // requestLine takes method, target and version apart.
 func (h *Head) requestLine(line []byte) {
+	if h.rest = len(line); h.rest > maxRest {
+		h.fail(414, "The request target is too long")
+	}
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, version, _ := bytes.Cut(rest, []byte(" "))
 	h.Method, h.Target = method, target
@@ -133,6 +140,11 @@ func (h *Head) line(line []byte) {
 		h.fail(400, "A header name shadows one that frames the body")
 	}
 	f, known := knownField(name)
+	if !known || f != Authorization {
+		if h.rest += len(line) + len("\r\n"); h.rest > maxRest {
+			h.fail(431, "The request head is too large")
+		}
+	}
 	if !known {
 		return
 	}

@@ -36,6 +36,28 @@ func TestHead(t *testing.T) {
 	require.EqualValues(t, -1, headOf("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").Length())
 }
 
+// A ticket in Authorization takes nothing of the room for all the rest.
+func TestHeadIsBounded(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("a", n) }
+	for name, tt := range map[string]struct {
+		wire   string
+		status int // 0: no fault
+	}{
+		"a ticket and as much again": {"POST / HTTP/1.1\r\nHost: a\r\nX: " + long(8000) + "\r\nAuthorization: Bearer sr." + long(8192) + "\r\n\r\n", 0},
+		"a target":                   {"POST /" + long(8192) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
+		"a method":                   {long(8192) + " / HTTP/1.1\r\nHost: a\r\n\r\n", 414},
+		"a field":                    {"POST / HTTP/1.1\r\nHost: a\r\nX: " + long(8192) + "\r\n\r\n", 431},
+		"fields":                     {"POST / HTTP/1.1\r\nHost: a\r\nX: " + long(4096) + "\r\nX: " + long(4096) + "\r\n\r\n", 431},
+		"target and field":           {"POST /" + long(4096) + " HTTP/1.1\r\nHost: a\r\nX: " + long(4096) + "\r\n\r\n", 431},
+	} {
+		status := 0
+		if h := headOf(tt.wire); h.fault != nil {
+			status = h.fault.Status
+		}
+		require.Equal(t, tt.status, status, name)
+	}
+}
+
 // The id of a request is the client's only where it is one, and harmless.
 func TestRequestID(t *testing.T) {
 	for lines, want := range map[string]string{
