@@ -159,15 +159,22 @@ func TestDashboardAndAlerts(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
 	s := newSigner(t)
-	m := newModel(t, func(w http.ResponseWriter, _ *http.Request) {
+	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" {
+			_, _ = fmt.Fprintf(w, figures["vllm"], 1, 0)
+			return
+		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		for range 3 {
 			_, _ = io.WriteString(w, "data: token\n\n")
 			w.(http.Flusher).Flush()
 			time.Sleep(2 * time.Millisecond) // so that the pieces come one by one
 		}
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
 	})
-	u := start(t, reporting(m, s, newScaler(t, nil).URL).with(env{"USHER_MAX_SESSIONS": "1"})).ready()
+	u := start(t, reporting(m, s, newScaler(t, nil).URL).with(env{
+		"USHER_MAX_SESSIONS": "1", "USHER_ENGINE": "vllm", "USHER_ROUTES": "/generate,/generate_stream,/v1/completions,/v1/chat/completions",
+	})).ready()
 	p := startPrometheus(t, u)
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 	traffic := func() {
