@@ -27,6 +27,7 @@ type call struct {
 	cause error
 	line  *upstream.Conn
 	loop  *loop.Member // that is to hear of the end; nil: a goroutine does
+	over  bool         // its connection is not its own any more
 }
 
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -116,6 +117,13 @@ func (c *call) bind(line *upstream.Conn) error {
 func (c *call) unbind() {
 	c.mu.Lock()
 	c.line, c.loop = nil, nil
+	c.mu.Unlock()
+}
+
+// end says that the call is over: what it had is another's from now on.
+func (c *call) end() {
+	c.mu.Lock()
+	c.line, c.loop, c.over = nil, nil, true
 	c.mu.Unlock()
 }
 

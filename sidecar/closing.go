@@ -23,8 +23,9 @@ import (
 
 const (
 	// cutPatience is how long the requests of a session that has ended may take to
-	// be out of the way of what is called at its end.
-	cutPatience = 100 * time.Millisecond
+	// end, before they are ended by force, and then again, until what is to be called
+	// at its end waits for them no longer.
+	cutPatience = 50 * time.Millisecond
 	// noticePause is what a model server is given to notice that they have gone.
 	noticePause = 50 * time.Millisecond
 	// closingTimeout bounds that call, closingsAtOnce how many of them there are: a
@@ -98,17 +99,11 @@ func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
 	}
 	go func() {
 		defer session.Rest()
+		if cut > 0 {
+			s.clear(session)
+		}
 		if session.OnCloseRoute == "" {
 			return
-		}
-		if cut > 0 {
-			patience := time.NewTimer(cutPatience)
-			defer patience.Stop()
-			select {
-			case <-session.Idle():
-				s.pause(noticePause)
-			case <-patience.C:
-			}
 		}
 		err := s.callBack(session)
 		if err == nil {
@@ -121,14 +116,28 @@ func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
 	}()
 }
 
-// pause lasts for t, or until the calls are abandoned.
-func (s *sessions) pause(t time.Duration) {
+// clear sees to it that the requests of a session that has ended are out of it.
+func (s *sessions) clear(session *gate.Session) {
+	if !s.pause(cutPatience, session.Idle()) {
+		session.Force()
+		s.pause(cutPatience, session.Idle())
+	}
+	if session.OnCloseRoute != "" {
+		s.pause(noticePause, nil)
+	}
+}
+
+// pause lasts for t, or until over, which it reports, or until the calls are abandoned.
+func (s *sessions) pause(t time.Duration, over <-chan struct{}) bool {
 	timer := time.NewTimer(t)
 	defer timer.Stop()
 	select {
+	case <-over:
+		return true
 	case <-timer.C:
 	case <-s.life.Done():
 	}
+	return false
 }
 
 // errAbandoned is what became of calls that the drain's end did not wait for.
@@ -181,7 +190,7 @@ func (s *sessions) close(wait func(time.Duration, <-chan struct{})) {
 		return
 	}
 	s.all.Close()
-	wait(cutPatience+closingTimeout, s.all.Quiet())
+	wait(2*cutPatience+noticePause+closingTimeout, s.all.Quiet())
 	s.abandon()
 	<-s.all.Quiet()
 }

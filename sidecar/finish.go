@@ -94,7 +94,7 @@ func (x *exchange) settle() {
 	}
 	x.settled = true
 	x.conn.Unwatch()
-	x.unbind()
+	x.end()
 	if x.line != nil {
 		x.line.Release()
 	}

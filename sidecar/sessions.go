@@ -40,6 +40,17 @@ var errRouteToClose = &envelope.TicketError{Faults: []string{"on_close_route is 
 // SessionEnded implements gate.Occupant. It does not block.
 func (x *exchange) SessionEnded() { x.cancel(errSessionEnded) }
 
+// SessionOverdue implements gate.Occupant: the answer to a client that does not
+// take it keeps its slot. Under the call's lock the connection is this request's,
+// and not yet that of the next one on it.
+func (x *exchange) SessionOverdue() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.over {
+		x.conn.Abandon()
+	}
+}
+
 // manages reports whether a route is one of those that manage sessions.
 func (s *sessions) manages(r *route.Entry) bool {
 	if s == nil || r.Method != http.MethodPost {

@@ -150,6 +150,7 @@ func TestSessionOfClientsThatDoNotRead(t *testing.T) {
 	require.Equal(t, 200, one.ask("end").status)
 	require.Less(t, time.Since(begun), 3*time.Second)
 	require.ElementsMatch(t, []string{"broken", "stop"}, []string{c.next(t), c.next(t)})
+	require.Eventually(t, func() bool { return u.metric("usher_in_flight") == 0 }, 5*time.Second, time.Millisecond, "its slot is free")
 }
 
 // What is called at the end may hang, break or fail: the answer does not wait for

@@ -269,3 +269,32 @@ func TestSessionLimit(t *testing.T) {
 	require.EqualValues(t, most, u.metric("usher_sessions"))
 	require.Equal(t, 200, u.post("/generate", refused.Load().nested(`{}`)).status)
 }
+
+// A retry in a session is no replay, so nobody is told to leave it; and a worker
+// that is still loading opens no session.
+func TestSessionRetries(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	m := newModel(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/generate":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case "/generate_stream":
+			panic(http.ErrAbortHandler)
+		}
+	})
+	u := start(t, withSessions(m, s, 4)).ready()
+	one := u.session(s.ticket(), `{}`)
+	for path, status := range map[string]int{"/generate": 503, "/generate_stream": 502} {
+		for range 2 {
+			got := u.post(path, one.body(`{}`))
+			require.Equal(t, status, got.status, got.body)
+			require.Empty(t, got.header.Get("X-Should-Retry"), path)
+		}
+		require.Equal(t, "false", u.post(path, s.ticket().nested(`{}`)).header.Get("X-Should-Retry"), path)
+	}
+	m.sick.Store(true)
+	u = start(t, withSessions(m, s, 4).with(env{"USHER_BENCHMARK": "100"}))
+	require.Equal(t, "loading", u.post("/session/create", s.ticket().nested(`{}`)).code())
+	require.Equal(t, "loading", u.post("/session/health", claim(s.ticket(), `"x"`)).code())
+}

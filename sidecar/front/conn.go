@@ -154,6 +154,10 @@ func (c *Conn) Unwatch() { c.watched.Unwatch() }
 // whole of an answer that ends with the connection.
 func (c *Conn) Reset() { c.CloseAfter(); c.watched.Reset() }
 
+// Abandon resets the connection, whatever is being done with it. Unlike the other
+// methods it may be called from any goroutine.
+func (c *Conn) Abandon() { c.watched.Reset() }
+
 // Cut ends the connection in the middle of an answer.
 func (c *Conn) Cut() { c.CloseAfter(); _ = c.Conn.Close() }
 

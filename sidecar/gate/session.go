@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +76,8 @@ type Session struct {
 type Occupant interface {
 	// SessionEnded has the request end; it must not block.
 	SessionEnded()
+	// SessionOverdue ends it by force, where it did not; it must not block.
+	SessionOverdue()
 }
 
 // A Cause is why a session ended.
@@ -243,15 +247,24 @@ func (s *Sessions) remove(session *Session) {
 	s.ending++
 }
 
+// Force ends, by force, the requests that are still inside.
+func (s *Session) Force() {
+	for _, o := range s.occupants() {
+		o.SessionOverdue()
+	}
+}
+
+// occupants are those who are inside now.
+func (s *Session) occupants() []Occupant {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	return slices.Collect(maps.Keys(s.inside))
+}
+
 // finish has the requests of sessions that were removed end, and tells of it.
 func (s *Sessions) finish(cause Cause, list ...*Session) {
 	for _, session := range list {
-		s.mu.Lock()
-		inside := make([]Occupant, 0, len(session.inside))
-		for o := range session.inside {
-			inside = append(inside, o)
-		}
-		s.mu.Unlock()
+		inside := session.occupants()
 		for _, o := range inside {
 			o.SessionEnded()
 		}

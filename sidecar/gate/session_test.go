@@ -29,9 +29,11 @@ func ticketOf(n int) *envelope.Ticket {
 }
 
 // A guest is a request in a session.
-type guest struct{ told int }
+type guest struct{ told, forced int }
 
 func (g *guest) SessionEnded() { g.told++ }
+
+func (g *guest) SessionOverdue() { g.forced++ }
 
 // A wake gathers what is told of ended sessions, and lays them to rest at once.
 type wake struct {
@@ -156,7 +158,11 @@ func TestSessionsExpire(t *testing.T) {
 		require.Equal(t, map[*Session]Cause{short: Expired}, w.seen())
 		require.Equal(t, 1, w.cut[short])
 		require.Equal(t, 1, g.told)
+		short.Force()
+		require.Equal(t, 1, g.forced)
 		short.Leave(g)
+		short.Force()
+		require.Equal(t, 1, g.forced, "it has left")
 		<-short.Idle()
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
