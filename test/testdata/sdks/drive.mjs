@@ -1,10 +1,11 @@
 // Drives one SDK through all that a client does, and prints what the SDK made of
-// each step as a line of JSON: node drive.mjs openai body. With "body" the fetch of
-// docs/clients.md, in the file TICKETED, brings a ticket for each call; with "head"
-// each step has one, as the SDK's API key.
+// each step as a line of JSON: node drive.mjs openai body [whole]. With "body" the
+// fetch of docs/clients.md, in the file TICKETED, brings a ticket for each call;
+// with "head" each step has one, as the SDK's API key. With "whole" it ends after
+// the first step.
 //
 // ENGINE is the engine itself, of which only the state is read.
-const { ticketed } = await import(process.env.TICKETED);
+const ticketed = process.argv[3] === "body" && (await import(process.env.TICKETED)).ticketed;
 const user = (content) => [{ role: "user", content }];
 const sampling = { temperature: 0, seed: 1 };
 const retries = 1;
@@ -134,6 +135,7 @@ async function pieces(stream, after = () => {}) {
 }
 
 await step("whole", async () => ({ text: await (await open()).whole("Hi", 12) }));
+if (process.argv[4] === "whole") process.exit(0);
 await step("stream", async () => {
   const list = await pieces((await open()).stream("Hi", 12));
   return { text: list.join(""), pieces: list.length };
