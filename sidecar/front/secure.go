@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/hangup"
@@ -92,6 +93,7 @@ func (t *turnConn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	t.holds = true
+	runtime.Gosched() // behind all that is ready: a signature is long beside a token
 	if t.watched.Gone() { // while it waited: not worth a signature
 		return 0, ErrGone
 	}
