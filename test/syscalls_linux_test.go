@@ -121,7 +121,7 @@ func TestSystemCallsOfAToken(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, tokens, strings.Count(string(rest), "data:"))
 	})
-	require.GreaterOrEqual(t, total, 2*tokens, text)
+	require.Greater(t, total, tokens/2, "several may come at once on a busy machine, but not all:\n%s", text)
 	require.LessOrEqual(t, float64(total)/tokens, most, text)
 	t.Logf("%.2f system calls a token", float64(total)/tokens)
 }
