@@ -192,7 +192,8 @@ func (w *world) judge(t ticket, i id, o outcome) {
 	}
 	w.count(o.sees())
 	switch o.refusal {
-	case "", "upstream_broken", "upstream_timeout", "draining":
+	case "", "upstream_broken", "upstream_timeout", "draining",
+		"session_unknown": // it ended while the request was at the model server
 		return // it may have been sent
 	case "reqnum_stale":
 		if age := w.reqnum.Load() - t.Reqnum; age < window-slots {
