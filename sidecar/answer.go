@@ -124,6 +124,7 @@ func (x *exchange) finish(resp *upstream.Response, r *relay.Relay, broken, werr 
 	case errors.Is(cause, errCut), errors.Is(cause, errSessionEnded):
 		a.Outcome = account.Cut
 	case broken != nil && cause == nil:
+		broken = x.explain(broken)
 		a.Outcome, a.Detail = refusalOf(broken).outcome, upstream.Detail(broken)
 		x.h.suspect(broken)
 	default:

@@ -23,7 +23,11 @@ func (x *exchange) explain(err error) error {
 	case errors.Is(err, front.ErrBodyTooLarge) && x.route != nil && x.route.Open:
 		return &explained{err, "none is taken on this route"}
 	case errors.Is(err, front.ErrBodyTooLarge):
-		return &explained{err, fmt.Sprintf("at most %d bytes", x.bodyLimit())}
+		return x.ofBody(err, fmt.Sprintf("at most %d bytes", x.bodyLimit()))
+	case errors.Is(err, front.ErrBodyTimeout):
+		return x.ofBody(err, "send it again")
+	case errors.Is(err, front.ErrBodyFraming):
+		return x.ofBody(err, "send it with a Content-Length")
 	case errors.Is(err, errCut) && x.spent(err):
 		return errCutSent
 	case errors.Is(err, envelope.ErrInvalidJSON) && !errors.Is(err, envelope.ErrInvalidHeader):
@@ -37,6 +41,15 @@ func (x *exchange) explain(err error) error {
 		}
 	}
 	return err
+}
+
+// ofBody says what is to be done about a body; where a part of it was passed on, its
+// ticket is spent and cannot come with the next try.
+func (x *exchange) ofBody(err error, words string) error {
+	if x.spent(err) {
+		words += ", with a new ticket: the ticket is spent, since the model server got a part of the body"
+	}
+	return &explained{err, words}
 }
 
 // spent reports whether the ticket is, at the end of a request with err: it is

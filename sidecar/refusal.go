@@ -87,8 +87,8 @@ var refusals = []refusal{
 	{upstream.ErrUnreachable, 502, account.UpstreamUnreachable, "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
 	{upstream.ErrBroken, 502, account.UpstreamBroken, "The model server broke off its answer; ask the autoscaler for another route.", false},
 	{upstream.ErrTimeout, 504, account.UpstreamTimeout, "The model server did not answer in time; ask the autoscaler for another route.", false},
-	{front.ErrBodyTimeout, 408, account.BadRequest, "The request did not arrive in time; send it again.", false},
-	{front.ErrBodyFraming, 400, account.BadRequest, "The body's transfer coding is malformed; send it with a Content-Length.", false},
+	{front.ErrBodyTimeout, 408, account.BadRequest, "The request did not arrive in time", false},
+	{front.ErrBodyFraming, 400, account.BadRequest, "The body's transfer coding is malformed", false},
 	{errCutSent, 502, account.UpstreamBroken, "This worker was shut down before the model server answered; ask the autoscaler for another route.", false},
 	{errCut, 503, account.Draining, "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
 }

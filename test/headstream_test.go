@@ -189,6 +189,10 @@ func TestUploadThatFails(t *testing.T) {
 		require.Equal(t, tt.status, resp.Status[:3], name)
 		require.Equal(t, "false", resp.Header.Get("X-Should-Retry"), "its ticket is spent: the model server got a part of it")
 		require.True(t, resp.Close)
+		told, err := io.ReadAll(resp.Body)
+		require.NoError(t, err, name)
+		require.Contains(t, string(told), "the ticket is spent", name)
+		require.Contains(t, string(told), "with a new ticket", name)
 		require.Error(t, <-ends, name)
 		require.Equal(t, 409, u.do("POST", "/upload/x", nil, ticket.inHead()).status)
 	}
@@ -196,6 +200,29 @@ func TestUploadThatFails(t *testing.T) {
 	require.Equal(t, 413, u.do("POST", "/upload/x", make([]byte, 100001), declared.inHead()).status)
 	u.signal(os.Interrupt)
 	require.Equal(t, 0, u.wait(), "nothing is left in flight")
+}
+
+// So is what goes wrong after the answer has begun, in a stream's last event.
+func TestUploadThatFailsBesideAStream(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	url := rawModel(t, func(c net.Conn, in *bufio.Reader) {
+		if r, err := http.ReadRequest(in); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+	})
+	u := start(t, streaming(s, url)).ready()
+	w := dial(t, u.public)
+	w.write(uploadHead(s.ticket(), "Transfer-Encoding: chunked") + "3\r\nabc\r\n")
+	resp, err := http.ReadResponse(w.in, nil)
+	require.NoError(t, err)
+	w.write("zz\r\n")
+	got, err := io.ReadAll(resp.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Contains(t, string(got), "data: 1\n\ndata: {")
+	require.Contains(t, string(got), `"error_type":"bad_request"`)
+	require.Contains(t, string(got), "the ticket is spent")
 }
 
 // An answer that comes before the body is passed on at once; a dead kept connection
