@@ -47,6 +47,7 @@ func TestAnswersPassUnchanged(t *testing.T) {
 		{"205", "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 205 Reset Content", ""},
 		{"a large head", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 30000) + "\r\n" + two, "HTTP/1.1 200 OK|X: " + strings.Repeat("a", 30000), "ok"},
 		{"an answer too many", "HTTP/1.1 200 OK\r\n" + two + "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad", "HTTP/1.1 200 OK", "ok"},
+		{"a claim that is Usher's alone to make", "HTTP/1.1 429 Busy\r\nx-usher-refusal: queue_full\r\n" + two, "HTTP/1.1 429 Busy|X-Should-Retry: false", "ok"},
 		{"its own X-Request-Id", "HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\n" + two, "HTTP/1.1 200 OK", "ok"},
 	}
 	s := newSigner(t)

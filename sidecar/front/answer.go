@@ -53,9 +53,10 @@ func (c *Conn) Answer(a *Answer, own Own) error {
 }
 
 // Owns reports whether a field of a relayed head is left out of it, since the
-// front has one of its own.
+// front has one of its own, or since it would be taken for one: X-Usher-Refusal
+// says that the ticket is still good.
 func (c *Conn) Owns(name []byte) bool {
-	return http1.EqualFold(name, "x-request-id") || c.server.o.CORS.Enabled() && http1.HasPrefixFold(name, "access-control-")
+	return http1.EqualFold(name, "x-request-id") || http1.EqualFold(name, "x-usher-refusal") || c.server.o.CORS.Enabled() && http1.HasPrefixFold(name, "access-control-")
 }
 
 // AppendFields appends the front's fields to a head. relayed are the lines that it
