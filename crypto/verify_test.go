@@ -186,7 +186,7 @@ func cubeRoot(n *big.Int) *big.Int {
 	return low
 }
 
-// testKeys makes a signer and its key.
+// testKey makes a signer and its key.
 func testKey(t testing.TB) (*rsa.PrivateKey, *Key) {
 	t.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)

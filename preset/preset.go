@@ -17,7 +17,7 @@ type Preset struct {
 	Port       int      // it listens on
 	Routes     []string // that need a ticket
 	OpenRoutes []string // that need none
-	Health     string   // path that tells whether it is healthy
+	Health     string   // path of its health probe
 
 	// LastWord: it ends each stream with its API's last word. One that ends
 	// without was broken behind its back.

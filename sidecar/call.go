@@ -145,7 +145,7 @@ func (c *calls) add(x *call) {
 	c.mu.Unlock()
 }
 
-// remove takes x out of the books; broken tells that it did not end well.
+// remove takes x out of the books; broken: it did not end well.
 func (c *calls) remove(x *call, broken bool) {
 	broken = broken && errors.Is(x.why(), errCut)
 	c.mu.Lock()

@@ -78,7 +78,7 @@ func (h *handler) retryAfter(r refusal) int {
 	return h.comeback.seconds(time.Now())
 }
 
-// closes tells which refusals end the connection: those after which it is not
+// closes reports whether a refusal ends the connection: one after which it is not
 // known where the next request begins, or how much of this one is to come.
 func closes(err error) bool {
 	var fault *front.Fault

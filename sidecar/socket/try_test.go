@@ -12,7 +12,7 @@ import (
 )
 
 // TryFill reads what is here and never waits, holds no buffer where nothing is, and
-// tells whether that was all.
+// reports whether that was all.
 func TestTryFill(t *testing.T) {
 	c, other := connected(t)
 	require.True(t, c.CanTry())

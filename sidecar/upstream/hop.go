@@ -2,9 +2,9 @@ package upstream
 
 import "github.com/usher-sidecar/usher/sidecar/http1"
 
-// isHopByHop tells which fields end at this hop whatever Connection says (RFC
-// 9110 section 7.6.1), and those that frame a message or authenticate at a
-// proxy. Proxy-Status (RFC 9209) is for the reader at the end, and not one.
+// isHopByHop reports whether a field ends at this hop whatever Connection says
+// (RFC 9110 section 7.6.1), or frames a message or authenticates at a proxy.
+// Proxy-Status (RFC 9209) is for the reader at the end, and not one.
 func isHopByHop(name []byte) bool {
 	switch name[0] | 0x20 {
 	case 'c':
@@ -23,7 +23,7 @@ func isHopByHop(name []byte) bool {
 	return false
 }
 
-// isOurs tells which of a client's fields are written anew, or are not for the
+// isOurs reports whether a client's field is written anew, or is not for the
 // model server: Authorization holds the customer's key for the autoscaler.
 func isOurs(name []byte) bool {
 	switch name[0] | 0x20 {

@@ -28,7 +28,7 @@ const (
 // as it comes.
 const tokenCount = 500
 
-// tickets readies the signed requests. They are kept from one run to the next:
+// readyTickets readies the signed requests. They are kept from one run to the next:
 // signing costs a hundred times what verifying does.
 func (b *bench) readyTickets() error {
 	cache, err := os.UserCacheDir()
