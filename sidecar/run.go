@@ -67,45 +67,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	defer s.close()
 	work, stop := context.WithCancel(context.Background())
 	var workers sync.WaitGroup
-	failed := make(chan error, 3)
-	workers.Go(func() {
-		if err := reserveDescriptors(s.connections); err != nil {
-			s.log.Debug("no room was made for descriptors", zap.Error(err))
-		}
-	})
-	workers.Go(func() { _ = s.prober.Run(work) })
-	workers.Go(func() { _ = s.refresher.Run(work) })
-	workers.Go(func() { s.sampler.run(work) })
-	workers.Go(func() { s.comeback.run(work) })
-	workers.Go(func() { s.ledger.Run(work) })
-	workers.Go(func() { _ = s.admin.Run(work) })
-	workers.Go(func() { s.reports.run(work) })
-	workers.Go(func() { s.sessions.run(work) })
-	if s.engine != nil {
-		workers.Go(func() { _ = s.engine.Run(work) })
-	}
-	workers.Go(s.streams.run)
-	if s.certificates != nil {
-		workers.Go(func() { s.certificates.run(work) })
-	}
-	if s.profiler != nil {
-		workers.Go(func() {
-			if err := s.profiler.Run(); err != nil {
-				failed <- err
-			}
-		})
-	}
+	s.startWorkers(work, &workers)
 	server := s.admin.HTTP(zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))))
-	workers.Go(func() {
-		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("admin listener: %w", err)
-		}
-	})
-	workers.Go(func() {
-		if err := s.front.Serve(s.public); err != nil {
-			failed <- fmt.Errorf("public listener: %w", err)
-		}
-	})
+	failed := s.startListeners(server, &workers)
 
 	var err error
 	select {
@@ -128,6 +92,55 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	stop()
 	workers.Wait()
 	return err
+}
+
+// startWorkers starts what goes on beside the requests, until work ends; the
+// streams' loops until they are closed.
+func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
+	workers.Go(func() {
+		if err := reserveDescriptors(s.connections); err != nil {
+			s.log.Debug("no room was made for descriptors", zap.Error(err))
+		}
+	})
+	workers.Go(func() { _ = s.prober.Run(work) })
+	workers.Go(func() { _ = s.refresher.Run(work) })
+	workers.Go(func() { s.sampler.run(work) })
+	workers.Go(func() { s.comeback.run(work) })
+	workers.Go(func() { s.ledger.Run(work) })
+	workers.Go(func() { _ = s.admin.Run(work) })
+	workers.Go(func() { s.reports.run(work) })
+	workers.Go(func() { s.sessions.run(work) })
+	if s.engine != nil {
+		workers.Go(func() { _ = s.engine.Run(work) })
+	}
+	workers.Go(s.streams.run)
+	if s.certificates != nil {
+		workers.Go(func() { s.certificates.run(work) })
+	}
+}
+
+// startListeners serves all listeners, each until it is closed. The channel holds
+// why one ended before.
+func (s *Sidecar) startListeners(server *http.Server, workers *sync.WaitGroup) <-chan error {
+	failed := make(chan error, 3) // one each: none of them waits
+	if s.profiler != nil {
+		workers.Go(func() {
+			if err := s.profiler.Run(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	workers.Go(func() {
+		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("admin listener: %w", err)
+		}
+	})
+	workers.Go(func() {
+		if err := s.front.Serve(s.public); err != nil {
+			failed <- fmt.Errorf("public listener: %w", err)
+		}
+	})
+	return failed
 }
 
 // Reload re-reads the key and the certificate.
