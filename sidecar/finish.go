@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -118,10 +119,15 @@ func (x *exchange) recoverPanic() {
 	if fault == nil {
 		return
 	}
-	x.h.panicked()
-	x.h.log.Error("internal fault", zap.String("request_id", x.account.ID),
-		zap.String("fault", fmt.Sprint(fault)), zap.Stack("stack"))
-	x.call.cancel(errInternal)
+	x.faulted(fault, debug.Stack())
 	x.conn.CloseAfter()
 	x.refuse(errInternal)
+}
+
+// faulted counts a fault of ours, says where it was, and ends the call.
+func (x *exchange) faulted(fault any, stack []byte) {
+	x.h.panicked()
+	x.h.log.Error("internal fault", zap.String("request_id", x.account.ID),
+		zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", stack))
+	x.call.cancel(errInternal)
 }

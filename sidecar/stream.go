@@ -1,13 +1,11 @@
 package sidecar
 
 import (
-	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/loop"
@@ -135,7 +133,7 @@ func (s *stream) alone() {
 // recoverPanic is broke of what Ended panics with.
 func (s *stream) recoverPanic() {
 	if fault := recover(); fault != nil {
-		s.broke(fault, nil)
+		s.broke(fault, debug.Stack())
 	}
 }
 
@@ -143,10 +141,7 @@ func (s *stream) recoverPanic() {
 // was broken off.
 func (s *stream) broke(fault any, stack []byte) {
 	x := s.x
-	x.h.panicked()
-	x.h.log.Error("internal fault", zap.String("request_id", x.account.ID),
-		zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", stack))
-	x.call.cancel(errInternal)
+	x.faulted(fault, stack)
 	x.account.Outcome = account.Internal
 	x.conn.Reset()
 	x.settle()
