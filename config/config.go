@@ -183,7 +183,7 @@ type Value struct {
 	Value string
 }
 
-// InForce lists the settings in force in the README's order; secrets are masked
+// InForce lists the settings in force in the order of docs/settings.md; secrets are masked
 // and an inline key is shown by its fingerprint.
 func (c *Config) InForce() []Value { return c.inForce }
 

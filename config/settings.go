@@ -10,7 +10,7 @@ import (
 )
 
 // settings are the variables as text: their names, defaults and meanings in one
-// place. The README's table is printed from these tags. A url, a path or an address
+// place. The table of docs/settings.md is printed from these tags. A url, a path or an address
 // has form:"place", so that what can only be a mistake in one is a fault.
 type settings struct {
 	Endpoint  string `env:"USHER_ENDPOINT" shown:"required" doc:"endpoint group name(s); a comma inside a name is written \\,"`
@@ -88,14 +88,14 @@ type settings struct {
 	LogFormat    string `env:"USHER_LOG_FORMAT" envDefault:"json" doc:"json, console"`
 }
 
-// A Setting is one variable as the README shows it.
+// A Setting is one variable as docs/settings.md shows it.
 type Setting struct {
 	Name    string
 	Default string // what is in force when it is not set
 	Doc     string
 }
 
-// Settings lists every variable, in the README's order.
+// Settings lists every variable, in the order of docs/settings.md.
 func Settings() []Setting {
 	t := reflect.TypeFor[settings]()
 	list := make([]Setting, t.NumField())

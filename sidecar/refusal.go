@@ -188,7 +188,7 @@ func spends(status int) bool {
 	return status >= http.StatusInternalServerError
 }
 
-// WriteAnswers prints the table of refusals as the README shows it.
+// WriteAnswers prints the table of refusals as docs/answers.md shows it.
 func WriteAnswers(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| status | `error_type` | what it tells the client |\n| --- | --- | --- |\n")

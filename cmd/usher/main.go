@@ -1,7 +1,7 @@
 // Command usher stands in front of a model server and lets in only the requests
 // that the autoscaler signed for this worker, each once, in approximately the
-// order in which they were routed. It is set up by environment variables; the
-// README lists them.
+// order in which they were routed. It is set up by environment variables;
+// docs/settings.md lists them.
 package main
 
 import (

@@ -104,7 +104,7 @@ func (s *Sessions) Views(now time.Time, most int) []View {
 	return list[:min(len(list), most)]
 }
 
-// Dues are sessions by their expiry, the first to expire first: a heap.
+// dues are sessions by their expiry, the first to expire first: a heap.
 type dues []*Session
 
 func (d *dues) add(s *Session)    { heap.Push(d, s) }

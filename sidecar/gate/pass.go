@@ -37,8 +37,8 @@ func (p *Pass) Begin(g *Gate, a *account.Request) { *p = Pass{gate: g, account: 
 // work it asks for where a policy wants to know. Under Enforce, numbers that
 // cannot be understood are the ticket's fault; otherwise they are the model
 // server's to judge, and what could be read of them is counted, except a member
-// that stands twice, which it might read in another way than we did. Errors: envelope.ErrInvalidJSON, ErrDuplicateMember, or
-// a *envelope.TicketError.
+// that stands twice, which it might read in another way than we did. Errors:
+// envelope.ErrInvalidJSON, ErrDuplicateMember, or a *envelope.TicketError.
 func (p *Pass) Open(env *envelope.Envelope, body []byte, api *dialect.API) error {
 	if err := env.Open(body, p.gate.Options()); err != nil {
 		return err
