@@ -32,20 +32,6 @@ func AppendQuery(dst, query []byte) []byte {
 	return dst
 }
 
-// StripAPIKey returns query without its api_key parameters, as AppendQuery
-// does. What it returns is query itself where there is none.
-func StripAPIKey(query []byte) []byte {
-	for rest := query; len(rest) > 0; {
-		n := parameter(rest)
-		if isAPIKey(rest[:n]) {
-			stripped := AppendQuery(make([]byte, 0, len(query)+1), query)
-			return stripped[min(1, len(stripped)):]
-		}
-		rest = rest[min(n+1, len(rest)):]
-	}
-	return query
-}
-
 // parameter is the length of the first parameter of a query.
 func parameter(query []byte) int {
 	if n := bytes.IndexAny(query, "&;"); n >= 0 {
