@@ -31,7 +31,7 @@ type reports struct {
 	counter   *report.Counter      // nil with reporter
 	tried     func(kind, outcome string)
 	leaving   chan struct{} // closed when the drain begins
-	leave1    sync.Once
+	leaveOnce sync.Once
 	failing   map[report.Kind]bool // the reporter's own
 	fileFault error                // the benchmark's own: what was logged of its file
 }
@@ -195,7 +195,7 @@ func (r *reports) leave() {
 	if r == nil {
 		return
 	}
-	r.leave1.Do(func() { close(r.leaving) })
+	r.leaveOnce.Do(func() { close(r.leaving) })
 	if r.reporter != nil {
 		r.reporter.Poke()
 	}
