@@ -65,7 +65,7 @@ type connState struct {
 func (c *Conn) Client() string { return c.client }
 
 // Read gives fasthttp the heads of requests and nothing else. Bodies are for the
-// handler (ReadBody): so fasthttp has no use for its own buffer, which must be as
+// handler (Body.Read): so fasthttp has no use for its own buffer, which must be as
 // large as the largest head, while a handler runs.
 func (c *Conn) Read(p []byte) (int, error) {
 	s := &c.state
