@@ -1,0 +1,59 @@
+package deploy
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// The start script takes a crash for what it is and starts Usher again; SIGQUIT
+// ends a Go process in the same way.
+func TestVastRestartsAfterACrash(t *testing.T) {
+	t.Parallel()
+	_, dir, stop := startVast(t, rig.Env{
+		"REPORT_ADDR": "", "USE_SSL": "false", "USHER_ENDPOINT": rig.Endpoint,
+		"USHER_PUBLIC_KEY": rig.NewSigner(t).Public(), "MODEL_SERVER_URL": rig.NewModel(t, nil).URL,
+	})
+	listens := func() int {
+		log, err := os.ReadFile(filepath.Join(dir, "usher.log"))
+		require.NoError(t, err)
+		return strings.Count(string(log), `"msg":"listening"`)
+	}
+	require.Eventually(t, func() bool { return listens() == 1 }, rig.Patience, 5*time.Millisecond)
+	require.NoError(t, syscall.Kill(ownUsher(t, dir), syscall.SIGQUIT))
+	require.Eventually(t, func() bool { return listens() == 2 }, rig.Patience, 5*time.Millisecond)
+	require.Zero(t, stop(syscall.SIGTERM))
+	log, err := os.ReadFile(filepath.Join(dir, "usher.log"))
+	require.NoError(t, err)
+	require.Contains(t, string(log), "status 134; starting it again")
+}
+
+// ownUsher is the process of the binary under test that has this workspace.
+func ownUsher(t *testing.T, dir string) int {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(t, err)
+	for _, p := range processes {
+		exe, err := os.Readlink(p + "/exe")
+		if err != nil || exe != rig.Binary {
+			continue
+		}
+		environ, _ := os.ReadFile(p + "/environ")
+		if bytes.Contains(environ, []byte("WORKSPACE_DIR="+dir+"\x00")) {
+			pid, err := strconv.Atoi(filepath.Base(p))
+			require.NoError(t, err)
+			return pid
+		}
+	}
+	require.FailNow(t, "it does not run")
+	return 0
+}

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// What a real engine tells of itself is read: its slots are those that are given
+// out, so that the queue is here and not there, its figures are shown, and what
+// somebody runs there who went around Usher is an orphan.
+func TestRealEngineIsRead(t *testing.T) {
+	t.Parallel()
+	engine := newRealEngine(t)
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Env{
+		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": rig.URL, "USHER_PUBLIC_KEY": s.Public(),
+		"USHER_ENGINE": "llamacpp", "USHER_UPSTREAM_URL": engine.url,
+	}).Ready()
+	const clients, slots = 10, 4
+	shows := func(what string, series string, value float64) {
+		t.Helper()
+		require.Eventually(t, func() bool { return u.Metric(series) == value }, rig.Patience, 20*time.Millisecond, what)
+	}
+	shows("as many slots as the engine states", "usher_slots", slots)
+
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	for range clients {
+		go ask(ctx, "http://"+u.Public, string(s.Ticket().Nested(endless)))
+	}
+	shows("the engine runs as many as it has slots", "usher_engine_running", slots)
+	shows("the others wait here", "usher_waiting", clients-slots)
+	for range 20 {
+		require.Zero(t, engine.figure("requests_deferred"), "and none there")
+		require.EqualValues(t, slots, engine.figure("requests_processing"))
+	}
+	require.Zero(t, u.Metric("usher_engine_waiting"))
+	leave()
+	shows("all have left", "usher_engine_running", 0)
+
+	around, leaveToo := context.WithCancel(t.Context())
+	defer leaveToo()
+	go ask(around, engine.url, endless)
+	shows("one of whom nothing is known here", "usher_engine_orphans", 1)
+	require.Zero(t, u.Metric("usher_in_flight"))
+	leaveToo()
+	shows("the orphan is gone", "usher_engine_orphans", 0)
+}
+
+const endless = `{"messages":[{"role":"user","content":"Go on"}],"stream":true,"max_tokens":8000}`
+
+// ask reads an answer until it ends or its reader leaves.
+func ask(ctx context.Context, base, body string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		return
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+}

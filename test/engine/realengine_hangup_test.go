@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// Of more clients than the engine has slots, all of whom leave, it keeps nothing:
+// neither of those it was answering nor of those it had put off.
+func TestRealEngineStops(t *testing.T) {
+	t.Parallel()
+	engine := newRealEngine(t)
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Env{
+		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": rig.URL, "USHER_PUBLIC_KEY": s.Public(), "USHER_ENGINE": "llamacpp",
+		"USHER_UPSTREAM_URL": engine.url, "USHER_MAX_CONCURRENCY": "8",
+	}).Ready()
+	const clients, slots = 8, 4
+	ctx, leave := context.WithCancel(t.Context())
+	for range clients {
+		go ask(ctx, "http://"+u.Public, string(s.Ticket().Nested(endless)))
+	}
+	require.Eventually(t, func() bool {
+		return engine.figure("requests_processing") == slots && engine.figure("requests_deferred") == clients-slots
+	}, rig.Patience, 10*time.Millisecond, "the engine is not full")
+	working := engine.processor(t)
+	require.Positive(t, working)
+
+	leave()
+	left := time.Now().UnixMilli()
+	for _, a := range engine.wait(t, clients) {
+		require.True(t, a.Stopped)
+		require.Less(t, a.Tokens, 8000)
+		t.Logf("stopped after %d tokens, %d ms after its client left", a.Tokens, a.At-left)
+	}
+	require.Zero(t, engine.figure("requests_processing"))
+	require.Zero(t, engine.figure("requests_deferred"))
+	made := engine.figure("tokens_predicted_total")
+	const watch = 300 * time.Millisecond
+	before := engine.processor(t)
+	time.Sleep(watch) // what would go on, would show
+	spent := engine.processor(t) - before
+	require.Equal(t, made, engine.figure("tokens_predicted_total"))
+	require.Less(t, spent, watch/2, "the engine says that it rests and is at work")
+}
+
+// figure reads one of the engine's own figures; -1 where there is none.
+func (e *realEngine) figure(name string) float64 {
+	resp, err := http.Get(e.url + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer func() { _ = resp.Body.Close() }()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "llamacpp:"+name+" "); ok {
+			if f, err := strconv.ParseFloat(value, 64); err == nil {
+				return f
+			}
+		}
+	}
+	return -1
+}
+
+// processor returns the processor time that the engine's process has taken.
+func (e *realEngine) processor(t *testing.T) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", e.cmd.Process.Pid))
+	require.NoError(t, err)
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var user, system int64
+	_, err = fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
+	require.NoError(t, err)
+	return time.Duration(user+system) * 10 * time.Millisecond // of a hundred ticks a second
+}

@@ -1,0 +1,190 @@
+package life
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// While clients on kept connections send as fast as they are answered, SIGTERM
+// loses nothing: each request that reached the model server is answered whole,
+// and each other one is told that the worker is draining or finds it closed.
+func TestDrainUnderLoad(t *testing.T) {
+	t.Parallel()
+	const clients, streams = 16, 8
+	s, script := rig.NewSigner(t), rig.NewSteps()
+	m := rig.NewModel(t, nil)
+	m.Respond = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/generate_stream" {
+			script.Serve(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, `{"generated_text":"ok"}`)
+	}
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_DRAIN_DELAY": "300ms", "USHER_DRAIN_TIMEOUT": "10m"})).Ready()
+	open := make([]*http.Response, streams)
+	for i := range open {
+		open[i] = u.Open(t.Context(), "/generate_stream", s.Ticket().Flat(""))
+	}
+	var served, refused, unexpected atomic.Int64
+	var load sync.WaitGroup
+	for range clients {
+		client := &http.Client{Timeout: rig.Patience, Transport: &http.Transport{}}
+		t.Cleanup(client.CloseIdleConnections)
+		load.Go(func() {
+			for {
+				// No GetBody, so that the transport does not send it twice.
+				body := io.NopCloser(bytes.NewReader(s.Ticket().Flat("")))
+				req, _ := http.NewRequest("POST", "http://"+u.Public+"/generate", body)
+				resp, err := client.Do(req)
+				if err != nil {
+					return // closed: idle, or not listening any more
+				}
+				text, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				switch {
+				case err == nil && resp.StatusCode == 200 && string(text) == `{"generated_text":"ok"}`:
+					served.Add(1)
+				case err == nil && resp.StatusCode == 503 && resp.Header.Get("X-Usher-Refusal") == "draining" && resp.Close:
+					refused.Add(1)
+				default:
+					unexpected.Add(1)
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return served.Load() > 10*clients }, rig.Patience, time.Millisecond)
+	u.Signal(syscall.SIGTERM)
+	u.WaitLine(`"msg":"draining"`)
+	during := served.Load()
+	load.Wait()
+	require.Greater(t, served.Load(), during, "the delay is time to serve")
+	close(script.Events)
+	for _, resp := range open {
+		_, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		_ = resp.Body.Close()
+	}
+	require.Equal(t, 0, u.Wait())
+	require.Zero(t, unexpected.Load())
+	require.Len(t, m.Arrivals(), int(served.Load())+streams, "refused: %d", refused.Load())
+}
+
+// Not ready and not healthy from the first moment, and served all the same; a
+// second signal ends the delay, and with nothing in flight nothing is cut.
+func TestDrainDelayServes(t *testing.T) {
+	t.Parallel()
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_DRAIN_DELAY": "1h"})).Ready()
+	require.Equal(t, 200, u.Do("GET", "/health", nil, nil).Status)
+	u.Signal(syscall.SIGTERM)
+	u.WaitLine(`"msg":"draining"`)
+	require.Equal(t, 503, u.Do("GET", "/health", nil, nil).Status)
+	status, reasons := u.Get("/readyz")
+	require.Equal(t, 503, status)
+	require.Contains(t, reasons, `"draining":"yes"`)
+	status, _ = u.Get("/livez")
+	require.Equal(t, 200, status)
+	require.Equal(t, 200, u.Post("/generate", s.Ticket().Flat("")).Status)
+	u.Signal(syscall.SIGTERM)
+	require.Equal(t, 0, u.Wait())
+}
+
+// Requests that wait when the drain begins have their turn; with a second
+// signal, or at the end of the time, they are told to go elsewhere.
+func TestDrainWithRequestsWaiting(t *testing.T) {
+	t.Parallel()
+	const waiting = 5
+	for name, cut := range map[string]func(*rig.Usher){
+		"let finish":    nil,
+		"second signal": func(u *rig.Usher) { u.Signal(syscall.SIGTERM) },
+		"time-out":      func(*rig.Usher) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, script := rig.NewSigner(t), rig.NewSteps()
+			timeout := "10m"
+			if name == "time-out" {
+				timeout = "300ms"
+			}
+			m := rig.NewModel(t, script.Serve)
+			u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_MAX_CONCURRENCY": "1", "USHER_DRAIN_TIMEOUT": timeout})).Ready()
+			stream := u.Open(t.Context(), "/generate_stream", s.Ticket().Flat(""))
+			defer func() { _ = stream.Body.Close() }()
+			answers := make(chan rig.Answer, waiting)
+			for range waiting {
+				body := s.Ticket().Flat("")
+				go func() { answers <- u.Post("/generate", body) }()
+			}
+			require.Eventually(t, func() bool { return u.Metric("usher_waiting") == waiting }, rig.Patience, time.Millisecond)
+			u.Signal(syscall.SIGTERM)
+			u.WaitLine(`"msg":"draining"`)
+			if cut == nil {
+				close(script.Events)
+				for range waiting {
+					require.Equal(t, 200, (<-answers).Status)
+				}
+				require.Equal(t, 0, u.Wait())
+				require.Len(t, m.Arrivals(), 1+waiting)
+				return
+			}
+			cut(u)
+			for range waiting {
+				a := <-answers
+				require.Equal(t, 503, a.Status)
+				require.Equal(t, "draining", a.Code())
+				require.NotEmpty(t, a.Header.Get("Retry-After"))
+			}
+			require.Equal(t, 1, u.Wait())
+			require.Len(t, m.Arrivals(), 1, "a cut ticket stays unspent")
+		})
+	}
+}
+
+// A model server that is dead holds no drain up: what is in flight breaks off,
+// what comes during the delay is told, and nothing is counted as cut.
+func TestDrainWithTheModelServerDead(t *testing.T) {
+	t.Parallel()
+	s, script := rig.NewSigner(t), rig.NewSteps()
+	m := rig.NewModel(t, script.Serve)
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_DRAIN_DELAY": "1h", "USHER_DRAIN_TIMEOUT": "1h"})).Ready()
+	stream := u.Open(t.Context(), "/generate_stream", s.Ticket().Flat(""))
+	defer func() { _ = stream.Body.Close() }()
+	script.Events <- "data: 1\n\n"
+	m.Listener.Close()
+	m.CloseClientConnections()
+	_, err := io.ReadAll(stream.Body)
+	require.Error(t, err)
+	u.Signal(syscall.SIGTERM)
+	u.WaitLine(`"msg":"draining"`)
+	require.Equal(t, "upstream_unreachable", u.Post("/generate", s.Ticket().Flat("")).Code())
+	u.Signal(syscall.SIGTERM)
+	require.Equal(t, 0, u.Wait())
+}
+
+// A preStop hook that had to cut is told so, and so is who waits for the exit.
+func TestDrainHookThatCuts(t *testing.T) {
+	t.Parallel()
+	s, script := rig.NewSigner(t), rig.NewSteps()
+	u := rig.Start(t, rig.Settings(rig.NewModel(t, script.Serve), s).With(rig.Env{"USHER_DRAIN_TIMEOUT": "200ms"})).Ready()
+	stream := u.Open(t.Context(), "/generate_stream", s.Ticket().Flat(""))
+	defer func() { _ = stream.Body.Close() }()
+	resp, err := (&http.Client{Timeout: rig.Patience}).Post("http://"+u.Admin+"/drain", "", nil)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	said, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"drained":true,"cut":true}`, string(said))
+	status, _ := u.Get("/livez")
+	require.Equal(t, 200, status)
+	u.Signal(syscall.SIGTERM)
+	require.Equal(t, 1, u.Wait())
+}

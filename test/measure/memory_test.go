@@ -1,0 +1,69 @@
+package measure
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// A silent stream holds no buffers, no goroutine and no stack. The collector, which
+// makes stacks smaller again, runs only when told to.
+func TestMemoryOfASilentStream(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
+	if rig.RaceEnabled {
+		t.Skip("the race detector makes frames larger")
+	}
+	const streams = 300
+	st, s := rig.NewStage(t, false), rig.NewSigner(t)
+	u := rig.Start(t, rig.Env{
+		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": rig.URL, "USHER_PUBLIC_KEY": s.Public(),
+		"USHER_UPSTREAM_URL": "http://" + st.Address, "USHER_MAX_CONCURRENCY": "0",
+		"USHER_PPROF_ADDR": "127.0.0.1:0", "GOGC": "off", "GODEBUG": "memprofilerate=1",
+	})
+	var said struct{ Addr string }
+	require.NoError(t, json.Unmarshal([]byte(u.WaitLine(`"msg":"profiles are served"`)), &said))
+	alive := func() (bytes float64) { // by the profile, of each allocation
+		for range 2 { // what is pooled survives one collection
+			resp, err := http.Get("http://" + said.Addr + "/debug/pprof/heap?gc=1&debug=1")
+			require.NoError(t, err)
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			_, err = fmt.Sscanf(string(text), "heap profile: %d: %f [", new(int), &bytes)
+			require.NoError(t, err)
+		}
+		return bytes
+	}
+	heap, stack, goroutines := alive(), u.Metric("go_memstats_stack_inuse_bytes"), u.Metric("go_goroutines")
+	for range streams {
+		c, err := net.Dial("tcp", u.Public)
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		body := s.Ticket().Flat(`"inputs":"hi"`)
+		_, err = fmt.Fprintf(c, "POST /generate_stream HTTP/1.1\r\nHost: usher\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		require.NoError(t, err)
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(rig.Patience)))
+		head := make([]byte, len("HTTP/1.1 200"))
+		_, err = c.Read(head)
+		require.NoError(t, err)
+		require.Equal(t, "HTTP/1.1 200", string(head))
+	}
+	require.EqualValues(t, streams, u.Metric("usher_in_flight"))
+	if runtime.GOOS == "linux" {
+		require.Less(t, u.Metric("go_goroutines")-goroutines, streams/10.0)
+		require.Less(t, (u.Metric("go_memstats_stack_inuse_bytes")-stack)/streams, 1.0*1024)
+	}
+	require.Less(t, (alive()-heap)/streams, 4.0*1024)
+	u.Kill() // ends what the model server keeps open
+}

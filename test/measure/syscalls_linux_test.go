@@ -1,0 +1,129 @@
+package measure
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// A request must not cost more system calls than it needs. That does not depend
+// on the machine's speed, but for those by which threads wait and wake, which
+// are left out: reading the client's and the model server's side, each tried
+// once in vain; probing and writing both; and what the log's lines and the
+// machine's timers share out.
+func TestSystemCallsOfARequest(t *testing.T) {
+	t.Parallel()
+	strace := rig.Need(t, "strace", "strace")
+	const requests, most = 200, 9.0
+	s := rig.NewSigner(t)
+	m := rig.NewModel(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{}`) })
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_HEALTH_INTERVAL": "1h", "USHER_REORDER_HOLD": "0"})).Ready()
+	client := rig.Dial(t, u.Public)
+	send := func(n int) {
+		for range n {
+			client.Request("POST", "/generate", s.Ticket().Flat(`"inputs":"hi"`))
+			require.Equal(t, "200 OK\n{}", client.Response())
+		}
+	}
+	send(20)
+
+	total, text := traced(t, strace, u, func() { send(requests) })
+	require.Greater(t, total, 4*requests, "each is read and written twice:\n%s", text)
+	require.LessOrEqual(t, float64(total)/requests, most, "%s", text)
+	t.Logf("%.2f system calls a request", float64(total)/requests)
+}
+
+// traced counts the system calls of a process while do runs, but for those by which
+// threads wait and wake.
+func traced(t *testing.T, strace string, u *rig.Usher, do func()) (total int, text string) {
+	t.Helper()
+	table := filepath.Join(t.TempDir(), "calls")
+	tracer := exec.Command(strace, "-f", "-c", "-o", table, "-p", strconv.Itoa(u.Cmd.Process.Pid))
+	said, err := tracer.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, tracer.Start())
+	attached := make([]byte, 256)
+	_, err = said.Read(attached)
+	require.NoError(t, err)
+	if !strings.Contains(string(attached), "attached") {
+		_ = tracer.Wait()
+		t.Skipf("this machine does not allow tracing: %s", attached)
+	}
+	do()
+	require.NoError(t, tracer.Process.Signal(syscall.SIGINT))
+	go func() { _, _ = io.Copy(io.Discard, said) }()
+	_ = tracer.Wait()
+
+	list, err := os.ReadFile(table)
+	require.NoError(t, err)
+	for line := range strings.Lines(string(list)) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		switch name := fields[len(fields)-1]; name {
+		case "read", "write", "writev", "readv", "ppoll", "poll", "sendto", "recvfrom", "setsockopt", "getsockopt", "fcntl",
+			"close", "socket", "connect", "accept4", "epoll_ctl", "mmap", "munmap", "madvise", "fsync":
+			n, err := strconv.Atoi(fields[3])
+			require.NoError(t, err)
+			total += n
+		}
+	}
+	return total, string(list)
+}
+
+// A token of an open stream is read once and written once: nothing is read in vain,
+// and no timer, lock or thread is moved for it.
+func TestSystemCallsOfAToken(t *testing.T) {
+	strace := rig.Need(t, "strace", "strace")
+	const tokens, most = 300, 2.2
+	s := rig.NewSigner(t)
+	goOn, event := make(chan struct{}), "data: {\"token\":{\"text\":\" word\"}}\n\n"
+	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, event)
+		w.(http.Flusher).Flush()
+		<-goOn
+		for range tokens {
+			_, _ = io.WriteString(w, event)
+			w.(http.Flusher).Flush()
+			time.Sleep(2 * time.Millisecond)
+		}
+	})
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_HEALTH_INTERVAL": "1h", "USHER_REORDER_HOLD": "0"})).Ready()
+	c, err := net.Dial("tcp", u.Public)
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	body := s.Ticket().Flat(`"inputs":"hi"`)
+	_, err = fmt.Fprintf(c, "POST /generate_stream HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	require.NoError(t, err)
+	require.NoError(t, c.SetDeadline(time.Now().Add(rig.Patience)))
+	in := bufio.NewReader(c)
+	for line := ""; !strings.HasPrefix(line, "data:"); {
+		line, err = in.ReadString('\n')
+		require.NoError(t, err)
+	}
+	total, text := traced(t, strace, u, func() {
+		close(goOn)
+		rest, err := io.ReadAll(in)
+		require.NoError(t, err)
+		require.Equal(t, tokens, strings.Count(string(rest), "data:"))
+	})
+	require.Greater(t, total, tokens/2, "several may come at once on a busy machine, but not all:\n%s", text)
+	require.LessOrEqual(t, float64(total)/tokens, most, text)
+	t.Logf("%.2f system calls a token", float64(total)/tokens)
+}

@@ -1,0 +1,76 @@
+package rig
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An Answer is what a client got.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Code is the error_type of a refusal, in either shape.
+func (a Answer) Code() string {
+	var flat struct {
+		ErrorType string `json:"error_type"`
+		Error     any    `json:"error"`
+	}
+	if json.Unmarshal([]byte(a.Body), &flat) != nil {
+		return ""
+	}
+	if e, ok := flat.Error.(map[string]any); ok {
+		code, _ := e["code"].(string)
+		return code
+	}
+	return flat.ErrorType
+}
+
+// Post sends a body as an HTTP client would.
+func (u *Usher) Post(path string, body []byte) Answer {
+	u.T.Helper()
+	return u.Do("POST", path, body, nil)
+}
+
+func (u *Usher) Do(method, path string, body []byte, header http.Header) Answer {
+	u.T.Helper()
+	req, err := http.NewRequest(method, "http://"+u.Public+path, bytes.NewReader(body))
+	require.NoError(u.T, err)
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := (&http.Client{Timeout: Patience}).Do(req)
+	require.NoError(u.T, err)
+	defer func() { _ = resp.Body.Close() }()
+	got, err := io.ReadAll(resp.Body)
+	require.NoError(u.T, err)
+	return Answer{resp.StatusCode, resp.Header, string(got)}
+}
+
+// Raw sends bytes as they are and returns everything that comes back until the
+// connection ends or nothing came for the silence given.
+func (u *Usher) Raw(request string, silence time.Duration) string {
+	u.T.Helper()
+	c, err := net.Dial("tcp", u.Public)
+	require.NoError(u.T, err)
+	defer func() { _ = c.Close() }()
+	_, _ = io.WriteString(c, request)
+	var got bytes.Buffer
+	buf := make([]byte, 64<<10)
+	for {
+		_ = c.SetReadDeadline(time.Now().Add(silence))
+		n, err := c.Read(buf)
+		got.Write(buf[:n])
+		if err != nil {
+			return got.String()
+		}
+	}
+}

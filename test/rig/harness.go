@@ -1,0 +1,316 @@
+// Package rig is what the tests of the built binary start and drive it with, from
+// outside, as operators and clients do: real processes, sockets and signals. The
+// rest of the project is not imported, but for the toy world around it.
+package rig
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// patience bounds every wait in these tests; none of them is a measurement.
+const Patience = 20 * time.Second
+
+var Binary string
+
+// besides is how many tests of a package run side by side on each processor: most
+// of their time they wait for one another's processes.
+const besides = 4
+
+// Main is what the TestMain of each package does: it builds the binary, and has
+// more tests run at once than there are processors.
+func Main(m *testing.M) {
+	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if !told {
+		_ = flag.Set("test.parallel", strconv.Itoa(besides*runtime.GOMAXPROCS(0)))
+	}
+	dir, err := build()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "building usher:", err)
+		os.Exit(1)
+	}
+	Binary = filepath.Join(dir, "usher")
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// build makes the binary and returns a new folder that has it. All packages share
+// the one that the go tool made, which it leaves alone where nothing has changed:
+// linking takes longer than many a test. The folder has a name of its own for it,
+// as a later run may put another one in its place.
+func build() (dir string, err error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	shared, err := os.UserCacheDir()
+	if err != nil {
+		shared = os.TempDir()
+	}
+	sum := sha256.Sum256([]byte(root))
+	shared = filepath.Join(shared, "usher-test", hex.EncodeToString(sum[:8]))
+	args := []string{"build"}
+	if RaceEnabled {
+		shared += "-race"
+		args = append(args, "-race")
+	}
+	if err := os.MkdirAll(shared, 0o700); err != nil {
+		return "", err
+	}
+	lock, err := os.Create(filepath.Join(shared, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
+	made := filepath.Join(shared, "usher")
+	if out, err := exec.Command("go", append(args, "-o", made, "../../cmd/usher")...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	if dir, err = os.MkdirTemp(shared, "run"); err != nil {
+		return "", err
+	}
+	return dir, os.Link(made, filepath.Join(dir, "usher"))
+}
+
+// Env is a set of settings; later ones win.
+type Env map[string]string
+
+// With returns a copy of e with more settings.
+func (e Env) With(more Env) Env {
+	out := Env{}
+	for k, v := range e {
+		out[k] = v
+	}
+	for k, v := range more {
+		out[k] = v
+	}
+	return out
+}
+
+func (e Env) List() []string {
+	var list []string
+	for k, v := range (Env{"PATH": os.Getenv("PATH")}).With(e) {
+		list = append(list, k+"="+v)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// A Usher is a running binary.
+type Usher struct {
+	T      testing.TB
+	Cmd    *exec.Cmd
+	Public string // host:port
+	Admin  string
+
+	mu     sync.Mutex
+	lines  []string
+	News   chan struct{} // closed and replaced at each new line
+	Exited chan struct{}
+	Status int
+}
+
+// Start runs the binary with settings that fit a loopback test, and more.
+func Start(t testing.TB, settings Env) *Usher {
+	t.Helper()
+	return StartCommand(t, exec.Command(Binary), settings)
+}
+
+// StartCommand is start for a binary that is run in another way.
+func StartCommand(t testing.TB, cmd *exec.Cmd, settings Env) *Usher {
+	t.Helper()
+	u := launchCommand(t, cmd, settings)
+	line := u.WaitLine(`"msg":"listening"`)
+	var said struct{ Public, Admin string }
+	require.NoError(t, json.Unmarshal([]byte(line), &said))
+	u.Public, u.Admin = said.Public, said.Admin
+	return u
+}
+
+// Launch runs the binary without waiting for it to listen.
+func Launch(t testing.TB, settings Env) *Usher {
+	t.Helper()
+	return launchCommand(t, exec.Command(Binary), settings)
+}
+
+func launchCommand(t testing.TB, cmd *exec.Cmd, settings Env) *Usher {
+	t.Helper()
+	u := &Usher{T: t, Cmd: cmd, News: make(chan struct{}), Exited: make(chan struct{})}
+	u.Cmd.Env = Env{
+		"USHER_LISTEN_ADDR": "127.0.0.1:0", "USHER_ADMIN_ADDR": "127.0.0.1:0",
+		"USHER_DRAIN_DELAY": "0s", "USHER_HEALTH_INTERVAL": "200ms",
+	}.With(settings).List()
+	stderr, err := u.Cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, u.Cmd.Start())
+	go u.read(stderr)
+	t.Cleanup(u.Kill)
+	return u
+}
+
+func (u *Usher) read(stderr io.Reader) {
+	u.Gather(stderr)
+	_ = u.Cmd.Wait()
+	u.Status = u.Cmd.ProcessState.ExitCode()
+	close(u.Exited)
+}
+
+// Gather takes lines until there are no more.
+func (u *Usher) Gather(stderr io.Reader) {
+	lines := bufio.NewScanner(stderr)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		u.mu.Lock()
+		u.lines = append(u.lines, lines.Text())
+		close(u.News)
+		u.News = make(chan struct{})
+		u.mu.Unlock()
+	}
+}
+
+// Log returns what was written to stderr so far.
+func (u *Usher) Log() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.lines)
+}
+
+// WaitLine waits for a line that holds text.
+func (u *Usher) WaitLine(text string) string {
+	u.T.Helper()
+	return u.WaitRecord(text, func(line string) bool { return strings.Contains(line, text) })
+}
+
+// WaitRecord waits for a line that fits.
+func (u *Usher) WaitRecord(what string, fits func(string) bool) string {
+	u.T.Helper()
+	deadline := time.NewTimer(Patience)
+	defer deadline.Stop()
+	seen := 0
+	for {
+		u.mu.Lock()
+		lines, news := u.lines, u.News
+		u.mu.Unlock()
+		for ; seen < len(lines); seen++ {
+			if fits(lines[seen]) {
+				return lines[seen]
+			}
+		}
+		select {
+		case <-news:
+		case <-u.Exited:
+			if len(u.Log()) > seen {
+				continue
+			}
+			require.FailNow(u.T, "usher ended", "waiting for %s; it said:\n%s", what, strings.Join(u.Log(), "\n"))
+		case <-deadline.C:
+			require.FailNow(u.T, "no such line", "%s; it said:\n%s", what, strings.Join(u.Log(), "\n"))
+		}
+	}
+}
+
+// Ready waits until /readyz says so.
+func (u *Usher) Ready() *Usher {
+	u.T.Helper()
+	require.Eventually(u.T, func() bool {
+		resp, err := http.Get("http://" + u.Admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, Patience, 5*time.Millisecond, "not ready")
+	return u
+}
+
+func (u *Usher) Signal(s os.Signal) {
+	u.T.Helper()
+	require.NoError(u.T, u.Cmd.Process.Signal(s))
+}
+
+// Wait returns the exit status.
+func (u *Usher) Wait() int {
+	u.T.Helper()
+	select {
+	case <-u.Exited:
+		return u.Status
+	case <-time.After(Patience):
+		require.FailNow(u.T, "usher did not end", "it said:\n%s", strings.Join(u.Log(), "\n"))
+		return -1
+	}
+}
+
+func (u *Usher) Kill() {
+	_ = u.Cmd.Process.Signal(syscall.SIGKILL)
+	<-u.Exited
+}
+
+// Get fetches from the admin listener.
+func (u *Usher) Get(path string) (int, string) {
+	u.T.Helper()
+	resp, err := http.Get("http://" + u.Admin + path)
+	require.NoError(u.T, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(u.T, err)
+	return resp.StatusCode, string(body)
+}
+
+// Metric reads one sample from /metrics; absent is 0.
+func (u *Usher) Metric(series string) float64 {
+	u.T.Helper()
+	_, text := u.Get("/metrics")
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, series+" "); ok {
+			var v float64
+			_, err := fmt.Sscan(rest, &v)
+			require.NoError(u.T, err)
+			return v
+		}
+	}
+	return 0
+}
+
+// Memory reads a line of /proc/PID/status, in bytes: VmRSS is what the process
+// holds now, VmHWM the most it ever held.
+func (u *Usher) Memory(line string) int64 {
+	u.T.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.Cmd.Process.Pid))
+	if err != nil {
+		u.T.Skipf("no /proc: %v", err)
+	}
+	for text := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(text, line+":"); ok {
+			kB, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			require.NoError(u.T, err)
+			return kB << 10
+		}
+	}
+	require.FailNow(u.T, "no "+line)
+	return 0
+}

@@ -1,0 +1,74 @@
+package rig
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// A Model is a stub model server that remembers what reached it.
+type Model struct {
+	*httptest.Server
+	Mu      sync.Mutex
+	Seen    []Arrival
+	Respond http.HandlerFunc // nil: a fixed answer
+	Gone    chan string      // ids of requests whose connection closed early
+	Sick    atomic.Bool      // not healthy
+}
+
+// An Arrival is one request as the model server got it.
+type Arrival struct {
+	Method, Target, Body string
+	Header               http.Header
+}
+
+func NewModel(t testing.TB, respond http.HandlerFunc) *Model {
+	t.Helper()
+	m := &Model{Respond: respond, Gone: make(chan string, 1024)}
+	m.Server = httptest.NewServer(http.HandlerFunc(m.Serve))
+	t.Cleanup(func() {
+		m.CloseClientConnections()
+		m.Close()
+	})
+	return m
+}
+
+func (m *Model) Serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/health" {
+		if m.Sick.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	m.Mu.Lock()
+	m.Seen = append(m.Seen, Arrival{r.Method, r.RequestURI, string(body), r.Header.Clone()})
+	m.Mu.Unlock()
+	if m.Respond != nil {
+		m.Respond(w, r)
+	} else {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"generated_text":"ok"}`)
+	}
+	if r.Context().Err() != nil {
+		m.Gone <- r.Header.Get("X-Request-Id")
+	}
+}
+
+// Arrivals returns what has reached the model server so far.
+func (m *Model) Arrivals() []Arrival {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	return append([]Arrival(nil), m.Seen...)
+}
+
+// Settings are those of an usher in front of m that trusts s.
+func Settings(m *Model, s *Signer) Env {
+	return Env{
+		"USHER_ENDPOINT": Endpoint, "USHER_WORKER_URL": URL,
+		"USHER_PUBLIC_KEY": s.Public(), "USHER_UPSTREAM_URL": m.URL,
+	}
+}

@@ -1,0 +1,53 @@
+package rig
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Need skips a test whose client is not installed, or fails it where CI has
+// installed everything.
+func Need(t testing.TB, command, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(command)
+	if err == nil {
+		return path
+	}
+	if os.Getenv("CI") == "true" {
+		require.FailNow(t, command+" is missing", "apt-get install %s", debianPackage)
+	}
+	t.Skipf("%s is missing: apt-get install %s", command, debianPackage)
+	return ""
+}
+
+// NeedFile is need for what no package installs.
+func NeedFile(t *testing.T, path, command string) {
+	t.Helper()
+	if _, err := os.Stat(path); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		require.FailNow(t, path+" is missing", command)
+	}
+	t.Skipf("%s is missing: %s", path, command)
+}
+
+// Python3 finds an interpreter that has requests.
+func Python3(t *testing.T) string {
+	t.Helper()
+	return pythonWith(t, "requests")
+}
+
+// pythonWith finds an interpreter that has a module.
+func pythonWith(t *testing.T, module string) string {
+	t.Helper()
+	for _, candidate := range []string{"/usr/bin/python3", "python3"} {
+		if exec.Command(candidate, "-c", "import "+module).Run() == nil {
+			return candidate
+		}
+	}
+	return Need(t, "python3 with "+module, "python3-"+module)
+}

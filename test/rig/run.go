@@ -1,0 +1,35 @@
+package rig
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Command runs the binary with arguments and returns its status and output.
+func Command(t *testing.T, settings Env, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	cmd := exec.Command(Binary, args...)
+	cmd.Env = settings.List()
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, err bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &err
+	var exit *exec.ExitError
+	if runErr := cmd.Run(); !errors.As(runErr, &exit) {
+		require.NoError(t, runErr)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), err.String()
+}
+
+// Stops runs the binary with settings that must stop the start, and returns its
+// exit status and what it said.
+func Stops(t *testing.T, settings Env) (status int, said string) {
+	t.Helper()
+	u := Launch(t, settings)
+	status = u.Wait()
+	return status, strings.Join(u.Log(), "\n")
+}

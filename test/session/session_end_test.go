@@ -1,0 +1,325 @@
+package session
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// A scene is a model server on which streams run until they are told, and which
+// notes in which order they broke and were called at a session's end.
+type scene struct {
+	*rig.Model
+	script *rig.Steps
+	events chan string
+	hang   chan struct{} // closed: the calls at an end are answered
+}
+
+func newScene(t *testing.T) *scene {
+	c := &scene{script: rig.NewSteps(), events: make(chan string, 1024), hang: make(chan struct{})}
+	close(c.hang)
+	c.Model = rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/generate_stream":
+			c.script.Serve(w, r)
+			if r.Context().Err() != nil {
+				c.events <- "broken"
+			}
+		case "/stop":
+			c.events <- "stop"
+			select {
+			case <-c.hang:
+			case <-r.Context().Done():
+			}
+		}
+	})
+	return c
+}
+
+func (c *scene) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case e := <-c.events:
+		return e
+	case <-time.After(rig.Patience):
+		require.FailNow(t, "nothing happened")
+		return ""
+	}
+}
+
+const sceneRoutes = "/generate,/generate_stream,/stop"
+
+// While a session's stream runs, and another waits for the only slot, the session
+// ends: both are told, the model server is let go of, and only then called.
+func TestSessionEndsInUse(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"ended", "expired"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			s, c := rig.NewSigner(t), newScene(t)
+			u := rig.Start(t, withSessions(c.Model, s, 4).With(rig.Env{"USHER_ROUTES": sceneRoutes, "USHER_MAX_CONCURRENCY": "1"})).Ready()
+			lifetime := "60"
+			if how == "expired" {
+				lifetime = "1" // and two requests that each move it on
+			}
+			begun := time.Now()
+			one := sessionOfUsher(u, s.Ticket(), `{"lifetime":`+lifetime+`,"on_close_route":"/stop","on_close_payload":{"n":1}}`)
+			stream := u.Open(t.Context(), "/generate_stream", one.body(`{}`))
+			defer func() { _ = stream.Body.Close() }()
+			c.script.Events <- "data: 1\n\n"
+			waiting := make(chan rig.Answer, 1)
+			go func() { waiting <- u.Post("/generate", one.body(`{}`)) }()
+			require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, time.Millisecond)
+
+			ended := make(chan rig.Answer, 1)
+			if how == "ended" {
+				go func() { ended <- one.ask("end") }()
+			}
+			text, err := io.ReadAll(stream.Body)
+			require.Error(t, err, "a cut stream must not end cleanly")
+			require.True(t, strings.HasPrefix(string(text), "data: 1\n\ndata: {\"error\":"), string(text))
+			require.Contains(t, string(text), "session_unknown")
+			require.Equal(t, "broken", c.next(t))
+			require.Equal(t, "stop", c.next(t), "called when its requests are out of the way")
+			require.Equal(t, "session_unknown", (<-waiting).Code())
+			if how == "ended" {
+				require.Equal(t, 200, (<-ended).Status)
+			} else {
+				require.GreaterOrEqual(t, time.Since(begun), 3*time.Second-50*time.Millisecond)
+				require.Less(t, time.Since(begun), 3*time.Second+5*time.Second)
+			}
+			u.WaitRecord("the stream's line", func(line string) bool {
+				return strings.Contains(line, `"outcome":"cut"`) && strings.Contains(line, `"route":"/generate_stream"`)
+			})
+			u.WaitLine(`"outcome":"session_unknown"`)
+			require.Equal(t, []string{`{"n":1}`}, bodies(c.Model, "/stop"))
+			require.Len(t, bodies(c.Model, "/generate"), 0)
+			require.Equal(t, 200, u.Post("/generate", s.Ticket().Nested(`{}`)).Status, "the slot is free")
+			require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond)
+		})
+	}
+}
+
+// A client that left its session's stream is out of it; the session goes on. One
+// that does not read holds up neither the end nor what is called then.
+func TestSessionOfClientsThatDoNotRead(t *testing.T) {
+	t.Parallel()
+	s, c := rig.NewSigner(t), newScene(t)
+	u := rig.Start(t, withSessions(c.Model, s, 4).With(rig.Env{"USHER_ROUTES": sceneRoutes})).Ready()
+	one := sessionOfUsher(u, s.Ticket(), `{"on_close_route":"/stop"}`)
+	conn, err := net.Dial("tcp", u.Public)
+	require.NoError(t, err)
+	body := string(one.body(`{}`))
+	_, err = io.WriteString(conn, "POST /generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: "+rig.Itoa(len(body))+"\r\n\r\n"+body)
+	require.NoError(t, err)
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, line, "200")
+	_ = conn.Close()
+	require.Equal(t, "broken", c.next(t))
+	require.Equal(t, `{"ok":true}`, one.ask("health").Body)
+
+	deaf, err := net.Dial("tcp", u.Public)
+	require.NoError(t, err)
+	defer func() { _ = deaf.Close() }()
+	require.NoError(t, deaf.(*net.TCPConn).SetReadBuffer(4<<10))
+	_, err = io.WriteString(deaf, "POST /generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: "+rig.Itoa(len(body))+"\r\n\r\n"+body)
+	require.NoError(t, err)
+	full := time.After(time.Second)
+	event := "data: " + strings.Repeat("x", 64<<10) + "\n\n"
+	for stuck := false; !stuck; {
+		select {
+		case c.script.Events <- event:
+		case <-full:
+			stuck = true
+		case <-time.After(200 * time.Millisecond):
+			stuck = true
+		}
+	}
+	begun := time.Now()
+	require.Equal(t, 200, one.ask("end").Status)
+	require.Less(t, time.Since(begun), 3*time.Second)
+	require.ElementsMatch(t, []string{"broken", "stop"}, []string{c.next(t), c.next(t)})
+	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, 5*time.Second, time.Millisecond, "its slot is free")
+}
+
+// What is called at the end may hang, break or fail: the answer does not wait for
+// it longer than clients do, and it is called once.
+func TestSessionClosingHangs(t *testing.T) {
+	t.Parallel()
+	s, c := rig.NewSigner(t), newScene(t)
+	c.hang = make(chan struct{})
+	u := rig.Start(t, withSessions(c.Model, s, 4).With(rig.Env{"USHER_ROUTES": sceneRoutes})).Ready()
+	one := sessionOfUsher(u, s.Ticket(), `{"on_close_route":"/stop"}`)
+	begun := time.Now()
+	require.Equal(t, 200, one.ask("end").Status)
+	require.InDelta(t, 5, time.Since(begun).Seconds(), 2)
+	require.EqualValues(t, 0, u.Metric("usher_sessions"))
+	line := u.WaitLine("on_close_route was not called")
+	require.InDelta(t, 10, time.Since(begun).Seconds(), 2.5)
+	require.NotContains(t, line, one.id)
+	require.Len(t, bodies(c.Model, "/stop"), 1)
+	require.EqualValues(t, 1, u.Metric(`usher_session_closings_total{outcome="failed"}`))
+}
+
+// A drain ends all sessions: those that nobody uses at once, the others when their
+// requests are done, and each is called for before Usher leaves.
+func TestSessionsDrain(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"let finish", "time-out", "second signal"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			s, c := rig.NewSigner(t), newScene(t)
+			timeout := "10m"
+			if how == "time-out" {
+				timeout = "300ms"
+			}
+			u := rig.Start(t, withSessions(c.Model, s, 4).With(rig.Env{"USHER_ROUTES": sceneRoutes, "USHER_DRAIN_TIMEOUT": timeout})).Ready()
+			sessionOfUsher(u, s.Ticket(), `{"on_close_route":"/stop","on_close_payload":{"of":"idle"}}`)
+			busy := sessionOfUsher(u, s.Ticket(), `{"on_close_route":"/stop","on_close_payload":{"of":"busy"}}`)
+			stream := u.Open(t.Context(), "/generate_stream", busy.body(`{}`))
+			defer func() { _ = stream.Body.Close() }()
+			c.script.Events <- "data: 1\n\n"
+			u.Signal(syscall.SIGTERM)
+			require.Equal(t, "stop", c.next(t))
+			require.Equal(t, []string{`{"of":"idle"}`}, bodies(c.Model, "/stop"))
+			want := 1
+			switch how {
+			case "let finish":
+				close(c.script.Events)
+				text, err := io.ReadAll(stream.Body)
+				require.NoError(t, err)
+				require.Equal(t, "data: 1\n\n", string(text))
+				want = 0
+			case "second signal":
+				u.Signal(syscall.SIGTERM)
+			}
+			require.Equal(t, want, u.Wait())
+			if how != "second signal" { // nothing is waited for then
+				require.Equal(t, []string{`{"of":"idle"}`, `{"of":"busy"}`}, bodies(c.Model, "/stop"))
+			}
+		})
+	}
+}
+
+// A session ends with the process, and its ticket stays spent.
+func TestSessionAfterKill(t *testing.T) {
+	t.Parallel()
+	s, m := rig.NewSigner(t), rig.NewModel(t, nil)
+	with := withSessions(m, s, 4).With(rig.Env{"USHER_STATE_FILE": filepath.Join(t.TempDir(), "state")})
+	u := rig.Start(t, with).Ready()
+	one := sessionOfUsher(u, s.Ticket(), `{}`)
+	require.Equal(t, 200, u.Post("/generate", one.body(`{}`)).Status)
+	u.Kill()
+	u = rig.Start(t, with).Ready()
+	require.Equal(t, "session_unknown", u.Post("/generate", one.body(`{}`)).Code())
+	require.Equal(t, "reqnum_replayed", u.Post("/generate", one.ticket.Nested(`{}`)).Code())
+	require.Equal(t, "reqnum_replayed", u.Post("/session/create", one.ticket.Nested(`{}`)).Code())
+}
+
+// The number of a session's ticket is one that came: nobody waits for it, and its
+// requests are held for nobody.
+func TestSessionKeepsOrder(t *testing.T) {
+	t.Parallel()
+	s := rig.NewSigner(t)
+	u := rig.Start(t, withSessions(rig.NewModel(t, nil), s, 4).With(rig.Env{"USHER_REORDER_HOLD": "10s", "USHER_REORDER_MAX_HOLD": "10s"})).Ready()
+	begun := time.Now()
+	post := func(reqnum int64) { require.Equal(t, 200, u.Post("/generate", s.Numbered(reqnum).Nested(`{}`)).Status) }
+	post(1)
+	one := sessionOfUsher(u, s.Numbered(2), `{}`)
+	post(3)
+	ahead := sessionOfUsher(u, s.Numbered(5), `{}`) // 4 is missing
+	require.Equal(t, 200, u.Post("/generate", ahead.body(`{}`)).Status)
+	post(4)
+	post(6)
+	require.Equal(t, 200, u.Post("/generate", one.body(`{}`)).Status)
+	require.EqualValues(t, 0, u.Metric("usher_held_total"))
+	require.EqualValues(t, 0, u.Metric("usher_reordered_total"))
+	require.Less(t, time.Since(begun), 10*time.Second)
+}
+
+// To the autoscaler a session is one request of its cost for as long as it lives,
+// and its requests are none.
+func TestSessionReports(t *testing.T) {
+	t.Parallel()
+	s, a, m := rig.NewSigner(t), rig.NewScaler(t, nil), rig.NewModel(t, nil)
+	u := rig.Start(t, rig.Reporting(m, s, a.URL).With(rig.Env{"USHER_MAX_SESSIONS": "2"})).Ready()
+	one := sessionOfUsher(u, s.Indexed("100.5", "41"), `{}`)
+	two := sessionOfUsher(u, s.Indexed("20.0", "42"), `{"lifetime":3}`)
+	require.Equal(t, "queue_full", u.Post("/session/create", s.Indexed("7.0", "43").Nested(`{}`)).Code())
+	for range 5 {
+		require.Equal(t, 200, u.Post("/generate", one.body(`{}`)).Status)
+	}
+	a.WaitReport(t, "both are in work", func(r map[string]any) bool {
+		return r["cur_load"] == 120.5 && r["num_requests_working"] == 2.0 && r["num_requests_recieved"] == 3.0
+	})
+	named := func(index float64) map[string]any {
+		var found map[string]any
+		require.Eventually(t, func() bool {
+			i := slices.IndexFunc(a.Ends(), func(e map[string]any) bool { return e["request_idx"] == index })
+			if i >= 0 {
+				found = a.Ends()[i]
+			}
+			return i >= 0
+		}, rig.Patience, 5*time.Millisecond)
+		return found
+	}
+	expired := named(42)
+	require.Equal(t, "Success", expired["status"])
+	require.Equal(t, true, expired["success"])
+	require.InDelta(t, 3, expired["work_completed_at"].(float64)-expired["work_started_at"].(float64), 0.5)
+	require.Equal(t, "session_unknown", u.Post("/generate", two.body(`{}`)).Code())
+	require.Equal(t, "Rejected", named(43)["status"])
+	u.Signal(syscall.SIGTERM)
+	require.Equal(t, 0, u.Wait())
+	require.Equal(t, "Success", named(41)["status"])
+	require.Len(t, a.Ends(), 3)
+	require.InDelta(t, 120.5, a.Sum("new_load"), 1e-6)
+	require.InDelta(t, 7, a.Sum("rej_load"), 1e-6)
+	require.InDelta(t, 120.5, a.Sum("cur_perf"), 1e-6)
+}
+
+// Operators see how many there are, their age and requests, and nothing that opens
+// one.
+func TestSessionsOnTheStatusPage(t *testing.T) {
+	t.Parallel()
+	s := rig.NewSigner(t)
+	u := rig.Start(t, withSessions(rig.NewModel(t, nil), s, 4)).Ready()
+	one := sessionOfUsher(u, s.Ticket(), `{}`)
+	require.Equal(t, 200, u.Post("/generate", one.body(`{}`)).Status)
+	var text string
+	require.Eventually(t, func() bool {
+		_, text = u.Get("/")
+		return strings.Contains(text, "1 request, 0 under way")
+	}, rig.Patience, time.Millisecond)
+	require.Contains(t, text, "1 of 4 open, 1 request in sessions since the start")
+	status, page := u.Get("/status.json")
+	require.Equal(t, 200, status)
+	var snapshot struct {
+		Sessions struct {
+			Open, Most int
+			Oldest     []map[string]float64
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(page), &snapshot))
+	require.Equal(t, 1, snapshot.Sessions.Open)
+	require.Len(t, snapshot.Sessions.Oldest, 1)
+	for _, secret := range []string{one.id, strings.Trim(one.ticket["signature"], `"`)} {
+		_, metrics := u.Get("/metrics")
+		for _, seen := range []string{text, page, metrics, strings.Join(u.Log(), "\n")} {
+			require.NotContains(t, seen, secret)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package streams
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// A client that sends a byte now and then holds its connection no longer than
+// USHER_READ_TIMEOUT, in the head as in the body: the time is for all of it.
+func TestSlowloris(t *testing.T) {
+	t.Parallel()
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_READ_TIMEOUT": "500ms"})).Ready()
+	for name, begin := range map[string]string{
+		"head": "POST /generate HTTP/1.1\r\nHost: usher\r\nX-Slow: ",
+		"body": rig.Head(1<<20) + "{",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := rig.Dial(t, u.Public)
+			c.Send(begin)
+			done := make(chan struct{})
+			var drip sync.WaitGroup
+			drip.Go(func() {
+				every := time.NewTicker(20 * time.Millisecond)
+				defer every.Stop()
+				for {
+					select {
+					case <-every.C:
+						if _, err := c.Write([]byte(" ")); err != nil {
+							return
+						}
+					case <-done:
+						return
+					}
+				}
+			})
+			resp, err := http.ReadResponse(c.In, nil)
+			close(done)
+			drip.Wait()
+			require.NoError(t, err)
+			require.Equal(t, 408, resp.StatusCode)
+			require.True(t, resp.Close)
+		})
+	}
+	require.Eventually(t, func() bool { return u.Metric("usher_reading_bytes") == 0 }, rig.Patience, 10*time.Millisecond)
+}
+
+// A client that takes nothing for USHER_WRITE_TIMEOUT is cut: its slot is free
+// and the model server stops.
+func TestReaderThatStopsIsCut(t *testing.T) {
+	t.Parallel()
+	s := rig.NewSigner(t)
+	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		event := "data: " + strings.Repeat("x", 8<<10) + "\n\n"
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, event); err != nil {
+				return
+			}
+		}
+	})
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_WRITE_TIMEOUT": "500ms", "USHER_MAX_CONCURRENCY": "1"})).Ready()
+	c := rig.Dial(t, u.Public)
+	c.Request("POST", "/generate_stream", s.Ticket().Flat(""))
+	_, err := c.In.Peek(1)
+	require.NoError(t, err)
+	line := u.WaitLine(`"outcome":"client_stalled"`)
+	require.Contains(t, line, `"route":"/generate_stream"`)
+	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond)
+	select {
+	case <-m.Gone:
+	case <-time.After(rig.Patience):
+		require.Fail(t, "the model server goes on")
+	}
+}
+
+// Replays are refused without a public-key operation, however many they are.
+func TestReplaysCostNoVerification(t *testing.T) {
+	t.Parallel()
+	const clients, each = 8, 50
+	s := rig.NewSigner(t)
+	m := rig.NewModel(t, nil)
+	u := rig.Start(t, rig.Settings(m, s)).Ready()
+	body := s.Ticket().Flat("")
+	require.Equal(t, 200, u.Post("/generate", body).Status)
+	verified := u.Metric("usher_verify_seconds_count")
+	require.EqualValues(t, 1, verified)
+	request := append([]byte(rig.Head(len(body))), body...)
+	var flood sync.WaitGroup
+	for range clients {
+		c := rig.Dial(t, u.Public)
+		flood.Go(func() {
+			for range each {
+				_, _ = io.Copy(c, bytes.NewReader(request))
+				resp, err := http.ReadResponse(c.In, nil)
+				if err != nil || resp.StatusCode != 409 {
+					t.Errorf("a replay: %v, %v", resp, err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+			}
+		})
+	}
+	flood.Wait()
+	require.EqualValues(t, clients*each, u.Metric(`usher_requests_total{outcome="reqnum_replayed",route="/generate"}`))
+	require.Equal(t, verified, u.Metric("usher_verify_seconds_count"))
+	require.Len(t, m.Arrivals(), 1)
+}

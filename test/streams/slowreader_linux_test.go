@@ -1,0 +1,121 @@
+package streams
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// narrow opens a connection whose receive buffer is the smallest that the kernel
+// gives, so that what the client does not read soon stands still at the server.
+func narrow(t testing.TB, address string) *rig.Wire {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		return errors.Join(raw.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1)
+		}), err)
+	}}
+	c, err := d.Dial("tcp", address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return &rig.Wire{T: t, Conn: c}
+}
+
+// A sipper reads so many bytes a second, in steps.
+type sipper struct {
+	net.Conn
+	perSecond int
+}
+
+func (s sipper) Read(p []byte) (int, error) {
+	const step = 50 * time.Millisecond
+	time.Sleep(step)
+	return s.Conn.Read(p[:min(len(p), s.perSecond*int(step)/int(time.Second))])
+}
+
+// sip reads from c for as long as told.
+func sip(c net.Conn, d time.Duration) (total int, err error) {
+	_ = c.SetReadDeadline(time.Now().Add(d))
+	n, err := io.Copy(io.Discard, c)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return int(n), err
+}
+
+// A client that takes a little, however slowly, is not cut, whatever it is that
+// waits to be taken: pieces of a stream, a large answer in one write, or the rest
+// of one that was written whole. What its kernel takes is what can be seen: with
+// the smallest of receive buffers that is some hundred bytes at a time.
+func TestReaderThatTakesALittleIsNotCut(t *testing.T) {
+	t.Parallel()
+	const writeTimeout = 2 * time.Second
+	s := rig.NewSigner(t)
+	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("X-Case") {
+		case "stream":
+			w.Header().Set("Content-Type", "text/event-stream")
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, "data: "+strings.Repeat("x", 100)+"\n\n"); err != nil {
+					return
+				}
+			}
+		case "large":
+			w.Header().Set("Content-Length", "8000000")
+			_, _ = io.WriteString(w, strings.Repeat("x", 8_000_000))
+		case "whole":
+			w.Header().Set("Content-Length", "60000")
+			_, _ = io.WriteString(w, strings.Repeat("x", 60_000))
+		}
+	})
+	cert, key, pool := rig.CertificateFiles(t, t.TempDir())
+	plain := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_WRITE_TIMEOUT": writeTimeout.String()})).Ready()
+	secure := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_WRITE_TIMEOUT": writeTimeout.String(), "USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key})).Ready()
+	for _, tt := range []struct {
+		kind      string
+		secure    bool
+		perSecond int
+	}{
+		{"stream", false, 1000}, {"stream", false, 20_000}, {"stream", true, 1000},
+		{"large", false, 1000}, {"large", false, 20_000}, {"large", true, 1000}, {"whole", false, 1000},
+	} {
+		name := fmt.Sprintf("%s TLS=%t %d B per s", tt.kind, tt.secure, tt.perSecond)
+		body := s.Ticket().Flat("")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := plain
+			if tt.secure {
+				u = secure
+			}
+			c := narrow(t, u.Public)
+			c.Conn = sipper{c.Conn, tt.perSecond}
+			if tt.secure {
+				c.Conn = tls.Client(c.Conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"})
+			}
+			id := strings.NewReplacer(" ", "-", "=", "-").Replace(name)
+			c.Send("POST /generate_stream HTTP/1.1\r\nHost: a\r\nX-Request-Id: " + id + "\r\nX-Case: " + tt.kind + "\r\nContent-Length: " + rig.Itoa(len(body)) + "\r\n\r\n" + string(body))
+			total, err := sip(c.Conn, 3*writeTimeout)
+			require.NoError(t, err, "cut after %d bytes", total)
+			if !tt.secure { // which hands out whole records
+				require.Greater(t, total, tt.perSecond*3*int(writeTimeout/time.Second)/2)
+			}
+			if tt.kind != "whole" {
+				_ = c.Close()
+				require.Contains(t, u.WaitLine(id), `"outcome":"client_gone"`)
+			}
+		})
+	}
+}

@@ -1,0 +1,77 @@
+package streams
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rig"
+)
+
+// A model server that wants a key wants it of the probe, too.
+func TestProbeCarriesTheModelServersKey(t *testing.T) {
+	t.Parallel()
+	const key = "Bearer for the model server"
+	m := rig.NewModel(t, nil)
+	strict := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != key || len(r.Header.Values("Authorization")) != 1 {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		m.Serve(w, r)
+	}))
+	t.Cleanup(strict.Close)
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_URL": strict.URL, "USHER_UPSTREAM_AUTHORIZATION": key})).Ready()
+	require.Equal(t, 200, u.Post("/generate", s.Ticket().Flat("")).Status)
+	for _, line := range u.Log() {
+		require.NotContains(t, line, "for the model server")
+	}
+}
+
+// A model server that dies is noticed within 3 s of the first request that finds
+// it so, or of the first probe, with the default interval.
+func TestDeadModelServerIsNoticed(t *testing.T) {
+	t.Parallel()
+	m := rig.NewModel(t, nil)
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_HEALTH_INTERVAL": "5s"})).Ready()
+	m.CloseClientConnections()
+	_ = m.Listener.Close()
+	began := time.Now()
+	require.Equal(t, 502, u.Post("/generate", s.Ticket().Flat("")).Status)
+	u.WaitLine(`"model server is not healthy"`)
+	require.Less(t, time.Since(began), 3*time.Second)
+	status, _ := u.Get("/readyz")
+	require.Equal(t, 503, status)
+}
+
+// An answer that the model server refused or failed with is passed on as it came,
+// and accounted for as what it is.
+func TestModelServersOwnErrorsAreTold(t *testing.T) {
+	t.Parallel()
+	s := rig.NewSigner(t)
+	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(r.Header.Get("X-Status"))
+		w.WriteHeader(status)
+	})
+	u := rig.Start(t, rig.Settings(m, s)).Ready()
+	for status, outcome := range map[int]string{
+		200: "ok", 307: "ok", 400: "upstream_refused", 403: "upstream_refused", 429: "upstream_refused", 500: "upstream_error", 503: "upstream_error",
+	} {
+		id := "told-" + rig.Itoa(status)
+		got := u.Do("POST", "/generate", s.Ticket().Flat(""), http.Header{"X-Status": {rig.Itoa(status)}, "X-Request-Id": {id}})
+		require.Equal(t, status, got.Status)
+		require.Empty(t, got.Header.Get("X-Usher-Refusal"))
+		line := u.WaitLine(id)
+		require.Contains(t, line, `"outcome":"`+outcome+`"`)
+		require.Contains(t, line, `"status":`+rig.Itoa(status))
+	}
+	for outcome, n := range map[string]float64{"ok": 2, "upstream_refused": 3, "upstream_error": 2} {
+		require.Equal(t, n, u.Metric(`usher_requests_total{outcome="`+outcome+`",route="/generate"}`), outcome)
+	}
+}
