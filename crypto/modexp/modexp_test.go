@@ -11,8 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Valgrind, with which test/instructions_linux_amd64_test.go counts, runs ADCX and
-// ADOX, but its CPUID does not tell of them.
+// Valgrind, with which test/measure counts instructions, runs ADCX and ADOX,
+// but its CPUID does not tell of them.
 func init() {
 	if way := Way(os.Getenv("MODEXP_WAY")); way != "" && !slices.Contains(available, way) {
 		available = append(available, way)

@@ -84,9 +84,11 @@ func TestWatcherWithoutFigures(t *testing.T) {
 		fault  string
 	}{
 		"no such page": {http.NotFound, "/metrics answered 404"},
-		"a redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 307) }, "/metrics answered 307"},
-		"others":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }, "its figures are not among them"},
-		"a hang":       {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline exceeded"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
+		}, "/metrics answered 307"},
+		"others": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }, "its figures are not among them"},
+		"a hang": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline exceeded"},
 		"a drip": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, "# more\n")
@@ -145,7 +147,7 @@ func TestWatcherTakesStatedSlots(t *testing.T) {
 			_, _ = fmt.Fprintf(rw, `{"default_generation_settings":{"id":0},"total_slots":%d,"chat_template":"…"}`, slots.Load())
 			return
 		}
-		http.Error(rw, "This server does not support metrics endpoint.", 501)
+		http.Error(rw, "This server does not support metrics endpoint.", http.StatusNotImplemented)
 	}
 	w, told := watch(t, "llamacpp", answer)
 	for range 4 {

@@ -44,7 +44,7 @@ func TestContractAnswers(t *testing.T) {
 	}
 	contract := doc(t, "contract.md")
 	checks := 0
-	for _, row := range regexp.MustCompile("(?m)^\\| \\d+ \\| .* \\| (\\d{3})[^|]*\\| (.*) \\|$").FindAllStringSubmatch(contract, -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| \d+ \| .* \| (\d{3})[^|]*\| (.*) \|$`).FindAllStringSubmatch(contract, -1) {
 		for _, code := range names(row[2], "[a-z]+_[a-z_]+|draining") {
 			require.Contains(t, statuses[code], row[1], code)
 			checks++

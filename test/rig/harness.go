@@ -27,7 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds every wait in these tests; none of them is a measurement.
+// Patience bounds every wait in these tests; none of them is a measurement.
 const Patience = 20 * time.Second
 
 var Binary string
