@@ -174,7 +174,7 @@ func (l *loader) benchmarkBody(text string) []byte {
 
 // reportWarnings names what makes reports worth less.
 func (l *loader) reportWarnings() (list []string) {
-	r, b := &l.cfg.Report, &l.cfg.Benchmark
+	r := &l.cfg.Report
 	if r.Generation == "" {
 		return nil
 	}
@@ -186,15 +186,26 @@ func (l *loader) reportWarnings() (list []string) {
 			list = append(list, "USHER_REPORT_INSECURE is true: MASTER_TOKEN travels to "+address+" in clear")
 		}
 	}
-	switch {
-	case b.MaxPerf > 0 || b.Route != "":
-	case strings.EqualFold(l.text.Benchmark, "off"):
+	if strings.EqualFold(l.text.Benchmark, "off") {
 		list = append(list, "USHER_BENCHMARK is off: max_perf is reported as 0, and an autoscaler may route nothing here; a number of workload a second would do")
-	default:
-		list = append(list, "USHER_BENCHMARK is auto, and measures nothing: max_perf is reported as 0, for USHER_ROUTES has none of "+
-			strings.Join(benchmarkRoutes[:len(benchmarkRoutes)-1], ", "))
 	}
 	return list
+}
+
+// benchmarkWarnings says when a benchmark that was asked for, or goes with
+// reports, finds no route to measure.
+func (l *loader) benchmarkWarnings() (list []string) {
+	b, reports := &l.cfg.Benchmark, l.cfg.Report.Generation != ""
+	asked := strings.EqualFold(l.text.Benchmark, "auto") || l.text.Benchmark == "" && reports
+	if !asked || b.Route != "" {
+		return nil
+	}
+	consequence := ""
+	if reports {
+		consequence = "max_perf is reported as 0, for "
+	}
+	return append(list, "USHER_BENCHMARK is auto, and measures nothing: "+consequence+
+		"USHER_ROUTES has none of "+strings.Join(benchmarkRoutes[:len(benchmarkRoutes)-1], ", "))
 }
 
 // reportInForce are the settings of reports and benchmark as they are in force.

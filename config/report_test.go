@@ -100,6 +100,13 @@ func TestBenchmark(t *testing.T) {
 		require.Len(t, c.Warnings(), 1)
 		require.Contains(t, c.Warnings()[0], "max_perf is reported as 0")
 	}
+
+	for _, set := range []string{"USHER_ROUTES=/mine", "USHER_ROUTES=GET /generate"} {
+		require.Empty(t, load(t, set).Warnings(), "off")
+		require.Equal(t, []string{
+			"USHER_BENCHMARK is auto, and measures nothing: USHER_ROUTES has none of /generate, /v1/completions, /v1/chat/completions, /api/generate",
+		}, load(t, set, "USHER_BENCHMARK=auto").Warnings(), "without reports, too")
+	}
 }
 
 // The token is in no form in which settings are printed.

@@ -108,6 +108,7 @@ func (l *loader) warnings() []string {
 	}
 	list = append(list, l.engineWarnings()...)
 	list = append(list, l.reportWarnings()...)
+	list = append(list, l.benchmarkWarnings()...)
 	return append(list, l.misspelt()...)
 }
 
