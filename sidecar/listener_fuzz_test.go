@@ -28,7 +28,7 @@ import (
 )
 
 // FuzzListener feeds raw bytes to the public listener of a whole Sidecar. The
-// words of the corpus in test/testdata/framing stand for signed requests here
+// words of the corpus in test/contract/testdata/framing stand for signed requests here
 // too, so that the fuzzer gets past the signature. What holds for any bytes:
 // nothing reaches the model server but what was signed, each ticket once;
 // everything answered is well-formed HTTP, whole or visibly cut; nothing panics;
@@ -78,7 +78,7 @@ const fuzzRoutes = "/generate /v1/completions"
 
 // rawSeeds are the cases of the corpus.
 func rawSeeds(t testing.TB) (seeds []string) {
-	file, err := os.ReadFile("../test/testdata/framing/corpus.txt")
+	file, err := os.ReadFile("../test/contract/testdata/framing/corpus.txt")
 	require.NoError(t, err)
 	for line := range strings.Lines(string(file)) {
 		if parts := strings.SplitN(strings.TrimSpace(line), " | ", 3); len(parts) == 3 {
