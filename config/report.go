@@ -200,12 +200,12 @@ func (l *loader) benchmarkWarnings() (list []string) {
 	if !asked || b.Route != "" {
 		return nil
 	}
-	consequence := ""
+	warning := "USHER_BENCHMARK is auto, and measures nothing: USHER_ROUTES has none of " +
+		strings.Join(benchmarkRoutes[:len(benchmarkRoutes)-1], ", ")
 	if reports {
-		consequence = "max_perf is reported as 0, for "
+		warning += "; max_perf is reported as 0"
 	}
-	return append(list, "USHER_BENCHMARK is auto, and measures nothing: "+consequence+
-		"USHER_ROUTES has none of "+strings.Join(benchmarkRoutes[:len(benchmarkRoutes)-1], ", "))
+	return append(list, warning)
 }
 
 // reportInForce are the settings of reports and benchmark as they are in force.
