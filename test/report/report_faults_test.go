@@ -158,14 +158,13 @@ func TestOddAcknowledgements(t *testing.T) {
 	} {
 		sideBySide(t, &cases, name, func(t *testing.T) {
 			s, m := rig.NewSigner(t), rig.NewModel(t, nil)
-			var a *rig.Scaler
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a := new(rig.Scaler)
+			a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				a.Keep(r.URL.Path, body)
 				answer(w, r)
 			}))
-			a = &rig.Scaler{Server: server}
-			t.Cleanup(server.Close)
+			t.Cleanup(a.Close)
 			u := rig.Start(t, rig.Reporting(m, s, a.URL)).Ready()
 			serveIndexed(u, t, s, 1, 20)
 			allTold(a, t, 20)
