@@ -80,9 +80,10 @@ func (h *Head) parse() {
 	h.requestLine(line)
 	h.Block = rest
 	for len(rest) > 0 {
+		before := rest
 		line, rest = http1.CutLine(rest)
-		if len(line) == 0 {
-			h.Block = h.Block[:len(h.Block)-len(rest)-2]
+		if len(line) == 0 { // the empty line, or what there is of it
+			h.Block = h.Block[:len(h.Block)-len(before)]
 			break
 		}
 		h.line(line)

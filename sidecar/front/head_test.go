@@ -83,7 +83,7 @@ func TestHeadInPart(t *testing.T) {
 	require.Equal(t, "/v1/chat/completions", string(h.Path))
 	require.Equal(t, "https://mine", string(h.Value(Origin)))
 	require.Equal(t, "mine", h.ID())
-	for _, wire := range []string{"", "P", "POST", "POST ", "POST /a", "\r\n", "\n\n\n"} {
+	for _, wire := range []string{"", "P", "POST", "POST ", "POST /a", "\r\n", "\n\n\n", "T / HTTP/1.1\r\n\r", "T / HTTP/1.1\r\nA: b\r\n\r"} {
 		headOf(wire)
 	}
 	var none Head
