@@ -18,11 +18,9 @@ import (
 
 var updateLicences = flag.Bool("update-licences", false, "write docs/licences.md")
 
-// Every test that SECURITY.md calls as a witness exists.
-func TestSecurityClaimsHaveTheirTests(t *testing.T) {
+// Every test that a document calls as a witness exists.
+func TestClaimsHaveTheirTests(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../SECURITY.md")
-	require.NoError(t, err)
 	there := map[string]bool{}
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 	require.NoError(t, filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
@@ -35,10 +33,14 @@ func TestSecurityClaimsHaveTheirTests(t *testing.T) {
 		}
 		return err
 	}))
-	named := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)").FindAllSubmatch(text, -1)
-	require.Greater(t, len(named), 30, "the claims name their tests")
-	for _, name := range named {
-		require.True(t, there[string(name[1])], "SECURITY.md names %s, which does not exist", name[1])
+	for _, doc := range []string{"SECURITY.md", "docs/reliability.md"} {
+		text, err := os.ReadFile(filepath.Join("../..", doc))
+		require.NoError(t, err)
+		named := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)").FindAllSubmatch(text, -1)
+		require.Greater(t, len(named), 30, "%s: the claims name their tests", doc)
+		for _, name := range named {
+			require.True(t, there[string(name[1])], "%s names %s, which does not exist", doc, name[1])
+		}
 	}
 }
 
