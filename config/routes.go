@@ -3,12 +3,16 @@ package config
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/usher-sidecar/usher/route"
 )
 
 // mostOpen bounds USHER_OPEN_CONCURRENCY.
 const mostOpen = 1 << 16
+
+// noRoutes is said in place of open routes where a preset's are not wanted.
+const noRoutes = "none"
 
 // routes reads what is served of the model server.
 func (l *loader) routes() {
@@ -17,7 +21,9 @@ func (l *loader) routes() {
 	if len(list(t.Routes)) == 0 {
 		l.fault("USHER_ROUTES", "names no path")
 	}
-	c.OpenRoutes = l.routeList("USHER_OPEN_ROUTES", t.OpenRoutes, route.ParseOpen)
+	if !strings.EqualFold(t.OpenRoutes, noRoutes) {
+		c.OpenRoutes = l.routeList("USHER_OPEN_ROUTES", t.OpenRoutes, route.ParseOpen)
+	}
 	c.OpenConcurrency = int(l.integer("USHER_OPEN_CONCURRENCY", t.OpenConcurrency, 1, mostOpen))
 	c.OpenRoutes = slices.DeleteFunc(c.OpenRoutes, func(open route.Route) bool {
 		i := slices.IndexFunc(c.Routes, open.Overlaps)

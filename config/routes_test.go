@@ -15,6 +15,10 @@ func TestRoutes(t *testing.T) {
 	require.Equal(t, []string{"/v1/models", "HEAD /x"}, route.Names(c.OpenRoutes))
 	require.Equal(t, 8, c.OpenConcurrency)
 	require.Empty(t, load(t, "USHER_ENGINE=vllm", "USHER_ROUTES=GET /v1/models").OpenRoutes, "a setting of one's own wins")
+	for _, none := range []string{"none", "None", ","} {
+		require.Empty(t, load(t, "USHER_ENGINE=vllm", "USHER_OPEN_ROUTES="+none).OpenRoutes, "an engine's own are turned off")
+	}
+	require.Len(t, load(t, "USHER_ENGINE=vllm", "USHER_OPEN_ROUTES=").OpenRoutes, 1, "empty is not set")
 	require.Equal(t, 3, load(t, "USHER_OPEN_CONCURRENCY=3").OpenConcurrency)
 
 	for setting, want := range map[string]string{
@@ -24,6 +28,7 @@ func TestRoutes(t *testing.T) {
 		"USHER_ROUTES=/a,POST /a":                          `USHER_ROUTES: "POST /a" stands twice`,
 		"USHER_OPEN_ROUTES=POST /a":                        `USHER_OPEN_ROUTES: "POST /a" has a method that no open route has: they are for GET and HEAD`,
 		"USHER_OPEN_CONCURRENCY=0":                         `USHER_OPEN_CONCURRENCY: "0" is not a whole number from 1 to 65536`,
+		"USHER_OPEN_ROUTES=none,/a":                        `USHER_OPEN_ROUTES: "none" is not a plain path like /generate`,
 		"USHER_OPEN_ROUTES=/a,/a":                          `USHER_OPEN_ROUTES: "/a" stands twice`,
 		"USHER_ROUTES=GET /a/*|USHER_OPEN_ROUTES=/a/b":     `USHER_OPEN_ROUTES: "/a/b" serves what "GET /a/*" of USHER_ROUTES wants a ticket for`,
 		"USHER_ROUTES=HEAD /a|USHER_OPEN_ROUTES=/*":        `USHER_OPEN_ROUTES: "/*" serves what "HEAD /a" of USHER_ROUTES wants a ticket for`,

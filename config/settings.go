@@ -28,7 +28,7 @@ type settings struct {
 	UpstreamURL           string `env:"USHER_UPSTREAM_URL" form:"place" envDefault:"http://127.0.0.1:5001" shown:"http://127.0.0.1:5001 (USHER_ENGINE: its port)" doc:"the model server: http://host:port, with a path prefix if need be, or unix:/path"`
 	UpstreamAuthorization string `env:"USHER_UPSTREAM_AUTHORIZATION" shown:"–" doc:"sent to the model server as Authorization, in place of the client's"`
 	Routes                string `env:"USHER_ROUTES" form:"place" envDefault:"/generate,/generate_stream,/v1/completions,/v1/chat/completions" shown:"/generate,/generate_stream,/v1/completions,/v1/chat/completions (USHER_ENGINE: its own)" doc:"what is served with a ticket: [METHOD ]/path, POST where no method stands; /v1/* is all below /v1/"`
-	OpenRoutes            string `env:"USHER_OPEN_ROUTES" form:"place" shown:"– (USHER_ENGINE: its own)" doc:"what is served without one, by GET and HEAD, like /v1/models,/api/tags: beside the queue, and without a body"`
+	OpenRoutes            string `env:"USHER_OPEN_ROUTES" form:"place" shown:"– (USHER_ENGINE: its own)" doc:"what is served without one, by GET and HEAD, like /v1/models,/api/tags: beside the queue, and without a body; none: nothing, USHER_ENGINE's own neither"`
 	OpenConcurrency       string `env:"USHER_OPEN_CONCURRENCY" envDefault:"8" doc:"requests of open routes at the model server at once; more are answered 429"`
 
 	ListenAddr string `env:"USHER_LISTEN_ADDR" form:"place" shown:":3000 (WORKER_PORT where set)" doc:"public listener"`

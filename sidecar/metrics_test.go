@@ -49,7 +49,7 @@ func newTold(t *testing.T) *Sidecar {
 	}))
 	t.Cleanup(model.Close)
 	s := newIdle(t, "USHER_ENGINE=vllm", "USHER_UPSTREAM_URL="+model.URL,
-		"USHER_ROUTES=/generate,/generate_stream,/v1/completions,/v1/chat/completions", "USHER_OPEN_ROUTES=,")
+		"USHER_ROUTES=/generate,/generate_stream,/v1/completions,/v1/chat/completions", "USHER_OPEN_ROUTES=none")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

@@ -144,7 +144,7 @@ func (k *worker) settings(o options, number int, scaler, public string) []string
 		"USHER_DRAIN_DELAY=0s", "USHER_DRAIN_TIMEOUT=5s",
 	}
 	if o.deaf > 0 {
-		settings = append(settings, "USHER_ENGINE=vllm", "USHER_OPEN_ROUTES=,") // whose figures the toy has
+		settings = append(settings, "USHER_ENGINE=vllm", "USHER_OPEN_ROUTES=none") // whose figures the toy has
 	}
 	return settings
 }
