@@ -112,9 +112,8 @@ type Claim struct {
 }
 
 // Open reads the body of a question about a session, {"session_id",
-// "session_auth"}. What is shown in place of a ticket and is none is no fault, it
-// just opens nothing. Errors: ErrInvalidJSON, wrapped; a *TicketError where there
-// is no session_id.
+// "session_auth"}. What is shown in place of an id or a ticket and is none is no
+// fault, it just opens nothing. The error is ErrInvalidJSON, wrapped.
 func (c *Claim) Open(body []byte) error {
 	*c = Claim{}
 	s := scanners.Get().(*scanner)
@@ -135,7 +134,7 @@ func (c *Claim) Open(body []byte) error {
 		return err
 	}
 	if c.ID, err = unquoted(body[id.from:id.to], id.kind); err != nil {
-		return &TicketError{[]string{"session_id is not a string"}}
+		c.ID = nil // of no session
 	}
 	d := decoder{body: body, opt: Options{ReqnumOptional: true}}
 	if t := d.ticket(&s.auth); s.authData.kind == '{' && d.err == nil && len(d.faults) == 0 {

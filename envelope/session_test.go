@@ -96,7 +96,7 @@ func FuzzCreation(f *testing.F) {
 	})
 }
 
-// A claim never fails but for JSON and a missing id, and what it takes for a ticket
+// A claim never fails but for JSON, and what it takes for a ticket
 // is what a request would have taken for one.
 func FuzzClaim(f *testing.F) {
 	for _, seed := range []string{
@@ -107,15 +107,17 @@ func FuzzClaim(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var c Claim
 		if err := c.Open(body); err != nil {
-			require.True(t, errors.Is(err, ErrInvalidJSON) || errors.Is(err, ErrInvalidTicket), "%v", err)
+			require.ErrorIs(t, err, ErrInvalidJSON)
 			return
 		}
 		names, values := decodeObject(t, body)
 		for i, name := range names {
 			switch name {
 			case "session_id":
-				var id string
-				require.NoError(t, json.Unmarshal(values[i], &id))
+				var id string // what is none is the id of no session
+				if json.Unmarshal(values[i], &id) != nil {
+					id = ""
+				}
 				require.Equal(t, id, string(c.ID))
 			case "session_auth":
 				env, err := Parse([]byte(`{"auth_data":`+string(values[i])+`,"payload":{}}`), Options{ReqnumOptional: true})

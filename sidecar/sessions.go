@@ -142,6 +142,7 @@ func (x *exchange) createSession() error {
 	// Reports count the session, from here to its end, and not this request.
 	session.Account = x.account
 	session.Account.Span = nil
+	session.Account.Ticket.Admitted = true // the autoscaler is told when it entered
 	session.Account.Times.Sent = time.Now()
 	session.Account.Outcome, session.Account.Status = account.OK, 201
 	id, err := x.pass.Create(session, &c.Ticket)

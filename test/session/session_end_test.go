@@ -279,6 +279,7 @@ func TestSessionReports(t *testing.T) {
 	expired := named(42)
 	require.Equal(t, "Success", expired["status"])
 	require.Equal(t, true, expired["success"])
+	require.InDelta(t, expired["work_started_at"], expired["entered_queue_at"], 2, "when it was opened")
 	require.InDelta(t, 3, expired["work_completed_at"].(float64)-expired["work_started_at"].(float64), 0.5)
 	require.Equal(t, "session_unknown", u.Post("/generate", two.body(`{}`)).Code())
 	require.Equal(t, "Rejected", named(43)["status"])
