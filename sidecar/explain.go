@@ -9,7 +9,6 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/http1"
-	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
 // explain adds to an error what its client can act on, and who found it did not
@@ -28,7 +27,7 @@ func (x *exchange) explain(err error) error {
 		return x.ofBody(err, "send it again")
 	case errors.Is(err, front.ErrBodyFraming):
 		return x.ofBody(err, "send it with a Content-Length")
-	case errors.Is(err, errCut) && x.spent(err):
+	case errors.Is(err, errCut) && x.spent():
 		return errCutSent
 	case errors.Is(err, envelope.ErrInvalidJSON) && !errors.Is(err, envelope.ErrInvalidHeader):
 		form := formOf(x.conn.Head.Value(front.ContentType), x.body.Bytes())
@@ -46,17 +45,15 @@ func (x *exchange) explain(err error) error {
 // ofBody says what is to be done about a body; where a part of it was passed on, its
 // ticket is spent and cannot come with the next try.
 func (x *exchange) ofBody(err error, words string) error {
-	if x.spent(err) {
+	if x.spent() {
 		words += ", with a new ticket: the ticket is spent, since the model server got a part of the body"
 	}
 	return &explained{err, words}
 }
 
-// spent reports whether the ticket is, at the end of a request with err: it is
-// from the moment that sending began, unless nothing could be sent after all.
-func (x *exchange) spent(err error) bool {
-	return !x.account.Times.Sent.IsZero() && !x.route.Open && !errors.Is(err, upstream.ErrUnreachable)
-}
+// spent reports whether the request spent its ticket: from the moment that sending
+// began, unless nothing could be sent after all.
+func (x *exchange) spent() bool { return !x.account.Times.Sent.IsZero() && !x.route.Open }
 
 // formOf says what a body is that is no JSON but a form (RFC 7578, or what HTML
 // calls application/x-www-form-urlencoded); "": none. curl calls everything the

@@ -33,14 +33,17 @@ func (x *exchange) refuse(err error) {
 	r := refusalOf(err)
 	a := &x.account
 	a.Outcome, a.Status, a.Detail = r.outcome, r.status, upstream.Detail(err)
-	if errors.Is(err, errCutSent) || errors.Is(err, errSessionEnded) && x.spent(err) {
+	if errors.Is(err, errCutSent) || errors.Is(err, errSessionEnded) && x.spent() {
 		a.Outcome = account.Cut // the model server is not to blame
 	}
 	allowed := ""
 	if errors.Is(err, errMethod) {
 		allowed = x.h.routes.Allowed(x.conn.Head.Path)
 	}
-	answer := r.answer(told{x.api.Errors, a.ID, x.h.retryAfter(r), x.final(r, err), allowed})
+	answer := r.answer(told{
+		shape: x.api.Errors, requestID: a.ID, retryAfter: x.h.retryAfter(r), allowed: allowed,
+		spent: x.spent() && !x.pass.InSession(), final: x.final(r),
+	})
 	a.BytesOut = int64(len(answer.Body))
 	if cause != nil || closes(err) {
 		x.conn.CloseAfter()
@@ -51,14 +54,14 @@ func (x *exchange) refuse(err error) {
 }
 
 // final reports whether a retry with the same ticket can only be refused.
-func (x *exchange) final(r refusal, err error) bool {
+func (x *exchange) final(r refusal) bool {
 	if x.route != nil && x.route.Open {
 		return false // there is none
 	}
 	if x.pass.InSession() {
 		return r.status == http.StatusForbidden // else the ticket is as good as before
 	}
-	return x.spent(err) || r.final()
+	return x.spent() || r.final()
 }
 
 // clientGone is the outcome of a request whose client left, or was cut since it

@@ -207,10 +207,11 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 		req.Source, req.Length = x.stream, head.Length()
 	}
 	resp, err := line.RoundTrip(&req)
-	if errors.Is(err, upstream.ErrUnreachable) {
-		// The kept connection was dead and could not be replaced: nothing was
-		// sent, and the client is told that its ticket stays good.
+	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrRequest) {
+		// The kept connection was dead and could not be replaced, or the request
+		// cannot be written: nothing was sent, and the ticket stays good.
 		x.pass.Undo()
+		x.account.Times.Sent = time.Time{}
 	}
 	if resp == nil || !resp.Sending() {
 		x.body.Release()

@@ -139,6 +139,7 @@ type told struct {
 	shape      dialect.Shape // as the clients of the route that was called expect it
 	requestID  string
 	retryAfter int    // in seconds; told where the refusal says retry
+	spent      bool   // the ticket was, by this request
 	final      bool   // a retry with the same ticket can only be refused
 	allowed    string // methods of the path that was called
 }
@@ -149,8 +150,10 @@ func (r refusal) answer(t told) front.Answer {
 	if errors.As(r.cause, &fault) && fault.Plain {
 		return front.Answer{Status: r.status, Type: "text/plain; charset=utf-8", Body: []byte(r.message + "\n")}
 	}
-	fields := append([]byte(headerRefusal+": "), r.outcome.String()...)
-	fields = append(fields, "\r\n"...)
+	var fields []byte
+	if !t.spent || r.saysSpent() { // else the code would say that the ticket is good
+		fields = append(append(append(fields, headerRefusal+": "...), r.outcome.String()...), "\r\n"...)
+	}
 	switch r.status {
 	case http.StatusUnauthorized:
 		fields = append(fields, "WWW-Authenticate: SignedRoute\r\n"...)
@@ -175,6 +178,11 @@ func (r refusal) final() bool {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
 		return true
 	}
+	return r.saysSpent()
+}
+
+// saysSpent reports whether the code alone says that the ticket is spent.
+func (r refusal) saysSpent() bool {
 	return r.outcome == account.UpstreamBroken || r.outcome == account.UpstreamTimeout
 }
 

@@ -75,7 +75,7 @@ func TestRefusalHeaders(t *testing.T) {
 	}
 	for _, tt := range tests {
 		r := refusalOf(tt.err)
-		answer := r.answer(told{dialect.Plain, "id-1", 7, r.final(), "POST"})
+		answer := r.answer(told{shape: dialect.Plain, requestID: "id-1", retryAfter: 7, final: r.final(), allowed: "POST"})
 		fields, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(answer.Fields, "\r\n"...)))).ReadMIMEHeader()
 		require.NoError(t, err)
 		require.Equal(t, tt.want, fields.Get(tt.header), "%s on %v", tt.header, tt.err)

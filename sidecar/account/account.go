@@ -57,7 +57,7 @@ type Times struct {
 	Verify     time.Duration // of the signature
 	Hold       time.Duration // waited for a missing number
 	Queue      time.Duration // waited for a slot
-	Sent       time.Time     // when its sending to the model server began
+	Sent       time.Time     // when its sending to the model server began; zero where nothing could be sent after all
 	Upstream   time.Duration // from taking a line to the head of the answer
 	FirstByte  time.Duration // from Start to the first byte of the answer's body
 }

@@ -74,8 +74,7 @@ func timesOf(r *account.Request) (t Times) {
 	if r.Ticket.Admitted || r.Times.Hold+r.Times.Queue > 0 {
 		t.Queued = r.Times.VerifyAt.Add(r.Times.Verify)
 	}
-	// What could not be sent after all was never started.
-	if r.Outcome != account.UpstreamUnreachable && !r.Times.Sent.IsZero() {
+	if !r.Times.Sent.IsZero() {
 		t.Started, t.Completed = r.Times.Sent, r.Times.End
 	}
 	return t

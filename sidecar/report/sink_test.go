@@ -35,7 +35,7 @@ func TestStagesOfARequest(t *testing.T) {
 	r.Times = account.Times{VerifyAt: start, Verify: time.Second, Sent: start.Add(3 * time.Second), End: start.Add(9 * time.Second)}
 	r.Ticket.Admitted = true
 	require.Equal(t, Times{Queued: start.Add(time.Second), Started: r.Times.Sent, Completed: r.Times.End}, timesOf(&r))
-	r.Outcome = account.UpstreamUnreachable
+	r.Outcome, r.Times.Sent = account.UpstreamUnreachable, time.Time{}
 	require.Equal(t, Times{Queued: start.Add(time.Second)}, timesOf(&r), "nothing was sent after all")
 	r.Ticket.Admitted, r.Times.Sent, r.Outcome = false, time.Time{}, account.CostExceeded
 	require.Zero(t, timesOf(&r), "it never waited")

@@ -177,6 +177,7 @@ func TestUploadThatFails(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, tt.status, resp.Status[:3], name)
 		require.Equal(t, "false", resp.Header.Get("X-Should-Retry"), "its ticket is spent: the model server got a part of it")
+		require.Empty(t, resp.Header.Values("X-Usher-Refusal"), "it would say that the ticket is good")
 		require.True(t, resp.Close)
 		told, err := io.ReadAll(resp.Body)
 		require.NoError(t, err, name)
