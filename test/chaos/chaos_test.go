@@ -98,12 +98,19 @@ func TestChaos(t *testing.T) {
 // campaign goes through all phases.
 func campaign(t *testing.T, seed uint64, total int) {
 	start, done, judged := time.Now(), 0, 0
+	happened := map[string]int{}
 	t.Logf("seed %d, %d requests", seed, total)
 	for _, ph := range phases {
 		n := total * ph.share / 100
 		w := run(t, seed, ph, done, done+n)
 		done += n
 		judged += w.tally[judgedCalm]
+		for what, times := range w.tally {
+			happened[what] += times
+		}
+		for what, times := range w.acted {
+			happened["model server: "+what] += times
+		}
 		if w.failed() {
 			faults := strings.Join(w.faults, "\n")
 			require.FailNow(t, "an invariant is broken", "%s\n\nusher's last lines:\n%s\n\nthe plan again: go test ./test/chaos -count=1 -requests %d -seed %d",
@@ -112,7 +119,28 @@ func campaign(t *testing.T, seed uint64, total int) {
 		t.Logf("%s: %d requests, %d at the model server: %s", ph.name, n, w.ledger.count(), w.tallied())
 	}
 	require.Greater(t, judged, total/20, "hardly any request was judged strictly: the campaign shows little")
+	if total >= 100_000 {
+		for _, what := range all() {
+			require.NotZero(t, happened[what], "%s: the campaign shows nothing of it", what)
+		}
+	}
 	t.Logf("seed %d: %d requests in %.0f s", seed, done, time.Since(start).Seconds())
+}
+
+// all is what can happen, as it is counted: each event and each fault of the
+// model server.
+func all() (names []string) {
+	for _, ph := range phases {
+		for _, e := range ph.events {
+			names = append(names, "event: "+e.value)
+		}
+	}
+	for _, side := range faultDie {
+		if side.weight > 0 {
+			names = append(names, "model server: "+side.value)
+		}
+	}
+	return names
 }
 
 // run goes through one phase: the requests from first to end, with events in

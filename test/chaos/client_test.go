@@ -1,8 +1,10 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -218,8 +220,11 @@ func (w *world) malform(p plan) {
 	_ = l.conn.SetDeadline(time.Now().Add(patience))
 	_, _ = fmt.Fprintf(l.conn, smuggles[p.choice%uint64(len(smuggles))], hidden.head+hidden.body)
 	_ = l.raw.CloseWrite()
-	answer, _ := io.ReadAll(io.LimitReader(l.in, 1<<20))
+	answer, err := io.ReadAll(io.LimitReader(l.in, 1<<20))
 	w.count("malformed")
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.fail("every request gets an answer or a visible cut: %s got neither", i)
+	}
 	if strings.Contains(string(answer), "data: for") {
 		w.fail("a bad request is refused: %s was served: %.100q", i, answer)
 	}

@@ -81,9 +81,9 @@ func flakyModel(w *world, r *rand.Rand) error {
 	return w.recovers("the model server accepts again")
 }
 
-func rotateKey(w *world, _ *rand.Rand) error {
+func rotateKey(w *world, r *rand.Rand) error {
 	defer w.weather.storm()()
-	if err := w.keys.rotate(); err != nil {
+	if err := w.keys.rotate(r.IntN(8) == 0); err != nil {
 		return err
 	}
 	if err := w.usher.cmd.Process.Signal(syscall.SIGHUP); err != nil {

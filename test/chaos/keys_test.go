@@ -40,10 +40,11 @@ type keys struct {
 	lie       string
 }
 
-func newKeys(t testing.TB) (*keys, error) {
+// newKeys makes the first key, and one that nobody published.
+func newKeys(t testing.TB, rsa bool) (*keys, error) {
 	k := &keys{}
 	var err error
-	if k.signing, err = autoscaler.NewRSAKey(); err != nil {
+	if k.signing, err = newKey(rsa); err != nil {
 		return nil, err
 	}
 	if k.foreign, err = autoscaler.NewEd25519Key(); err != nil {
@@ -64,10 +65,18 @@ func (k *keys) current() (*autoscaler.Key, int) {
 	return k.signing, k.place
 }
 
-// rotate publishes another key and signs with it. Most are Ed25519, which
-// signs fast.
-func (k *keys) rotate() error {
-	next, err := autoscaler.NewEd25519Key()
+// newKey makes a key. Most are Ed25519: to sign with RSA takes a millisecond,
+// and would be most of what a campaign does.
+func newKey(rsa bool) (*autoscaler.Key, error) {
+	if rsa {
+		return autoscaler.NewRSAKey()
+	}
+	return autoscaler.NewEd25519Key()
+}
+
+// rotate publishes another key and signs with it.
+func (k *keys) rotate(rsa bool) error {
+	next, err := newKey(rsa)
 	if err != nil {
 		return err
 	}

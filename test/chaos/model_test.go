@@ -18,6 +18,7 @@ type model struct {
 	seed   uint64
 	ledger *ledger
 	fail   func(format string, args ...any)
+	acts   func(fault string)
 	flaky  atomic.Bool // resets connections as they come
 
 	mu       sync.Mutex
@@ -155,6 +156,7 @@ func (m *model) answer(c net.Conn, r *http.Request) bool {
 	if gate != nil {
 		<-gate
 	}
+	m.acts(p.fault)
 	return faults[p.fault].act(&acting{Conn: c, plan: p, body: answerBody(name, p.lines), fail: m.fail})
 }
 

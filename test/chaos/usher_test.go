@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -189,8 +190,7 @@ func (u *usher) metrics() (map[string]float64, error) {
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
 		name, value, ok := strings.Cut(lines.Text(), " ")
-		var v float64
-		if _, err := fmt.Sscan(value, &v); ok && err == nil {
+		if v, err := strconv.ParseFloat(value, 64); ok && err == nil {
 			values[name] = v
 		}
 	}
@@ -213,6 +213,7 @@ var baselines = []struct {
 	room float64
 }{
 	{"usher_in_flight", 0}, {"usher_sessions", 0}, {"usher_waiting", 0}, {"usher_held", 0}, {"usher_waiting_bytes", 0},
+	{"usher_reading_bytes", 0}, {"usher_tls_handshakes_waiting", 0},
 	{"usher_connections", 0}, {"usher_panics_total", 0}, {"go_goroutines", 5}, {"process_open_fds", 5},
 	{"process_resident_memory_bytes", memoryRoom},
 }
@@ -221,18 +222,18 @@ var baselines = []struct {
 // the heap that the collector has not given back yet.
 const memoryRoom = 96 << 20
 
-// settles waits until every measure is back at its baseline; where it is not
-// patient it leaves out the goroutines, because fasthttp keeps those that served
-// connections for another 10 s and more.
-func (u *usher) settles(base map[string]float64, patient bool) error {
-	var off string
+// settles waits until every measure is back at its baseline, and returns where
+// they stand; where it is not patient it leaves out the goroutines, because
+// fasthttp keeps those that served connections for another 10 s and more.
+func (u *usher) settles(base map[string]float64, patient bool) (string, error) {
+	var off, stand string
 	err := eventually("the measures are back at their baseline", func() bool {
 		now, err := u.metrics()
 		if err != nil {
 			off = err.Error()
 			return false
 		}
-		off = ""
+		off, stand = "", ""
 		for _, b := range baselines {
 			switch {
 			case raceEnabled && b.room == memoryRoom:
@@ -240,6 +241,7 @@ func (u *usher) settles(base map[string]float64, patient bool) error {
 			case !patient && b.name == "go_goroutines":
 				continue
 			}
+			stand += fmt.Sprintf("\n  %s %.10g, was %.10g", b.name, now[b.name], base[b.name])
 			if now[b.name] > base[b.name]+b.room {
 				off += fmt.Sprintf(" %s %g, was %g;", b.name, now[b.name], base[b.name])
 			}
@@ -247,9 +249,9 @@ func (u *usher) settles(base map[string]float64, patient bool) error {
 		return off == ""
 	})
 	if err != nil {
-		return fmt.Errorf("%w:%s", err, off)
+		return stand, fmt.Errorf("%w:%s", err, off)
 	}
-	return nil
+	return stand, nil
 }
 
 // eventually asks until the answer is yes, for as long as patience lasts.

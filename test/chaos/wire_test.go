@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +49,9 @@ func (l *lane) drop(exit string) {
 	case "half-close":
 		_ = l.raw.CloseWrite()
 		_ = l.raw.SetReadDeadline(time.Now().Add(patience))
-		_, _ = io.Copy(io.Discard, l.raw)
+		if _, err := io.Copy(io.Discard, l.raw); errors.Is(err, os.ErrDeadlineExceeded) {
+			l.w.fail("a connection that its client has ended is ended: %v is not", l.raw.LocalAddr())
+		}
 	case "reset":
 		_ = l.raw.SetLinger(0)
 	}

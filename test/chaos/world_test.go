@@ -49,6 +49,7 @@ type world struct {
 	mu     sync.Mutex
 	faults []string
 	tally  map[string]int
+	acted  map[string]int // faults of the model server, by their names
 }
 
 // A weather tells calm from unrest: while something is done to the world,
@@ -90,17 +91,24 @@ func (w *world) count(what string) {
 	w.tally[what]++
 }
 
+// act counts a fault of the model server.
+func (w *world) act(fault string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.acted[fault]++
+}
+
 // build makes the world of a phase and starts it.
 func build(t testing.TB, seed uint64, ph phase) (*world, error) {
-	w := &world{t: t, seed: seed, phase: ph, ledger: newLedger(), tally: map[string]int{}}
+	w := &world{t: t, seed: seed, phase: ph, ledger: newLedger(), tally: map[string]int{}, acted: map[string]int{}}
 	w.reqnum.Store(1000)
-	w.model = &model{seed: seed, ledger: w.ledger, fail: w.fail, address: reserve(t), conns: map[netConn]struct{}{}}
+	w.model = &model{seed: seed, ledger: w.ledger, fail: w.fail, acts: w.act, address: reserve(t), conns: map[netConn]struct{}{}}
 	if err := w.model.start(); err != nil {
 		return nil, err
 	}
 	t.Cleanup(func() { w.model.kill(false) })
 	var err error
-	if w.keys, err = newKeys(t); err != nil {
+	if w.keys, err = newKeys(t, !ph.tls); err != nil {
 		return nil, err
 	}
 	dir := t.TempDir()
@@ -216,9 +224,11 @@ func (w *world) close(base map[string]float64) {
 		if broken > 20+judged/50 {
 			w.fail("a good request in calm weather is served: of %d that were judged %d were broken off", judged, broken)
 		}
-		if err := w.usher.settles(base, *total >= 20_000); err != nil {
+		stand, err := w.usher.settles(base, *total >= 20_000)
+		if err != nil {
 			w.fail("what was taken is given back: %v", err)
 		}
+		w.t.Logf("%s: at the end%s", w.phase.name, stand)
 		if err := w.ledger.audit(); err != nil {
 			w.fail("%v", err)
 		}
