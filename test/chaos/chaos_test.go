@@ -186,9 +186,11 @@ func (w *world) trouble(next *atomic.Int64, first, end int) {
 		r := rand.New(rand.NewPCG(w.seed, eventStream|uint64(number)))
 		name := roll(r, w.phase.events)
 		w.count("event: " + name)
+		began := time.Now()
 		if err := events[name](w, r); err != nil {
 			w.fail("%s: %v", name, err)
 		}
+		w.lasted["event: "+name] += time.Since(began)
 	}
 }
 
@@ -196,6 +198,9 @@ func (w *world) tallied() string {
 	var b strings.Builder
 	for _, name := range sortedKeys(w.tally) {
 		fmt.Fprintf(&b, "\n  %7d %s", w.tally[name], name)
+		if d := w.lasted[name]; d > 0 {
+			fmt.Fprintf(&b, ", %.1f s", d.Seconds())
+		}
 	}
 	return b.String()
 }

@@ -44,7 +44,8 @@ type world struct {
 	ledger       *ledger
 	weather      weather
 	reqnum       atomic.Int64
-	aside        atomic.Int64 // indexes of outsiders so far
+	aside        atomic.Int64             // indexes of outsiders so far
+	lasted       map[string]time.Duration // events, by their names in the tally; trouble's own
 
 	mu     sync.Mutex
 	faults []string
@@ -100,7 +101,7 @@ func (w *world) act(fault string) {
 
 // build makes the world of a phase and starts it.
 func build(t testing.TB, seed uint64, ph phase) (*world, error) {
-	w := &world{t: t, seed: seed, phase: ph, ledger: newLedger(), tally: map[string]int{}, acted: map[string]int{}}
+	w := &world{t: t, seed: seed, phase: ph, ledger: newLedger(), tally: map[string]int{}, acted: map[string]int{}, lasted: map[string]time.Duration{}}
 	w.reqnum.Store(1000)
 	w.model = &model{seed: seed, ledger: w.ledger, fail: w.fail, acts: w.act, address: reserve(t), conns: map[netConn]struct{}{}}
 	if err := w.model.start(); err != nil {
