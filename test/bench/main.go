@@ -6,6 +6,7 @@
 //	go run ./test/bench -quick       a smoke run: it shows that all works, no more
 //	go run ./test/bench -only small  one phase
 //	go run ./test/bench -write       the tables and docs/performance*.tsv, too
+//	go run ./test/bench -soak 1h     no phase: Usher under a steady load, and whether it stays as it was
 //
 // It runs from the repository's root on Debian and, as root, installs what it
 // lacks of nginx-light, haproxy, python3-aiohttp and python3-pycryptodome.
@@ -24,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Phases, in the order in which they run.
@@ -80,8 +82,12 @@ func run() (err error) {
 	targets := flag.String("targets", "", "what to measure, separated by commas: direct,nginx,haproxy,usher,python; all by default")
 	write := flag.Bool("write", false, "write the tables into docs/performance.md and the figures into docs/performance.tsv")
 	profile := flag.String("profile", "", "write CPU and allocation profiles of Usher into this folder")
+	soak := flag.Duration("soak", 0, "instead of the phases drive Usher for so long, two minutes or more; with -write the outcome goes into docs/reliability.md and docs/soak.tsv")
 	flag.Var(&also, "also", "name=path of a further Usher binary to measure beside this one; may be repeated")
 	flag.Parse()
+	if *soak > 0 {
+		*targets = "usher"
+	}
 	b, err := newBench(*quick, *rounds, split(*targets), also)
 	if err != nil {
 		return err
@@ -89,6 +95,9 @@ func run() (err error) {
 	defer func() { err = errors.Join(err, b.close()) }()
 	go b.closeOnSignal()
 	b.profile = *profile
+	if *soak > 0 {
+		return b.soak(max(*soak, 2*time.Minute), *write)
+	}
 	for _, name := range split(*only) {
 		if !slices.Contains(phaseNames(), name) {
 			return fmt.Errorf("no phase %q", name)

@@ -134,21 +134,27 @@ func (p *process) family() []int {
 	return all
 }
 
-// cpu is the time that the family has spent on processors, from the scheduler's
-// own account of each thread (nanoseconds; schedstat's first figure). Threads
-// that have ended are not in it: no target ends any while it is measured.
+// cpu is the time that the family has spent on processors.
 func (p *process) cpu() time.Duration {
-	var total time.Duration
+	cpu, _ := p.scheduled()
+	return cpu
+}
+
+// scheduled is the time that the family has spent on processors, and waited for
+// them, from the scheduler's own account of each thread (nanoseconds; the first
+// two figures of schedstat). Threads that have ended are not in it: no target
+// ends any while it is measured.
+func (p *process) scheduled() (cpu, waited time.Duration) {
 	for _, pid := range p.family() {
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 		for _, path := range tasks {
 			text, _ := os.ReadFile(path)
-			first, _, _ := strings.Cut(string(text), " ")
-			ns, _ := strconv.ParseInt(first, 10, 64)
-			total += time.Duration(ns)
+			var ns [2]time.Duration
+			_, _ = fmt.Sscan(string(text), &ns[0], &ns[1])
+			cpu, waited = cpu+ns[0], waited+ns[1]
 		}
 	}
-	return total
+	return cpu, waited
 }
 
 // resident is the memory of the family, in bytes. What processes share is in it

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// measures are what has to stay as it was, by their names in the report. For a
+// delay it is what Usher adds to the control of the same seconds.
+var measures = []struct {
+	name string
+	of   func(sample) float64
+}{
+	{"resident memory, MB", func(s sample) float64 { return s.resident }},
+	{"descriptors", func(s sample) float64 { return s.descriptors }},
+	{"goroutines", func(s sample) float64 { return s.goroutines }},
+	{"CPU, ms a second", func(s sample) float64 { return s.cpu }},
+	{"longest pause of the collector in 10 s, ms", func(s sample) float64 { return s.pause[0] }},
+	{"added to a request, p50 ms", func(s sample) float64 { return s.median[0] - s.median[1] }},
+	{"added to a request, p99 ms", func(s sample) float64 { return s.p99[0] - s.p99[1] }},
+	{"added to a token, p99 ms", func(s sample) float64 { return s.token[0] - s.token[1] }},
+}
+
+// A course is how one measure went: the medians of the first quarter and of the
+// last, and how it rose from the end of the first on.
+type course struct {
+	first, last, slope float64 // slope: an hour
+	low, high          float64 // of the first quarter, without the tenths at its ends
+}
+
+// courseOf needs eight samples or more. Its slope is Theil's and Sen's: the
+// median of those of all pairs, which a few odd samples do not move.
+func courseOf(samples []sample, of func(sample) float64) course {
+	quarter := len(samples) / 4
+	first := sortedOf(samples[:quarter], of)
+	last := sortedOf(samples[len(samples)-quarter:], of)
+	c := course{first: middle(first), last: middle(last), low: first[len(first)/10], high: first[len(first)-1-len(first)/10]}
+	var slopes []float64
+	for i := quarter; i < len(samples); i++ {
+		for j := i + 1; j < len(samples); j++ {
+			slopes = append(slopes, (of(samples[j])-of(samples[i]))/(samples[j].second-samples[i].second)*3600)
+		}
+	}
+	slices.Sort(slopes)
+	c.slope = middle(slopes)
+	return c
+}
+
+// flat reports whether the last quarter was no worse than the first: at most 5 %
+// above it, or as it was in eight of ten samples then.
+func (c course) flat() bool { return c.last <= c.first*1.05 || c.last <= c.high }
+
+func sortedOf(samples []sample, of func(sample) float64) []float64 {
+	var list []float64
+	for _, s := range samples {
+		list = append(list, of(s))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func middle(sorted []float64) float64 {
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// report is the outcome in Markdown.
+func (s *soaking) report(before, after sample, said []string) string {
+	var b strings.Builder
+	b.WriteString("| | first quarter | last quarter | slope an hour | flat |\n|---|---|---|---|---|\n")
+	for _, m := range measures {
+		c := courseOf(s.samples, m.of)
+		fmt.Fprintf(&b, "| %s | %s (%s–%s) | %s | %+.3g | %s |\n", m.name, figure(c.first), figure(c.low), figure(c.high), figure(c.last), c.slope, yes(c.flat()))
+	}
+	fmt.Fprintf(&b, "\n- %d requests to Usher, of which %d left before their end; %d failed.\n", s.sent, s.left, len(s.failed))
+	fmt.Fprintf(&b, "- Usher's collections: %s. Those of the load beside it: %s.\n", spans(s.pauses), spans(s.own))
+	var waited []float64
+	for _, s := range s.samples {
+		waited = append(waited, s.waited)
+	}
+	fmt.Fprintf(&b, "- Usher's threads waited for a processor for %s ms a second (median, least and most of 10 s).\n", spreadOf(waited))
+	fmt.Fprintf(&b, "- Before the load and %.0f s after it: %.1f and %.1f MB resident, %.0f and %.0f descriptors, %.0f and %.0f goroutines.\n",
+		soakSettles.Seconds(), before.resident, after.resident, before.descriptors, after.descriptors, before.goroutines, after.goroutines)
+	fmt.Fprintf(&b, "- Lines of the log that tell of a warning or an error: %d.\n", len(said))
+	for _, line := range said[:min(len(said), 5)] {
+		fmt.Fprintf(&b, "  - `%s`\n", line)
+	}
+	return b.String()
+}
+
+// spans tells how long collections stopped a process.
+func spans(pauses []float64) string {
+	if len(pauses) == 0 {
+		return "none"
+	}
+	slices.Sort(pauses)
+	n := len(pauses)
+	return fmt.Sprintf("%d, each of which stopped it for %.3f ms in the median, p99 %.3f ms, at most %.3f ms", n, middle(pauses), pauses[min(n*99/100, n-1)], pauses[n-1])
+}
+
+func yes(y bool) string { return map[bool]string{true: "yes", false: "no"}[y] }
+
+func (s sample) String() string {
+	return fmt.Sprintf("%5.0f s: %.1f MB, %.0f descriptors, %.0f goroutines, %.0f ms/s (waited %.1f), %.0f collections up to %.3f ms (%.3f), request p50 %.3f (%.3f) p99 %.3f (%.3f), token p99 %.3f (%.3f)",
+		s.second, s.resident, s.descriptors, s.goroutines, s.cpu, s.waited, s.collections, s.pause[0], s.pause[1],
+		s.median[0], s.median[1], s.p99[0], s.p99[1], s.token[0], s.token[1])
+}
+
+// tsvOf is docs/soak.tsv, from which docs/plot draws.
+func tsvOf(samples []sample) string {
+	var b strings.Builder
+	b.WriteString("second\tresident MB\tdescriptors\tgoroutines\tCPU ms/s\twaited ms/s\tcollections\tlongest pause ms\tthe load's\trequest p50 ms\tdirect\trequest p99 ms\tdirect\ttoken p99 ms\tdirect\n")
+	for _, s := range samples {
+		fmt.Fprintf(&b, "%.0f\t%.1f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\n",
+			s.second, s.resident, s.descriptors, s.goroutines, s.cpu, s.waited, s.collections, s.pause[0], s.pause[1],
+			s.median[0], s.median[1], s.p99[0], s.p99[1], s.token[0], s.token[1])
+	}
+	return b.String()
+}
