@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -23,10 +24,11 @@ func TestCourse(t *testing.T) {
 	}{
 		{"level", func(float64) float64 { return 40 }, true, 0},
 		{"noisy", func(float64) float64 { return 40 + r.NormFloat64() }, true, 0},
-		{"warms up", func(s float64) float64 { return 40 - 20/(1+s/30) }, true, 0},
+		{"warms up", func(s float64) float64 { return 40 - 20*math.Exp(-s/60) }, true, 0},
 		{"a leak of a quarter", func(s float64) float64 { return 40 + 10*s/3600 }, false, 10},
 		{"a leak below the noise", func(s float64) float64 { return 40 + 10*s/3600 + r.NormFloat64() }, false, 10},
 		{"late", func(s float64) float64 { return 40 + max(0, s-2400)/60 }, false, 23},
+		{"beside a busy neighbour", func(s float64) float64 { return 40 + 30*float64(int(s)/100%2)*s/3600 }, true, 30},
 		{"odd samples", func(s float64) float64 { return 40 + 1000*float64(int(s)/10%20/19) }, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
