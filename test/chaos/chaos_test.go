@@ -45,8 +45,9 @@ const clients = 48
 // phases are what a campaign goes through.
 var phases = []phase{
 	{name: "plain", share: 60, events: []weighted[string]{
-		{3, "kill usher"}, {1, "stop usher"}, {3, "kill model"}, {1, "flaky model"}, {2, "rotate key"}, {1, "lying keys"},
-		{1, "hang up"}, {2, "siege"}, {2, "harm state"}, {1, "few descriptors"}, {2, "deaf log"}, {1, "slow readers"},
+		{6, "kill usher"}, {2, "stop usher"}, {6, "kill model"}, {2, "flaky model"}, {4, "rotate key"}, {2, "lying keys"},
+		{2, "hang up"}, {4, "siege"}, {4, "harm state"}, {4, "deaf log"}, {2, "slow readers"},
+		{1, "few descriptors"}, // it takes ten seconds, in which little gets through
 	}},
 	{name: "TLS", share: 20, tls: true, events: []weighted[string]{
 		{3, "new certificate"}, {1, "hang up"}, {1, "kill model"}, {1, "kill usher"}, {1, "siege"}, {1, "deaf log"},
