@@ -123,13 +123,17 @@ func (k *keys) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // certificates are the files that Usher follows, and what clients trust.
 type certificates struct {
 	cert, key string // paths
+	sessions  tls.ClientSessionCache
 
 	mu    sync.Mutex
 	known [][]byte // DER
 }
 
 func newCertificates(dir string) (*certificates, error) {
-	c := &certificates{cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key")}
+	c := &certificates{
+		cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"),
+		sessions: tls.NewLRUClientSessionCache(clients),
+	}
 	_, err := c.swap()
 	return c, err
 }
@@ -168,9 +172,10 @@ func (c *certificates) swap() (int64, error) {
 }
 
 // client is the settings of a client that trusts these certificates alone, by
-// the time it is shown one.
-func (c *certificates) client() *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true, VerifyPeerCertificate: func(shown [][]byte, _ [][]*x509.Certificate) error {
+// the time it is shown one. One that resumes has what is left of an earlier
+// session, of another client's maybe.
+func (c *certificates) client(resumes bool) *tls.Config {
+	settings := &tls.Config{InsecureSkipVerify: true, VerifyPeerCertificate: func(shown [][]byte, _ [][]*x509.Certificate) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, der := range c.known {
@@ -180,6 +185,10 @@ func (c *certificates) client() *tls.Config {
 		}
 		return errors.New("a certificate that nobody made")
 	}}
+	if resumes {
+		settings.ClientSessionCache = c.sessions
+	}
+	return settings
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -220,7 +220,7 @@ var baselines = []struct {
 
 // memoryRoom is what a process may keep that has served: pooled buffers, and
 // the heap that the collector has not given back yet.
-const memoryRoom = 96 << 20
+const memoryRoom = 48 << 20
 
 // settles waits until every measure is back at its baseline, and returns where
 // they stand; where it is not patient it leaves out the goroutines, because

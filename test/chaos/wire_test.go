@@ -24,6 +24,7 @@ type lane struct {
 	in   *bufio.Reader
 
 	weather int64 // at the time of the connect
+	resumes bool  // a TLS session, with the next connect
 }
 
 func (l *lane) open() error {
@@ -34,7 +35,7 @@ func (l *lane) open() error {
 	}
 	l.raw, l.conn = c.(*net.TCPConn), c
 	if l.w.phase.tls {
-		l.conn = tls.Client(c, l.w.certificates.client())
+		l.conn = tls.Client(c, l.w.certificates.client(l.resumes))
 	}
 	l.in = bufio.NewReader(l.conn)
 	return nil
@@ -137,6 +138,7 @@ func (l *lane) do(a attempt) (o outcome) {
 		l.drop(a.plan.exit)
 	}
 	if l.conn == nil {
+		l.resumes = a.plan.choice>>32&1 == 1
 		if o.err = l.open(); o.err != nil {
 			// Not one of the campaign's requests: it waits until Usher is back.
 			l.w.count("no connection")
