@@ -72,7 +72,7 @@ func BenchmarkWaiting(b *testing.B) {
 				now += time.Microsecond
 				arrive()
 				s.release(now)
-				w := s.take()
+				w := s.settled.take()
 				w.nextSettled, spare = nil, w
 			}
 		})
@@ -98,7 +98,7 @@ func BenchmarkHeldAndFilled(b *testing.B) {
 			for b.Loop() {
 				s.arrive(Request{Number: number + 1}, now)
 				s.arrive(Request{Number: number}, now)
-				s.take().nextSettled = nil
+				s.settled.take().nextSettled = nil
 				s.release(now)
 				s.release(now)
 				number += 2

@@ -138,7 +138,7 @@ func (b *Buffer) depart(now time.Duration) (w *waiter, turn uint64) {
 		w = b.seq.alloc()
 		*w = waiter{ready: w.ready, verdict: admitted}
 		b.departures.join(w)
-	case b.seq.settled != nil:
+	case b.seq.settled.first != nil:
 		turn = b.departures.begin(now)
 	}
 	return w, turn
@@ -250,7 +250,7 @@ func (b *Buffer) tick() {
 	now := b.now()
 	b.mu.Lock()
 	b.armed = never
-	b.seq.tick(now)
+	b.seq.advance(now)
 	woken := b.flush(now)
 	b.mu.Unlock()
 	wake(woken)
@@ -260,7 +260,7 @@ func (b *Buffer) tick() {
 // those to wake. A timer that fires too early only costs a tick, so it is never
 // set to a later moment: that would be work for nearly every request.
 func (b *Buffer) flush(now time.Duration) *waiter {
-	woken := b.departures.join(b.seq.take())
+	woken := b.departures.join(b.seq.settled.take())
 	if w := b.departures.next(now); w != nil {
 		// Those who are refused can wait: they are in nobody's way.
 		last := w

@@ -137,11 +137,11 @@ func requireLive(t *testing.T, b *Buffer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	for w := b.seq.arrivals.first; w != nil && b.seq.free(); w = w.next {
-		require.False(t, w.due || w.rank <= b.seq.expected, "number %d may go and does not", w.request.Number)
+	for w := b.seq.queue.arrivals.first; w != nil && b.seq.slots.free(); w = w.next {
+		require.False(t, w.due || w.rank <= b.seq.numbers.expected, "number %d may go and does not", w.request.Number)
 	}
-	for _, e := range b.seq.holds.entries {
-		require.True(t, !b.seq.free() || time.Duration(e.key) > now, "the hold of number %d is over", e.w.request.Number)
+	for _, e := range b.seq.queue.holds.entries {
+		require.True(t, !b.seq.slots.free() || time.Duration(e.key) > now, "the hold of number %d is over", e.w.request.Number)
 	}
 	require.LessOrEqual(t, b.armed, b.seq.wake(), "the timer comes too late")
 }

@@ -19,15 +19,15 @@ const mostStalls = 8
 // others are still on their way. Nobody is waited for longer than maxStall; who
 // takes longer is passed over, and only that one is out of order for it.
 type departures struct {
-	first, last *waiter // admitted and not woken, linked by nextSettled
-	turn        uint64  // whose it is, counted; 0 is nobody's
-	out         bool    // whose turn it is has not set out yet
-	until       time.Duration
-	stalls      int // since nobody was behind
+	behind list   // admitted and not woken
+	turn   uint64 // whose it is, counted; 0 is nobody's
+	out    bool   // whose turn it is has not set out yet
+	until  time.Duration
+	stalls int // since nobody was behind
 }
 
 // idle reports whether nobody is on the way or behind.
-func (d *departures) idle() bool { return !d.out && d.first == nil }
+func (d *departures) idle() bool { return !d.out && d.behind.first == nil }
 
 // begin gives the turn to one who goes at once, with others behind.
 func (d *departures) begin(now time.Duration) (turn uint64) {
@@ -49,13 +49,10 @@ func (d *departures) join(settled *waiter) (others *waiter) {
 	for w := settled; w != nil; {
 		next := w.nextSettled
 		w.nextSettled = nil
-		switch {
-		case w.verdict != admitted:
+		if w.verdict == admitted {
+			d.behind.append(w)
+		} else {
 			w.nextSettled, others = others, w
-		case d.first == nil:
-			d.first, d.last = w, w
-		default:
-			d.last.nextSettled, d.last = w, w
 		}
 		w = next
 	}
@@ -65,7 +62,7 @@ func (d *departures) join(settled *waiter) (others *waiter) {
 // next takes out who is to be woken now: the next one, or all of them, in their
 // order, if too many before have taken too long.
 func (d *departures) next(now time.Duration) *waiter {
-	w := d.first
+	w := d.behind.first
 	if w == nil || d.out && now < d.until {
 		return nil
 	}
@@ -73,10 +70,10 @@ func (d *departures) next(now time.Duration) *waiter {
 		d.stalls++
 	}
 	if d.stalls >= mostStalls {
-		d.first, d.out, d.stalls = nil, false, 0
+		d.behind.first, d.out, d.stalls = nil, false, 0
 		return w
 	}
-	if d.first, w.nextSettled = w.nextSettled, nil; d.first == nil {
+	if d.behind.first, w.nextSettled = w.nextSettled, nil; d.behind.first == nil {
 		d.stalls = 0
 	}
 	w.turn = d.begin(now)
@@ -85,7 +82,7 @@ func (d *departures) next(now time.Duration) *waiter {
 
 // wake returns when next must be called at the latest.
 func (d *departures) wake() time.Duration {
-	if d.out && d.first != nil {
+	if d.out && d.behind.first != nil {
 		return d.until
 	}
 	return never

@@ -222,34 +222,34 @@ func refusedFirst(name string, words []string) []string {
 
 // check holds the sequencer's state against what must always be so.
 func check(t *rapid.T, s *sequencer, m *model) {
-	require.Equal(t, m.inFlight, s.inFlight)
-	require.Equal(t, m.expected, s.expected)
-	require.Equal(t, len(m.list), s.lowest.len())
-	require.Equal(t, len(m.list), s.highest.len())
-	require.Equal(t, m.bytes(), s.bytes)
-	require.LessOrEqual(t, s.lowest.len(), s.cfg.Capacity)
-	require.LessOrEqual(t, s.bytes, s.cfg.Bytes)
-	require.Equal(t, m.cfg.Slots, s.cfg.Slots)
-	if s.cfg.Slots > 0 && !m.shrunk {
-		require.LessOrEqual(t, s.inFlight, s.cfg.Slots)
+	require.Equal(t, m.inFlight, s.slots.taken)
+	require.Equal(t, m.expected, s.numbers.expected)
+	require.Equal(t, len(m.list), s.queue.len())
+	require.Equal(t, len(m.list), s.queue.highest.len())
+	require.Equal(t, m.bytes(), s.queue.bytes)
+	require.LessOrEqual(t, s.queue.len(), s.queue.capacity)
+	require.LessOrEqual(t, s.queue.bytes, s.queue.maxBytes)
+	require.Equal(t, m.cfg.Slots, s.slots.limit)
+	if s.slots.limit > 0 && !m.shrunk {
+		require.LessOrEqual(t, s.slots.taken, s.slots.limit)
 	}
 	n, due := 0, 0
-	for w := s.arrivals.first; w != nil; w = w.next {
+	for w := s.queue.arrivals.first; w != nil; w = w.next {
 		n++
 		require.Greater(t, w.deadline, s.now, "overdue")
 		if w.due {
 			due++
 		}
-		if s.free() {
-			require.False(t, w.due || w.rank <= s.expected, "a slot is free, it may go and does not")
+		if s.slots.free() {
+			require.False(t, w.due || w.rank <= s.numbers.expected, "a slot is free, it may go and does not")
 		}
 	}
-	require.Equal(t, s.lowest.len(), n)
-	require.Equal(t, due, s.due)
-	require.Equal(t, n, due+s.holds.len())
+	require.Equal(t, s.queue.len(), n)
+	require.Equal(t, due, s.queue.due)
+	require.Equal(t, n, due+s.queue.holds.len())
 	st := s.snapshot(s.now)
 	require.LessOrEqual(t, st.GapsFilled+st.GapsGivenUp, st.GapsOpened)
-	require.Equal(t, st.GapsOpened-st.GapsFilled-st.GapsGivenUp, s.missing)
+	require.Equal(t, st.GapsOpened-st.GapsFilled-st.GapsGivenUp, s.numbers.missing)
 }
 
 // TestSequencerIsTheModel does the same, at random, to both, and wants the same
@@ -296,7 +296,7 @@ func TestSequencerIsTheModel(t *testing.T) {
 				for end := b.now + d; ; {
 					at := min(b.q.wake(), end)
 					b.now = max(b.now, at)
-					b.q.tick(b.now)
+					b.q.advance(b.now)
 					took(b.taken(), m.advance(b.now))
 					if at == end {
 						return
@@ -305,7 +305,7 @@ func TestSequencerIsTheModel(t *testing.T) {
 			},
 			"late timer": func(t *rapid.T) {
 				b.now += time.Duration(rapid.IntRange(0, 25).Draw(t, "ms")) * ms
-				b.q.tick(b.now)
+				b.q.advance(b.now)
 				took(b.taken(), m.advance(b.now))
 			},
 			"release": func(t *rapid.T) {
@@ -360,11 +360,11 @@ func TestSequencerIsTheModel(t *testing.T) {
 				took(b.taken(), m.release(b.now))
 			} else if at := b.q.wake(); at != never {
 				b.now = max(b.now, at)
-				b.q.tick(b.now)
+				b.q.advance(b.now)
 				took(b.taken(), m.advance(b.now))
 			}
 		}
 		require.Empty(t, b.in)
-		require.Equal(t, names-len(settled), int(b.q.stats.Cancelled))
+		require.Equal(t, names-len(settled), int(b.q.counters.Cancelled))
 	})
 }

@@ -33,106 +33,137 @@ func (w *waiter) end(v verdict, freeTime, now time.Duration) {
 	w.queued = now - w.since - w.held
 }
 
-// The heaps in which a waiter can be.
-const (
-	byRank     = iota // lowest first: who goes next
-	byRankDown        // highest first: who is refused
-	byHold            // who was held long enough first; only those not due
-	heaps
-)
+// A queue is the requests that wait, in each order in which they are looked for.
+type queue struct {
+	capacity int   // how many may wait
+	maxBytes int64 // sum of their bytes at most
 
-// A heap is a binary min-heap of waiters by (key, tie) in which each waiter
-// knows its index, so that it can be taken out of the middle. The keys lie in
-// the slice: comparing them does not touch the waiters.
-type heap struct {
-	which   int
-	entries []entry
+	lowest   heap
+	highest  heap
+	holds    heap
+	arrivals arrivals
+	count    int64 // of arrivals that had to wait
+	due      int   // waiters that are due
+	bytes    int64
 }
 
-type entry struct {
-	key, tie int64
-	w        *waiter
+func newQueue(capacity int, maxBytes int64) queue {
+	q := queue{capacity: capacity, maxBytes: maxBytes}
+	q.lowest.which, q.highest.which, q.holds.which = byRank, byRankDown, byHold
+	return q
 }
 
-func (e *entry) before(f *entry) bool {
-	return e.key < f.key || e.key == f.key && e.tie < f.tie
-}
+func (q *queue) len() int { return q.lowest.len() }
 
-func (h *heap) len() int { return len(h.entries) }
-
-func (h *heap) push(w *waiter, key, tie int64) {
-	h.entries = append(h.entries, entry{key, tie, w})
-	h.up(len(h.entries) - 1)
-}
-
-func (h *heap) remove(w *waiter) {
-	i, last := int(w.at[h.which]), len(h.entries)-1
-	moved := h.entries[last]
-	h.entries[last] = entry{}
-	h.entries = h.entries[:last]
-	if i == last {
-		return
+// nextRank returns the lowest rank of those that wait; false if nobody does.
+func (q *queue) nextRank() (rank int64, ok bool) {
+	if q.lowest.len() == 0 {
+		return 0, false
 	}
-	h.entries[i] = moved
-	if i > 0 && moved.before(&h.entries[(i-1)/2]) {
-		h.up(i)
+	return q.lowest.entries[0].key, true
+}
+
+// rank returns a newcomer's place among those that wait. One without a number
+// goes behind all that are there before it. If it went by the expected number, a
+// stream of its kind would keep out for ever those behind a gap; as it is, only
+// the numbers still missing below its rank can pass it, and they are finite.
+func (q *queue) rank(r Request, expected int64) int64 {
+	switch {
+	case !r.Unordered:
+		return r.Number
+	case q.highest.len() == 0:
+		return expected
+	}
+	return max(expected, ^q.highest.entries[0].key)
+}
+
+// admits reports whether a request of so many bytes may wait if nobody else does.
+func (q *queue) admits(bytes int64) bool { return q.capacity > 0 && bytes <= q.maxBytes }
+
+func (q *queue) fits(bytes int64) bool {
+	return q.len() < q.capacity && bytes <= q.maxBytes-q.bytes
+}
+
+// canMakeRoom reports whether a newcomer fits once some of those with a higher
+// rank are refused. Of equal ranks the newcomer's is the higher.
+//
+// Looking for the bytes takes a step for each waiter above the newcomer, but
+// they cannot be many: all of them together have fewer bytes than it has alone.
+func (q *queue) canMakeRoom(rank, bytes int64) bool {
+	switch {
+	case !q.admits(bytes):
+		return false
+	case q.fits(bytes):
+		return true
+	case q.len() == 0 || q.highest.entries[0].key >= ^rank:
+		return false
+	}
+	lacking := bytes - (q.maxBytes - q.bytes)
+	return lacking <= 0 || q.highest.bytesBelow(0, ^rank, lacking) >= lacking
+}
+
+// push puts w in at its rank. Unless it is due it is held until the moment given.
+func (q *queue) push(w *waiter, until time.Duration) {
+	q.count++
+	w.arrival = q.count
+	q.lowest.push(w, w.rank, w.arrival)
+	q.highest.push(w, ^w.rank, -w.arrival)
+	q.arrivals.append(w)
+	q.bytes += w.request.Bytes
+	if w.due {
+		q.due++
 	} else {
-		h.down(i)
+		q.holds.push(w, int64(until), w.arrival)
 	}
 }
 
-func (h *heap) clear() {
-	clear(h.entries)
-	h.entries = h.entries[:0]
-}
-
-func (h *heap) up(i int) {
-	e := h.entries[i]
-	for i > 0 {
-		parent := (i - 1) / 2
-		if !e.before(&h.entries[parent]) {
-			break
-		}
-		h.place(i, h.entries[parent])
-		i = parent
+func (q *queue) remove(w *waiter) {
+	q.lowest.remove(w)
+	q.highest.remove(w)
+	q.arrivals.remove(w)
+	q.bytes -= w.request.Bytes
+	if w.due {
+		q.due--
+	} else {
+		q.holds.remove(w)
 	}
-	h.place(i, e)
 }
 
-func (h *heap) down(i int) {
-	e := h.entries[i]
-	for {
-		child := 2*i + 1
-		if child >= len(h.entries) {
-			break
-		}
-		if child+1 < len(h.entries) && h.entries[child+1].before(&h.entries[child]) {
-			child++
-		}
-		if !h.entries[child].before(&e) {
-			break
-		}
-		h.place(i, h.entries[child])
-		i = child
+// nextHold returns when the next hold runs out; never if nobody is held.
+func (q *queue) nextHold() time.Duration {
+	if q.holds.len() == 0 {
+		return never
 	}
-	h.place(i, e)
+	return time.Duration(q.holds.entries[0].key)
 }
 
-func (h *heap) place(i int, e entry) {
-	h.entries[i] = e
-	e.w.at[h.which] = int32(i)
-}
-
-// bytesBelow adds up the bytes of the waiters whose key is below limit, in the
-// part of the heap under index i, until there are enough. It looks at no others
-// but their children.
-func (h *heap) bytesBelow(i int, limit, enough int64) int64 {
-	if i >= len(h.entries) || h.entries[i].key >= limit || enough <= 0 {
-		return 0
+// endHolds makes those due whose hold has run out.
+func (q *queue) endHolds(now time.Duration) {
+	for q.nextHold() <= now {
+		w := q.holds.entries[0].w
+		q.holds.remove(w)
+		w.due = true
+		q.due++
 	}
-	sum := h.entries[i].w.request.Bytes
-	sum += h.bytesBelow(2*i+1, limit, enough-sum)
-	return sum + h.bytesBelow(2*i+2, limit, enough-sum)
+}
+
+// forgetNumbers gives those that wait ranks below all numbers, in the order they
+// had, and ends their holds.
+func (q *queue) forgetNumbers() {
+	ws := make([]*waiter, 0, q.len())
+	for q.lowest.len() > 0 {
+		w := q.lowest.entries[0].w
+		q.lowest.remove(w)
+		ws = append(ws, w)
+	}
+	q.highest.clear()
+	q.holds.clear()
+	q.due = len(ws)
+	for i, w := range ws {
+		w.rank, w.request.Unordered, w.due = int64(i-len(ws)), true, true
+		q.lowest.push(w, w.rank, w.arrival)
+		q.highest.push(w, ^w.rank, -w.arrival)
+	}
 }
 
 // An arrivals is a list of waiters in the order in which they came, which is
@@ -161,4 +192,23 @@ func (l *arrivals) remove(w *waiter) {
 		w.next.prev = w.prev
 	}
 	w.prev, w.next = nil, nil
+}
+
+// A list is of settled waiters, linked by nextSettled.
+type list struct{ first, last *waiter }
+
+func (l *list) append(w *waiter) {
+	if l.first == nil {
+		l.first = w
+	} else {
+		l.last.nextSettled = w
+	}
+	l.last = w
+}
+
+// take returns the first of them, and leaves the list empty.
+func (l *list) take() *waiter {
+	w := l.first
+	l.first = nil
+	return w
 }

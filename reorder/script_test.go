@@ -50,7 +50,7 @@ func (b *bench) step(word string) (out []string) {
 		end := b.now + d
 		for at := b.q.wake(); at <= end; at = b.q.wake() {
 			b.now = max(b.now, at)
-			b.q.tick(b.now)
+			b.q.advance(b.now)
 			out = append(out, b.taken()...)
 		}
 		b.now = end
@@ -85,7 +85,7 @@ func (b *bench) arrive(name string, r Request) (out []string) {
 }
 
 func (b *bench) taken() (out []string) {
-	for w := b.q.take(); w != nil; w = w.nextSettled {
+	for w := b.q.settled.take(); w != nil; w = w.nextSettled {
 		out = append(out, b.id[w]+map[verdict]string{admitted: "", full: "!", timedOut: "?"}[w.verdict])
 	}
 	return out

@@ -1,0 +1,76 @@
+package reorder
+
+import (
+	"math"
+	"time"
+)
+
+// numbers knows which numbers of the series came and which were admitted.
+type numbers struct {
+	fresh       bool  // the next number is the first of its series
+	expected    int64 // the lowest that was neither passed nor came; saturates at 2^63-1
+	highestSeen int64 // expected-1 or above
+	highestGone int64 // the highest admitted of its series; -1 if none was
+	seen        recent
+	missing     uint64 // numbers above expected that a higher one left open
+
+	late, reordered         uint64 // as in Stats
+	opened, filled, givenUp uint64 // gaps, as in Stats
+	recently                share
+}
+
+func newNumbers() numbers { return numbers{fresh: true, highestSeen: -1, highestGone: -1} }
+
+// came takes down that number n came.
+func (s *numbers) came(n int64) {
+	if s.fresh {
+		s.fresh, s.expected, s.highestSeen = false, n, n-1
+	}
+	switch {
+	case n < s.expected:
+		s.late++
+	case n > s.highestSeen:
+		opened := uint64(n - s.highestSeen - 1)
+		s.opened += opened
+		s.missing += opened
+		s.highestSeen = n
+	case s.missing > 0 && !s.seen.has(n, s.expected):
+		s.filled++
+		s.missing--
+	}
+	s.seen.add(n, s.expected)
+}
+
+// admitted takes down that the request with number n got a slot.
+func (s *numbers) admitted(n int64, now time.Duration) {
+	reordered := n < s.highestGone
+	if reordered {
+		s.reordered++
+	} else {
+		s.highestGone = n
+	}
+	s.recently.count(reordered, now)
+	if n >= s.expected {
+		s.pass(n)
+	}
+}
+
+// expectedCame reports whether the expected number has come.
+func (s *numbers) expectedCame() bool { return s.seen.has(s.expected, s.expected) }
+
+// pass moves expected beyond n and gives up what is missing below.
+func (s *numbers) pass(n int64) {
+	came := s.seen.forget(s.expected, n)
+	givenUp := min(uint64(n-s.expected)-came, s.missing)
+	s.missing -= givenUp
+	s.givenUp += givenUp
+	s.seen.remove(n)
+	s.expected = n + min(1, math.MaxInt64-n)
+}
+
+// restart begins a new series.
+func (s *numbers) restart() {
+	s.givenUp += s.missing
+	s.fresh, s.expected, s.highestSeen, s.highestGone, s.missing = true, 0, -1, -1, 0
+	s.seen = recent{}
+}
