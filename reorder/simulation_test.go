@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	fullrun "github.com/usher-sidecar/usher/test/full"
 )
 
 var (
@@ -18,12 +20,17 @@ var (
 	results   = flag.String("results", "", "write the simulation's table to this file, tab separated")
 )
 
-// Requests that are simulated, and how many of them come first and are not
-// counted: what the hold is learned from.
-const (
-	simulated = 20_000
-	settling  = 300
-)
+// settling is how many requests come first and are not counted: what the hold is
+// learned from.
+const settling = 300
+
+// simulated is how many requests are simulated.
+func simulated() int {
+	if *allOfThem || fullrun.Run() {
+		return 20_000
+	}
+	return 2_000 // to see that all holds together
+}
 
 var learned = Config{Auto: true, Target: 0.01, MaxHold: 250 * ms}
 
@@ -52,7 +59,7 @@ func scenarios(limits ...float64) (list []scenario) {
 func TestSimulation(t *testing.T) {
 	table := []string{heading("none", "20 ms", "100 ms", "500 ms", "learned") + "best fixed\tmean\toptimum\tmean\tp50\tp99\tratio\tall in order\tmean\tp50\tp99\tratio"}
 	for _, s := range scenarios(0, 0.5, 0.9, 1.1) {
-		arrivals := s.arrivals(simulated)
+		arrivals := s.arrivals(simulated())
 		row := s.String()
 		var r result
 		for _, st := range strategies {
@@ -87,7 +94,7 @@ func TestSimulationOfEstimators(t *testing.T) {
 	for _, s := range scenarios(0) {
 		row := s.String()
 		for _, st := range alternatives {
-			row += "\t" + s.run(t, s.arrivals(simulated), settling, learned, st.make).String()
+			row += "\t" + s.run(t, s.arrivals(simulated()), settling, learned, st.make).String()
 		}
 		table = append(table, row)
 	}

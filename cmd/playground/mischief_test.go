@@ -56,6 +56,7 @@ func refuser(t *testing.T, status int, code string) string {
 // pass: every kind that it wrongs is counted as answered otherwise, and the run
 // fails.
 func TestMisbehavingUsherIsNoticed(t *testing.T) {
+	t.Parallel()
 	open := modelserver.New(modelserver.Options{Keep: -1})
 	require.NoError(t, open.Start())
 	t.Cleanup(open.Close)
@@ -73,6 +74,7 @@ func TestMisbehavingUsherIsNoticed(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := clientOf(t, test.worker)
 			for i, k := range append([]*kind{good}, mischief...) {
 				// The toy model server knows flat bodies alone.
@@ -90,6 +92,7 @@ func TestMisbehavingUsherIsNoticed(t *testing.T) {
 // The same client finds nothing to complain of at the real Usher, whatever the
 // kind and the route.
 func TestEveryKindAtUsher(t *testing.T) {
+	t.Parallel()
 	o := options{workers: 2, rps: 100, tokens: 2, seed: 1}
 	w, err := build(o)
 	require.NoError(t, err)
@@ -101,15 +104,19 @@ func TestEveryKindAtUsher(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(c.http.CloseIdleConnections)
 	for i, s := range styles {
-		for variant, k := range append([]*kind{good}, mischief...) {
-			o := c.play(plan{number: i, kind: k, style: s, variant: i + variant, due: time.Now()})
-			require.NoError(t, o.err, "%s at %s", k.name, s.path)
-		}
+		t.Run(s.path, func(t *testing.T) {
+			t.Parallel()
+			for variant, k := range append([]*kind{good}, mischief...) {
+				o := c.play(plan{number: i, kind: k, style: s, variant: i + variant, due: time.Now()})
+				require.NoError(t, o.err, k.name)
+			}
+		})
 	}
 }
 
 // A hang-up that the model server does not come to know of is noticed.
 func TestHangUpThatIsNotPassedOnIsNoticed(t *testing.T) {
+	t.Parallel()
 	var c *client
 	gone := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // A model server that does not hear a client leave shows up at Usher, some
 // seconds later and with nothing but its own figures, as running for nobody.
 func TestDeafModelServersShowUp(t *testing.T) {
+	full.Only(t)
 	t.Parallel()
 	o, err := parse([]string{"-deaf", "2"}, nil)
 	require.NoError(t, err)

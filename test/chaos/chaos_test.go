@@ -18,9 +18,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -29,14 +26,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/usher-sidecar/usher/test/full"
+	"github.com/usher-sidecar/usher/test/rig"
 )
 
 var (
-	total    = flag.Int("requests", 1500, "requests of a campaign")
+	total    = flag.Int("requests", full.Or(400, 1500), "requests of a campaign")
 	duration = flag.Duration("for", 0, "repeat campaigns, of -requests each, for this long")
 	seedFlag = flag.Uint64("seed", 0, "of the plan; 0: a new one")
-
-	binary string
 )
 
 // clients is how many there are at once.
@@ -57,28 +54,7 @@ var phases = []phase{
 	}},
 }
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	dir, err := os.MkdirTemp("", "usher-chaos")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	binary = filepath.Join(dir, "usher")
-	args := []string{"build", "-o", binary}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, "../../cmd/usher")...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building usher:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { rig.Main(m) }
 
 func TestChaos(t *testing.T) {
 	if runtime.GOOS != "linux" {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/usher-sidecar/usher/test/logreader"
+	"github.com/usher-sidecar/usher/test/rig"
 )
 
 // An usher is the real binary, started anew after every end at the same
@@ -42,9 +43,9 @@ type usher struct {
 
 // start runs the binary and waits until it serves.
 func (u *usher) start() error {
-	u.cmd = exec.Command(binary)
+	u.cmd = exec.Command(rig.Binary)
 	if u.files > 0 {
-		u.cmd = exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d && exec %q", u.files, binary))
+		u.cmd = exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d && exec %q", u.files, rig.Binary))
 	}
 	u.cmd.Env = append(u.settings, "PATH="+os.Getenv("PATH"), "GORACE="+os.Getenv("GORACE"))
 	if err := u.launch(); err != nil {
@@ -236,7 +237,7 @@ func (u *usher) settles(base map[string]float64, patient bool) (string, error) {
 		off, stand = "", ""
 		for _, b := range baselines {
 			switch {
-			case raceEnabled && b.room == memoryRoom:
+			case rig.RaceEnabled && b.room == memoryRoom:
 				continue // the detector's own memory
 			case !patient && b.name == "go_goroutines":
 				continue

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -40,8 +41,12 @@ func TestClients(t *testing.T) {
 				"/generate": `{"generated_text":"naïve"}`, "/generate_stream": "data: 0\n\ndata: 1\n\ndata: 2\n\n",
 			} {
 				url := "http://" + u.Public + path
-				require.Equal(t, "200 "+want, call(t, url, s.Ticket().Flat(`"inputs":"hé"`)))
-				require.Equal(t, "200 "+want, call(t, url, s.Ticket().Nested(`{"inputs":"hé"}`)))
+				if path == "/generate" || full.Run() {
+					require.Equal(t, "200 "+want, call(t, url, s.Ticket().Flat(`"inputs":"hé"`)))
+				}
+				if path == "/generate_stream" || full.Run() {
+					require.Equal(t, "200 "+want, call(t, url, s.Ticket().Nested(`{"inputs":"hé"}`)))
+				}
 			}
 			spent := s.Ticket()
 			url := "http://" + u.Public + "/v1/completions"

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/usher-sidecar/usher/test/autoscaler"
+	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/modelserver"
 	"github.com/usher-sidecar/usher/test/rig"
 )
@@ -55,6 +56,7 @@ func TestClientExamples(t *testing.T) {
 		t.Run(fmt.Sprint(i, " ", e.Kind), func(t *testing.T) {
 			var out string
 			if e.Kind == "page" {
+				full.Only(t)
 				out = page.Open(t, e.Text)
 			} else {
 				out = e.Run(t, where)

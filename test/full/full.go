@@ -11,6 +11,14 @@ import (
 // Run reports whether this is a full run.
 func Run() bool { return os.Getenv("USHER_TEST_FULL") == "1" }
 
+// Or returns what a quick run does, or all that a full one does.
+func Or[T any](quick, all T) T {
+	if Run() {
+		return all
+	}
+	return quick
+}
+
 // Only skips a test, or a part of one, but in a full run.
 func Only(t testing.TB) {
 	t.Helper()

@@ -24,10 +24,7 @@ func TestSeriesAreClosed(t *testing.T) {
 	s := rig.NewEd25519Signer(t) // signs faster
 	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s)).Ready()
 	before := series(u)
-	clients, each := 8, 125
-	if full.Run() {
-		each *= 10
-	}
+	clients, each := 8, full.Or(50, 1250)
 	var running sync.WaitGroup
 	for client := range clients {
 		running.Go(func() {

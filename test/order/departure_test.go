@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -76,7 +77,8 @@ func outOfOrder(t *testing.T) float64 {
 	}
 	send(0)
 	clients.Wait()
-	const rounds, held = 20, 9
+	const held = 9
+	rounds := int64(full.Or(11, 20))
 	for first := int64(1); first < rounds*(held+1); first += held + 1 {
 		for k := int64(held); k > 0; k-- {
 			send(first + k)
@@ -91,7 +93,7 @@ func outOfOrder(t *testing.T) float64 {
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	order := strings.Fields(string(text))
-	require.Len(t, order, rounds*(held+1)+1)
+	require.Len(t, order, int(rounds)*(held+1)+1)
 	reordered, highest := 0, -1
 	for _, word := range order {
 		n, err := strconv.Atoi(word)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -234,7 +235,8 @@ func TestSessionTerms(t *testing.T) {
 // what is refused stays good.
 func TestSessionLimit(t *testing.T) {
 	t.Parallel()
-	const clients, each, most = 32, 312, 50
+	const clients, most = 32, 50
+	each := full.Or(32, 312)
 	s := rig.NewEd25519Signer(t)
 	u := rig.Start(t, withSessions(rig.NewModel(t, nil), s, most)).Ready()
 	var got201, got429, other atomic.Int64

@@ -120,10 +120,7 @@ var hangUpPhases = []string{"waiting", "head", "stream", "non-stream"}
 // Of many that are open at once each hang-up is noticed.
 func TestHangUpOfMany(t *testing.T) {
 	t.Parallel()
-	many := 20
-	if full.Run() {
-		many = 100
-	}
+	many := full.Or(10, 100)
 	for _, phase := range hangUpPhases {
 		for _, secure := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s TLS=%t", phase, secure), func(t *testing.T) {
