@@ -29,6 +29,7 @@ const (
 type sample struct {
 	second      float64
 	resident    float64 // MB
+	live        float64 // MB of heap that the last collection left
 	descriptors float64
 	goroutines  float64
 	cpu         float64 // ms a second
@@ -151,14 +152,14 @@ func (s *soaking) sample() (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	collections, longest, err := s.collections()
+	collections, longest, live, err := s.collections()
 	if err != nil {
 		return sample{}, err
 	}
 	cpu, waited := s.usher.scheduled()
 	t := s.load.take()
 	now := sample{
-		second: time.Since(s.began).Round(time.Second).Seconds(), resident: float64(s.usher.resident()) / (1 << 20),
+		second: time.Since(s.began).Round(time.Second).Seconds(), resident: float64(s.usher.resident()) / (1 << 20), live: live / (1 << 20),
 		descriptors: float64(len(descriptors)), goroutines: goroutines, collections: float64(collections), pause: [2]float64{longest, s.ownCollections()},
 		cpu: milliseconds(cpu-s.cpu) / soakStep.Seconds(), waited: milliseconds(waited-s.waited) / soakStep.Seconds(),
 	}
@@ -198,33 +199,36 @@ func (s *soaking) goroutines() (float64, error) {
 }
 
 // collections reads the runtime's own list of the last 256 collections, which
-// stands beneath a heap profile, and returns how many there were since it was
-// called last, and the longest that one stopped the process, in ms.
-func (s *soaking) collections() (count int, longest float64, err error) {
+// stands beneath a heap profile. It returns how many there were since it was
+// called last, the longest that one stopped the process, in ms, and how much was
+// alive after the last, in bytes: the next comes when the heap is twice that.
+func (s *soaking) collections() (count int, longest, live float64, err error) {
 	text, err := fetch("http://" + s.profile + "/debug/pprof/heap?debug=1")
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	_, rest, _ := strings.Cut(text, "\n# NumGC = ")
-	number, _, _ := strings.Cut(rest, "\n")
-	_, rest, _ = strings.Cut(text, "\n# PauseNs = [")
-	list, _, _ := strings.Cut(rest, "]")
-	pauses := strings.Fields(list)
-	last, err := strconv.Atoi(number)
-	if err != nil || len(pauses) == 0 {
-		return 0, 0, fmt.Errorf("the heap profile tells no pauses: %w", err)
+	said := func(name string) string {
+		_, rest, _ := strings.Cut(text, "\n# "+name+" = ")
+		value, _, _ := strings.Cut(rest, "\n")
+		return strings.Trim(value, "[]")
+	}
+	pauses := strings.Fields(said("PauseNs"))
+	last, err := strconv.Atoi(said("NumGC"))
+	next, nerr := strconv.ParseFloat(said("NextGC"), 64)
+	if err = errors.Join(err, nerr); err != nil || len(pauses) == 0 {
+		return 0, 0, 0, fmt.Errorf("what the heap profile tells of collections: %w", err)
 	}
 	count = last - s.numGC
 	for n := last - min(count, len(pauses)); n < last; n++ {
 		ns, err := strconv.ParseFloat(pauses[n%len(pauses)], 64)
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		s.pauses = append(s.pauses, ns/1e6)
 		longest = max(longest, ns/1e6)
 	}
 	s.numGC = last
-	return count, longest, nil
+	return count, longest, next / 2, nil
 }
 
 // ownCollections is the same of the load's process, which runs under the same

@@ -13,6 +13,7 @@ var measures = []struct {
 	of   func(sample) float64
 }{
 	{"resident memory, MB", func(s sample) float64 { return s.resident }},
+	{"heap that lives, MB", func(s sample) float64 { return s.live }},
 	{"descriptors", func(s sample) float64 { return s.descriptors }},
 	{"goroutines", func(s sample) float64 { return s.goroutines }},
 	{"CPU, ms a second", func(s sample) float64 { return s.cpu }},
@@ -112,18 +113,18 @@ func spans(pauses []float64) string {
 func yes(y bool) string { return map[bool]string{true: "yes", false: "no"}[y] }
 
 func (s sample) String() string {
-	return fmt.Sprintf("%5.0f s: %.1f MB, %.0f descriptors, %.0f goroutines, %.0f ms/s (waited %.1f), %.0f collections up to %.3f ms (%.3f), request p50 %.3f (%.3f) p99 %.3f (%.3f), token p99 %.3f (%.3f)",
-		s.second, s.resident, s.descriptors, s.goroutines, s.cpu, s.waited, s.collections, s.pause[0], s.pause[1],
+	return fmt.Sprintf("%5.0f s: %.1f MB (%.2f live), %.0f descriptors, %.0f goroutines, %.0f ms/s (waited %.1f), %.0f collections up to %.3f ms (%.3f), request p50 %.3f (%.3f) p99 %.3f (%.3f), token p99 %.3f (%.3f)",
+		s.second, s.resident, s.live, s.descriptors, s.goroutines, s.cpu, s.waited, s.collections, s.pause[0], s.pause[1],
 		s.median[0], s.median[1], s.p99[0], s.p99[1], s.token[0], s.token[1])
 }
 
 // tsvOf is docs/soak.tsv, from which docs/plot draws.
 func tsvOf(samples []sample) string {
 	var b strings.Builder
-	b.WriteString("second\tresident MB\tdescriptors\tgoroutines\tCPU ms/s\twaited ms/s\tcollections\tlongest pause ms\tthe load's\trequest p50 ms\tdirect\trequest p99 ms\tdirect\ttoken p99 ms\tdirect\n")
+	b.WriteString("second\tresident MB\tlive MB\tdescriptors\tgoroutines\tCPU ms/s\twaited ms/s\tcollections\tlongest pause ms\tthe load's\trequest p50 ms\tdirect\trequest p99 ms\tdirect\ttoken p99 ms\tdirect\n")
 	for _, s := range samples {
-		fmt.Fprintf(&b, "%.0f\t%.1f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\n",
-			s.second, s.resident, s.descriptors, s.goroutines, s.cpu, s.waited, s.collections, s.pause[0], s.pause[1],
+		fmt.Fprintf(&b, "%.0f\t%.1f\t%.2f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\n",
+			s.second, s.resident, s.live, s.descriptors, s.goroutines, s.cpu, s.waited, s.collections, s.pause[0], s.pause[1],
 			s.median[0], s.median[1], s.p99[0], s.p99[1], s.token[0], s.token[1])
 	}
 	return b.String()
