@@ -46,6 +46,20 @@ type Request struct {
 	Number    int64 // 0 … 2^63-1; a negative one makes the request Unordered
 	Unordered bool  // no number to trust: arrival order, and never held
 	Bytes     int64 // what it occupies while it waits; a negative count is taken as 0
+
+	Spooler Spooler // takes in what belongs to it while it waits; nil: all is here
+}
+
+// A Spooler takes in, while a request waits, what belongs to it and was not here
+// when it came. Its methods are called by Admit, on its goroutine, each at most
+// once; neither may block for long.
+type Spooler interface {
+	// Spool begins, once the request has to wait. more counts n more bytes that it
+	// occupies, and reports whether there is room for them; any goroutine may call
+	// it, until Halt has returned.
+	Spool(more func(n int64) bool)
+	// Halt ends it, once the request waits no longer.
+	Halt()
 }
 
 // A Buffer admits requests. Make it with New. All methods are safe for
@@ -110,12 +124,15 @@ func (cfg *Config) validate() error {
 // A request that need not wait is admitted whatever the state of ctx. A number
 // whose request came and left without a Slot holds up nobody; it may come again.
 func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
+	s := r.Spooler
+	r.Spooler = nil // no waiter keeps it
 	now := b.now()
 	b.mu.Lock()
 	w, v := b.seq.arrive(r, now)
 	turn := uint64(0)
 	if v == admitted {
 		w, turn = b.depart(now)
+		s = nil
 	}
 	woken := b.flush(now)
 	b.mu.Unlock()
@@ -126,7 +143,14 @@ func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 	case v == full:
 		return Slot{}, ErrFull
 	}
-	return b.wait(ctx, w)
+	return b.wait(ctx, w, s)
+}
+
+// more is a Spooler's.
+func (b *Buffer) more(w *waiter, n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return w.verdict == waiting && b.seq.queue.grow(w, n)
 }
 
 // depart lets a newcomer go who was admitted at once. With others on their way it
@@ -145,10 +169,20 @@ func (b *Buffer) depart(now time.Duration) (w *waiter, turn uint64) {
 }
 
 // wait blocks until the sequencer has settled w or ctx ends.
-func (b *Buffer) wait(ctx context.Context, w *waiter) (Slot, error) {
+func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
+	if s != nil {
+		s.Spool(func(n int64) bool { return b.more(w, n) })
+	}
+	gone := false
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
+		gone = true
+	}
+	if s != nil {
+		s.Halt() // before w is another's
+	}
+	if gone {
 		now := b.now()
 		b.mu.Lock()
 		left := b.seq.leave(w, now)

@@ -81,6 +81,72 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 	})
 }
 
+// spooler takes in bytes for as long as there is room.
+type spooler struct {
+	more     func(int64) bool
+	took     int64
+	began    int
+	halted   int
+	overtime bool // there was room once it was halted
+}
+
+func (s *spooler) Spool(more func(int64) bool) {
+	s.began++
+	s.more = more
+	for more(10) {
+		s.took += 10
+	}
+}
+
+func (s *spooler) Halt() {
+	s.halted++
+	s.overtime = s.overtime || s.more(1)
+}
+
+func TestSpooling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := fixed()
+		cfg.Slots, cfg.Bytes = 1, 100
+		b, err := New(cfg)
+		require.NoError(t, err)
+		var first spooler
+		slot, err := b.Admit(t.Context(), Request{Number: 1, Spooler: &first})
+		require.NoError(t, err)
+		require.Zero(t, first, "it does not wait")
+
+		// Each takes half of what is left, and gives it back whichever way it goes.
+		var admitted, left, refused spooler
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		wait := func(ctx context.Context, r Request, want error) {
+			group.Go(func() {
+				slot, err := b.Admit(ctx, r)
+				assert.ErrorIs(t, err, want)
+				slot.Release()
+			})
+			synctest.Wait()
+		}
+		wait(t.Context(), Request{Number: 2, Spooler: &admitted}, nil)
+		wait(ctx, Request{Number: 3, Spooler: &left}, context.Canceled)
+		require.EqualValues(t, 70, b.Stats().WaitingBytes)
+		wait(t.Context(), Request{Number: 9, Bytes: 3, Spooler: &refused}, ErrFull)
+		require.EqualValues(t, []int64{50, 20, 10}, []int64{admitted.took, left.took, refused.took})
+		wait(t.Context(), Request{Number: 4, Bytes: 28}, nil)
+		cancel()
+		synctest.Wait()
+		require.EqualValues(t, 78, b.Stats().WaitingBytes)
+		require.False(t, left.overtime)
+		slot.Release()
+		group.Wait()
+		for _, s := range []spooler{admitted, left, refused} {
+			require.Equal(t, 1, s.began)
+			require.Equal(t, 1, s.halted)
+		}
+		require.Zero(t, b.Stats().WaitingBytes)
+		require.False(t, admitted.overtime, "it waits no longer")
+	})
+}
+
 // TestNobodyWaitsInVain lets a few hundred requests come, run, give up and be
 // refused in virtual time. Whenever all of them wait, nobody may be able to go;
 // and in the end everyone got exactly one answer, by its deadline.

@@ -2,6 +2,7 @@ package reorder
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -185,6 +186,16 @@ func (m *model) leave(name string, now time.Duration) []string {
 	return append(out, m.settle(now)...)
 }
 
+// more has a request that waits grow, if what it has then still fits twice.
+func (m *model) more(name string, n int64) bool {
+	i := slices.IndexFunc(m.list, func(w *modelled) bool { return w.name == name })
+	if m.bytes()+m.list[i].bytes+2*n > m.cfg.Bytes {
+		return false
+	}
+	m.list[i].bytes += n
+	return true
+}
+
 func (m *model) resize(slots int, now time.Duration) []string {
 	out := m.advance(now)
 	m.cfg.Slots = slots
@@ -317,18 +328,21 @@ func TestSequencerIsTheModel(t *testing.T) {
 				took(b.taken(), m.release(b.now))
 			},
 			"leave": func(t *rapid.T) {
-				waiting := make([]string, 0, len(b.in))
-				for name := range b.in {
-					waiting = append(waiting, name)
-				}
-				if len(waiting) == 0 {
+				if len(b.in) == 0 {
 					t.Skip()
 				}
-				slices.Sort(waiting)
-				name := rapid.SampledFrom(waiting).Draw(t, "who")
+				name := rapid.SampledFrom(slices.Sorted(maps.Keys(b.in))).Draw(t, "who")
 				require.True(t, b.q.leave(b.in[name], b.now))
 				delete(b.in, name)
 				took(b.taken(), m.leave(name, b.now))
+			},
+			"more": func(t *rapid.T) {
+				if len(b.in) == 0 {
+					t.Skip()
+				}
+				name := rapid.SampledFrom(slices.Sorted(maps.Keys(b.in))).Draw(t, "who")
+				n := rapid.Int64Range(0, 12).Draw(t, "bytes")
+				require.Equal(t, m.more(name, n), b.q.queue.grow(b.in[name], n))
 			},
 			"resize": func(t *rapid.T) {
 				slots := rapid.IntRange(0, 4).Draw(t, "new slots")

@@ -102,6 +102,20 @@ func (q *queue) canMakeRoom(rank, bytes int64) bool {
 	return lacking <= 0 || q.highest.bytesBelow(0, ^rank, lacking) >= lacking
 }
 
+// grow counts n more bytes of one that waits, and reports whether there is room for
+// them: it may not have more in all than is left free then, or one of them alone
+// would take what those to come need (the dynamic threshold of Choudhury and Hahne,
+// 1998, at alpha = 1). Nobody is refused for it.
+func (q *queue) grow(w *waiter, n int64) bool {
+	free := q.maxBytes - q.bytes - n
+	if free < 0 || w.request.Bytes+n > free {
+		return false
+	}
+	w.request.Bytes += n
+	q.bytes += n
+	return true
+}
+
 // push puts w in at its rank. Unless it is due it is held until the moment given.
 func (q *queue) push(w *waiter, until time.Duration) {
 	q.count++
