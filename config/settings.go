@@ -47,7 +47,7 @@ type settings struct {
 
 	MaxConcurrency string `env:"USHER_MAX_CONCURRENCY" envDefault:"128" shown:"128; auto where USHER_ENGINE tells its load" doc:"requests at the model server at once; 0: no limit; auto: as many as it runs without a queue of its own (docs/engines.md)"`
 	QueueCapacity  string `env:"USHER_QUEUE_CAPACITY" envDefault:"512" doc:"how many may wait, held ones included; 0: none, and no holding"`
-	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"total bytes of the bodies that wait, like 256MiB"`
+	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"total bytes of the bodies that wait, like 256MiB; of one that is passed on as it comes, as much is read while it waits as leaves as much free"`
 	QueueTimeout   string `env:"USHER_QUEUE_TIMEOUT" envDefault:"30s" doc:"longest wait in the queue"`
 	ReorderHold    string `env:"USHER_REORDER_HOLD" envDefault:"auto" doc:"how long a request ahead of a gap is held: auto, a duration, or 0 for not at all"`
 	ReorderTarget  string `env:"USHER_REORDER_TARGET" envDefault:"0.01" doc:"auto: the share of requests that may be admitted out of order; above 0, below 1"`

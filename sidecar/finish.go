@@ -104,6 +104,7 @@ func (x *exchange) settle() {
 	}
 	if x.stream != nil { // nobody reads it any more
 		x.account.BytesIn = x.stream.Taken()
+		x.stream.Release()
 	}
 	x.pass.Release()
 	x.body.Release()

@@ -136,7 +136,8 @@ func (x *exchange) run() error {
 	// 15, 16: its turn.
 	x.waited = true
 	x.body.LeaveBudget() // from here on the buffer counts it
-	if err := x.pass.Wait(&x.call, len(payload)); err != nil {
+	spooler := x.spooler()
+	if err := x.pass.Wait(&x.call, len(payload), spooler); err != nil {
 		return err
 	}
 	// 17, 18: a line to the model server; the ticket is spent when its request

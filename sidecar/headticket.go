@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/sidecar/front"
 )
 
@@ -70,11 +71,43 @@ func (x *exchange) takeBody(env *envelope.Envelope) error {
 	return x.pass.TakeBody(env, x.body.Bytes(), x.api)
 }
 
-// beginStream begins to take a body that was left where it is.
-func (x *exchange) beginStream() (err error) {
-	if !x.inHead || x.bodyRead || x.conn.Head.Length() == 0 {
+// leftBody reports whether the body was left where it is.
+func (x *exchange) leftBody() bool {
+	return x.inHead && !x.bodyRead && x.conn.Head.Length() != 0
+}
+
+// unspooled is how large a body may be that is left in the kernel while its request
+// waits, in bytes: what every connection has room for there, so that its client's
+// leaving is seen behind it.
+const unspooled = 32 << 10
+
+// spooler is what reads the body while the request waits; nil: nothing, since it is
+// here, or small.
+func (x *exchange) spooler() reorder.Spooler {
+	length := x.conn.Head.Length()
+	if !x.leftBody() || 0 <= length && length <= unspooled {
 		return nil
 	}
-	x.stream, err = x.conn.Stream(x.h.cfg.MaxBodyBytes)
-	return err
+	x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes)
+	return (*spooler)(x)
+}
+
+// A spooler is an exchange while it waits.
+type spooler exchange
+
+// Spool implements reorder.Spooler. What is wrong with the body ends the waiting.
+func (x *spooler) Spool(more func(int64) bool) { x.stream.Spool(more, x.call.cancel) }
+
+// Halt implements reorder.Spooler.
+func (x *spooler) Halt() { x.stream.Halt() }
+
+// beginStream begins to take a body that was left where it is.
+func (x *exchange) beginStream() error {
+	if !x.leftBody() {
+		return nil
+	}
+	if x.stream == nil {
+		x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes)
+	}
+	return x.stream.Begin()
 }

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// A Stream is the body of a request, read as it comes. Conn.Stream begins it. Read
-// and Taken are for one goroutine, which need not be the one that serves the
-// connection: that one may answer meanwhile. The connection ends with an answer
-// that was begun before the body had come whole. No Read may be under way any more
-// when the request ends.
+// A Stream is the body of a request, read as it comes. Make it with Conn.Stream.
+// While the request waits for its turn, Spool may read ahead; then Begin, and Read.
+// Read is for one goroutine, which need not be the one that serves the connection:
+// that one may answer meanwhile. The connection ends with an answer that was begun
+// before the body had come whole. No Read may be under way any more when the
+// request ends; Release it then.
 type Stream struct {
 	c     *Conn
 	limit int64
@@ -22,34 +23,62 @@ type Stream struct {
 	waits time.Time     // since when it is; zero: it is not
 	whole atomic.Bool   // all of the body was read
 
+	spool        spool
+	halt, halted chan struct{} // Spool is to end, and has
+
 	mu   sync.Mutex // is held while the read deadline is set
 	stop time.Time  // when Read fails; zero: not yet
 }
 
-// Stream begins to read the body of the request that is served on c, of which at
-// most limit bytes are taken. It tells a client that waits for it to send the body;
-// the others may have begun. While Read waits for the client its read time-out
-// runs: not while the request waits for its turn, or the reader is busy. The
-// error is ErrGone.
-func (c *Conn) Stream(limit int) (*Stream, error) {
+// Stream is the body of the request that is served on c, of which at most limit
+// bytes are taken.
+func (c *Conn) Stream(limit int) *Stream {
 	s := &Stream{c: c, limit: int64(limit), left: c.server.o.ReadTimeout}
-	if c.guard.inBody() && c.ahead.Empty() {
+	s.whole.Store(!c.guard.inBody())
+	return s
+}
+
+// Begin is called before the first Read. It tells a client that waits for it to
+// send the body; the others may have begun. The error is ErrGone.
+func (s *Stream) Begin() error {
+	c := s.c
+	if c.guard.inBody() && c.ahead.Empty() && s.taken == 0 {
 		if c.invite() != nil {
-			return nil, ErrGone
+			return ErrGone
 		}
 	}
 	c.state.continued = true // it has begun
-	s.whole.Store(!c.guard.inBody())
 	c.stream = s
-	return s, nil
+	return nil
 }
 
-// Read reads what is here, and waits while nothing is. io.EOF is the true end
-// alone, and comes with the last bytes where it is known then. Errors:
-// ErrBodyTooLarge, ErrBodyTimeout (also after Stop), ErrBodyFraming, ErrGone.
+// Read reads what is here, and waits while nothing is. While it waits for the
+// client the read time-out runs: not while the request waits for its turn, or the
+// reader is busy. io.EOF is the true end alone, and comes with the last bytes where
+// it is known then. Errors: ErrBodyTooLarge, ErrBodyTimeout (also after Stop),
+// ErrBodyFraming, ErrGone.
 func (s *Stream) Read(p []byte) (int, error) {
-	n, err := s.c.readBody(p, s.arm)
+	if n := s.spool.take(p); n > 0 {
+		if len(s.spool.pieces) == 0 && s.whole.Load() {
+			return n, io.EOF
+		}
+		return n, nil
+	}
+	n, err := s.read(p, s.arm)
 	s.disarm()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = ErrBodyTimeout
+	} else if err == nil && s.whole.Load() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// read reads from the connection, until all of the body was. before is called each
+// time that the client may be waited for. Errors: those of Read, but for io.EOF, and
+// with os.ErrDeadlineExceeded as it is.
+func (s *Stream) read(p []byte, before func(*Conn) error) (int, error) {
+	n, err := s.c.readBody(p, before)
 	if s.taken += int64(n); s.taken > s.limit {
 		return 0, ErrBodyTooLarge
 	}
@@ -58,9 +87,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 		return n, nil
 	case err == io.EOF:
 		s.whole.Store(true)
-		return n, io.EOF
+		return n, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return 0, ErrBodyTimeout
+		return 0, err
 	case isBreak(err):
 		return 0, ErrGone
 	}
@@ -96,8 +125,11 @@ func (s *Stream) Stop(at time.Time) {
 	_ = s.c.SetReadDeadline(at)
 }
 
-// Taken is how much was read, in bytes.
+// Taken is how much was read, in bytes; once nobody reads any more.
 func (s *Stream) Taken() int64 { return s.taken }
+
+// Release gives back what Spool read in vain.
+func (s *Stream) Release() { s.spool.release() }
 
 // comes reports whether the body may still be read by another goroutine, or was
 // given up in the middle: then it is not known where the next request begins.

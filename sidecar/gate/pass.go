@@ -102,12 +102,13 @@ func (p *Pass) Price(env *envelope.Envelope, api *dialect.API) (payload []byte, 
 }
 
 // Wait waits for the request's turn; a number that was not signed gives none, and
-// it goes by arrival. size is that of the payload. From here on a slot is taken,
-// until Release. Errors: reorder.ErrFull, reorder.ErrTimeout, or ctx's.
-func (p *Pass) Wait(ctx context.Context, size int) error {
+// it goes by arrival. size is that of the payload, as far as it is here; spooler
+// takes in the rest meanwhile, or is nil. From here on a slot is taken, until
+// Release. Errors: reorder.ErrFull, reorder.ErrTimeout, or ctx's.
+func (p *Pass) Wait(ctx context.Context, size int, spooler reorder.Spooler) error {
 	g, a := p.gate, p.account
 	slot, err := g.c.Buffer.Admit(ctx, reorder.Request{
-		Number: a.Ticket.Reqnum, Unordered: !a.Ticket.Reserved, Bytes: int64(size),
+		Number: a.Ticket.Reqnum, Unordered: !a.Ticket.Reserved, Bytes: int64(size), Spooler: spooler,
 	})
 	a.Times.Hold, a.Times.Queue = slot.Held(), slot.Queued()
 	if g.c.Meter != nil && (err == nil || a.Times.Hold+a.Times.Queue > 0) {

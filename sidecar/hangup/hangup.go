@@ -8,10 +8,10 @@
 // close the socket right after it.
 //
 // What stays hidden: the kernel takes no FIN that lies behind bytes for which
-// the receive window has no room. A client that pipelines more than the window
-// (tens to hundreds of KB) behind the request being served, and then closes
-// without a reset, is noticed only when something is written to it: its kernel
-// answers that with a reset. A peer that vanished without a word is noticed by
+// the receive window has no room (tens to hundreds of KB). Whoever wants to see it
+// there has to read. A client that pipelines more than that behind the request
+// being served, and then closes without a reset, is noticed only when something is
+// written to it: its kernel answers that with a reset. A peer that vanished without a word is noticed by
 // keep-alive probes while nothing is in flight, and by Options.WriteTimeout
 // while something is.
 //

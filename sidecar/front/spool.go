@@ -1,0 +1,117 @@
+package front
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+)
+
+// spoolPiece is how much memory a spool takes at once, in bytes.
+const spoolPiece = 32 << 10
+
+var spoolPieces = sync.Pool{New: func() any { return new([spoolPiece]byte) }}
+
+// A spool is what was read of a body before somebody takes it. The zero value is
+// empty.
+type spool struct {
+	pieces   []*[spoolPiece]byte
+	from, to int // it begins there in the first piece, and ends there in the last one
+}
+
+// room is where bytes can be added; empty: grow first.
+func (s *spool) room() []byte {
+	if len(s.pieces) == 0 {
+		return nil
+	}
+	return s.pieces[len(s.pieces)-1][s.to:]
+}
+
+func (s *spool) grow() {
+	s.pieces = append(s.pieces, spoolPieces.Get().(*[spoolPiece]byte))
+	s.to = 0
+}
+
+// take moves as much as fits into p.
+func (s *spool) take(p []byte) (n int) {
+	for n < len(p) && len(s.pieces) > 0 {
+		end := spoolPiece
+		if len(s.pieces) == 1 {
+			end = s.to
+		}
+		m := copy(p[n:], s.pieces[0][s.from:end])
+		n += m
+		if s.from += m; s.from == end {
+			spoolPieces.Put(s.pieces[0])
+			s.pieces, s.from = s.pieces[1:], 0
+		}
+	}
+	return n
+}
+
+func (s *spool) release() {
+	for _, piece := range s.pieces {
+		spoolPieces.Put(piece)
+	}
+	*s = spool{}
+}
+
+// roomPause is the time between two looks for room.
+const roomPause = 50 * time.Millisecond
+
+// Spool begins to read what comes of the body although nobody takes it yet, and
+// keeps it for Read, until Halt: the end of the connection is not seen while bytes
+// before it wait in vain for room in the kernel. more has to have room for what that
+// takes, n more bytes; while it has none, nothing is read. The client is not told to
+// send the body, and its read time-out does not run. broken is told if the body
+// cannot come whole any more: ErrBodyTooLarge, ErrBodyFraming, ErrGone.
+func (s *Stream) Spool(more func(n int64) bool, broken func(error)) {
+	s.halt, s.halted = make(chan struct{}), make(chan struct{})
+	_ = s.c.SetReadDeadline(time.Time{})
+	go func() {
+		defer close(s.halted)
+		if err := s.fill(more); err != nil {
+			broken(err)
+		}
+	}()
+}
+
+// Halt ends what Spool began.
+func (s *Stream) Halt() {
+	close(s.halt)
+	_ = s.c.SetReadDeadline(time.Now())
+	<-s.halted
+	_ = s.c.SetReadDeadline(time.Time{})
+}
+
+func (s *Stream) fill(more func(n int64) bool) error {
+	for !s.whole.Load() {
+		if len(s.spool.room()) == 0 {
+			if !s.findRoom(more) {
+				return nil
+			}
+			s.spool.grow()
+		}
+		n, err := s.read(s.spool.room(), func(*Conn) error { return nil })
+		s.spool.to += n
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded): // halted
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// findRoom waits until there is some; false: until Halt.
+func (s *Stream) findRoom(more func(n int64) bool) bool {
+	for !more(spoolPiece) {
+		select {
+		case <-s.halt:
+			return false
+		case <-time.After(roomPause):
+		}
+	}
+	return true
+}
