@@ -152,6 +152,9 @@ func FuzzResponse(f *testing.F) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX: \t y \r\n z\r\n\r\n",
+		"HTTP/1.0 200 \n0 :\n\n0",
+		"HTTP/1.1 200 OK\r\nx-a : 1\r\nX-A: 2\r\nx-b  : 3\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length : 1\r\nConnection : x-b\r\nX-B : 1\r\n\r\nab",
 	} {
 		f.Add([]byte(seed), []byte{})
 		f.Add([]byte(seed), []byte{0, 3, 7})
@@ -221,8 +224,14 @@ func takeByNetHTTP(wire []byte) (*taken, error) {
 	}
 	fields := http.Header{}
 	for name, values := range resp.Header {
-		if name != "Content-Length" && !isHopByHop([]byte(name)) {
-			fields[name] = values
+		// It leaves a blank before the colon in the name.
+		bare := http.CanonicalHeaderKey(strings.TrimRight(name, " "))
+		framing := bare == "Content-Length" || bare == "Transfer-Encoding"
+		switch {
+		case framing && bare != name, len(fields[bare]) > 0:
+			return nil, nil // it does not frame by such a one; which of several came first is lost
+		case !framing && !isHopByHop([]byte(bare)):
+			fields[bare] = append(fields[bare], values...)
 		}
 	}
 	if len(fields["Pragma"]) > 0 {
