@@ -119,18 +119,22 @@ if [ "$USE_SSL" = true ]; then
   fi
 fi
 
-# A signal is passed on, so that usher drains.
-child=
-trap '[ -n "$child" ] && kill -TERM "$child" 2>/dev/null' TERM INT
-while :; do
+# A signal is passed on, so that usher drains, once for each. It is the end, also
+# where it comes while no usher runs, or before usher can take it.
+child= stopping= passed=
+pass_on() { stopping=true; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null && passed=true || :; }
+trap pass_on TERM INT
+while [ -z "$stopping" ]; do
   before=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
   "$USHER_BIN" 2> >(trap '' INT TERM; exec tee -a "$LOG" >&2) & # tee ends after usher
   child=$!
+  [ -z "$stopping" ] || [ -n "$passed" ] || pass_on # it came before the line above
   status=0
   # Not on stderr: bash would tell of a killed one there, and wait to be read.
   wait "$child" 2>/dev/null || status=$?
   # A signal ends wait before usher has ended.
   while kill -0 "$child" 2>/dev/null; do status=0; wait "$child" 2>/dev/null || status=$?; done
+  child=
   case $status in
     0) exit 0 ;;
     2) # Its faults are the log's last lines, and no JSON.
@@ -138,6 +142,7 @@ while :; do
       report_failure "$(tail -c "+$((before + 1))" "$LOG" | grep -E '^(usher: |  [A-Z])' | head -n 20 | tr '\n' ';')"
       exit 2 ;;
   esac
+  [ -z "$stopping" ] || exit "$status"
   say "usher ended with status $status; starting it again"
   sleep 1
 done

@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,6 +37,33 @@ func TestVastRestartsAfterACrash(t *testing.T) {
 	log, err := os.ReadFile(filepath.Join(dir, "usher.log"))
 	require.NoError(t, err)
 	require.Contains(t, string(log), "status 134; starting it again")
+}
+
+// A signal that comes before Usher can take it, or while none runs, is the end all
+// the same: Usher is not started again.
+func TestVastStopsInBetween(t *testing.T) {
+	t.Parallel()
+	rig.Need(t, "bash", "bash")
+	for name, instead := range map[string]string{
+		"before it can take it": `kill -TERM "$PPID"; exec sleep 600`,
+		"while none runs":       `(sleep 0.3; kill -TERM "$PPID") & exit 134`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			binary, starts := filepath.Join(dir, "usher"), filepath.Join(dir, "starts")
+			require.NoError(t, os.WriteFile(binary, []byte("#!/bin/bash\necho >>"+starts+"\n"+instead+"\n"), 0o700))
+			ctx, cancel := context.WithTimeout(t.Context(), rig.Patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "bash", "../../deploy/vast/start_server.sh")
+			cmd.Env = rig.Env{"BACKEND": "tgi", "WORKSPACE_DIR": dir, "USHER_BIN": binary, "USE_SSL": "false", "USHER_REPORT": "off"}.List()
+			_ = cmd.Run()
+			require.NoError(t, ctx.Err(), "it goes on")
+			text, err := os.ReadFile(starts)
+			require.NoError(t, err)
+			require.Equal(t, "\n", string(text), "started once")
+		})
+	}
 }
 
 // ownUsher is the process of the binary under test that has this workspace.
