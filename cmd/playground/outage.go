@@ -140,11 +140,8 @@ func (w *world) outage(k *worker, away time.Duration) error {
 	if err := pause(ctx, away); err != nil {
 		return err
 	}
-	// The port may be taken for a moment by a connection that goes out.
-	for k.model.Start() != nil {
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return fmt.Errorf("the model server did not get its port again: %w", err)
-		}
+	if err := k.model.Start(); err != nil {
+		return err
 	}
 	if err := waitHealthy(ctx, k.url); err != nil {
 		return err
@@ -164,12 +161,7 @@ func (w *world) scalerOutage(away time.Duration) error {
 	if err := pause(ctx, away); err != nil {
 		return err
 	}
-	for w.autoscaler.Resume() != nil {
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return fmt.Errorf("the autoscaler did not get its port again: %w", err)
-		}
-	}
-	return nil
+	return w.autoscaler.Resume()
 }
 
 // minRotation lies between two rotations at least: workers keep one previous

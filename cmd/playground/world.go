@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/sidecar"
 	"github.com/usher-sidecar/usher/test/autoscaler"
+	"github.com/usher-sidecar/usher/test/loopback"
 	"github.com/usher-sidecar/usher/test/modelserver"
 )
 
@@ -59,16 +59,15 @@ func build(o options) (w *world, err error) {
 			err = errors.Join(err, w.close())
 		}
 	}()
-	// Tickets are signed for the workers' addresses, which have to be known, and
-	// kept free, until Usher listens there.
-	var urls []string
-	reserved := make([]net.Listener, o.workers)
-	for i := range reserved {
-		if reserved[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	// Tickets are signed for the workers' addresses, which have to be known before
+	// Usher listens there.
+	var urls, addresses []string
+	for range o.workers {
+		address, err := loopback.Address()
+		if err != nil {
 			return w, err
 		}
-		defer func() { _ = reserved[i].Close() }()
-		urls = append(urls, "http://"+reserved[i].Addr().String())
+		urls, addresses = append(urls, "http://"+address), append(addresses, address)
 	}
 	if w.autoscaler, err = autoscaler.Start(autoscaler.Options{
 		Endpoint: endpoint, APIKey: apiKey, Workers: urls, FirstReqnum: firstReqnum,
@@ -79,14 +78,14 @@ func build(o options) (w *world, err error) {
 	for i, url := range urls {
 		k := &worker{url: url}
 		w.workers = append(w.workers, k)
-		if err = k.start(o, i, w.autoscaler.URL(), w.hangups.Hook, reserved[i]); err != nil {
+		if err = k.start(o, i, w.autoscaler.URL(), w.hangups.Hook, addresses[i]); err != nil {
 			return w, err
 		}
 	}
 	return w, nil
 }
 
-func (k *worker) start(o options, number int, scaler string, hook modelserver.Hook, reserved net.Listener) (err error) {
+func (k *worker) start(o options, number int, scaler string, hook modelserver.Hook, public string) (err error) {
 	var engine *modelserver.Engine
 	if o.deaf > 0 {
 		engine = &modelserver.Engine{DeafTo: o.deaf}
@@ -99,13 +98,12 @@ func (k *worker) start(o options, number int, scaler string, hook modelserver.Ho
 	if err := k.model.Start(); err != nil {
 		return err
 	}
-	if k.cfg, err = config.Load(k.settings(o, number, scaler, reserved.Addr().String())); err != nil {
+	if k.cfg, err = config.Load(k.settings(o, number, scaler, public)); err != nil {
 		return err
 	}
 	if k.usher, err = sidecar.New(k.cfg, zap.New(&keyCount{k: k}), sidecar.Version{Number: "playground"}); err != nil {
 		return err
 	}
-	_ = reserved.Close()
 	if err := k.usher.Listen(); err != nil {
 		return err
 	}

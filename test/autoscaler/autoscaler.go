@@ -20,11 +20,13 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // Options shape an Autoscaler. Workers and Endpoint are required.
 type Options struct {
-	Address  string // default 127.0.0.1:0
+	Address  string // default: one of its own on loopback
 	Endpoint string
 	APIKey   string   // of the account; default "toy-key"
 	Workers  []string // public addresses of the group's workers, as signed
@@ -97,7 +99,7 @@ func New(o Options) (*Autoscaler, error) {
 		return nil, errors.New("autoscaler: an endpoint and a worker are needed")
 	}
 	if o.Address == "" {
-		o.Address = "127.0.0.1:0"
+		o.Address = net.JoinHostPort(loopback.Host(), "0")
 	}
 	if o.APIKey == "" {
 		o.APIKey = "toy-key"
@@ -171,8 +173,7 @@ func (a *Autoscaler) Stop() {
 	}
 }
 
-// Resume serves again at the address that it had before Stop. An error may be
-// that the address is taken for a moment.
+// Resume serves again at the address that it had before Stop.
 func (a *Autoscaler) Resume() error { return a.serve() }
 
 // Close ends the server.

@@ -171,13 +171,3 @@ func (p *process) resident() int64 {
 	}
 	return total
 }
-
-// freePort finds a port on loopback that nobody listens on.
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	return port, ln.Close()
-}

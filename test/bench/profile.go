@@ -2,12 +2,13 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // Profiles are taken of one start of Usher, while it is measured.
@@ -21,8 +22,8 @@ type profiles struct {
 }
 
 func newProfiles() (*profiles, error) {
-	port, err := freePort()
-	return &profiles{addr: fmt.Sprintf("127.0.0.1:%d", port)}, err
+	addr, err := loopback.Address()
+	return &profiles{addr: addr}, err
 }
 
 // take begins to fetch a profile; write waits for it.

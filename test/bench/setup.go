@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // A bench is one run: a folder, a model server, tickets and the targets.
@@ -83,11 +85,9 @@ func (b *bench) prepare(only, also []string) error {
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
-	if err != nil {
+	if b.modelAt, err = loopback.Address(); err != nil {
 		return err
 	}
-	b.modelAt = fmt.Sprintf("127.0.0.1:%d", port)
 	b.model, err = b.start(command{args: []string{self, "model", b.modelAt}, addr: b.modelAt})
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/usher-sidecar/usher/test/autoscaler"
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // soakStep is the time between two samples, and soakSettles how long Usher has
@@ -123,11 +124,9 @@ func (b *bench) newSoaking() (*soaking, error) {
 	}
 	s := &soaking{bench: b}
 	for _, at := range []*string{&s.admin, &s.profile} {
-		port, err := freePort()
-		if err != nil {
+		if *at, err = loopback.Address(); err != nil {
 			return nil, err
 		}
-		*at = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	addr, p, err := b.launch(b.targets[0], options{env: []string{
 		"USHER_PUBLIC_KEY_FILE=" + public, "USHER_STATE_FILE=" + b.path("soak.state"), "USHER_MAX_CONCURRENCY=128",

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // A kind is what can be measured.
@@ -45,11 +47,9 @@ func (b *bench) launch(t target, o options) (addr string, p *process, err error)
 	if t.kind == direct {
 		return b.modelAt, nil, nil
 	}
-	port, err := freePort()
-	if err != nil {
+	if addr, err = loopback.Address(); err != nil {
 		return "", nil, err
 	}
-	addr = fmt.Sprintf("127.0.0.1:%d", port)
 	c := command{addr: addr, log: b.path(strings.ToLower(t.name) + ".log"), cores: o.cores, secure: o.key != ""}
 	switch t.kind {
 	case nginx:
@@ -61,11 +61,11 @@ func (b *bench) launch(t target, o options) (addr string, p *process, err error)
 		c.args = []string{"haproxy", "-db", "-f", b.path("haproxy.cfg")}
 	case python:
 		err = os.WriteFile(b.path("worker.py"), workerSource, 0o644)
-		c.args = []string{systemPython, b.path("worker.py"), fmt.Sprint(port), "http://" + b.modelAt, b.key}
+		c.args = []string{systemPython, b.path("worker.py"), addr, "http://" + b.modelAt, b.key}
 		c.ready = "/health"
 	case usher:
-		var admin int
-		if admin, err = freePort(); err == nil {
+		var admin string
+		if admin, err = loopback.Address(); err == nil {
 			c.args, c.env = []string{t.binary}, append(b.usherEnv(addr, admin), o.env...)
 			if o.key != "" {
 				c.env = append(c.env, "USHER_TLS_CERT_FILE="+b.path(o.key+".pem"), "USHER_TLS_KEY_FILE="+b.path(o.key+".key"))
@@ -83,12 +83,12 @@ func (b *bench) launch(t target, o options) (addr string, p *process, err error)
 // usherEnv sets what has no default, and lifts the limit of requests at the
 // model server: the peers have none. A connect may take as long as HAProxy's,
 // while thousands of streams are opened at once on a busy machine.
-func (b *bench) usherEnv(addr string, admin int) []string {
+func (b *bench) usherEnv(addr, admin string) []string {
 	return []string{
 		"USHER_ENDPOINT=" + endpoint, "USHER_WORKER_URL=" + workerURL,
 		"USHER_PUBLIC_KEY_FILE=" + b.key,
 		"USHER_UPSTREAM_URL=http://" + b.modelAt,
-		"USHER_LISTEN_ADDR=" + addr, fmt.Sprintf("USHER_ADMIN_ADDR=127.0.0.1:%d", admin),
+		"USHER_LISTEN_ADDR=" + addr, "USHER_ADMIN_ADDR=" + admin,
 		"USHER_MAX_CONCURRENCY=0", "USHER_CONNECT_TIMEOUT=5s",
 	}
 }

@@ -3,7 +3,7 @@
 It takes the ticket from the body, verifies its signature, and passes the rest
 on; it checks no replay and keeps no order. It is one process, as they are.
 
-usage: worker.py PORT MODEL_URL PUBLIC_KEY_FILE
+usage: worker.py HOST:PORT MODEL_URL PUBLIC_KEY_FILE
 """
 import base64
 import json
@@ -14,7 +14,7 @@ from Cryptodome.Hash import SHA256
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pkcs1_15
 
-port, model, key_file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+(host, port), model, key_file = sys.argv[1].split(":"), sys.argv[2], sys.argv[3]
 with open(key_file, "rb") as f:
     key = RSA.import_key(f.read())
 
@@ -62,4 +62,4 @@ app.cleanup_ctx.append(session)
 app.router.add_get("/health", health)
 app.router.add_post("/generate", generate)
 app.router.add_post("/generate_stream", generate)
-web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None, backlog=4096, keepalive_timeout=3600)
+web.run_app(app, host=host, port=int(port), access_log=None, print=None, backlog=4096, keepalive_timeout=3600)

@@ -27,6 +27,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/usher-sidecar/usher/test/full"
+	"github.com/usher-sidecar/usher/test/loopback"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -186,16 +187,10 @@ type netConn = net.Conn
 
 func tlsOf(l *lane) *tls.Conn { return l.conn.(*tls.Conn) }
 
-// address is not the one from which connections to it come: a client that
-// dials a port at which nobody listens for the moment could else be given that
-// very port, and connect to itself.
-const address = "127.0.0.2"
-
-// reserve finds a free port.
+// reserve finds an address for what is killed and started again.
 func reserve(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", address+":0")
+	address, err := loopback.Address()
 	require.NoError(t, err)
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	return address
 }

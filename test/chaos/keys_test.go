@@ -122,6 +122,7 @@ func (k *keys) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 
 // certificates are the files that Usher follows, and what clients trust.
 type certificates struct {
+	host      net.IP
 	cert, key string // paths
 	sessions  tls.ClientSessionCache
 
@@ -129,12 +130,16 @@ type certificates struct {
 	known [][]byte // DER
 }
 
-func newCertificates(dir string) (*certificates, error) {
+func newCertificates(dir, address string) (*certificates, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
 	c := &certificates{
-		cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"),
+		host: net.ParseIP(host), cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"),
 		sessions: tls.NewLRUClientSessionCache(clients),
 	}
-	_, err := c.swap()
+	_, err = c.swap()
 	return c, err
 }
 
@@ -150,7 +155,7 @@ func (c *certificates) swap() (int64, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(number), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(address)},
+		IPAddresses: []net.IP{c.host},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {

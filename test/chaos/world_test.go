@@ -128,7 +128,7 @@ func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 		w.usher.settings = append(w.usher.settings, "GOMEMLIMIT="+ph.memory)
 	}
 	if ph.tls {
-		if w.certificates, err = newCertificates(dir); err != nil {
+		if w.certificates, err = newCertificates(dir, w.usher.public); err != nil {
 			return nil, err
 		}
 		w.usher.settings = append(w.usher.settings,

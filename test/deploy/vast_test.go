@@ -94,6 +94,8 @@ func TestVastStartScript(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	m := rig.NewModel(t, nil)
+	model := httptest.NewServer(http.HandlerFunc(m.Serve)) // where such a worker has it
+	defer model.Close()
 	a := rig.NewScaler(t, nil)
 	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/pubkey/" {
@@ -105,7 +107,7 @@ func TestVastStartScript(t *testing.T) {
 	defer keys.Close()
 	public, dir, stop := startVast(t, rig.Env{
 		"REPORT_ADDR": keys.URL, "MASTER_TOKEN": rig.MasterToken, "USHER_REPORT": "", "USE_SSL": "false", "USHER_ENDPOINT": rig.Endpoint,
-		"MODEL_SERVER_URL": strings.Replace(m.URL, "127.0.0.1", "0.0.0.0", 1), "MODEL_HEALTH_ENDPOINT": m.URL + "/health",
+		"MODEL_SERVER_URL": strings.Replace(model.URL, "127.0.0.1", "0.0.0.0", 1), "MODEL_HEALTH_ENDPOINT": model.URL + "/health",
 	})
 	there := s.Signed(rig.Ticket{
 		"cost": "256.0", "endpoint": rig.Quote(rig.Endpoint), "reqnum": "1", "url": rig.Quote("http://203.0.113.7:41234"),

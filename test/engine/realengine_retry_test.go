@@ -35,6 +35,7 @@ func comeBack(t *testing.T, name string) {
 	u := rig.Start(t, rig.Env{
 		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": "any", "USHER_PUBLIC_KEY": key.PEM(), "USHER_ENGINE": "llamacpp",
 		"USHER_UPSTREAM_URL": engine.url, "USHER_MAX_CONCURRENCY": "1", "USHER_QUEUE_CAPACITY": "1",
+		"USHER_QUEUE_TIMEOUT": rig.Patience.String(), // an SDK takes a while to start
 	}).Ready()
 	router, err := autoscaler.Start(autoscaler.Options{Endpoint: rig.Endpoint, Workers: []string{"http://" + u.Public}, Key: key})
 	require.NoError(t, err)

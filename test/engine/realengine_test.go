@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/usher-sidecar/usher/test/engine/gguf"
 	"github.com/usher-sidecar/usher/test/full"
+	"github.com/usher-sidecar/usher/test/loopback"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -54,15 +56,15 @@ func newRealEngine(t *testing.T) *realEngine {
 	require.NoError(t, err)
 	require.NoError(t, gguf.Write(file, 2))
 	require.NoError(t, file.Close())
-	e.start("0")
+	e.start(loopback.Host(), "0")
 	t.Cleanup(func() { e.kill() })
 	return e
 }
 
 // start starts the process; it takes a moment more until it has its model.
-func (e *realEngine) start(port string) {
+func (e *realEngine) start(host, port string) {
 	e.t.Helper()
-	e.cmd = exec.Command(rig.Need(e.t, "node", "nodejs"), "../testdata/engine/server.mjs", e.model, port)
+	e.cmd = exec.Command(rig.Need(e.t, "node", "nodejs"), "../testdata/engine/server.mjs", e.model, host, port)
 	_, err := e.cmd.StdinPipe() // it ends when this does
 	require.NoError(e.t, err)
 	stdout, err := e.cmd.StdoutPipe()
@@ -80,7 +82,10 @@ func (e *realEngine) start(port string) {
 // restart starts it again where it was.
 func (e *realEngine) restart() {
 	e.t.Helper()
-	e.start(e.url[strings.LastIndexByte(e.url, ':')+1:])
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(e.url, "http://"))
+	require.NoError(e.t, err)
+	e.url = ""
+	e.start(host, port)
 }
 
 func (e *realEngine) read(lines *bufio.Scanner) {

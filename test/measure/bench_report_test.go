@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/test/loopback"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -83,10 +84,9 @@ func startQuiet(b *testing.B, settings rig.Env) *rig.Usher {
 
 func freeAddress(b *testing.B) string {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	require.NoError(b, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return address
 }
 
 // A lane is one Usher under load, paced, over eight kept connections.

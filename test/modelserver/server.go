@@ -32,6 +32,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // maxBody bounds a request body, in bytes.
@@ -41,7 +43,7 @@ const maxBody = 64 << 20
 // that answers without delay.
 type Options struct {
 	Network string // "tcp" (default) or "unix"
-	Address string // default 127.0.0.1:0; a path for unix
+	Address string // default: one of its own on loopback; a path for unix
 
 	TimeToFirstToken time.Duration // from the request to the first token
 	PerToken         time.Duration // between two tokens
@@ -105,7 +107,7 @@ func New(o Options) *Server {
 		o.Network = "tcp"
 	}
 	if o.Address == "" && o.Network == "tcp" {
-		o.Address = "127.0.0.1:0"
+		o.Address = net.JoinHostPort(loopback.Host(), "0")
 	}
 	if o.DefaultMaxTokens == 0 {
 		o.DefaultMaxTokens = 20

@@ -7,6 +7,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // A Model is a stub model server that remembers what reached it.
@@ -28,11 +32,7 @@ type Arrival struct {
 func NewModel(t testing.TB, respond http.HandlerFunc) *Model {
 	t.Helper()
 	m := &Model{Respond: respond, Gone: make(chan string, 1024)}
-	m.Server = httptest.NewServer(http.HandlerFunc(m.Serve))
-	t.Cleanup(func() {
-		m.CloseClientConnections()
-		m.Close()
-	})
+	m.Server = ServeAlone(t, m.Serve)
 	return m
 }
 
@@ -56,6 +56,20 @@ func (m *Model) Serve(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil {
 		m.Gone <- r.Header.Get("X-Request-Id")
 	}
+}
+
+// ServeAlone starts a server at an address that stays its own when it is closed.
+func ServeAlone(t testing.TB, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	ln, err := loopback.Listen()
+	require.NoError(t, err)
+	server := &httptest.Server{Listener: ln, Config: &http.Server{Handler: handler}}
+	server.Start()
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server
 }
 
 // Arrivals returns what has reached the model server so far.

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // RawModel is a model server that is well, and gives every request to serve, of
 // whose bytes none has been read, before it closes the connection.
 func RawModel(t testing.TB, serve func(c net.Conn, in *bufio.Reader)) (url string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := loopback.Listen()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {

@@ -30,11 +30,7 @@ type Scaler struct {
 func NewScaler(t testing.TB, respond http.HandlerFunc) *Scaler {
 	t.Helper()
 	a := &Scaler{respond: respond}
-	a.Server = httptest.NewServer(http.HandlerFunc(a.Serve))
-	t.Cleanup(func() {
-		a.CloseClientConnections()
-		a.Close()
-	})
+	a.Server = ServeAlone(t, a.Serve)
 	return a
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // A Stage is a model server that keeps answers open and notes when its
@@ -26,7 +28,7 @@ type Stage struct {
 
 func NewStage(t testing.TB, non bool) *Stage {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := loopback.Listen()
 	require.NoError(t, err)
 	s := &Stage{Address: l.Addr().String(), non: non, closed: map[string]chan time.Time{}}
 	var serving sync.WaitGroup

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // A WireModel is a model server of bytes: it keeps each request as it came and
@@ -25,7 +27,7 @@ type WireModel struct {
 
 func NewWireModel(t testing.TB, answer func(c *net.TCPConn, name string) bool) *WireModel {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := loopback.Listen()
 	require.NoError(t, err)
 	m := &WireModel{Listener: ln, answer: answer}
 	var serving sync.WaitGroup

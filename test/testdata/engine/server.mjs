@@ -2,7 +2,7 @@
 // server (tools/server) and Ollama's chat and embeddings. A request whose
 // connection closes is stopped in the engine.
 //
-//   node server.mjs MODEL.gguf [PORT]: prints its address when it listens, answers
+//   node server.mjs MODEL.gguf HOST PORT: prints its address when it listens, answers
 //   503 until the model is loaded, and prints one line of JSON for each POST that it
 //   has done with: how many tokens the engine made, whether it was stopped, when it
 //   was out of the engine (ms since 1970), and how long that was after its
@@ -137,8 +137,8 @@ async function serve(req, res) {
   }
 }
 
-const server = http.createServer(serve).listen(Number(process.argv[3] ?? 0), "127.0.0.1", async () => {
-  console.log(`http://127.0.0.1:${server.address().port}`);
+const server = http.createServer(serve).listen(Number(process.argv[4]), process.argv[3], async () => {
+  console.log(`http://${process.argv[3]}:${server.address().port}`);
   engine = await Engine.load(model);
 });
 process.stdin.resume().on("end", () => process.exit(0)); // and goes with whoever started it

@@ -1,0 +1,44 @@
+package loopback_test
+
+import (
+	"net"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/loopback"
+)
+
+// A connection that goes out has taken the port of a server that is away: it comes
+// back all the same, where one of the shared address could not. The connection
+// comes from another address, and so can never be one with itself.
+func TestComesBack(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is 127.0.0.1 alone")
+	}
+	other, err := loopback.Listen()
+	require.NoError(t, err)
+	defer func() { _ = other.Close() }()
+	out, err := net.Dial("tcp", other.Addr().String())
+	require.NoError(t, err)
+	defer func() { _ = out.Close() }()
+	from, port, err := net.SplitHostPort(out.LocalAddr().String())
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1", from)
+	_, err = net.Listen("tcp", net.JoinHostPort(from, port))
+	require.Error(t, err, "the fault is gone that this is for")
+
+	host := loopback.Host()
+	require.NotEqual(t, from, host)
+	back, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	require.NoError(t, err)
+	require.NoError(t, back.Close())
+}
+
+func TestNobodyIsThere(t *testing.T) {
+	address, err := loopback.Address()
+	require.NoError(t, err)
+	_, err = net.Dial("tcp", address)
+	require.Error(t, err)
+}
