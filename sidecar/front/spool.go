@@ -85,17 +85,28 @@ func (s *Stream) Halt() {
 }
 
 func (s *Stream) fill(more func(n int64) bool) error {
+	return s.fillWhile(func() bool { return s.findRoom(more) }, func(*Conn) error { return nil })
+}
+
+// fillFromAhead takes what the connection has ahead, which is less than a piece.
+func (s *Stream) fillFromAhead() error {
+	return s.fillWhile(func() bool { return true }, func(*Conn) error { return os.ErrDeadlineExceeded })
+}
+
+// fillWhile reads until the body is whole, room finds none for a piece, or a read
+// has no time left; before is as of read.
+func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
 	for !s.whole.Load() {
 		if len(s.spool.room()) == 0 {
-			if !s.findRoom(more) {
+			if !room() {
 				return nil
 			}
 			s.spool.grow()
 		}
-		n, err := s.read(s.spool.room(), func(*Conn) error { return nil })
+		n, err := s.read(s.spool.room(), before)
 		s.spool.to += n
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded): // halted
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		case err != nil:
 			return err

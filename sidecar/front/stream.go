@@ -39,10 +39,16 @@ func (c *Conn) Stream(limit int) *Stream {
 }
 
 // Begin is called before the first Read. It tells a client that waits for it to
-// send the body; the others may have begun. The error is ErrGone.
+// send the body; the others may have begun, and what is wrong with chunks that are
+// here already is told before somebody gets a part of them. Errors: ErrGone,
+// ErrBodyTooLarge, ErrBodyFraming.
 func (s *Stream) Begin() error {
 	c := s.c
-	if c.guard.inBody() && c.ahead.Empty() && s.taken == 0 {
+	if c.guard.state == inChunks && !c.ahead.Empty() {
+		if err := s.fillFromAhead(); err != nil {
+			return err
+		}
+	} else if c.guard.inBody() && c.ahead.Empty() && s.taken == 0 {
 		if c.invite() != nil {
 			return ErrGone
 		}

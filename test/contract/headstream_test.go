@@ -151,9 +151,10 @@ func TestUploadTakesNoMemory(t *testing.T) {
 func TestUploadThatFails(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
-	ends := make(chan error, 1)
+	began, ends := make(chan struct{}, 1), make(chan error, 1)
 	url := rig.RawModel(t, func(_ net.Conn, in *bufio.Reader) {
 		r, err := http.ReadRequest(in)
+		began <- struct{}{}
 		if err == nil {
 			_, err = io.Copy(io.Discard, r.Body)
 		}
@@ -172,7 +173,9 @@ func TestUploadThatFails(t *testing.T) {
 	} {
 		ticket := s.Ticket()
 		w := rig.Dial(t, u.Public)
-		w.Send(rig.UploadHead(ticket, tt.framing) + tt.body)
+		w.Send(rig.UploadHead(ticket, tt.framing))
+		<-began
+		w.Send(tt.body)
 		resp, err := http.ReadResponse(w.In, nil)
 		require.NoError(t, err, name)
 		require.Equal(t, tt.status, resp.Status[:3], name)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,6 +65,8 @@ func TestAnswersTellOfTheTicket(t *testing.T) {
 		{u, "/generate", chunked, large, true, 413, "body_too_large", "body_too_large", false},
 		{u, "/generate", chunked, "zz\r\n", true, 400, "bad_request", "bad_request", false},
 		{u, "/generate", chunked, "1\r\n ", true, 408, "bad_request", "bad_request", false},
+		{u, "/upload/x", chunked, "5\r\nabcdeX", false, 400, "bad_request", "bad_request", false},
+		{u, "/upload/x", chunked, "zz\r\n", false, 400, "bad_request", "bad_request", false},
 		{u, "/nothing", declared(0), "", false, 404, "route_unknown", "route_unknown", false},
 		{unreachable, "/upload/x", declared(3), "abc", false, 502, "upstream_unreachable", "upstream_unreachable", false},
 		{loading, "/upload/x", declared(3), "abc", false, 503, "loading", "loading", false},
@@ -94,7 +97,14 @@ func TestAnswersTellOfTheTicket(t *testing.T) {
 				w.Send(tt.body)
 			}
 		} else {
-			w.Send(strings.Replace(rig.UploadHead(ticket, tt.framing), "/upload/x", tt.path, 1) + tt.body)
+			head := strings.Replace(rig.UploadHead(ticket, tt.framing), "/upload/x", tt.path, 1)
+			if tt.header == "" { // what is wrong comes late
+				began := m.Began.Load()
+				w.Send(head)
+				require.Eventually(t, func() bool { return m.Began.Load() > began }, rig.Patience, time.Millisecond, name)
+				head = ""
+			}
+			w.Send(head + tt.body)
 		}
 		resp, err := http.ReadResponse(w.In, nil)
 		require.NoError(t, err, name)

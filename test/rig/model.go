@@ -21,6 +21,7 @@ type Model struct {
 	Respond http.HandlerFunc // nil: a fixed answer
 	Gone    chan string      // ids of requests whose connection closed early
 	Sick    atomic.Bool      // not healthy
+	Began   atomic.Int64     // requests of which the head has come
 }
 
 // An Arrival is one request as the model server got it.
@@ -43,6 +44,7 @@ func (m *Model) Serve(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	m.Began.Add(1)
 	body, _ := io.ReadAll(r.Body)
 	m.Mu.Lock()
 	m.Seen = append(m.Seen, Arrival{r.Method, r.RequestURI, string(body), r.Header.Clone()})
