@@ -20,6 +20,7 @@ import (
 
 	"github.com/usher-sidecar/usher/preset"
 	"github.com/usher-sidecar/usher/reorder"
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 var trace = flag.String("slots", "", "write how the slots followed each engine to this file, tab separated")
@@ -201,7 +202,7 @@ func probe(ctx context.Context, w *Watcher, again <-chan struct{}) {
 // have set.
 func TestSlotsFitTheEngine(t *testing.T) {
 	var table bytes.Buffer
-	for _, capacity := range []int{1, 4, 32, 256} {
+	for _, capacity := range capacities(1, 4, 32, 256) {
 		pace := 4 * time.Second
 		for _, quiet := range []time.Duration{0, 4900 * time.Millisecond} {
 			name := fmt.Sprintf("%d slots, load after %s", capacity, quiet)
@@ -224,11 +225,20 @@ func TestSlotsFitTheEngine(t *testing.T) {
 	}
 }
 
+// capacities leaves out the largest, which takes most of the time, unless all are
+// wanted.
+func capacities(list ...int) []int {
+	if full.Run() || *trace != "" {
+		return list
+	}
+	return list[:len(list)-1]
+}
+
 // An engine that lets requests in between its steps always has some waiting for
 // the next one: that is no queue, and must cost no throughput.
 func TestSlotsOfAnEngineThatSteps(t *testing.T) {
 	for _, pace := range []time.Duration{500 * time.Millisecond, 4 * time.Second} {
-		for _, capacity := range []int{4, 32, 256} {
+		for _, capacity := range capacities(4, 32, 256) {
 			run := func(slots int) outcome {
 				return (&simulated{capacity: capacity, pace: pace, step: 30 * time.Millisecond}).run(t, slots, 0, 3*time.Minute)
 			}

@@ -298,9 +298,9 @@ func TestBenchmarkAtTheStart(t *testing.T) {
 	require.Zero(t, report["num_requests_recieved"])
 	u.Kill()
 
+	kept := a.Reports()
 	rig.Start(t, measuring).Ready()
 	require.Empty(t, arrived, "its figure was kept")
-	kept := a.Reports()
 	a.WaitReport(t, "the same", func(r map[string]any) bool {
 		return len(a.Reports()) > len(kept) && r["max_perf"] == report["max_perf"]
 	})
