@@ -251,7 +251,7 @@ func TestAnswerBeforeTheUpload(t *testing.T) {
 		w.Send(rig.UploadHead(s.Ticket(), "Content-Length: "+rig.Itoa(9<<20)) + strings.Repeat("x", sent))
 		began := time.Now()
 		require.Equal(t, "413 Large\nmine", w.Response())
-		require.Less(t, time.Since(began), rig.Patience/2)
+		require.Less(t, time.Since(began), rig.Patience/3)
 	}
 }
 

@@ -36,7 +36,7 @@ func Examples(t *testing.T, document string) (list []Example) {
 // Run runs an example as it stands.
 func (e Example) Run(t *testing.T, environment Env) string {
 	t.Helper()
-	limit := 3 * Patience // an interpreter starts slowly on a busy machine
+	limit := Patience
 	if e.Kind == "go" {
 		limit = compiling
 	}

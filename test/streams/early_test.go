@@ -47,7 +47,7 @@ func TestEarlyAnswerPassesAtOnce(t *testing.T) {
 		require.NoError(t, err, answer)
 		require.Equal(t, want, resp.StatusCode)
 		require.Empty(t, resp.Header.Get("X-Usher-Refusal"))
-		require.Less(t, time.Since(began), rig.Patience/2)
+		require.Less(t, time.Since(began), rig.Patience/3)
 	}
 	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, 5*time.Millisecond)
 }
