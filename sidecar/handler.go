@@ -79,7 +79,7 @@ type exchange struct {
 func (h *handler) serve(c *front.Conn, fault error) {
 	x := h.begin(c)
 	defer x.recoverPanic()
-	err := fault
+	err := x.explainFault(fault)
 	if err == nil {
 		err = x.run()
 	}

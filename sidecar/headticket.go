@@ -1,7 +1,9 @@
 package sidecar
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
@@ -34,6 +36,16 @@ func (x *exchange) findTicket() {
 			x.token, x.inHead = token, true
 		}
 	}
+}
+
+// explainFault finds the ticket's fault in that of a head, which is too large where
+// the ticket is.
+func (x *exchange) explainFault(fault error) error {
+	var f *front.Fault
+	if !x.inHead || len(x.token) <= envelope.MaxHeader || x.route == nil || x.route.Open || !errors.As(fault, &f) || f.Status != http.StatusRequestHeaderFieldsTooLarge {
+		return fault
+	}
+	return x.pass.OpenHeader(new(envelope.Envelope), x.token)
 }
 
 // needsBody reports whether the request cannot pass without its body being read.

@@ -163,8 +163,15 @@ func TestFaultsOfATicketInTheHead(t *testing.T) {
 	longest := members + strings.Repeat(" ", 8192*3/4-len(members)-1) + "}"
 	require.Len(t, encoded(longest), 8192)
 	require.Equal(t, 200, u.Do("POST", "/v1/audio/x", []byte("x"), raw("Bearer sr."+encoded(longest))).Status)
-	// Far longer is too much for any head, as is as much of another field.
-	require.Equal(t, 431, u.Do("POST", "/v1/audio/x", []byte("x"), raw("Bearer sr."+strings.Repeat("e", 17_000))).Status)
+	// Far longer is too much for any head, and still the ticket's fault; as much of
+	// another key or field is the head's.
+	for _, scheme := range []string{"Bearer sr.", "SignedRoute "} {
+		for _, length := range []int{16_000, 16_500, 200_000} {
+			require.Equal(t, "invalid_json", u.Do("POST", "/v1/audio/x", nil, raw(scheme+strings.Repeat("e", length))).Code(), "%s %d", scheme, length)
+		}
+	}
+	require.Equal(t, 431, u.Do("POST", "/v1/audio/x", []byte("x"), raw("Bearer "+strings.Repeat("e", 17_000))).Status)
+	require.Equal(t, 431, u.Do("POST", "/nothing", nil, raw("Bearer sr."+strings.Repeat("e", 17_000))).Status)
 	require.Equal(t, 431, u.Do("POST", "/v1/audio/x", []byte("x"), with(inHead(s.Numbered(1003)), "X", strings.Repeat("e", 8200))).Status)
 }
 
