@@ -41,14 +41,14 @@ func (w *world) honest(l *lane, p plan) {
 	good := true // so far it cannot have been spent
 	for try := range 4 {
 		i := id{t.key, t.Reqnum, p.index, try}
-		o := l.do(compose(p, i, p.envelope(t)))
+		o := l.do(p.ask(i, t))
 		w.judge(t, i, o)
 		if good && o.refusal == "reqnum_replayed" {
 			w.fail("a ticket refused before it was sent is usable again: %s is not", i)
 		}
 		w.fair(t, i, p, o, good)
 		switch {
-		case o.left && (p.leave == midHead || p.leave == midBody):
+		case o.left && (p.leave == midHead || p.leave == midBody && p.place != inHead):
 		case o.left && p.again:
 			good = false
 		case unsent(o):
@@ -86,8 +86,8 @@ func (w *world) fair(t ticket, i id, p plan, o outcome, good bool) {
 // pipelined sends two requests in one piece and reads two answers, in order.
 func (w *world) pipelined(l *lane, p plan) {
 	first, second := w.issue(), w.issue()
-	a := compose(p, id{first.key, first.Reqnum, p.index, 0}, p.envelope(first))
-	b := compose(p, id{second.key, second.Reqnum, p.index, 1}, p.envelope(second))
+	a := p.ask(id{first.key, first.Reqnum, p.index, 0}, first)
+	b := p.ask(id{second.key, second.Reqnum, p.index, 1}, second)
 	calm, began := w.weather.watch(), time.Now()
 	both := a
 	both.body += b.head + b.body
@@ -116,7 +116,7 @@ func (w *world) twins(p plan) {
 			l := &lane{w: w}
 			defer l.drop("close")
 			i := id{t.key, t.Reqnum, p.index, n}
-			outcomes[n] = l.do(compose(p, i, p.envelope(t)))
+			outcomes[n] = l.do(p.ask(i, t))
 			w.judge(t, i, outcomes[n])
 		})
 	}
@@ -141,7 +141,7 @@ func (w *world) replay(l *lane, p plan) {
 	}
 	t := spent[p.choice%uint64(len(spent))]
 	i := id{t.key, t.Reqnum, p.index, 0}
-	w.refused(i, l.do(compose(p, i, p.envelope(t))))
+	w.refused(i, l.do(p.ask(i, t)))
 }
 
 // refused holds a bad request's outcome against what it must be.
@@ -161,9 +161,8 @@ func (w *world) forge(l *lane, p plan) {
 	claims := autoscaler.Claims{
 		Cost: autoscaler.Float(256), Endpoint: endpoint, Reqnum: w.reqnum.Load() + int64(p.choice%10), URL: workerURL,
 	}
-	t := key.Sign(claims)
-	text := ""
-	switch p.choice % 9 {
+	t, fields, text := key.Sign(claims), "", ""
+	switch p.choice % 11 {
 	case 0: // a number far ahead, which must not move the window
 		t.Reqnum += 10 * window
 	case 1:
@@ -179,18 +178,23 @@ func (w *world) forge(l *lane, p plan) {
 	case 5:
 		t.Signature = ""
 	case 6:
-		text = p.envelope(ticket{Ticket: t})
+		text = t.Flat("")
 		text = text[:len(text)-1] + `, "reqnum": 1, "reqnum": 2, "auth_data": {}, "auth_data": {}}`
 	case 7:
-		text = p.envelope(ticket{Ticket: t}) + "{}"
+		text = t.Nested(p.payload()) + "{}"
 	case 8:
 		text = strings.Repeat("[", 100_000)
-	}
-	if text == "" {
-		text = p.envelope(ticket{Ticket: t})
+	case 9: // two in the head
+		fields = strings.Repeat("Authorization: "+p.credentials(ticket{Ticket: t})+"\r\n", 2)
+	case 10: // a broken one in the head, beside a good one in the body
+		fields, text = "Authorization: SignedRoute e30!\r\n", t.Nested(p.payload())
 	}
 	i := id{place, t.Reqnum, p.index, 0}
-	w.refused(i, l.do(compose(p, i, text)))
+	a := p.ask(i, ticket{Ticket: t})
+	if text != "" || fields != "" {
+		a = compose(p, i, fields, text)
+	}
+	w.refused(i, l.do(a))
 }
 
 // smuggles are heads that two parsers may read in two ways; %s is a whole
@@ -216,7 +220,7 @@ func (w *world) malform(p plan) {
 		return
 	}
 	i := id{0, w.reqnum.Load(), p.index, 0}
-	hidden := compose(p, i, p.payload())
+	hidden := compose(p, i, "", p.payload())
 	_ = l.conn.SetDeadline(time.Now().Add(patience))
 	_, _ = fmt.Fprintf(l.conn, smuggles[p.choice%uint64(len(smuggles))], hidden.head+hidden.body)
 	_ = l.raw.CloseWrite()

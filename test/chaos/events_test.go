@@ -118,7 +118,7 @@ func besiege(w *world) (all []besieger, full bool) {
 			continue
 		}
 		p := outsider(outsiders + int(w.aside.Add(1)))
-		b.lane.write(compose(p, id{b.ticket.key, b.ticket.Reqnum, p.index, 0}, p.envelope(b.ticket)))
+		b.lane.write(p.ask(id{b.ticket.key, b.ticket.Reqnum, p.index, 0}, b.ticket))
 		all = append(all, b)
 	}
 	return all, within(shortest, "slots are taken and others wait", func() bool {

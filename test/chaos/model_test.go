@@ -169,6 +169,8 @@ func (m *model) check(r *http.Request, p plan) error {
 		return fmt.Errorf("%s %s instead of POST %s", r.Method, r.RequestURI, p.route)
 	case r.Header.Get("Authorization") != "":
 		return errors.New("it brings the customer's key")
+	case r.Header.Get("Expect") != "":
+		return errors.New("it expects 100-continue")
 	}
 	return nil
 }

@@ -29,6 +29,15 @@ const (
 	http10  manner = "HTTP/1.0"
 )
 
+// A place is where a ticket stands.
+type place string
+
+const (
+	flat   place = "flat"
+	nested place = "nested"
+	inHead place = "in the head" // the body is the model's own
+)
+
 // A point is where a client leaves.
 type point string
 
@@ -53,7 +62,8 @@ type plan struct {
 	exit   string // of a client that leaves: close, reset, half-close
 	fault  string // of the model server, a name in faults
 	route  string
-	nested bool
+	place  place
+	expect bool          // 100-continue is asked for, and not waited for
 	fresh  bool          // on a connection of its own
 	again  bool          // a ticket whose fate is not known is tried again
 	secret bool          // the customer's own key rides along
@@ -89,6 +99,7 @@ var (
 		{800, honest}, {30, pipelined}, {50, twins}, {40, replayed}, {60, forged}, {20, malformed}, {40, sessional},
 	}
 	manners = []weighted[manner]{{80, whole}, {10, chunked}, {5, dripped}, {5, http10}}
+	places  = []weighted[place]{{35, flat}, {35, nested}, {30, inHead}}
 	leaves  = []weighted[point]{
 		{860, never}, {15, midHead}, {15, midBody}, {30, sent}, {40, waiting}, {40, midAnswer},
 	}
@@ -107,7 +118,7 @@ func planOf(seed uint64, index int) plan {
 	r := rand.New(rand.NewPCG(seed, uint64(index)))
 	p := plan{
 		index: index, kind: roll(r, kinds), manner: roll(r, manners), leave: roll(r, leaves),
-		exit: roll(r, exits), fault: roll(r, faultDie), nested: r.IntN(2) == 0, fresh: r.IntN(8) == 0,
+		exit: roll(r, exits), fault: roll(r, faultDie), place: roll(r, places), expect: r.IntN(16) == 0, fresh: r.IntN(8) == 0,
 		again: r.IntN(2) == 0, secret: r.IntN(4) == 0, lines: 1 + r.IntN(12), choice: r.Uint64(),
 		pause: time.Duration(r.IntN(3000)) * time.Microsecond,
 	}
@@ -117,13 +128,13 @@ func planOf(seed uint64, index int) plan {
 		p.leave = never
 	}
 	if p.kind == sessional {
-		p.manner, p.fault, p.nested, p.size = whole, "length", true, min(p.size, 40_000)
+		p.manner, p.fault, p.place, p.size = whole, "length", nested, min(p.size, 40_000)
 	}
 	if p.kind == pipelined {
 		p.manner, p.fault = whole, "length" // what closes a connection would cost the second its answer
 	}
 	if p.manner == http10 {
-		p.fresh = true
+		p.fresh, p.expect = true, false
 	}
 	return p
 }

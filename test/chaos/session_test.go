@@ -41,7 +41,7 @@ func (w *world) session(l *lane, p plan) {
 	}
 	// The ticket is good for nothing else.
 	i := v.next()
-	w.refused(i, l.do(compose(p, i, p.envelope(v.t))))
+	w.refused(i, l.do(p.ask(i, v.t)))
 	switch p.choice >> 16 % 4 {
 	case 0: // it expires
 	case 1:
@@ -69,7 +69,7 @@ func (v *visit) open() bool {
 	q.route, q.own = "/session/create", true
 	w.ledger.opening(v.t)
 	terms := fmt.Sprintf(`{"lifetime":%g,"on_close_route":%q,"on_close_payload":%s}`, lifetime.Seconds(), v.p.route, v.p.payload())
-	o := v.l.do(compose(q, i, v.t.Nested(terms)))
+	o := v.l.do(compose(q, i, "", v.t.Nested(terms)))
 	w.judge(v.t, i, o)
 	if o.err != nil || o.status != 201 {
 		if o.calm && o.err == nil && o.refusal != "queue_full" && v.current() {
@@ -108,7 +108,7 @@ func (v *visit) use(open bool) {
 	if open {
 		w.ledger.enters(i)
 	}
-	o := v.l.do(compose(v.p, i, v.body(v.t, v.id)))
+	o := v.l.do(compose(v.p, i, "", v.body(v.t, v.id)))
 	if !open {
 		w.refused(i, o)
 		return
@@ -138,7 +138,7 @@ func (v *visit) steal() {
 		other = w.issue()
 		text = v.body(other, v.id)
 	}
-	o := v.l.do(compose(v.p, i, text))
+	o := v.l.do(compose(v.p, i, "", text))
 	w.refused(i, o)
 	if o.refusal != "" && o.refusal != "session_unknown" && o.calm && v.calm() {
 		w.fail("a stolen session is unknown: %s got %s", i, o.refusal)
@@ -152,7 +152,7 @@ func (v *visit) steal() {
 func (v *visit) ask(path string, t ticket, session string) outcome {
 	q := v.p
 	q.route, q.own = path, true
-	return v.l.do(compose(q, v.next(), fmt.Sprintf(`{"session_id":%q,"session_auth":%s}`, session, t.JSON())))
+	return v.l.do(compose(q, v.next(), "", fmt.Sprintf(`{"session_id":%q,"session_auth":%s}`, session, t.JSON())))
 }
 
 // over tries the session once it has ended.
@@ -173,7 +173,7 @@ func (v *visit) endInUse() {
 	racing.Go(func() {
 		l := &lane{w: v.w}
 		defer l.drop("close")
-		o := l.do(compose(v.p, i, v.body(v.t, v.id)))
+		o := l.do(compose(v.p, i, "", v.body(v.t, v.id)))
 		v.w.count("session: in use at its end: " + o.sees())
 	})
 	v.ask("/session/end", v.t, v.id)

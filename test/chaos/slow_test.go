@@ -155,7 +155,7 @@ func slow(w *world, _ *rand.Rand) error {
 
 func slowRead(w *world, l *slowpoke, p plan, stands bool) error {
 	t := w.issue()
-	a := compose(p, id{t.key, t.Reqnum, p.index, 0}, p.envelope(t))
+	a := p.ask(id{t.key, t.Reqnum, p.index, 0}, t)
 	l.write(a)
 	if stands {
 		return eventually(a.id.String()+", which takes nothing, is cut", l.ended)
@@ -177,7 +177,7 @@ func slowRead(w *world, l *slowpoke, p plan, stands bool) error {
 // it gets what was on its way, whole, and is told of the break.
 func fullRead(w *world, l *slowpoke, p plan) error {
 	t := w.issue()
-	a := compose(p, id{t.key, t.Reqnum, p.index, 0}, p.envelope(t))
+	a := p.ask(id{t.key, t.Reqnum, p.index, 0}, t)
 	l.write(a)
 	began := time.Now()
 	time.Sleep(writeTimeout / 2)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -68,15 +69,42 @@ type attempt struct {
 	body string
 }
 
-// compose writes the request of a plan with a ticket.
-func compose(p plan, i id, text string) attempt {
+// ask writes the request of a plan with a ticket.
+func (p plan) ask(i id, t ticket) attempt {
+	switch p.place {
+	case inHead:
+		return compose(p, i, "Authorization: "+p.credentials(t)+"\r\n", p.payload())
+	case nested:
+		return compose(p, i, "", t.Nested(p.payload()))
+	}
+	payload := p.payload()
+	return compose(p, i, "", t.Flat(payload[1:len(payload)-1]))
+}
+
+// credentials are a ticket in the head, in one of the two forms.
+func (p plan) credentials(t ticket) string {
+	token := base64.RawURLEncoding.EncodeToString([]byte(t.JSON()))
+	if p.choice>>33&1 == 1 {
+		return "Bearer sr." + token
+	}
+	return "SignedRoute " + token
+}
+
+// compose writes the request of a plan; fields are lines of its head.
+func compose(p plan, i id, fields, text string) attempt {
 	version := "HTTP/1.1"
 	if p.manner == http10 {
 		version = "HTTP/1.0"
 	}
-	target, secret := p.route, ""
+	target := p.route
 	if p.secret {
-		target, secret = target+"?api_key=customer", "Authorization: Bearer customer\r\n"
+		target += "?api_key=customer"
+		if fields == "" {
+			fields = "Authorization: Bearer customer\r\n"
+		}
+	}
+	if p.expect {
+		fields += "Expect: 100-continue\r\n"
 	}
 	framing := "Content-Length: " + strconv.Itoa(len(text))
 	if p.manner == chunked {
@@ -85,17 +113,8 @@ func compose(p plan, i id, text string) attempt {
 		text = fmt.Sprintf("%x\r\n%s\r\n%x;ext=1\r\n%s\r\n0\r\n\r\n", cut, text[:cut], len(text)-cut, text[cut:])
 	}
 	head := "POST " + target + " " + version + "\r\nHost: usher\r\nX-Request-Id: " + i.String() + "\r\n" +
-		secret + framing + "\r\n\r\n"
+		fields + framing + "\r\n\r\n"
 	return attempt{plan: p, id: i, head: head, body: text}
-}
-
-// envelope is the body that brings a ticket and the plan's payload.
-func (p plan) envelope(t ticket) string {
-	if p.nested {
-		return t.Nested(p.payload())
-	}
-	payload := p.payload()
-	return t.Flat(payload[1 : len(payload)-1])
 }
 
 // An outcome is what a client saw.
@@ -180,6 +199,9 @@ func (l *lane) write(a attempt) (left bool) {
 // read takes the answer and judges what the answer itself tells.
 func (l *lane) read(a attempt) (o outcome) {
 	resp, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
+	for err == nil && resp.StatusCode == http.StatusContinue {
+		resp, err = http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
+	}
 	if err != nil {
 		if network, ok := err.(net.Error); ok && network.Timeout() {
 			l.w.fail("every request gets an answer or a visible cut: %s got neither", a.id)
@@ -205,6 +227,11 @@ func (l *lane) read(a attempt) (o outcome) {
 	}
 	if a.plan.own {
 		o.text = string(body)
+		return o
+	}
+	// What breaks off while it is passed on has spent its ticket: an answer of
+	// Usher's that is no refusal.
+	if a.plan.place == inHead && bytes.Contains(body, []byte(`"bad_request"`)) {
 		return o
 	}
 	if o.refusal == "" {

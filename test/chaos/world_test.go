@@ -185,7 +185,7 @@ func (w *world) sendNamed(t ticket) (outcome, id) {
 	defer l.drop("close")
 	p := outsider(outsiders + int(w.aside.Add(1)))
 	i := id{t.key, t.Reqnum, p.index, 0}
-	o := l.do(compose(p, i, p.envelope(t)))
+	o := l.do(p.ask(i, t))
 	w.judge(t, i, o)
 	return o, i
 }
