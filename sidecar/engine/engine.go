@@ -89,7 +89,7 @@ func New(o Options) (*Watcher, error) {
 	if o.Preset == nil || !o.Preset.Tells() || o.Timeout <= 0 || o.Traffic == nil {
 		return nil, errors.New("engine: an engine that tells something, Timeout and Traffic are wanted")
 	}
-	dialer := net.Dialer{}
+	dialer := net.Dialer{Timeout: o.Timeout} // the transport goes on with a connect that nobody waits for
 	w := &Watcher{o: o, started: time.Now(), probed: make(chan bool, 1), slots: newSlots()}
 	w.client = http.Client{
 		Timeout: o.Timeout,

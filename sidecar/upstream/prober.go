@@ -79,7 +79,7 @@ func NewProber(o ProberOptions) (*Prober, error) {
 	if _, err := http.NewRequest(http.MethodGet, "http://"+o.Host+o.Path, nil); err != nil {
 		return nil, fmt.Errorf("upstream: cannot probe %q at %q", o.Path, o.Host)
 	}
-	dialer := net.Dialer{}
+	dialer := net.Dialer{Timeout: o.Timeout} // the transport goes on with a connect that nobody waits for
 	p := &Prober{o: o, last: errNotProbed, suspect: make(chan struct{}, 1), hasten: make(chan struct{}, 1)}
 	p.client = http.Client{
 		Timeout: o.Timeout,
