@@ -57,9 +57,11 @@ type Options struct {
 	// by Conn.Count. nil: none.
 	Uncounted func(netip.Addr) bool
 
-	// KeepAlive is the silence after which a peer is probed, at most three times
-	// at a third of it, and more often where WriteTimeout is longer than all of
-	// that; whole seconds, rounded up. 0: 15 s; negative: never.
+	// KeepAlive is the silence after which a peer is probed, half of WriteTimeout
+	// at most, and then three times at a third of it, more often where WriteTimeout
+	// is longer than all of that: a peer that vanished is given up after WriteTimeout,
+	// whether something was written to it or not. Whole seconds, rounded up. 0: 15 s;
+	// negative: never.
 	KeepAlive time.Duration
 
 	// WriteTimeout bounds how long a client may take nothing of what was written
@@ -95,4 +97,12 @@ func (o Options) validated() (Options, error) {
 		o.KeepAlive = 15 * time.Second
 	}
 	return o, nil
+}
+
+// firstProbe is the silence after which a peer is probed.
+func (o Options) firstProbe() time.Duration {
+	if o.WriteTimeout > 0 {
+		return min(o.KeepAlive, o.WriteTimeout/2)
+	}
+	return o.KeepAlive
 }

@@ -31,6 +31,7 @@ func TestSocketOptions(t *testing.T) {
 		"set": {Options{KeepAlive: 10500 * time.Millisecond, WriteTimeout: time.Minute + 1},
 			1, 11, 4, 12},
 		"as long as it may take nothing": {Options{WriteTimeout: time.Minute}, 1, 15, 5, 9},
+		"sooner than that":               {Options{WriteTimeout: 12 * time.Second}, 1, 6, 2, 3},
 		"for ever":                       {Options{WriteTimeout: 1000 * time.Hour}, 1, 15, 5, 127},
 		"short":                          {Options{KeepAlive: 1, WriteTimeout: 1}, 1, 1, 1, 3},
 	} {

@@ -27,7 +27,10 @@ func (c *Conn) Stalled() bool { return c.stalled.Load() }
 
 // sweep ends, until Shutdown, the connections of clients that take nothing: for
 // WriteTimeout they neither acknowledged a byte nor opened their window, although
-// something is there for them. Those that take a little, however slowly, stay.
+// something is there for them. Those that take a little, however slowly, stay. For
+// one from which nothing at all was heard the time runs since then, as keep-alive
+// probes went unanswered before something was written to it: otherwise a token
+// every now and then would have each start anew.
 //
 // No deadline of a write can tell the two apart: the kernel takes a write whole
 // long before the client does, and wakes a writer only when much of its buffer is
@@ -63,7 +66,7 @@ func (l *Listener) sweep() {
 
 // stands reports whether the client has taken nothing for that long.
 func (c *Conn) stands(now time.Time, timeout time.Duration) bool {
-	at, pending := c.progress()
+	at, silence, pending := c.progress()
 	s := &c.stall
 	switch {
 	case !pending:
@@ -71,7 +74,7 @@ func (c *Conn) stands(now time.Time, timeout time.Duration) bool {
 	case s.since.IsZero() || at != s.taken:
 		s.taken, s.since = at, now
 	default:
-		return now.Sub(s.since) >= timeout
+		return max(silence, now.Sub(s.since)) >= timeout
 	}
 	return false
 }

@@ -6,7 +6,7 @@ import "time"
 
 const sweeps = false
 
-func (c *Conn) progress() (at taken, pending bool) { return taken{}, false }
+func (c *Conn) progress() (at taken, silence time.Duration, pending bool) { return taken{}, 0, false }
 
 // ArmWrite bounds the next write by Options.WriteTimeout, all of it: how far the
 // client has come is not to be known here.

@@ -89,7 +89,8 @@ func setOptions(fd int, o Options) {
 	set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
 	if o.KeepAlive > 0 {
-		idle, interval := roundUp(o.KeepAlive, time.Second), roundUp(o.KeepAlive/keepAliveProbes, time.Second)
+		first := o.firstProbe()
+		idle, interval := roundUp(first, time.Second), roundUp(first/keepAliveProbes, time.Second)
 		set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle)
 		set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, interval)
 		set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes(roundUp(o.WriteTimeout, time.Second)-idle, interval))

@@ -17,8 +17,8 @@ func newWatcher() (*watcher, error) { return &watcher{closed: make(chan struct{}
 // add sets the options of a new connection, as far as the system allows.
 func (w *watcher) add(c *net.TCPConn, _ uint64, o Options) error {
 	_ = c.SetKeepAliveConfig(net.KeepAliveConfig{
-		Enable: o.KeepAlive > 0, Idle: o.KeepAlive,
-		Interval: o.KeepAlive / keepAliveProbes, Count: keepAliveProbes,
+		Enable: o.KeepAlive > 0, Idle: o.firstProbe(),
+		Interval: o.firstProbe() / keepAliveProbes, Count: keepAliveProbes,
 	})
 	return nil
 }
