@@ -32,8 +32,10 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{o: o}
-	// TCP_NODELAY and keep-alive probes are what the dialer does by itself.
 	c.dialer.Timeout = o.ConnectTimeout
+	// A model server that vanished without a word is given up after a minute; what
+	// the dialer does by itself takes two and a half.
+	c.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 9}
 	c.buffers.New = func() any { b := make([]byte, o.ReadBufferSize); return &b }
 	return c, nil
 }
