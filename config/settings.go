@@ -65,7 +65,7 @@ type settings struct {
 	ConnectTimeout    string `env:"USHER_CONNECT_TIMEOUT" envDefault:"2s" doc:"to reach the model server"`
 	UpstreamTimeout   string `env:"USHER_UPSTREAM_TIMEOUT" envDefault:"10m" doc:"until its response head"`
 	StreamIdleTimeout string `env:"USHER_STREAM_IDLE_TIMEOUT" envDefault:"5m" doc:"silence between two chunks of a response"`
-	WriteTimeout      string `env:"USHER_WRITE_TIMEOUT" envDefault:"60s" doc:"a client that takes nothing for so long is cut"`
+	WriteTimeout      string `env:"USHER_WRITE_TIMEOUT" envDefault:"60s" doc:"a client that takes nothing for so long, or is not heard of although it is asked, is cut"`
 
 	HealthPath     string `env:"USHER_HEALTH_PATH" form:"place" shown:"/health (MODEL_HEALTH_ENDPOINT where set; USHER_ENGINE: its own)" doc:"of the model server; 404 counts as healthy"`
 	HealthInterval string `env:"USHER_HEALTH_INTERVAL" envDefault:"5s" doc:"between two probes; every second while it is not healthy, or a probe or request failed"`
