@@ -57,6 +57,7 @@ func TestImportRules(t *testing.T) {
 		"test/documents":    {},
 		"test/life":         {},
 		"test/measure":      {},
+		"test/network":      {"reorder"},
 		"test/operators":    {},
 		"test/engine":       {},
 		"test/order":        {},

@@ -148,6 +148,8 @@ type Usher struct {
 	Public string // host:port
 	Admin  string
 
+	Transport http.RoundTripper // to Admin; nil: http.DefaultTransport
+
 	mu     sync.Mutex
 	lines  []string
 	News   chan struct{} // closed and replaced at each new line
@@ -258,7 +260,7 @@ func (u *Usher) WaitRecord(what string, fits func(string) bool) string {
 func (u *Usher) Ready() *Usher {
 	u.T.Helper()
 	require.Eventually(u.T, func() bool {
-		resp, err := http.Get("http://" + u.Admin + "/readyz")
+		resp, err := u.client().Get("http://" + u.Admin + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -267,6 +269,8 @@ func (u *Usher) Ready() *Usher {
 	}, Patience, 5*time.Millisecond, "not ready")
 	return u
 }
+
+func (u *Usher) client() *http.Client { return &http.Client{Transport: u.Transport} }
 
 func (u *Usher) Signal(s os.Signal) {
 	u.T.Helper()
@@ -293,7 +297,7 @@ func (u *Usher) Kill() {
 // Get fetches from the admin listener.
 func (u *Usher) Get(path string) (int, string) {
 	u.T.Helper()
-	resp, err := http.Get("http://" + u.Admin + path)
+	resp, err := u.client().Get("http://" + u.Admin + path)
 	require.NoError(u.T, err)
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
