@@ -96,8 +96,10 @@ const unspooled = 32 << 10
 // spooler is what reads the body while the request waits; nil: nothing, since it is
 // here, or small.
 func (x *exchange) spooler() reorder.Spooler {
-	length := x.conn.Head.Length()
-	if !x.leftBody() || 0 <= length && length <= unspooled {
+	if !x.leftBody() {
+		return nil
+	}
+	if length := x.conn.Head.Length(); 0 <= length && length <= unspooled {
 		return nil
 	}
 	x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes)
