@@ -128,10 +128,14 @@ func (x *exchange) recoverPanic() {
 	x.refuse(errInternal)
 }
 
-// faulted counts a fault of ours, says where it was, and ends the call.
+// faulted counts a fault of ours, and says where it was.
+func (h *handler) faulted(fault any, stack []byte, where ...zap.Field) {
+	h.panicked()
+	h.log.Error("internal fault", append(where, zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", stack))...)
+}
+
+// faulted is that of a request, and ends its call.
 func (x *exchange) faulted(fault any, stack []byte) {
-	x.h.panicked()
-	x.h.log.Error("internal fault", zap.String("request_id", x.account.ID),
-		zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", stack))
+	x.h.faulted(fault, stack, zap.String("request_id", x.account.ID))
 	x.call.cancel(errInternal)
 }

@@ -132,7 +132,7 @@ func fuzzTicket(key ed25519.PrivateKey, reqnum int64) string {
 }
 
 // serveForFuzzing runs a Sidecar until the test's end.
-func serveForFuzzing(t testing.TB, modelURL string, key ed25519.PublicKey) *Sidecar {
+func serveForFuzzing(t testing.TB, modelURL string, key ed25519.PublicKey, changes ...func(*Sidecar)) *Sidecar {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	require.NoError(t, err)
 	cfg, err := config.Load([]string{
@@ -145,6 +145,9 @@ func serveForFuzzing(t testing.TB, modelURL string, key ed25519.PublicKey) *Side
 	require.NoError(t, err)
 	s, err := New(cfg, zap.NewNop(), Version{Number: "fuzz"})
 	require.NoError(t, err)
+	for _, change := range changes {
+		change(s)
+	}
 	require.NoError(t, s.Listen())
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

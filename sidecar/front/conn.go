@@ -82,7 +82,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // nextHead finds out how much of a head is here, and waits while nothing is.
-func (c *Conn) nextHead() error {
+func (c *Conn) nextHead() (err error) {
+	defer c.recoverHead(&err)
 	if err := c.shakeHands(); err != nil {
 		return err
 	}

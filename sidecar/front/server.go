@@ -38,6 +38,8 @@ type Options struct {
 	CORS    CORS
 	Trusted proxy.Trusted // whose word on clients is taken
 	TLS     *tls.Config   // nil: plain
+	// Panicked hears of each fault of ours that was recovered, on any goroutine.
+	Panicked func(fault any, stack []byte)
 	// Debug hears what fasthttp has to say, without what it would fill in, which
 	// may hold what came off the wire.
 	Debug func(event string)
@@ -122,8 +124,9 @@ func headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // serve is fasthttp's handler.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
-	c, crowded := s.begin(ctx)
+	c := ctx.Conn().(*Conn)
 	defer c.end()
+	crowded := c.beginServing(ctx)
 	if c.Head.fault != nil {
 		s.o.Serve(c, c.Head.fault)
 		return
@@ -138,18 +141,23 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	s.o.Serve(c, crowded)
 }
 
-// begin hands the connection to its handler. crowded is why it may not be served.
-func (s *Server) begin(ctx *fasthttp.RequestCtx) (c *Conn, crowded error) {
-	c = ctx.Conn().(*Conn)
+// beginServing hands the connection to its handler. The error is why it may not be
+// served.
+func (c *Conn) beginServing(ctx *fasthttp.RequestCtx) error {
 	c.ctx = ctx
 	// Makes fasthttp write after each request although the next one is here, so
 	// that it never holds back more than one.
 	_ = ctx.SetWriteDeadline(time.Now())
-	return c, c.findClient()
+	return c.findClient()
 }
 
-// end takes the connection back, unless it is lent.
+// end takes the connection back, unless it is lent, also from a handler that
+// panicked.
 func (c *Conn) end() {
+	if fault := recover(); fault != nil {
+		c.server.panicked(fault)
+		c.Reset()
+	}
 	if c.begin != nil {
 		c.ctx = nil
 		return
@@ -189,17 +197,18 @@ func (s *Server) aside(h *Head) (Answer, bool) {
 // serveFault answers what fasthttp could not read as a request. Its error text
 // may hold what came off the wire and goes nowhere.
 func (s *Server) serveFault(ctx *fasthttp.RequestCtx, err error) {
-	if c := ctx.Conn().(*Conn); !c.state.spoke {
+	c := ctx.Conn().(*Conn)
+	if !c.state.spoke {
 		// Nothing of a request ever came: a port scan, a preconnected socket or
 		// a failed TLS handshake. There is nobody to answer.
 		_ = c.Conn.Close()
 		return
 	}
-	if c := ctx.Conn().(*Conn); !c.state.whole {
+	defer c.end()
+	if !c.state.whole {
 		c.Head.parse() // what there is
 	}
-	c, _ := s.begin(ctx)
-	defer c.end()
+	_ = c.beginServing(ctx)
 	c.CloseAfter()
 	if c.state.whole && c.Head.fault != nil {
 		s.o.Serve(c, c.Head.fault)

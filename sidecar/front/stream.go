@@ -83,8 +83,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 // read reads from the connection, until all of the body was. before is called each
 // time that the client may be waited for. Errors: those of Read, but for io.EOF, and
 // with os.ErrDeadlineExceeded as it is.
-func (s *Stream) read(p []byte, before func(*Conn) error) (int, error) {
-	n, err := s.c.readBody(p, before)
+func (s *Stream) read(p []byte, before func(*Conn) error) (n int, err error) {
+	defer s.recoverBody(&err)
+	n, err = s.c.readBody(p, before)
 	if s.taken += int64(n); s.taken > s.limit {
 		return 0, ErrBodyTooLarge
 	}

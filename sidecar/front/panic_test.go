@@ -1,0 +1,142 @@
+//go:build darwin || linux
+
+package front
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+)
+
+// A fault of ours in what reads or serves a connection ends that connection, and
+// nothing else. "Faulty" stands for the fault: a field that there is no room for.
+func TestPanicsEndTheirConnection(t *testing.T) {
+	names := &fieldNames[len("faulty")]
+	sound := *names
+	*names = append(sound[:len(sound):len(sound)], struct {
+		name  string
+		field Field
+	}{"faulty", knownFields})
+	addr, panics := panickyServer(t)
+	t.Cleanup(func() { *names = sound }) // once nothing is served any more
+	for name, tt := range map[string]struct{ sent, answer string }{
+		"a head":                   {"GET / HTTP/1.1\r\nHost: x\r\nFaulty: 1\r\n\r\n", "400 The request could not be read\n"},
+		"a head with a body":       {"POST / HTTP/1.1\r\nHost: x\r\nFaulty: 1\r\nContent-Length: 2\r\n\r\nhi", "400 The request could not be read\n"},
+		"a head that is not whole": {"GET / HTTP/1.1\r\nHost: x\r\nFaulty: 1\r\n", ""},
+		"beside the routes":        {"GET /aside HTTP/1.1\r\nHost: x\r\n\r\n", ""},
+		"a handler":                {"GET /handler HTTP/1.1\r\nHost: x\r\n\r\n", ""},
+		"a second request":         {"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nFaulty: 1\r\n\r\n", "200\n400 The request could not be read\n"},
+		"a body read beside":       {"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", "400 body framing is malformed\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, "200\n", say(t, addr, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+			require.Empty(t, panics())
+			require.Equal(t, tt.answer, say(t, addr, tt.sent))
+			var told []string
+			require.Eventually(t, func() bool { told = append(told, panics()...); return len(told) > 0 }, 10*time.Second, time.Millisecond)
+			require.Len(t, told, 1)
+			require.Contains(t, told[0], "sidecar/front")
+		})
+	}
+}
+
+// say sends bytes, where they are no whole head their end, too, and reads until the
+// connection ends.
+func say(t *testing.T, addr, sent string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	require.NoError(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(c, sent)
+	require.NoError(t, err)
+	if !strings.Contains(sent, "\r\n\r\n") {
+		require.NoError(t, c.(*net.TCPConn).CloseWrite())
+	}
+	got, _ := io.ReadAll(c) // it may be reset
+	return string(got)
+}
+
+// panickyServer answers 200 or the fault. panics returns the stacks that it told of
+// since it was last asked.
+func panickyServer(t *testing.T) (addr string, panics func() []string) {
+	t.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ln, err := hangup.Listen(inner, hangup.Options{})
+	require.NoError(t, err)
+	var mu sync.Mutex
+	var told []string
+	s := New(Options{
+		Serve: func(c *Conn, fault error) {
+			switch string(c.Head.Path) {
+			case "/handler":
+				panic("a fault of ours")
+			case "/upload":
+				fault = readBeside(c)
+			}
+			answer := "200\n"
+			if fault != nil {
+				answer = "400 " + fault.Error() + "\n"
+				c.CloseAfter()
+			}
+			_ = c.WriteParts(nil, [][]byte{[]byte(answer)})
+		},
+		Aside: func(path string) (Answer, bool) {
+			if path == "/aside" {
+				panic("a fault of ours")
+			}
+			return Answer{}, false
+		},
+		Methods:  func([]byte) string { return "" },
+		Closing:  func() bool { return false },
+		Panicked: func(_ any, stack []byte) { mu.Lock(); defer mu.Unlock(); told = append(told, string(stack)) },
+
+		ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 100,
+	})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, s.Shutdown(ctx))
+		ln.Shutdown()
+		require.NoError(t, <-served)
+	})
+	return ln.Addr().String(), func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		list := told
+		told = nil
+		return list
+	}
+}
+
+// readBeside reads a body as an upload does, from a connection that panics.
+func readBeside(c *Conn) error {
+	whole := c.Conn
+	defer func() { c.Conn = whole }()
+	c.Conn = faultyConn{whole}
+	s := c.Stream(10)
+	if err := s.Begin(); err != nil {
+		return err
+	}
+	read := make(chan error)
+	go func() {
+		_, err := s.Read(make([]byte, 10))
+		read <- err
+	}()
+	return <-read
+}
+
+type faultyConn struct{ net.Conn }
+
+func (faultyConn) Read([]byte) (int, error) { panic("a fault of ours") }
