@@ -41,6 +41,7 @@ type desk struct {
 	config  *tls.Config // nil: connections are plain
 	timeout time.Duration
 	turns   *turns
+	crew    crew
 	counts  [handshakes]atomic.Uint64
 }
 
@@ -68,11 +69,7 @@ func (c *Conn) shakeHands() error {
 	s.turn.deadline = time.Now().Add(d.timeout)
 	_ = c.watched.SetDeadline(s.turn.deadline)
 	s.turn.origin = func() netip.Addr { return hangup.OriginOf(c.source()) }
-	// On a goroutine of its own, whose stack goes with it: what a handshake needs
-	// would stay with the connection for as long as it lives.
-	done := make(chan error, 1)
-	go func() { done <- s.Handshake() }()
-	err := <-done
+	err := d.crew.shake(s)
 	s.turn.end()
 	d.counts[s.ended(err)].Add(1)
 	if err != nil {

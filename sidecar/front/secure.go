@@ -93,7 +93,9 @@ func (t *turnConn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	t.holds = true
-	runtime.Gosched()     // behind all that is ready: a signature is long beside a token
+	if !t.wrote {
+		runtime.Gosched() // behind all that is ready: a signature is long beside a token
+	}
 	if t.watched.Gone() { // while it waited: not worth a signature
 		return 0, ErrGone
 	}

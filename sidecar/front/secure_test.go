@@ -20,7 +20,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-func serverConfig(t *testing.T) *tls.Config {
+func serverConfig(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

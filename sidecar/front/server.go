@@ -94,6 +94,7 @@ func (s *Server) Serve(ln *hangup.Listener) error {
 // after their answer, and waits for that until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.lending.end()
+	defer s.desk.crew.end()
 	err := s.http.ShutdownWithContext(ctx)
 	s.lending.wait(ctx)
 	return err
