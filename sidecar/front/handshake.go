@@ -84,7 +84,10 @@ func (c *Conn) shakeHands() error {
 
 // ended tells how a handshake ended by its error.
 func (s *secureConn) ended(err error) Handshake {
-	var network *net.OpError
+	var (
+		network *net.OpError
+		broken  tls.RecordHeaderError
+	)
 	switch {
 	case err == nil && s.ConnectionState().DidResume:
 		return HandshakeResumed
@@ -98,7 +101,7 @@ func (s *secureConn) ended(err error) Handshake {
 		return HandshakePlaintext
 	case errors.As(err, &network) && network.Op == "remote error":
 		return HandshakeRejected
-	case errors.As(err, &network) && network.Op == "local error":
+	case errors.As(err, &network) && network.Op == "local error", errors.As(err, &broken):
 		return HandshakeFailed
 	case isBreak(err), errors.Is(err, ErrGone):
 		return HandshakeGone

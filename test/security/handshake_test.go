@@ -17,7 +17,7 @@ import (
 // whoever is connected and whoever comes meanwhile is served.
 func TestHandshakesThatComeToNothing(t *testing.T) {
 	t.Parallel()
-	u, i, _ := twoPairs(t, rig.Env{"USHER_HANDSHAKE_TIMEOUT": "1500ms", "USHER_READ_TIMEOUT": "20s"})
+	u, i, _ := twoPairs(t, rig.Env{"USHER_HANDSHAKE_TIMEOUT": "4s", "USHER_READ_TIMEOUT": "20s"})
 	trusting := &tls.Config{RootCAs: i.Pool, ServerName: "127.0.0.1"}
 	kept := rig.Connect(t, u, i.Pool)
 	kept.Request("GET", "/ping", nil)
@@ -81,7 +81,7 @@ func TestHandshakesThatComeToNothing(t *testing.T) {
 	// other way round.
 	late := rig.Connect(t, u, i.Pool)
 	require.NoError(t, late.Conn.(*tls.Conn).Handshake())
-	time.Sleep(1600 * time.Millisecond)
+	time.Sleep(4100 * time.Millisecond)
 	late.Request("GET", "/ping", nil)
 	require.Contains(t, late.Response(), "pong", "the time for the handshake ends with it")
 }

@@ -1,0 +1,271 @@
+package front
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+)
+
+// patience is for a busy machine.
+const patience = time.Minute
+
+// A countedKey counts what it signs.
+type countedKey struct {
+	crypto.Signer
+	signed atomic.Int64
+}
+
+func (k *countedKey) Sign(random io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	k.signed.Add(1)
+	return k.Signer.Sign(random, digest, o)
+}
+
+// secureServer is a Server that speaks TLS. With mutual it asks for certificates,
+// and config is a client's that has one.
+func secureServer(t testing.TB, timeout time.Duration, mutual bool) (s *Server, addr string, key *countedKey, config *tls.Config) {
+	t.Helper()
+	server := serverConfig(t)
+	mine := server.Certificates[0]
+	config = &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{mine}}
+	if mutual {
+		server.ClientAuth = tls.RequireAnyClientCert
+	}
+	key = &countedKey{Signer: mine.PrivateKey.(*ecdsa.PrivateKey)}
+	server.Certificates = []tls.Certificate{{Certificate: mine.Certificate, PrivateKey: key}}
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ln, err := hangup.Listen(inner, hangup.Options{})
+	require.NoError(t, err)
+	s = New(Options{
+		Serve:   func(c *Conn, _ error) { c.CloseAfter() },
+		Aside:   func(string) (Answer, bool) { return Answer{Status: 200}, true },
+		Closing: func() bool { return false },
+		TLS:     server, HandshakeTimeout: timeout,
+		ReadTimeout: patience, IdleTimeout: patience, MaxConnections: 1000,
+	})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, s.Shutdown(ctx))
+		ln.Shutdown()
+		require.NoError(t, <-served)
+	})
+	return s, ln.Addr().String(), key, config
+}
+
+// A place is where a client stops in the middle of a handshake: after so many bytes.
+type place struct {
+	version uint16
+	bytes   int
+	hears   bool // what the server says before the next byte
+	hello   bool // which is not yet whole
+}
+
+// errCut is what a client's own side of a handshake that was cut fails with.
+var errCut = errors.New("cut")
+
+// A cutConn lets so many bytes of a client through.
+type cutConn struct {
+	net.Conn
+	place
+	records []int // where those that were written begin, and where the last one ends
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	if c.records == nil {
+		c.records = []int{0}
+	}
+	for rest := p; len(rest) >= 5; {
+		n := 5 + int(rest[3])<<8 + int(rest[4])
+		c.records, rest = append(c.records, c.records[len(c.records)-1]+n), rest[n:]
+	}
+	n, err := c.Conn.Write(p[:min(c.bytes, len(p))])
+	c.bytes -= n
+	if err == nil && (n < len(p) || c.bytes == 0 && !c.hears) {
+		return n, errCut
+	}
+	return n, err
+}
+
+// shakeUntil makes a handshake until its place. Its error is errCut then.
+func shakeUntil(t *testing.T, addr string, config *tls.Config, at place) (c *cutConn, err error) {
+	t.Helper()
+	plain, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	require.NoError(t, plain.SetDeadline(time.Now().Add(patience)))
+	c = &cutConn{Conn: plain, place: at}
+	config = config.Clone()
+	config.MinVersion, config.MaxVersion = at.version, at.version
+	return c, tls.Client(c, config).Handshake()
+}
+
+// places are before, in the middle of and after every record of a client, but after
+// the last.
+func places(t *testing.T, addr string, config *tls.Config) (list []place) {
+	t.Helper()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		plain, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		whole := &cutConn{Conn: plain, place: place{bytes: 1 << 20}}
+		config := config.Clone()
+		config.MinVersion, config.MaxVersion = version, version
+		require.NoError(t, tls.Client(whole, config).Handshake())
+		require.NoError(t, plain.Close())
+		r := whole.records
+		for i := range len(r) - 1 {
+			list = append(list, place{version, r[i], true, i == 0}, place{version, (r[i] + r[i+1]) / 2, false, i == 0})
+			if i > 0 {
+				list = append(list, place{version, r[i], false, false})
+			}
+		}
+	}
+	return list
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(list)
+}
+
+// However and wherever a client ends a handshake, that is counted for what it is,
+// nothing is left of it, and there is no signature before its hello is whole.
+func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
+	garbage := make([]byte, 4<<10)
+	for i := range garbage {
+		garbage[i] = 0xff
+	}
+	for _, tt := range []struct {
+		way     string
+		do      func(c *cutConn)
+		timeout time.Duration
+		want    Handshake
+	}{
+		{"leaves", func(c *cutConn) { _ = c.Close() }, patience, HandshakeGone},
+		{"resets", func(c *cutConn) { _ = c.Conn.(*net.TCPConn).SetLinger(0); _ = c.Close() }, patience, HandshakeGone},
+		{"garbage", func(c *cutConn) { _, _ = c.Conn.Write(garbage) }, patience, HandshakeFailed},
+		{"silence", func(*cutConn) {}, time.Second, HandshakeTimeout},
+	} {
+		for _, mutual := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, mutual %v", tt.way, mutual), func(t *testing.T) {
+				leaks := goleak.IgnoreCurrent()
+				t.Cleanup(func() {
+					goleak.VerifyNone(t, leaks,
+						// They end with a sleep of 10 s.
+						goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+						goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+				})
+				_, patient, _, config := secureServer(t, patience, mutual)
+				list := places(t, patient, config)
+				require.Greater(t, len(list), 12)
+				s, addr, key, config := secureServer(t, tt.timeout, mutual)
+				before := descriptors(t)
+				var open []net.Conn
+				for _, inHello := range []bool{true, false} {
+					counted := func() uint64 {
+						n := s.desk.counts[tt.want].Load()
+						if tt.want == HandshakeFailed { // garbage in the place of a certificate
+							n += s.desk.counts[HandshakeUnverified].Load()
+						}
+						return n
+					}
+					ended := counted()
+					count := 0
+					for _, at := range list {
+						if at.hello != inHello {
+							continue
+						}
+						count++
+						c, err := shakeUntil(t, addr, config, at)
+						if tt.want != HandshakeTimeout { // which may have come before
+							require.ErrorIs(t, err, errCut)
+						}
+						tt.do(c)
+						open = append(open, c)
+					}
+					require.Eventually(t, func() bool { return counted()-ended == uint64(count) && s.Open() == 0 }, patience, time.Millisecond, "%v", s.Handshakes())
+					if inHello {
+						require.Zero(t, key.signed.Load())
+						continue
+					}
+					require.LessOrEqual(t, key.signed.Load(), int64(count))
+					require.Positive(t, key.signed.Load())
+				}
+				require.Zero(t, s.desk.counts[HandshakeFull].Load())
+				if !mutual {
+					require.Zero(t, s.desk.counts[HandshakeUnverified].Load())
+				}
+				for _, c := range open {
+					_ = c.Close()
+				}
+				require.Eventually(t, func() bool { return descriptors(t) <= before }, patience, time.Millisecond)
+				require.Zero(t, s.HandshakesWaiting())
+			})
+		}
+	}
+}
+
+// Handshakes share few goroutines where they come one after the other, and none
+// stays where many came at once but those that may.
+func TestHandshakesShareGoroutines(t *testing.T) {
+	s, addr, _, config := secureServer(t, patience, false)
+	shake := func() {
+		c, err := tls.Dial("tcp", addr, config)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = c.Close()
+	}
+	idle := func() int {
+		s.desk.crew.mu.Lock()
+		defer s.desk.crew.mu.Unlock()
+		return len(s.desk.crew.idle)
+	}
+	for range 10 {
+		shake()
+		require.Eventually(t, func() bool { return s.Open() == 0 && idle() == 1 }, patience, time.Millisecond)
+	}
+	var many sync.WaitGroup
+	for range 3 * mostIdle {
+		many.Go(shake)
+	}
+	many.Wait()
+	require.Eventually(t, func() bool { return s.Open() == 0 }, patience, time.Millisecond)
+	require.LessOrEqual(t, idle(), mostIdle)
+	s.desk.crew.end()
+	require.Zero(t, idle())
+	shake() // one that was under way when the others were let go
+	require.Zero(t, idle())
+}
+
+func BenchmarkHandshake(b *testing.B) {
+	_, addr, _, config := secureServer(b, patience, false)
+	config.CurvePreferences = []tls.CurveID{tls.X25519}
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := tls.Dial("tcp", addr, config)
+		require.NoError(b, err)
+		require.NoError(b, c.CloseWrite())
+		_, _ = io.Copy(io.Discard, c)
+		_ = c.Close()
+	}
+}
