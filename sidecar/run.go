@@ -22,7 +22,8 @@ func (s *Sidecar) Listen() error {
 	if err != nil {
 		return fmt.Errorf("USHER_ADMIN_ADDR: %w", err)
 	}
-	public, err := net.Listen("tcp", s.cfg.ListenAddr)
+	// hangup sets the keep-alive of each connection; Go's own would be set before it.
+	public, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", s.cfg.ListenAddr)
 	if err != nil {
 		_ = adminListener.Close()
 		return fmt.Errorf("USHER_LISTEN_ADDR: %w", err)

@@ -83,10 +83,10 @@ func (w *watcher) register(fd int, token uint64) error {
 const unsent = 64 << 10
 
 // setOptions tunes a new connection, as far as the kernel allows: with Multipath
-// TCP it lacks some of them, and a connection without is better than none.
+// TCP it lacks some of them, and a connection without is better than none. Package
+// net has set TCP_NODELAY.
 func setOptions(fd int, o Options) {
 	set := func(level, name, value int) { _ = unix.SetsockoptInt(fd, level, name, value) }
-	set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
 	if o.KeepAlive > 0 {
 		first := o.firstProbe()
