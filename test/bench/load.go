@@ -58,14 +58,9 @@ func runLoad(in io.Reader, out io.Writer) error {
 	}
 	var r report
 	began := time.Now()
-	if s.Flood > 0 {
-		stop := make(chan struct{})
-		var flood sync.WaitGroup
-		flood.Go(func() { g.flood(s.Flood, stop) })
-		defer flood.Wait()
-		defer close(stop)
-	}
 	switch tickets := g.requests.tickets[s.Warm:]; {
+	case s.Flood > 0:
+		r.Flooded = g.flood(s.Flood, lines)
 	case s.Handshakes:
 		r.Latency = g.handshakes()
 	case s.Events > 0:

@@ -47,6 +47,11 @@ func (b *bench) measured(phase string, t target, o options, s spec) (r report, c
 	if err != nil {
 		return r, 0, err
 	}
+	if o.ready != nil {
+		if err := o.ready(addr); err != nil {
+			return r, 0, errors.Join(err, l.end())
+		}
+	}
 	var before time.Duration
 	if p != nil {
 		before = p.cpu()

@@ -141,35 +141,3 @@ func (b *bench) memoryOverTLS(t target) error {
 	b.results.add("tls", t.name, fmt.Sprintf("resident KB a silent stream, %d streams", n), 0, kb)
 	return err
 }
-
-// flood: the streams of the phase streams over TLS, alone and beside 500 and 1,500
-// handshakes a second that come to nothing. Where the machine is not alone, run it
-// with chrt -r 1: delays are then not those of what else runs.
-func (b *bench) flood() error {
-	if err := b.readyCertificates(); err != nil {
-		return err
-	}
-	const phase = "flood"
-	return b.eachRound(phase, b.rounds, func(t target) error {
-		if !secured(t) {
-			return nil
-		}
-		for _, key := range []string{rsa2048, p256} {
-			p99 := map[float64]float64{}
-			for _, rate := range []float64{0, 500, 1500} {
-				s := b.streamSpec()
-				s.Secure, s.Flood = true, rate
-				r, cpu, err := b.measured(phase, t, options{key: key}, s)
-				if err != nil {
-					return err
-				}
-				p99[rate] = quantile(r.Delays, 0.99)
-				what := fmt.Sprintf("%s, %g handshakes/s: ", key, rate)
-				b.results.add(phase, t.name, what+"delay a token p99 ms", 0, p99[rate]/1e6)
-				b.results.add(phase, t.name, what+"processors taken", 0, cpu.Seconds()/time.Duration(r.Took).Seconds())
-			}
-			b.results.add(phase, t.name, key+": p99 beside the flood ÷ without", 0, p99[500]/p99[0])
-		}
-		return nil
-	})
-}

@@ -36,7 +36,7 @@ type spec struct {
 	Handshakes bool    // connect anew Count times, and no more
 	Resume     bool    // handshakes: by session tickets
 	Hybrid     bool    // key exchange with X25519MLKEM768
-	Flood      float64 // handshakes a second that come to nothing, beside the rest
+	Flood      float64 // handshakes a second that come to nothing, and no more, until told to stop
 }
 
 // A report is what the load generator found; times in nanoseconds.
@@ -47,6 +47,7 @@ type report struct {
 	Delays   []int64 // streams: of each event, from its sending to its receipt
 	Bytes    int64   // streams over TLS: that came in, records and all
 	Records  int64   // of TLS, in them
+	Flooded  int64   // handshakes that came to nothing, as far as they were begun
 	Failures []string
 }
 
@@ -89,10 +90,20 @@ func (b *bench) newLoad(s spec) (*load, error) {
 
 // run lets it begin and waits for its report.
 func (l *load) run() (report, error) {
-	var r report
-	if _, err := io.WriteString(l.in, "go\n"); err != nil {
-		return r, err
+	if err := l.begin(); err != nil {
+		return report{}, err
 	}
+	return l.report()
+}
+
+func (l *load) begin() error {
+	_, err := io.WriteString(l.in, "go\n")
+	return err
+}
+
+// report waits for the end.
+func (l *load) report() (report, error) {
+	var r report
 	if err := json.NewDecoder(l.out).Decode(&r); err != nil {
 		return r, err
 	}

@@ -29,9 +29,10 @@ type target struct {
 
 // Options of a start.
 type options struct {
-	env   []string // Usher's settings beside the ones that all starts have
-	cores string   // see command
-	key   string   // speak TLS with a certificate of this name; "": in plain text
+	env   []string                // Usher's settings beside the ones that all starts have
+	cores string                  // see command
+	key   string                  // speak TLS with a certificate of this name; "": in plain text
+	ready func(addr string) error // is called when the load is ready to begin; nil: nothing is
 }
 
 // systemPython is Debian's, which has the packages; a python3 found earlier on
