@@ -81,18 +81,14 @@ func (b *bench) beside(t target, key string, rate float64, another bool) (r repo
 		}
 		return err
 	}
-	o := options{key: key}
+	o := options{key: key, ready: begin}
 	if another {
-		addr, p, err := b.launch(t, o)
+		addr, p, err := b.launch(t, options{key: key})
 		if err != nil {
 			return r, 0, err
 		}
 		defer p.stop()
-		if err := begin(addr); err != nil {
-			return r, 0, err
-		}
-	} else {
-		o.ready = begin
+		o.ready = func(string) error { return begin(addr) }
 	}
 	r, cpu, err = b.measured("flood", t, o, s)
 	if flood == nil {
