@@ -21,8 +21,8 @@ type Browser struct {
 	said []string // what stands in the console
 }
 
-// Browse starts a browser and opens the address.
-func Browse(t testing.TB, address string) *Browser {
+// Browse starts a browser, with more options if there are any, and opens the address.
+func Browse(t testing.TB, address string, more ...chromedp.ExecAllocatorOption) *Browser {
 	t.Helper()
 	b := &Browser{t: t}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -30,6 +30,7 @@ func Browse(t testing.TB, address string) *Browser {
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
+	options = append(options, more...)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	var leave context.CancelFunc
 	b.Ctx, leave = chromedp.NewContext(allocator)
@@ -52,8 +53,14 @@ func Browse(t testing.TB, address string) *Browser {
 			b.mu.Unlock()
 		}
 	})
-	require.NoError(t, chromedp.Do(b.Ctx, chromedp.Navigate(address)))
+	b.Visit(address)
 	return b
+}
+
+// Visit opens an address in the page.
+func (b *Browser) Visit(address string) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.Ctx, chromedp.Navigate(address)))
 }
 
 func (b *Browser) Size(width, height int64) {

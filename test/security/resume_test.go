@@ -6,9 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -59,4 +62,29 @@ for _ in range(%d):
 			require.Equal(t, []float64{1, requests - 1}, []float64{count("full"), count("resumed")}, "%s", out)
 		})
 	}
+}
+
+// Chromium, too, whose connections are closed here before it wants the next one. It
+// may open two at once, before either has a session.
+func TestChromiumResumesItsSessions(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
+	u, _, _ := twoPairs(t, rig.Env{"USHER_IDLE_TIMEOUT": "100ms", "USHER_READ_TIMEOUT": "2s"})
+	address := "https://" + u.Public + "/ping"
+	count := func(outcome string) float64 { return u.Metric(`usher_tls_handshakes_total{outcome="` + outcome + `"}`) }
+	alone := func() {
+		require.Eventually(t, func() bool { return u.Metric("usher_connections") == 0 }, rig.Patience, 20*time.Millisecond)
+	}
+	b := rig.Browse(t, address, chromedp.Flag("ignore-certificate-errors", true))
+	alone()
+	before := count("full")
+	require.Positive(t, before)
+	require.LessOrEqual(t, before, 2.0)
+	const visits = 4
+	for range visits {
+		b.Visit(address)
+		alone()
+	}
+	require.GreaterOrEqual(t, count("resumed"), float64(visits))
+	require.Equal(t, before, count("full"), "a session was not resumed")
 }
