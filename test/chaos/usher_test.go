@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +30,8 @@ type usher struct {
 	fail     func(format string, args ...any)
 
 	folder string // for pipes
+
+	serving atomic.Bool // it has started, and nobody ends it
 
 	cmd    *exec.Cmd
 	log    *logreader.Reader
@@ -68,6 +71,7 @@ func (u *usher) start() error {
 	case <-u.exited:
 		return errors.New("usher does not start")
 	default:
+		u.serving.Store(err == nil)
 		return err
 	}
 }
@@ -156,6 +160,7 @@ func (u *usher) last(text string) string {
 
 // end sends a signal that ends it, and waits; it returns the exit status.
 func (u *usher) end(s os.Signal) (int, error) {
+	u.serving.Store(false)
 	u.mu.Lock()
 	u.expected = true
 	u.mu.Unlock()

@@ -161,7 +161,7 @@ func (l *lane) do(a attempt) (o outcome) {
 		if o.err = l.open(); o.err != nil {
 			// Not one of the campaign's requests: it waits until Usher is back.
 			l.w.count("no connection")
-			_ = within(shortest, "it is calm again", l.w.weather.calm)
+			_ = within(shortest, "usher is back", l.w.usher.serving.Load)
 			return o
 		}
 	}
