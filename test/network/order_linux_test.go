@@ -39,6 +39,9 @@ type disorder struct {
 // the machine, which is on the way as well.
 func TestOrderOnANetworkThatReorders(t *testing.T) {
 	full.Only(t)
+	if rig.RaceEnabled {
+		t.Skip("it measures, and the race detector is no part of it")
+	}
 	var mu sync.Mutex
 	measured := map[string]disorder{}
 	t.Run("by the hold", func(t *testing.T) {
@@ -54,6 +57,9 @@ func TestOrderOnANetworkThatReorders(t *testing.T) {
 			})
 		}
 	})
+	if len(measured) < 2 {
+		return // skipped, or failed
+	}
 	require.Greater(t, measured["0"].share, 0.2, "the network did not reorder")
 	require.Less(t, measured["auto"].share, measured["0"].share)
 }
@@ -117,6 +123,7 @@ func measureOrder(t *testing.T, hold string) disorder {
 		"USHER_REORDER_HOLD": hold, "USHER_MAX_CONCURRENCY": "0",
 	}})
 	const warm = 40 // connections a host
+	busy := make(chan struct{}, clientHosts*warm)
 	var clients []*http.Client
 	for range clientHosts {
 		h := w.lab.host()
@@ -153,7 +160,14 @@ func measureOrder(t *testing.T, hold string) disorder {
 		next = next.Add(time.Duration(r.ExpFloat64() / rate * float64(time.Second)))
 		time.Sleep(time.Until(next))
 		client := clients[n%len(clients)]
+		select {
+		case busy <- struct{}{}:
+		default:
+			under.Wait()
+			t.Skipf("of %d requests a second %d are under way: the machine is too busy to measure", rate, cap(busy))
+		}
 		under.Go(func() {
+			defer func() { <-busy }()
 			ticket, err := w.ticket(client)
 			if err != nil {
 				t.Error(err)
