@@ -225,3 +225,6 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 
 // RequestSent lets the next one go of those whose turn came together.
 func (x *exchange) RequestSent() { x.pass.Sent() }
+
+// BodySent gives back the body's memory, long before the answer may come.
+func (x *exchange) BodySent() { x.body.Release() }

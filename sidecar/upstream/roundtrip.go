@@ -25,10 +25,16 @@ type Request struct {
 	Sender      Sender // nil: nobody wants to know
 }
 
-// A Sender is told that its request is on its way: all of it, or as much as the
-// socket took at once. It is called by RoundTrip, once at most, and must not
-// block.
-type Sender interface{ RequestSent() }
+// A Sender is told how far its request is. Neither method is called more than
+// once, nor after the use has ended, and they must not block.
+type Sender interface {
+	// RequestSent says that the request is on its way: all of it, or as much as the
+	// socket took at once. It is called by RoundTrip.
+	RequestSent()
+	// BodySent says that Request.Body is not read any more. It is called by
+	// RoundTrip, or by the goroutine that writes beside the answer.
+	BodySent()
+}
 
 // heads hold request heads while they are sent.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
@@ -102,9 +108,12 @@ func (cn *Conn) exchange(head []byte, req *Request) (*Response, error) {
 		cn.sendSource(bytes.Clone(head[n:]), req)
 		err = r.readHead()
 	case n < len(head)+len(body):
-		cn.sendRest(n, head, body)
+		cn.sendRest(n, head, body, req.Sender)
 		err = r.readHead()
 	default:
+		if req.Sender != nil {
+			req.Sender.BodySent()
+		}
 		err = r.readHead()
 	}
 	if err != nil {
@@ -116,13 +125,16 @@ func (cn *Conn) exchange(head []byte, req *Request) (*Response, error) {
 // sendRest writes what the socket did not take at once, beside the answer: a
 // server may answer before it has read all, read no further, or even not before
 // its answer is read. What became of the writing is known when the use ends.
-func (cn *Conn) sendRest(n int, head, body []byte) {
+func (cn *Conn) sendRest(n int, head, body []byte, sender Sender) {
 	// The head's memory is given back when RoundTrip returns.
 	rest := net.Buffers{bytes.Clone(head[min(n, len(head)):]), body[max(n-len(head), 0):]}
 	nc, written := cn.line.nc, make(chan error, 1)
 	cn.rest = written
 	go func() {
 		_, err := rest.WriteTo(nc)
+		if sender != nil {
+			sender.BodySent()
+		}
 		written <- err
 	}()
 }

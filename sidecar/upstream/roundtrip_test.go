@@ -53,6 +53,52 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// The body is let go as soon as the server has taken it, however long its answer
+// takes; and not while any of it may still be written.
+func TestBodyIsLetGoWhenItIsSent(t *testing.T) {
+	for _, size := range []int{0, 1 << 10, large} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			read, answer := make(chan struct{}), make(chan struct{})
+			m := listen(t, "tcp", func(p *peer) {
+				_, _ = p.br.Peek(1)
+				<-read
+				if _, _, err := p.request(); err == nil {
+					<-answer
+					p.send(hello)
+				}
+				_ = p.gone()
+			})
+			s := &told{sent: make(chan struct{}, 1), let: make(chan struct{}, 1)}
+			cn := acquire(t, connect(t, m, nil))
+			done := make(chan error, 1)
+			go func() {
+				resp, err := cn.RoundTrip(&Request{Path: []byte("/"), Body: make([]byte, size), Sender: s})
+				if err == nil {
+					_, err = readAll(resp)
+					resp.Close()
+				}
+				done <- err
+			}()
+			<-s.sent
+			if size == large {
+				require.Empty(t, s.let, "the server has not taken it yet")
+			}
+			close(read)
+			<-s.let
+			require.Empty(t, done)
+			close(answer)
+			require.NoError(t, <-done)
+			require.Empty(t, s.let, "it is said once")
+		})
+	}
+}
+
+// A told remembers what a Sender is told.
+type told struct{ sent, let chan struct{} }
+
+func (t *told) RequestSent() { t.sent <- struct{}{} }
+func (t *told) BodySent()    { t.let <- struct{}{} }
+
 // A server that answers without having read the body is heard.
 func TestEarlyAnswer(t *testing.T) {
 	const refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
