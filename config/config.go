@@ -73,6 +73,7 @@ type Config struct {
 	AutoConcurrency bool // it follows what the model server tells of its load
 	QueueCapacity   int
 	QueueBytes      int64
+	BodiesBytes     int64 // of all bodies in memory, as what there is of that tells; 0: no limit
 	QueueTimeout    time.Duration
 	ReorderAuto     bool
 	ReorderHold     time.Duration // where not Auto; 0: no holding
@@ -133,13 +134,17 @@ func (f Faults) Error() string {
 
 // Load reads the settings from the form of os.Environ. Its error is of type
 // Faults and names everything that is wrong.
-func Load(environ []string) (*Config, error) {
+func Load(environ []string) (*Config, error) { return LoadWithin(environ, 0) }
+
+// LoadWithin is Load where there are so many bytes of memory: sizes and counts that
+// are not set are lowered to what fits. 0: it is not known how many.
+func LoadWithin(environ []string, memory int64) (*Config, error) {
 	vars := variables(environ)
 	text, err := read(vars)
 	if err != nil {
 		return nil, Faults{{"USHER_*", err.Error()}}
 	}
-	l := &loader{vars: vars, links: serviceLinks(vars), text: text, cfg: &Config{}}
+	l := &loader{vars: vars, links: serviceLinks(vars), text: text, memory: memory, cfg: &Config{}}
 	l.mistakes()
 	l.engine()
 	l.identity()

@@ -22,6 +22,13 @@ const (
 	mostConnections = 1 << 20
 )
 
+// What the memory that there is, where that is known, allows of what is not set.
+const (
+	queueShare       = 4        // a fourth for the bodies that wait
+	bodiesShare      = 3        // eighths for all bodies together; two of the largest fit
+	connectionMemory = 64 << 10 // for each connection, and what it shares in; TLS takes twice as much
+)
+
 // key reads where the public key comes from, and looks at it where it is here.
 func (l *loader) key() {
 	c, t := l.cfg, &l.text
@@ -178,6 +185,7 @@ func (l *loader) limits() {
 	c.QueueBytes = l.bytes("USHER_QUEUE_BYTES", t.QueueBytes, 0, math.MaxInt64)
 	c.MaxBodyBytes = int(l.bytes("USHER_MAX_BODY_BYTES", t.MaxBodyBytes, 1, mostBody))
 	c.MaxConnections = int(l.integer("USHER_MAX_CONNECTIONS", t.MaxConnections, 1, mostConnections))
+	l.fit()
 	c.MaxConnectionsPerIP = int(l.integer("USHER_MAX_CONNECTIONS_PER_IP", t.MaxConnectionsPerIP, 0, mostConnections))
 	for _, text := range list(t.TrustedProxies) {
 		prefix, err := prefixOf(text)
@@ -187,6 +195,28 @@ func (l *loader) limits() {
 		c.TrustedProxies = append(c.TrustedProxies, prefix)
 	}
 	c.HealthFailures = int(l.integer("USHER_HEALTH_FAILURES", t.HealthFailures, 1, 1000))
+}
+
+// fit lowers what is not set to what there is memory for.
+func (l *loader) fit() {
+	if l.memory == 0 {
+		return
+	}
+	c := l.cfg
+	c.BodiesBytes = l.memory / 8 * bodiesShare
+	if l.vars["USHER_QUEUE_BYTES"] == "" {
+		c.QueueBytes = min(c.QueueBytes, l.memory/queueShare)
+	}
+	if l.vars["USHER_MAX_BODY_BYTES"] == "" {
+		c.MaxBodyBytes = max(1, int(min(int64(c.MaxBodyBytes), c.BodiesBytes/2)))
+	}
+	if l.vars["USHER_MAX_CONNECTIONS"] == "" {
+		fit := l.memory / connectionMemory
+		if len(c.TLS.Pairs) > 0 {
+			fit /= 2
+		}
+		c.MaxConnections = max(1, int(min(int64(c.MaxConnections), fit)))
+	}
 }
 
 // order reads how requests are held.

@@ -19,6 +19,7 @@ type loader struct {
 	vars    map[string]string
 	links   []string // Kubernetes' variables that vars does not hold any more
 	text    settings
+	memory  int64 // that there is, in bytes; 0: it is not known
 	cfg     *Config
 	faults  Faults
 	mistook map[string]bool // variables of which all is said

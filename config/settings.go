@@ -47,16 +47,16 @@ type settings struct {
 
 	MaxConcurrency string `env:"USHER_MAX_CONCURRENCY" envDefault:"128" shown:"128; auto where USHER_ENGINE tells its load" doc:"requests at the model server at once; 0: no limit; auto: as many as it runs without a queue of its own (docs/engines.md)"`
 	QueueCapacity  string `env:"USHER_QUEUE_CAPACITY" envDefault:"512" doc:"how many may wait, held ones included; 0: none, and no holding"`
-	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" doc:"total bytes of the bodies that wait, like 256MiB; of one that is passed on as it comes, as much is read while it waits as leaves as much free"`
+	QueueBytes     string `env:"USHER_QUEUE_BYTES" envDefault:"268435456" shown:"268435456, or a fourth of the memory limit where that is less" doc:"total bytes of the bodies that wait, like 256MiB; of one that is passed on as it comes, as much is read while it waits as leaves as much free"`
 	QueueTimeout   string `env:"USHER_QUEUE_TIMEOUT" envDefault:"30s" doc:"longest wait in the queue"`
 	ReorderHold    string `env:"USHER_REORDER_HOLD" envDefault:"auto" doc:"how long a request ahead of a gap is held: auto, a duration, or 0 for not at all"`
 	ReorderTarget  string `env:"USHER_REORDER_TARGET" envDefault:"0.01" doc:"auto: the share of requests that may be admitted out of order; above 0, below 1"`
 	ReorderMaxHold string `env:"USHER_REORDER_MAX_HOLD" envDefault:"250ms" doc:"the hold is never longer"`
 
-	MaxBodyBytes        string `env:"USHER_MAX_BODY_BYTES" envDefault:"16777216" doc:"largest request body, like 16MiB; 1 to 1073741824"`
+	MaxBodyBytes        string `env:"USHER_MAX_BODY_BYTES" envDefault:"16777216" shown:"16777216, or three sixteenths of the memory limit where that is less" doc:"largest request body, like 16MiB; 1 to 1073741824"`
 	ReadTimeout         string `env:"USHER_READ_TIMEOUT" envDefault:"30s" doc:"head and body must be in by then; of a body that is passed on as it comes, only the time counts in which its client was waited for"`
 	IdleTimeout         string `env:"USHER_IDLE_TIMEOUT" envDefault:"75s" doc:"a kept connection without a request is closed after it"`
-	MaxConnections      string `env:"USHER_MAX_CONNECTIONS" envDefault:"16384" doc:"client connections at once, fewer where the descriptor limit allows no more (with a warning); then one that idles makes room for a new one"`
+	MaxConnections      string `env:"USHER_MAX_CONNECTIONS" envDefault:"16384" shown:"16384, or one for each 64 KiB (with TLS 128) of the memory limit where that is fewer" doc:"client connections at once, fewer where the descriptor limit allows no more (with a warning); then one that idles makes room for a new one"`
 	MaxConnectionsPerIP string `env:"USHER_MAX_CONNECTIONS_PER_IP" envDefault:"0" doc:"of one address (IPv6: one /64), more are reset; 0: no limit"`
 	TrustedProxies      string `env:"USHER_TRUSTED_PROXIES" form:"place" shown:"–" doc:"addresses or prefixes of proxies, 10.0.0.0/8, say, whose X-Forwarded-For or PROXY header names the client, for the log and the limit of one address; of anyone else the former is ignored, and the latter answered 400"`
 

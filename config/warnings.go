@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/usher-sidecar/usher/crypto"
@@ -27,6 +28,11 @@ func (l *loader) valuesInForce() []Value {
 		shown[i].Value = value
 	}
 	set("USHER_LISTEN_ADDR", c.ListenAddr)
+	if l.memory > 0 {
+		set("USHER_QUEUE_BYTES", strconv.FormatInt(c.QueueBytes, 10))
+		set("USHER_MAX_BODY_BYTES", strconv.Itoa(c.MaxBodyBytes))
+		set("USHER_MAX_CONNECTIONS", strconv.Itoa(c.MaxConnections))
+	}
 	set("USHER_WORKER_URL", strings.Join(c.WorkerURLs, ","))
 	if len(c.WorkerURLs) == 0 {
 		set("USHER_WORKER_URL", "any")
@@ -106,10 +112,26 @@ func (l *loader) warnings() []string {
 	if len(l.links) > 0 {
 		list = append(list, strings.Join(l.links, ", ")+": set by Kubernetes for a Service of that name, and ignored; enableServiceLinks: false keeps such variables away")
 	}
+	list = append(list, l.memoryWarnings()...)
 	list = append(list, l.engineWarnings()...)
 	list = append(list, l.reportWarnings()...)
 	list = append(list, l.benchmarkWarnings()...)
 	return append(list, l.misspelt()...)
+}
+
+// memoryWarnings names what was set and finds no memory.
+func (l *loader) memoryWarnings() (list []string) {
+	c := l.cfg
+	if l.memory == 0 {
+		return nil
+	}
+	if most := c.BodiesBytes / 2; int64(c.MaxBodyBytes) > most {
+		list = append(list, fmt.Sprintf("USHER_MAX_BODY_BYTES is more than there is memory for: this process may be killed for a body of that size; set at most %d, or a memory limit of at least %d bytes", most, int64(c.MaxBodyBytes)*2*8/bodiesShare))
+	}
+	if c.QueueBytes > c.BodiesBytes {
+		list = append(list, fmt.Sprintf("USHER_QUEUE_BYTES is more than there is memory for: all bodies together get %d bytes of it", c.BodiesBytes))
+	}
+	return list
 }
 
 // isLoopback reports whether an address to listen on is for this machine alone.

@@ -133,11 +133,14 @@ func (x *exchange) run() error {
 	if err != nil {
 		return err
 	}
+	if len(payload) > 0 && &payload[0] != &env.Payload[0] {
+		x.body.Replace(payload) // it was made anew, with a limit in it
+	}
 	// 15, 16: its turn.
 	x.waited = true
-	x.body.LeaveBudget() // from here on the buffer counts it
+	x.body.LeaveBudget() // from here on the queue counts it
 	spooler := x.spooler()
-	if err := x.pass.Wait(&x.call, len(payload), spooler); err != nil {
+	if err := x.pass.Wait(&x.call, max(len(payload), len(x.body.Bytes())), spooler); err != nil {
 		return err
 	}
 	// 17, 18: a line to the model server; the ticket is spent when its request

@@ -102,7 +102,7 @@ func (x *exchange) spooler() reorder.Spooler {
 	if length := x.conn.Head.Length(); 0 <= length && length <= unspooled {
 		return nil
 	}
-	x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes)
+	x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes, x.h.bodies)
 	return (*spooler)(x)
 }
 
@@ -121,7 +121,7 @@ func (x *exchange) beginStream() error {
 		return nil
 	}
 	if x.stream == nil {
-		x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes)
+		x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes, x.h.bodies)
 	}
 	return x.stream.Begin()
 }

@@ -109,7 +109,7 @@ func TestOperationsWarnings(t *testing.T) {
 		require.NoError(t, err)
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
-			if !ok || !slices.Contains([]string{"warnings", "misspelt", "reportWarnings", "benchmarkWarnings"}, f.Name.Name) {
+			if !ok || !slices.Contains([]string{"warnings", "misspelt", "memoryWarnings", "reportWarnings", "benchmarkWarnings"}, f.Name.Name) {
 				continue
 			}
 			ast.Inspect(f, func(n ast.Node) bool {

@@ -87,7 +87,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	s := &Sidecar{
 		handler: handler{
 			cfg: cfg, log: log, routes: route.NewTable(signedRoutes(cfg), cfg.OpenRoutes),
-			calls: newCalls(), bodies: front.NewBudget(cfg.QueueBytes, cfg.MaxBodyBytes),
+			calls: newCalls(), bodies: front.NewBudget(cfg.QueueBytes, cfg.BodiesBytes, cfg.MaxBodyBytes),
 			open: places{limit: int64(cfg.OpenConcurrency)},
 		},
 		trust:   trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},

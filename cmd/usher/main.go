@@ -98,7 +98,8 @@ func serve(environ []string, stderr io.Writer) int {
 	lines := asynclog.New(stderr)
 	go lines.Run()
 	defer func() { _ = lines.Close() }() // whom could its error be told?
-	cfg, err := config.Load(environ)
+	room := limitMemory(memlimit.FromCgroup)
+	cfg, err := config.LoadWithin(environ, room.limit)
 	if err != nil {
 		_, _ = fmt.Fprintf(lines, "usher: %v\n", err)
 		return exitFault
@@ -106,7 +107,7 @@ func serve(environ []string, stderr io.Writer) int {
 	log := newLogger(cfg, lines, wantsColour(stderr, environ))
 	// What libraries would write to stderr themselves; net/http does.
 	defer zap.RedirectStdLog(log)()
-	limitMemory(memlimit.FromCgroup, log)
+	room.tell(log, cfg)
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
 	}

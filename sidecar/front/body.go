@@ -47,8 +47,11 @@ var (
 // empty.
 type Body struct {
 	buf    *[]byte
-	budget *Budget // where the buffer counts; nil when it does not
-	taken  int     // bytes of it
+	budget *Budget // where the buffer counts
+	taken  int     // bytes of it, of what bodies may have that are being read
+	held   int     // of what all may have
+
+	foreign bool // buf is of no pool
 }
 
 // Bytes is what was read; valid until Release.
@@ -62,19 +65,33 @@ func (b *Body) Bytes() []byte {
 // LeaveBudget ends the counting there: the body is read and its sender known. It
 // may be called more than once.
 func (b *Body) LeaveBudget() {
-	if b.budget != nil {
+	if b.taken > 0 {
 		b.budget.give(b.taken)
-		b.budget, b.taken = nil, 0
+		b.taken = 0
 	}
 }
 
-// Release gives the buffer back. It may be called more than once.
-func (b *Body) Release() {
-	b.LeaveBudget()
+// Replace puts another content into the body's place, which counts as it did, and
+// gives its buffer back.
+func (b *Body) Replace(content []byte) {
 	if b.buf != nil {
 		putBuffer(b.buf)
-		b.buf = nil
+		b.buf, b.foreign = &content, true
 	}
+}
+
+// Release gives the buffer back. It may be called more than once, by whoever is the
+// only one to use the body then.
+func (b *Body) Release() {
+	b.LeaveBudget()
+	if b.buf == nil {
+		return
+	}
+	if !b.foreign {
+		putBuffer(b.buf)
+	}
+	b.budget.drop(b.held)
+	b.buf, b.held, b.foreign = nil, 0, false
 }
 
 // Read takes the whole body of the request that is served on c, at most limit
@@ -94,7 +111,10 @@ func (b *Body) Read(c *Conn, limit int, budget *Budget) error {
 }
 
 func (b *Body) read(r io.Reader, length, limit int, budget *Budget) error {
-	b.budget = budget
+	if !budget.hold(firstBody) {
+		return ErrBodyBudget
+	}
+	b.budget, b.held = budget, firstBody
 	b.buf = getBuffer(firstBody)
 	for {
 		if size := cap(*b.buf); len(*b.buf) == size && !b.grow(nextSize(size, length, limit)) {
@@ -121,12 +141,17 @@ func (b *Body) grow(size int) bool {
 	if !b.budget.take(n) {
 		return false
 	}
+	if !b.budget.hold(size) {
+		b.budget.give(n)
+		return false
+	}
 	small := b.buf
 	b.buf = getBuffer(size)
 	*b.buf = append(*b.buf, *small...)
 	putBuffer(small)
 	b.budget.give(b.taken)
-	b.taken = n
+	b.budget.drop(b.held)
+	b.taken, b.held = n, size
 	return true
 }
 

@@ -41,7 +41,7 @@ func TestStepsOfABody(t *testing.T) {
 // A slow upload of little must not hold the buffer that a large body left.
 func TestASmallBodyHoldsNoLargeBuffer(t *testing.T) {
 	const limit = 1 << 20
-	r := NewBudget(0, limit)
+	r := NewBudget(0, 0, limit)
 	for range 20 { // under -race a pool forgets at random
 		var large, small Body
 		require.NoError(t, large.read(&upload{left: limit}, limit, limit, r))
@@ -78,7 +78,7 @@ func BenchmarkBody(b *testing.B) {
 	const limit = 16 << 20
 	for _, kb := range []int{1, 8, 64, 256, 512, 2048, 8192} {
 		b.Run(fmt.Sprintf("%dKB", kb), func(b *testing.B) {
-			r := NewBudget(0, limit)
+			r := NewBudget(0, 0, limit)
 			size := kb<<10 + 1200
 			b.SetBytes(int64(size))
 			b.ReportAllocs()

@@ -16,7 +16,7 @@ func TestTheLargestBodyFits(t *testing.T) {
 	const limit = 1 << 20
 	content := bytes.Repeat([]byte("x"), limit)
 	for _, length := range []int{limit, -1} {
-		r := NewBudget(0, limit)
+		r := NewBudget(0, 0, limit)
 		var b Body
 		require.NoError(t, b.read(bytes.NewReader(content), length, limit, r))
 		require.Equal(t, content, b.Bytes())
@@ -27,7 +27,7 @@ func TestTheLargestBodyFits(t *testing.T) {
 }
 
 func TestWithoutBudgetABodyIsRefusedUnlessItIsSmall(t *testing.T) {
-	r := NewBudget(1<<20, 1<<10)
+	r := NewBudget(1<<20, 0, 1<<10)
 	require.True(t, r.take(1<<20))
 	var large, small Body
 	require.ErrorIs(t, large.read(bytes.NewReader(make([]byte, firstBody+1)), -1, 1<<20, r), ErrBodyBudget)
@@ -42,7 +42,7 @@ func TestWithoutBudgetABodyIsRefusedUnlessItIsSmall(t *testing.T) {
 func TestBudgetIsExact(t *testing.T) {
 	const limit = 256 << 10
 	rapid.Check(t, func(t *rapid.T) {
-		r := NewBudget(1<<20, limit)
+		r := NewBudget(1<<20, 0, limit)
 		var held []*Body
 		for range rapid.IntRange(1, 30).Draw(t, "bodies") {
 			size := rapid.IntRange(0, limit+10).Draw(t, "size")
@@ -77,4 +77,50 @@ func TestBudgetIsExact(t *testing.T) {
 		}
 		require.Zero(t, r.used.Load())
 	})
+}
+
+// Where memory is short all bodies together are bounded, first buffers included,
+// until they are given back and not only until they are read.
+func TestAllBodiesAreBounded(t *testing.T) {
+	const limit = 64 << 10
+	r := NewBudget(0, 1, limit)
+	require.EqualValues(t, 2*limit+firstBody, r.all, "one of the largest fits")
+	content := make([]byte, limit)
+	read := func(size int) (*Body, error) {
+		b := &Body{}
+		return b, b.read(bytes.NewReader(content[:size]), size, limit, r)
+	}
+	first, err := read(limit)
+	require.NoError(t, err)
+	first.LeaveBudget()
+	require.Zero(t, r.Used())
+	require.EqualValues(t, limit+1, r.held.Load())
+
+	second, err := read(limit)
+	require.ErrorIs(t, err, ErrBodyBudget, "what was read still counts")
+	second.Release()
+	var small []*Body
+	for {
+		b, err := read(10)
+		if err != nil {
+			require.ErrorIs(t, err, ErrBodyBudget)
+			b.Release()
+			break
+		}
+		small = append(small, b)
+	}
+	require.Len(t, small, int(r.all-limit-1)/firstBody)
+
+	first.Replace(content)
+	require.EqualValues(t, limit+1, first.held, "another content counts in the first one's place")
+	first.Release()
+	second, err = read(limit / 4)
+	require.NoError(t, err)
+	second.Release()
+	for _, b := range small {
+		b.Release()
+		b.Release()
+	}
+	require.Zero(t, r.held.Load())
+	require.Zero(t, r.Used())
 }

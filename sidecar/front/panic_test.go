@@ -125,7 +125,7 @@ func readBeside(c *Conn) error {
 	whole := c.Conn
 	defer func() { c.Conn = whole }()
 	c.Conn = faultyConn{whole}
-	s := c.Stream(10)
+	s := c.Stream(10, nil)
 	if err := s.Begin(); err != nil {
 		return err
 	}

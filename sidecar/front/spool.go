@@ -15,6 +15,7 @@ var spoolPieces = sync.Pool{New: func() any { return new([spoolPiece]byte) }}
 // A spool is what was read of a body before somebody takes it. The zero value is
 // empty.
 type spool struct {
+	budget   *Budget // of all bodies; nil: nothing bounds them
 	pieces   []*[spoolPiece]byte
 	from, to int // it begins there in the first piece, and ends there in the last one
 }
@@ -27,6 +28,7 @@ func (s *spool) room() []byte {
 	return s.pieces[len(s.pieces)-1][s.to:]
 }
 
+// grow takes another piece, for which the budget has given room.
 func (s *spool) grow() {
 	s.pieces = append(s.pieces, spoolPieces.Get().(*[spoolPiece]byte))
 	s.to = 0
@@ -42,7 +44,7 @@ func (s *spool) take(p []byte) (n int) {
 		m := copy(p[n:], s.pieces[0][s.from:end])
 		n += m
 		if s.from += m; s.from == end {
-			spoolPieces.Put(s.pieces[0])
+			s.give(s.pieces[0])
 			s.pieces, s.from = s.pieces[1:], 0
 		}
 	}
@@ -51,9 +53,14 @@ func (s *spool) take(p []byte) (n int) {
 
 func (s *spool) release() {
 	for _, piece := range s.pieces {
-		spoolPieces.Put(piece)
+		s.give(piece)
 	}
-	*s = spool{}
+	*s = spool{budget: s.budget}
+}
+
+func (s *spool) give(piece *[spoolPiece]byte) {
+	spoolPieces.Put(piece)
+	s.budget.drop(spoolPiece)
 }
 
 // roomPause is the time between two looks for room.
@@ -117,12 +124,17 @@ func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
 
 // findRoom waits until there is some; false: until Halt.
 func (s *Stream) findRoom(more func(n int64) bool) bool {
-	for !more(spoolPiece) {
+	for {
+		if s.spool.budget.hold(spoolPiece) {
+			if more(spoolPiece) {
+				return true
+			}
+			s.spool.budget.drop(spoolPiece)
+		}
 		select {
 		case <-s.halt:
 			return false
 		case <-time.After(roomPause):
 		}
 	}
-	return true
 }

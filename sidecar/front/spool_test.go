@@ -12,13 +12,15 @@ import (
 // takes.
 func TestSpoolIsAQueueOfBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var s spool
+		budget := NewBudget(0, 1<<40, 0)
+		s := spool{budget: budget}
 		defer s.release()
 		var want []byte
 		next, grown := byte(0), 0
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				if len(s.room()) == 0 {
+					require.True(t, budget.hold(spoolPiece))
 					s.grow()
 					grown++
 				}
@@ -41,9 +43,11 @@ func TestSpoolIsAQueueOfBytes(t *testing.T) {
 			"": func(t *rapid.T) {
 				require.LessOrEqual(t, (len(s.pieces)-2)*spoolPiece, len(want))
 				require.Equal(t, len(want) == 0, len(s.pieces) == 0)
+				require.EqualValues(t, len(s.pieces)*spoolPiece, budget.held.Load())
 			},
 		})
 		s.release()
+		require.Zero(t, budget.held.Load())
 		require.Zero(t, s.take(make([]byte, 1)))
 	})
 }

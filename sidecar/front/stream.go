@@ -31,9 +31,9 @@ type Stream struct {
 }
 
 // Stream is the body of the request that is served on c, of which at most limit
-// bytes are taken.
-func (c *Conn) Stream(limit int) *Stream {
-	s := &Stream{c: c, limit: int64(limit), left: c.server.o.ReadTimeout}
+// bytes are taken. What Spool keeps of it counts among all that budget bounds.
+func (c *Conn) Stream(limit int, budget *Budget) *Stream {
+	s := &Stream{c: c, limit: int64(limit), left: c.server.o.ReadTimeout, spool: spool{budget: budget}}
 	s.whole.Store(!c.guard.inBody())
 	return s
 }

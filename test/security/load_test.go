@@ -143,3 +143,34 @@ func outcomeOf(u *rig.Usher, body []byte) string {
 	_ = json.Unmarshal(text, &said)
 	return said.Code
 }
+
+// A body waits whole: what of it is not forwarded takes memory, too, and counts.
+func TestWhatIsNotForwardedCounts(t *testing.T) {
+	t.Parallel()
+	const size = 600 << 10
+	s := rig.NewSigner(t)
+	m := rig.NewModel(t, nil)
+	release := make(chan struct{})
+	end := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(end)
+	m.Respond = func(http.ResponseWriter, *http.Request) { <-release }
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{
+		"USHER_QUEUE_BYTES": "1MiB", "USHER_MAX_CONCURRENCY": "1", "USHER_QUEUE_TIMEOUT": "10m", "USHER_REORDER_HOLD": "0",
+	})).Ready()
+	outcomes := make(chan string, 3)
+	post := func(more int) {
+		body := s.Ticket().Nested("{}")
+		body = append(bytes.TrimSuffix(body, []byte("}")), `,"more":"`+strings.Repeat("y", more)+`"}`...)
+		go func() { outcomes <- outcomeOf(u, body) }()
+	}
+	post(0)
+	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 1 }, rig.Patience, 5*time.Millisecond)
+	post(size)
+	require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, 5*time.Millisecond)
+	require.Greater(t, u.Metric("usher_waiting_bytes"), float64(size))
+	post(size)
+	require.Equal(t, "queue_full", <-outcomes)
+	end()
+	require.Equal(t, "ok", <-outcomes)
+	require.Equal(t, "ok", <-outcomes)
+}
