@@ -77,7 +77,7 @@ func startVast(t *testing.T, variables rig.Env) (public, dir string, stop func(o
 	case <-ended:
 		log, _ := os.ReadFile(filepath.Join(dir, "usher.log"))
 		require.FailNow(t, "it ended", "%s", log)
-	case <-time.After(rig.Patience):
+	case <-time.After(3 * rig.Patience): // it runs a dozen programs
 		log, _ := os.ReadFile(filepath.Join(dir, "usher.log"))
 		require.FailNow(t, "it does not listen", "%s", log)
 	}
