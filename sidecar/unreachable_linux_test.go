@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // A kept connection that turns out dead at the first byte, and cannot be
@@ -22,7 +24,7 @@ import (
 func TestATicketThatNobodyTookStaysGood(t *testing.T) {
 	public, key, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := loopback.Listen()
 	require.NoError(t, err)
 	address := ln.Addr().String()
 	var model sync.WaitGroup

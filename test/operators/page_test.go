@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/usher-sidecar/usher/test/full"
+	"github.com/usher-sidecar/usher/test/loopback"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -25,7 +26,9 @@ func TestPageInABrowser(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	m := rig.NewModel(t, nil)
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_REORDER_HOLD": "60s", "USHER_REORDER_MAX_HOLD": "60s", "USHER_QUEUE_TIMEOUT": "60s"})).Ready()
+	admin, err := loopback.Address()
+	require.NoError(t, err)
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_ADMIN_ADDR": admin, "USHER_REORDER_HOLD": "60s", "USHER_REORDER_MAX_HOLD": "60s", "USHER_QUEUE_TIMEOUT": "60s"})).Ready()
 	b := rig.Browse(t, "http://"+u.Admin+"/")
 	b.Says("live", "live")
 	b.Says("verdict-text", "Ready and idle")
@@ -69,7 +72,7 @@ func TestPageInABrowser(t *testing.T) {
 	require.Equal(t, 0, u.Wait(), "an open page holds up nothing")
 	b.Until(`document.getElementById("live").dataset.state === "off"`)
 	// The next one at the same address takes the open page over.
-	rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_ADMIN_ADDR": u.Admin})).Ready()
+	rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_ADMIN_ADDR": admin})).Ready()
 	b.Says("live", "live")
 	b.Says("verdict-text", "Ready and idle")
 	b.Says("strip-text", "No signed number has come yet")
