@@ -69,6 +69,7 @@ type turnConn struct {
 	deadline time.Time
 	holds    bool
 	wrote    bool
+	hurried  int  // turns since it wrote
 	hurries  bool // a read may not wait
 	ended    bool
 }
@@ -89,7 +90,7 @@ func (t *turnConn) Read(p []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	if err := t.turns.take(t.origin(), t.deadline); err != nil {
+	if err := t.take(); err != nil {
 		return 0, err
 	}
 	t.holds = true
@@ -100,6 +101,22 @@ func (t *turnConn) Read(p []byte) (int, error) {
 		return 0, ErrGone
 	}
 	return n, nil
+}
+
+// mostHurried is how many turns of a handshake go before those of others that have
+// not begun. It needs no more than two, after a HelloRetryRequest; a client that
+// sends in small pieces is not to have more than it needs.
+const mostHurried = 3
+
+// take waits for a turn. A handshake that has not begun gives up when half of its
+// time is over: the rest is for the client, and for the turns to come.
+func (t *turnConn) take() error {
+	if !t.wrote {
+		now := time.Now()
+		return t.turns.take(t.origin(), now.Add(t.deadline.Sub(now)/2), false)
+	}
+	t.hurried++
+	return t.turns.take(t.origin(), t.deadline, t.hurried <= mostHurried)
 }
 
 // Write implements net.Conn. The work is done by then, and the client may be slow.

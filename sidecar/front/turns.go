@@ -22,14 +22,18 @@ var (
 // wait are taken from one origin after the other, and where too many wait the
 // newest of the origin that has most gives way: a flood from one address delays
 // itself, and nobody else for longer than one turn each.
+//
+// Those that have begun go before all others: what they have cost would else be
+// spent on nothing where more come than can be served, and nobody would be.
 type turns struct {
 	most int
 
 	mu      sync.Mutex
 	free    int
-	waiting int
+	waiting int // in lines
 	lines   map[netip.Addr]*line
 	round   list.List // of *line, in the order in which they are served
+	begun   list.List // of *waiter
 }
 
 // A line is those of one origin that wait.
@@ -40,7 +44,7 @@ type line struct {
 }
 
 type waiter struct {
-	line  *line
+	line  *line // nil: it has begun
 	at    *list.Element
 	ready chan error // nil: its turn; holds one
 }
@@ -49,15 +53,16 @@ func newTurns(free, most int) *turns {
 	return &turns{free: free, most: most, lines: make(map[netip.Addr]*line)}
 }
 
-// take waits for a turn, until deadline. Errors: errNoTurn, errTurnLate.
-func (t *turns) take(origin netip.Addr, deadline time.Time) error {
+// take waits for a turn, until deadline; begun: before those that have not.
+// Errors: errNoTurn, errTurnLate.
+func (t *turns) take(origin netip.Addr, deadline time.Time, begun bool) error {
 	t.mu.Lock()
 	if t.free > 0 {
 		t.free--
 		t.mu.Unlock()
 		return nil
 	}
-	w := t.join(origin)
+	w := t.join(origin, begun)
 	if t.waiting > t.most {
 		t.dismiss(t.longest())
 	}
@@ -84,14 +89,16 @@ func (t *turns) take(origin netip.Addr, deadline time.Time) error {
 func (t *turns) give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	first := t.round.Front()
-	if first == nil {
+	var w *waiter
+	if first := t.begun.Front(); first != nil {
+		w = first.Value.(*waiter)
+	} else if first := t.round.Front(); first != nil {
+		w = first.Value.(*line).waiters.Front().Value.(*waiter)
+		t.round.MoveToBack(first)
+	} else {
 		t.free++
 		return
 	}
-	l := first.Value.(*line)
-	w := l.waiters.Front().Value.(*waiter)
-	t.round.MoveToBack(first)
 	t.quit(w)
 	w.ready <- nil
 }
@@ -100,10 +107,15 @@ func (t *turns) give() {
 func (t *turns) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.waiting
+	return t.waiting + t.begun.Len()
 }
 
-func (t *turns) join(origin netip.Addr) *waiter {
+func (t *turns) join(origin netip.Addr, begun bool) *waiter {
+	if begun {
+		w := &waiter{ready: make(chan error, 1)}
+		w.at = t.begun.PushBack(w)
+		return w
+	}
 	l := t.lines[origin]
 	if l == nil {
 		l = &line{origin: origin}
@@ -118,6 +130,10 @@ func (t *turns) join(origin netip.Addr) *waiter {
 
 // quit takes a waiter out, and its line with the last one.
 func (t *turns) quit(w *waiter) {
+	if w.line == nil {
+		t.begun.Remove(w.at)
+		return
+	}
 	w.line.waiters.Remove(w.at)
 	t.waiting--
 	if w.line.waiters.Len() == 0 {
