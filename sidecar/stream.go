@@ -110,8 +110,18 @@ func (s *stream) Happened(h loop.Happening, now time.Time) loop.Want {
 	return loop.Nothing
 }
 
-// Ended implements loop.Stream: it settles, and gives the connection back.
+// Ended implements loop.Stream. What is whole is settled at once; what broke may have
+// to wait for the client.
 func (s *stream) Ended(fault *loop.Fault) {
+	if fault == nil && s.relay.Whole() {
+		s.settle(nil)
+		return
+	}
+	go s.settle(fault)
+}
+
+// settle accounts for the stream, and gives the connection back.
+func (s *stream) settle(fault *loop.Fault) {
 	defer s.x.conn.GiveBack()
 	defer s.recoverPanic()
 	if fault != nil {
@@ -130,7 +140,7 @@ func (s *stream) alone() {
 	s.x.finish(s.resp, s.relay, broken, werr)
 }
 
-// recoverPanic is broke of what Ended panics with.
+// recoverPanic is broke of what settling panics with.
 func (s *stream) recoverPanic() {
 	if fault := recover(); fault != nil {
 		s.broke(fault, debug.Stack())

@@ -3,6 +3,7 @@ package front
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -32,6 +33,7 @@ type Conn struct {
 	server  *Server
 	ctx     *fasthttp.RequestCtx // while a request is served; nil: fasthttp has none
 	begin   func()               // see Lend; nil: the connection is not to be lent
+	lent    atomic.Bool          // from Lend until it is given back and served again
 	client  string               // on whose behalf the request came, once that is known
 
 	ahead  socket.Ahead

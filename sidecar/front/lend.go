@@ -3,11 +3,12 @@ package front
 import (
 	"context"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/usher-sidecar/usher/sidecar/loop"
 )
 
 // A Conn whose answer is a stream can be lent: its goroutine ends, and with it go the
@@ -15,14 +16,13 @@ import (
 // given back. It then waits for the next request with next to nothing, and is served
 // again when that comes.
 
-// lending is where the Server's lent connections are counted, and those kept that
-// were given back and wait.
+// lending is where the Server's lent connections are counted, and where those wait
+// that were given back.
 type lending struct {
-	lent atomic.Int64 // and not with fasthttp again
-
-	mu      sync.Mutex
-	resting map[*Conn]struct{}
-	over    bool // Shutdown has begun
+	lent atomic.Int64              // and not with fasthttp again
+	over atomic.Bool               // Shutdown has begun
+	loop atomic.Pointer[loop.Loop] // nil: whoever was given back waits on a goroutine
+	done chan struct{}             // closed when the loop has ended
 }
 
 // CanLend reports whether Lend works: the connection is plain TCP, and has a
@@ -38,16 +38,19 @@ func (c *Conn) CanLend() bool {
 // with c where it is served.
 func (c *Conn) Lend(begin func()) {
 	c.begin = begin
+	c.lent.Store(true)
 	c.server.lending.lent.Add(1)
-	c.ctx.HijackSetNoResponse(true)
-	c.ctx.Hijack(func(net.Conn) {})
+	// fasthttp closes the connection then, which Close knows better. A hijack would
+	// let go of it, too, but costs a goroutine.
+	c.ctx.SetConnectionClose()
 }
 
-// SetDeadline never fails: fasthttp would not lend out a connection that was closed
-// meanwhile, and nobody would end its request.
-func (c *Conn) SetDeadline(t time.Time) error {
-	_ = c.Conn.SetDeadline(t)
-	return nil
+// Close closes the connection, unless it is lent: then it is fasthttp that lets go.
+func (c *Conn) Close() error {
+	if c.lent.Load() {
+		return nil
+	}
+	return c.Conn.Close()
 }
 
 // Control has f look at the connection's descriptor, see syscall.RawConn.
@@ -60,92 +63,116 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 }
 
 // lendOut hears of all that happens to connections. Only when it is told that one is
-// hijacked has fasthttp forgotten it.
+// closed has fasthttp forgotten it.
 func lendOut(nc net.Conn, state fasthttp.ConnState) {
-	if c, ok := nc.(*Conn); ok && state == fasthttp.StateHijacked {
+	if c, ok := nc.(*Conn); ok && state == fasthttp.StateClosed && c.begin != nil {
 		begin := c.begin
 		c.begin = nil
 		begin()
 	}
 }
 
-// GiveBack ends the lending, once the answer has ended: it waits for the next request
-// and serves it, or closes the connection, and returns when all that is done. It
-// needs a goroutine of its own.
+// GiveBack ends the lending, once the answer has ended, and does not block: the
+// connection is closed, or waits for its next request and is served then.
 func (c *Conn) GiveBack() {
 	c.finish()
-	l := &c.server.lending
-	served := !c.state.closes && c.awaitRequest()
-	l.lent.Add(-1)
-	if !served {
-		_ = c.Close()
+	switch {
+	case c.state.closes:
+		go c.leave() // which may take as long as the client does
+	case !c.ahead.Empty() || !c.waitInLoop():
+		go c.serveAgain()
+	}
+}
+
+// leave closes a connection that was lent.
+func (c *Conn) leave() {
+	c.lent.Store(false)
+	c.server.lending.lent.Add(-1)
+	_ = c.Close()
+}
+
+// serveAgain serves the next requests. Where nothing of one is here it waits for it
+// as for that of a new connection.
+func (c *Conn) serveAgain() {
+	if c.server.lending.over.Load() && c.ahead.Empty() {
+		c.leave()
 		return
 	}
+	c.lent.Store(false)
+	c.server.lending.lent.Add(-1)
 	_ = c.server.http.ServeConn(c)
 }
 
-// awaitRequest waits for the next request as fasthttp does, which would take the
-// connection for a new one: with the time-out between two requests, and without a
-// word when that is over.
-func (c *Conn) awaitRequest() bool {
-	if !c.ahead.Empty() {
-		return true
-	}
-	l := &c.server.lending
-	if !l.rest(c) {
-		return false
-	}
-	defer l.woke(c)
-	idle := c.server.o.IdleTimeout
-	if idle <= 0 {
-		idle = c.server.o.ReadTimeout
-	}
-	if idle > 0 && c.SetReadDeadline(time.Now().Add(idle)) != nil {
+// waitInLoop has the loop wait for the next request; false where there is none.
+func (c *Conn) waitInLoop() bool {
+	waiting := c.server.lending.loop.Load()
+	if waiting == nil {
 		return false
 	}
 	c.rest()
-	return c.ahead.Fill(c.Conn) == nil
-}
-
-// rest notes that c waits for a request; false once Shutdown has begun.
-func (l *lending) rest(c *Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.over {
-		return false
+	m := waiting.Register((*resting)(c), c, nil)
+	c.watched.OnClose(m.Wake)
+	if c.server.lending.over.Load() {
+		m.Wake()
 	}
-	if l.resting == nil {
-		l.resting = make(map[*Conn]struct{})
+	return m.Begin() == nil // else it was closed meanwhile, or the kernel has no room
+}
+
+// resting is a Conn that waits for its next request, as a stream of the loop that
+// ends with the first thing that happens.
+type resting Conn
+
+// Happened implements loop.Stream.
+func (r *resting) Happened(h loop.Happening, _ time.Time) loop.Want {
+	if h&loop.Silent != 0 {
+		r.state.closes = true
 	}
-	l.resting[c] = struct{}{}
-	return true
+	return loop.Nothing
 }
 
-func (l *lending) woke(c *Conn) {
-	l.mu.Lock()
-	delete(l.resting, c)
-	l.mu.Unlock()
-}
-
-// end closes the connections that wait, and has those close that are given back.
-func (l *lending) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.over = true
-	for c := range l.resting {
-		_ = c.watched.Close()
+// Ended implements loop.Stream.
+func (r *resting) Ended(*loop.Fault) {
+	c := (*Conn)(r)
+	if c.state.closes {
+		go c.leave()
+	} else {
+		go c.serveAgain()
 	}
 }
 
-// wait waits until every connection was given back, or ctx ends.
-func (l *lending) wait(ctx context.Context) {
+// begin readies a loop for those that wait, and end ends it.
+func (l *lending) begin(idle time.Duration) error {
+	waiting, err := loop.New(idle)
+	if waiting == nil {
+		return err
+	}
+	l.done = make(chan struct{})
+	l.loop.Store(waiting)
+	go func() { waiting.Run(); close(l.done) }()
+	return nil
+}
+
+// turnAway closes the connections that wait, and has those close that are given back.
+func (l *lending) turnAway() {
+	l.over.Store(true)
+	if waiting := l.loop.Load(); waiting != nil {
+		waiting.WakeAll()
+	}
+}
+
+// end waits until every connection was given back, or ctx ends.
+func (l *lending) end(ctx context.Context) {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for l.lent.Load() > 0 {
+	for done := false; l.lent.Load() > 0 && !done; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return
+			done = true
 		}
+	}
+	if waiting := l.loop.Load(); waiting != nil {
+		waiting.Close()
+		<-l.done
 	}
 }

@@ -21,9 +21,14 @@ const okHead = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 // lendingServer lends each connection; answer is what is done with it then.
 func lendingServer(t *testing.T, before, answer func(*Conn)) (s *Server, addr string) {
 	t.Helper()
+	return lendingServerWith(t, time.Minute, hangup.Options{}, before, answer)
+}
+
+func lendingServerWith(t *testing.T, idle time.Duration, o hangup.Options, before, answer func(*Conn)) (s *Server, addr string) {
+	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ln, err := hangup.Listen(inner, hangup.Options{})
+	ln, err := hangup.Listen(inner, o)
 	require.NoError(t, err)
 	s = New(Options{
 		Serve: func(c *Conn, fault error) {
@@ -37,7 +42,7 @@ func lendingServer(t *testing.T, before, answer func(*Conn)) (s *Server, addr st
 		},
 		Aside:       func(string) (Answer, bool) { return Answer{}, false },
 		Closing:     func() bool { return false },
-		ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 100,
+		ReadTimeout: time.Minute, IdleTimeout: idle, MaxConnections: 100,
 	})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
@@ -127,6 +132,57 @@ func TestShutdownWaitsForWhatIsLent(t *testing.T) {
 	require.NoError(t, <-down)
 	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
 	got, err := io.ReadAll(client)
+	require.NoError(t, err)
+	require.Equal(t, okHead+"hi", string(got))
+}
+
+// A connection that was given back and waits is closed when nothing comes for too
+// long, when its place is wanted, and when its client leaves: nothing of it stays.
+func TestWhatWaitsIsClosed(t *testing.T) {
+	answer := func(c *Conn) {
+		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+		c.GiveBack()
+	}
+	for name, test := range map[string]struct {
+		idle time.Duration
+		most int
+		do   func(t *testing.T, client net.Conn, addr string)
+		left int
+	}{
+		"idle": {300 * time.Millisecond, 0, func(*testing.T, net.Conn, string) {}, 0},
+		"its place is wanted": {time.Minute, 1, func(t *testing.T, _ net.Conn, addr string) {
+			other, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = other.Close() })
+			exchange(t, other)
+		}, 1},
+		"the client leaves": {time.Minute, 0, func(_ *testing.T, client net.Conn, _ string) {
+			_ = client.(*net.TCPConn).CloseWrite()
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, addr := lendingServerWith(t, test.idle, hangup.Options{MaxConnections: test.most}, func(*Conn) {}, answer)
+			client, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			defer func() { _ = client.Close() }()
+			exchange(t, client)
+			test.do(t, client, addr)
+			_ = client.SetReadDeadline(time.Now().Add(20 * time.Second))
+			rest, err := io.ReadAll(client)
+			require.NoError(t, err)
+			require.Empty(t, rest, "without a word")
+			require.Eventually(t, func() bool { return s.Open() == test.left }, 10*time.Second, time.Millisecond)
+		})
+	}
+}
+
+func exchange(t *testing.T, client net.Conn) {
+	t.Helper()
+	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_, err := io.WriteString(client, "GET /x HTTP/1.1\r\nHost: u\r\n\r\n")
+	require.NoError(t, err)
+	got := make([]byte, len(okHead)+2)
+	_, err = io.ReadFull(client, got)
 	require.NoError(t, err)
 	require.Equal(t, okHead+"hi", string(got))
 }

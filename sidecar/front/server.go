@@ -5,6 +5,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -69,7 +70,6 @@ func New(o Options) *Server {
 		ErrorHandler:          s.serveFault,
 		HeaderReceived:        headReceived,
 		ConnState:             lendOut,
-		KeepHijackedConns:     true,
 		ReduceMemoryUsage:     true, // no buffer is kept while a handler runs, nor between two requests
 		ReadBufferSize:        MaxHead,
 		WriteBufferSize:       4 << 10,
@@ -87,16 +87,21 @@ func New(o Options) *Server {
 
 // Serve serves the connections of ln until Shutdown.
 func (s *Server) Serve(ln *hangup.Listener) error {
+	if s.o.TLS == nil { // else none is lent
+		if err := s.lending.begin(cmp.Or(s.o.IdleTimeout, s.o.ReadTimeout)); err != nil {
+			return err
+		}
+	}
 	return s.http.Serve(&acceptor{ln, s})
 }
 
 // Shutdown closes the listener and the idle connections, has the others close
 // after their answer, and waits for that until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.lending.end()
+	s.lending.turnAway()
 	defer s.desk.crew.end()
 	err := s.http.ShutdownWithContext(ctx)
-	s.lending.wait(ctx)
+	s.lending.end(ctx)
 	return err
 }
 

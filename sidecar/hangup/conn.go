@@ -36,6 +36,7 @@ type Conn struct {
 	lingers  atomic.Bool
 	stalled  atomic.Bool
 	released atomic.Bool
+	onClose  atomic.Pointer[func()]
 	idle     atomic.Int64 // see idle.go
 	sock     socket.Conn  // reads and writes
 	stall    stall
@@ -208,8 +209,21 @@ func (c *Conn) cut() error {
 	if c.released.CompareAndSwap(false, true) {
 		c.listener.forget(c)
 		c.listener.leave()
+		if f := c.onClose.Load(); f != nil {
+			(*f)()
+		}
 	}
 	return err
+}
+
+// OnClose has f told when the connection is closed here, by whomever, in the place
+// of what was told before; at once where it is closed already. It may be told twice,
+// and must not block.
+func (c *Conn) OnClose(f func()) {
+	c.onClose.Store(&f)
+	if c.released.Load() {
+		f()
+	}
 }
 
 // scratch is what drain reads into.

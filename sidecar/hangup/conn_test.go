@@ -69,3 +69,23 @@ func TestAnotherCloseCutsALingeringOne(t *testing.T) {
 	server.listener.CloseConns()
 	require.ErrorIs(t, <-closed, net.ErrClosed, "the other one closed it")
 }
+
+// OnClose is told by whoever closes, and where that was before.
+func TestOnClose(t *testing.T) {
+	for name, end := range map[string]func(*Conn){
+		"Close": func(c *Conn) { _ = c.Close() },
+		"Reset": (*Conn).Reset,
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, _ := pair(t, listen(t, Options{}))
+			told, earlier := 0, 0
+			server.OnClose(func() { earlier++ })
+			server.OnClose(func() { told++ })
+			end(server)
+			require.Equal(t, 1, told)
+			require.Zero(t, earlier, "another took its place")
+			server.OnClose(func() { earlier++ })
+			require.Equal(t, 1, earlier)
+		})
+	}
+}

@@ -42,6 +42,20 @@ func (m *Member) Wake() {
 	l.setAlarm()
 }
 
+// WakeAll is Wake of every stream that there is.
+func (l *Loop) WakeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.members) == 0 {
+		return
+	}
+	for _, m := range l.members {
+		l.posted = append(l.posted, m)
+	}
+	l.hasPosted.Store(true)
+	l.setAlarm()
+}
+
 // A Loop runs streams. Make it with New.
 type Loop struct {
 	poller  poller
@@ -78,8 +92,15 @@ const sweepsPerSilence = 8
 // already happens at once: s may have ended when Add returns. It fails where the
 // source was closed, and s is not told of anything then.
 func (l *Loop) Add(s Stream, source, sink Descriptor) (*Member, error) {
+	m := l.Register(s, source, sink)
+	return m, m.Begin()
+}
+
+// Register is the first half of Add, after which s may be woken; Begin is the other.
+func (l *Loop) Register(s Stream, source, sink Descriptor) *Member {
 	m := &Member{stream: s, source: source, sink: sink, loop: l, last: time.Since(l.epoch)}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.lastToken++
 	m.token = l.lastToken
 	l.members[m.token] = m
@@ -87,13 +108,24 @@ func (l *Loop) Add(s Stream, source, sink Descriptor) (*Member, error) {
 		l.sweepAt = time.Now().Add(l.silence / sweepsPerSilence)
 		l.setAlarm()
 	}
-	l.mu.Unlock()
-	if err := l.poller.add(source, m.token<<1, reads); err != nil {
-		if l.forget(m) {
-			return nil, err
-		}
+	return m
+}
+
+// Begin has the loop look at the source. Where it fails the stream never ends: it may
+// have been told that it was Woken, and nothing else. It does nothing where the stream
+// was woken and has ended.
+func (m *Member) Begin() error {
+	l := m.loop
+	l.mu.Lock()
+	defer l.mu.Unlock() // whoever ends it takes the source out after that
+	if _, ok := l.members[m.token]; !ok {
+		return nil
 	}
-	return m, nil
+	err := l.poller.add(m.source, m.token<<1, reads)
+	if err != nil {
+		delete(l.members, m.token)
+	}
+	return err
 }
 
 // forget takes m out of the table, and reports whether it was there.
@@ -180,9 +212,11 @@ func (l *Loop) turn(m *Member) {
 // end lets go of m.
 func (l *Loop) end(m *Member, fault *Fault) {
 	m.over = true
-	l.forget(m)
+	if !l.forget(m) {
+		return // Begin has failed
+	}
 	l.poller.remove(m.source)
-	go m.stream.Ended(fault)
+	m.stream.Ended(fault)
 }
 
 // others tells the streams that were woken, and those whose turn it is. It reports

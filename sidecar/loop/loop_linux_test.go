@@ -155,6 +155,83 @@ func TestWake(t *testing.T) {
 	require.Zero(t, l.Count())
 }
 
+// A stream that is woken before it begins ends, and its source is not looked at.
+func TestWakeBeforeBegin(t *testing.T) {
+	l := running(t, time.Hour)
+	from, server := pair(t)
+	_, to := pair(t)
+	p := newPipe(t, from, to)
+	p.endsOnWake = true
+	m := l.Register(p, &p.from, &p.to)
+	m.Wake()
+	p.wait(t)
+	require.NoError(t, m.Begin())
+	_, err := server.Write([]byte("x"))
+	require.NoError(t, err)
+	// The descriptor is free for another.
+	_, err = l.Add(newPipe(t, from, to), &p.from, &p.to)
+	require.NoError(t, err)
+	require.Equal(t, Woken, Happening(p.told.Load()))
+}
+
+// A stream ends or its Begin fails, and never both.
+func TestWakeBeforeBeginFails(t *testing.T) {
+	l := running(t, time.Hour)
+	var failed []*pipe
+	for range 100 {
+		from, _ := pair(t)
+		_, to := pair(t)
+		p := newPipe(t, from, to)
+		p.endsOnWake = true
+		_ = from.Close()
+		m := l.Register(p, &p.from, &p.to)
+		m.Wake()
+		if err := m.Begin(); err == nil {
+			p.wait(t)
+		} else {
+			require.ErrorIs(t, err, net.ErrClosed)
+			failed = append(failed, p)
+		}
+	}
+	from, _ := pair(t)
+	_, to := pair(t)
+	last := newPipe(t, from, to)
+	last.endsOnWake = true
+	m, err := l.Add(last, &last.from, &last.to)
+	require.NoError(t, err)
+	m.Wake()
+	last.wait(t) // and all that was posted before
+	for _, p := range failed {
+		select {
+		case <-p.ended:
+			t.Fatal("it ended")
+		default:
+		}
+	}
+	require.Zero(t, l.Count())
+}
+
+// WakeAll wakes all.
+func TestWakeAll(t *testing.T) {
+	l := running(t, time.Hour)
+	l.WakeAll()
+	var pipes []*pipe
+	for range 5 {
+		from, _ := pair(t)
+		_, to := pair(t)
+		p := newPipe(t, from, to)
+		p.endsOnWake = true
+		_, err := l.Add(p, &p.from, &p.to)
+		require.NoError(t, err)
+		pipes = append(pipes, p)
+	}
+	l.WakeAll()
+	for _, p := range pipes {
+		p.wait(t)
+	}
+	require.Zero(t, l.Count())
+}
+
 // A stream's fault ends that stream and no other.
 func TestFault(t *testing.T) {
 	l := running(t, time.Hour)

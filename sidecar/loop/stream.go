@@ -30,9 +30,9 @@ type Stream interface {
 	// Happened moves what can be moved. It is called by the loop's goroutine, and
 	// must not block.
 	Happened(h Happening, now time.Time) Want
-	// Ended is called once, on a goroutine of its own, when Happened returned
-	// Nothing or panicked, which fault tells of then. The loop has let go of both
-	// descriptors.
+	// Ended is called once, by the loop's goroutine, when Happened returned Nothing or
+	// panicked, which fault tells of then. The loop has let go of both descriptors. It
+	// must not block, nor panic.
 	Ended(fault *Fault)
 }
 

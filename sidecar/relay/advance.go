@@ -91,6 +91,11 @@ func (r *Relay) Fail(source error) {
 	}
 }
 
+// Whole reports whether the client has the whole answer: Result does not wait then.
+func (r *Relay) Whole() bool {
+	return r.done && len(r.rest) == 0 && r.source == nil && r.client == nil
+}
+
 // Result is how Advance ended, as Run tells it. It may wait for a client that has
 // not taken the last of a whole answer.
 func (r *Relay) Result() (source, client error) {

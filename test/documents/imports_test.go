@@ -31,7 +31,7 @@ func TestImportRules(t *testing.T) {
 		"sidecar/loop":      {},
 		"sidecar/account":   {},
 		"sidecar/admin":     {"config", "crypto", "replay", "reorder", "sidecar/engine", "sidecar/metrics", "sidecar/status", "sidecar/upstream"},
-		"sidecar/front":     {"sidecar/hangup", "sidecar/http1", "sidecar/proxy", "sidecar/socket"},
+		"sidecar/front":     {"sidecar/hangup", "sidecar/http1", "sidecar/loop", "sidecar/proxy", "sidecar/socket"},
 		"sidecar/relay":     {"dialect", "sidecar/account"},
 		"sidecar/socket":    {},
 		"sidecar/gate":      {"crypto", "dialect", "envelope", "replay", "reorder", "sidecar/account"},
