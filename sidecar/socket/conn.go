@@ -40,6 +40,7 @@ type (
 	}
 	outgoing struct {
 		write func(fd uintptr) bool
+		try   func(fd uintptr)
 		a, b  []byte
 		once  bool // one call, and no waiting
 		err   error
@@ -50,7 +51,7 @@ type (
 func (c *Conn) Init(nc net.Conn) (err error) {
 	c.nc = nc
 	c.raw, err = rawOf(nc)
-	c.in.read, c.out.write = c.in.readOnce, c.out.writeOn
+	c.in.read, c.out.write, c.out.try = c.in.readOnce, c.out.writeOn, c.out.tryOnce
 	return err
 }
 
@@ -102,7 +103,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // TryWrite writes what the socket takes of two pieces at once, in one system call
-// and without waiting. n may be short, and 0, without an error.
+// and without waiting; no deadline is asked. n may be short, and 0, without an error.
 func (c *Conn) TryWrite(a, b []byte) (n int, err error) {
 	if c.raw == nil {
 		return 0, nil
@@ -112,7 +113,12 @@ func (c *Conn) TryWrite(a, b []byte) (n int, err error) {
 
 func (c *Conn) write(a, b []byte, once bool) (int, error) {
 	c.out.a, c.out.b, c.out.once, c.out.err = a, b, once, nil
-	err := c.raw.Write(c.out.write)
+	var err error
+	if once {
+		err = c.raw.Control(c.out.try) // which readies nothing for waiting
+	} else {
+		err = c.raw.Write(c.out.write)
+	}
 	n := len(a) + len(b) - len(c.out.a) - len(c.out.b)
 	c.out.a, c.out.b = nil, nil
 	if err == nil && c.out.err != nil {

@@ -63,6 +63,8 @@ func (o *outgoing) writeOn(fd uintptr) bool {
 	return true
 }
 
+func (o *outgoing) tryOnce(fd uintptr) { o.writeOn(fd) }
+
 func (o *outgoing) writeSome(fd uintptr) (int, error) {
 	if len(o.b) > 0 {
 		return write2Now(fd, o.a, o.b)
