@@ -24,10 +24,17 @@ import (
 type call struct {
 	mu    sync.Mutex
 	done  chan struct{} // made by the first Done: most requests never wait
+	after *afterFunc    // nil: none, as mostly
 	cause error
 	line  *upstream.Conn
 	loop  *loop.Member // that is to hear of the end; nil: a goroutine does
 	over  bool         // its connection is not its own any more
+}
+
+// An afterFunc is one of those that AfterFunc was given.
+type afterFunc struct {
+	f    func()
+	next *afterFunc
 }
 
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -50,6 +57,31 @@ func (c *call) Done() <-chan struct{} {
 		}
 	}
 	return c.done
+}
+
+// AfterFunc has f called on a goroutine of its own once the call ends, unless stop
+// comes before. Package context asks for it: else each context that is derived from a
+// call, as a dialer does, would have a goroutine that waits for Done.
+func (c *call) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		go f()
+		return func() bool { return false }
+	}
+	entry := &afterFunc{f, c.after}
+	c.after = entry
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for at := &c.after; *at != nil; at = &(*at).next {
+			if *at == entry {
+				*at = entry.next
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // Err implements context.Context.
@@ -80,6 +112,10 @@ func (c *call) cancel(cause error) {
 		if c.done != nil && c.done != closedChannel {
 			close(c.done)
 		}
+		for a := c.after; a != nil; a = a.next {
+			go a.f()
+		}
+		c.after = nil
 	}
 	c.line = nil
 	c.mu.Unlock()
@@ -91,11 +127,14 @@ func (c *call) cancel(cause error) {
 	}
 }
 
-// attach has m hear of the end, which may have come.
+// attach has m hear of the end, which may have come. Nobody waits for Done any more.
 func (c *call) attach(m *loop.Member) {
 	c.mu.Lock()
 	c.loop = m
 	ended := c.cause != nil
+	if !ended {
+		c.done, c.after = nil, nil
+	}
 	c.mu.Unlock()
 	if ended {
 		m.Wake()

@@ -1,7 +1,11 @@
 package sidecar
 
 import (
+	"context"
+	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -39,4 +43,33 @@ func TestNothingIsSentOnceTheDrainCuts(t *testing.T) {
 	list.add(&after)
 	list.remove(&after, true)
 	require.Equal(t, 1, list.broken(), "it counts as cut")
+}
+
+// A context that is derived from a call ends with it, and costs no goroutine.
+func TestContextsOfACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c call
+		before := runtime.NumGoroutine()
+		first, stopFirst := context.WithTimeout(&c, time.Hour)
+		second, stopSecond := context.WithCancel(&c)
+		defer stopFirst()
+		require.Equal(t, before, runtime.NumGoroutine())
+		stopSecond()
+		require.Nil(t, c.after.next, "what is over is not held")
+		require.NoError(t, first.Err())
+		require.Error(t, second.Err())
+		c.cancel(front.ErrGone)
+		synctest.Wait()
+		require.ErrorIs(t, first.Err(), context.Canceled)
+		require.Nil(t, c.after)
+
+		late, stopLate := context.WithCancel(&c)
+		defer stopLate()
+		synctest.Wait()
+		require.Error(t, late.Err())
+		called := make(chan struct{})
+		stop := c.AfterFunc(func() { close(called) })
+		<-called
+		require.False(t, stop())
+	})
 }
