@@ -41,13 +41,11 @@ die() { report_failure "$*"; say "$*"; exit 2; }
 report_failure() {
   [ "${USHER_REPORT:-auto}" != off ] && [[ "${CONTAINER_ID:-}" =~ ^[0-9]+$ ]] || return 0
   local scheme=http port="VAST_TCP_PORT_$WORKER_PORT" address addresses
+  local safe='^(https://|http://(127(\.[0-9]{1,3}){3}|localhost|\[::1])(:[0-9]+)?(/|$))' # not in clear over a network
   [ "$USE_SSL" = true ] && scheme=https
   IFS=', ' read -r -a addresses <<<"$REPORT_ADDR"
   for address in "${addresses[@]}"; do
-    case "$address" in
-      https://* | http://127.0.0.1 | http://127.0.0.1[:/]* | http://localhost | http://localhost[:/]* | 'http://[::1]'*) ;;
-      *) [ "${USHER_REPORT_INSECURE:-false}" = true ] || continue ;;
-    esac
+    [[ "$address" =~ $safe ]] || [ "${USHER_REPORT_INSECURE:-false}" = true ] || continue
     printf '{"id":%s,"mtoken":"%s","version":"1.1.0","error_msg":"%s","url":"%s"}' "$CONTAINER_ID" \
       "$(json_text "${MASTER_TOKEN:-}")" "$(json_text "$1")" "$(json_text "$scheme://${PUBLIC_IPADDR:-}:${!port:-}")" |
       curl --fail --silent --max-time 10 --header 'Content-Type: application/json' --data-binary @- \
