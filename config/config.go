@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-sidecar/usher/config/preset"
+	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/crypto"
-	"github.com/usher-sidecar/usher/preset"
-	"github.com/usher-sidecar/usher/route"
 )
 
 // CostPolicy says what becomes of a request that asks for more work than the

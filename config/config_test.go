@@ -18,8 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/crypto"
-	"github.com/usher-sidecar/usher/route"
 )
 
 // publicKey is a key's text, always the same.

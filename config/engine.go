@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/usher-sidecar/usher/config/preset"
 	"github.com/usher-sidecar/usher/dialect"
-	"github.com/usher-sidecar/usher/preset"
 )
 
 // engine reads which model server stands behind, and takes from its preset what

@@ -6,9 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/config/preset"
+	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/dialect"
-	"github.com/usher-sidecar/usher/preset"
-	"github.com/usher-sidecar/usher/route"
 )
 
 func TestEngineSetsDefaults(t *testing.T) {

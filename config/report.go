@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/usher-sidecar/usher/route"
+	"github.com/usher-sidecar/usher/config/route"
 )
 
 // Generations of reports.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/usher-sidecar/usher/route"
+	"github.com/usher-sidecar/usher/config/route"
 )
 
 // mostOpen bounds USHER_OPEN_CONCURRENCY.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/usher-sidecar/usher/route"
+	"github.com/usher-sidecar/usher/config/route"
 )
 
 func TestRoutes(t *testing.T) {

@@ -1,6 +1,6 @@
 package config
 
-import "github.com/usher-sidecar/usher/route"
+import "github.com/usher-sidecar/usher/config/route"
 
 // SessionPaths are Usher's own where there are sessions.
 var SessionPaths = []string{"/session/create", "/session/get", "/session/health", "/session/end"}

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-sidecar/usher/certificate"
 	"github.com/usher-sidecar/usher/crypto"
+	"github.com/usher-sidecar/usher/crypto/certificate"
 )
 
 // TLS says how clients connect.

@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/usher-sidecar/usher/certificate"
 	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/crypto/certificate"
 )
 
 // certificatePoll is how often the files are looked at.

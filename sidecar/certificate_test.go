@@ -16,8 +16,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/usher-sidecar/usher/certificate"
 	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/crypto/certificate"
 )
 
 // pair makes a certificate that is good until end, and its key.

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
-	"github.com/usher-sidecar/usher/route"
+	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/gate"
 	"github.com/usher-sidecar/usher/sidecar/metrics"

@@ -7,10 +7,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
-	"github.com/usher-sidecar/usher/route"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/envelope"
-	"github.com/usher-sidecar/usher/route"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"

@@ -15,11 +15,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
-	"github.com/usher-sidecar/usher/route"
 	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/engine"
 	"github.com/usher-sidecar/usher/sidecar/front"

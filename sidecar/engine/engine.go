@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/config/preset"
 )
 
 const (

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/config/preset"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/config/preset"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/test/full"
 )

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/config/preset"
 )
 
 const (

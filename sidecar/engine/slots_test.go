@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/config/preset"
 )
 
 // A sight is a look in a test's words, and the number of slots after it.

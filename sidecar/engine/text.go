@@ -9,7 +9,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/usher-sidecar/usher/preset"
+	"github.com/usher-sidecar/usher/config/preset"
 )
 
 // Figures are what a model server says of its load.

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "write the table of docs/engines.md")
 
 // docs/engines.md shows the table as it is.
 func TestEnginesDoc(t *testing.T) {
-	const path, begin, end = "../docs/engines.md", "<!-- engines: written by go test ./preset -run EnginesDoc -update -->\n", "<!-- /engines -->"
+	const path, begin, end = "../../docs/engines.md", "<!-- engines: written by go test ./config/preset -run EnginesDoc -update -->\n", "<!-- /engines -->"
 	doc, err := os.ReadFile(path)
 	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(doc), begin)
@@ -26,7 +26,7 @@ func TestEnginesDoc(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
 		return
 	}
-	require.Equal(t, want, string(doc), "run: go test ./preset -run EnginesDoc -update")
+	require.Equal(t, want, string(doc), "run: go test ./config/preset -run EnginesDoc -update")
 }
 
 func markdown() string {
