@@ -28,10 +28,10 @@ func (x *exchange) answer(resp *upstream.Response) {
 	a := &x.account
 	a.Status = resp.StatusCode()
 	r := &relay.Relay{
-		Client: x.conn, Source: resp, Account: a, Meter: &x.h.book, Saw: x.h.sawBytes.at,
+		Client: x.conn, Source: resp, Account: a, Meter: &x.h.book, Saw: x.h.model.sawBytes.at,
 		Framing: x.framing(resp),
 	}
-	if x.h.strictStreams {
+	if x.h.model.strict {
 		r.Strict = errUnfinished
 	}
 	stream := dialect.StreamOf(resp.Peek("content-type"))

@@ -27,7 +27,9 @@ func (h *handler) begin(c *front.Conn) *exchange {
 			a.Route = near.Label
 		}
 	}
-	x.findTicket()
+	if !x.manages { // such a request has its ticket in the body, as its session's
+		x.ticket = findHeadTicket(head)
+	}
 	if h.tracer != nil {
 		x.beginTrace()
 	}

@@ -16,7 +16,7 @@ import (
 func (x *exchange) explain(err error) error {
 	switch {
 	case errors.Is(err, errRouteUnknown):
-		return &explained{err, x.h.served}
+		return &explained{err, x.h.routes.names}
 	case errors.Is(err, errMethod):
 		return &explained{err, "use " + x.h.routes.Allowed(x.conn.Head.Path)}
 	case errors.Is(err, front.ErrBodyTooLarge) && x.route != nil && x.route.Open:
@@ -33,7 +33,7 @@ func (x *exchange) explain(err error) error {
 		form := formOf(x.conn.Head.Value(front.ContentType), x.body.Bytes())
 		switch {
 		case form == "":
-		case x.inHead:
+		case x.ticket.found:
 			return &explained{err, "it is " + form + "; on this route the model's members must be one JSON object"}
 		default:
 			return &explained{err, "it is " + form + "; send the ticket and the model's members as one JSON object, or the ticket in the head"}

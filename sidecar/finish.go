@@ -102,14 +102,14 @@ func (x *exchange) settle() {
 	if x.line != nil {
 		x.line.Release()
 	}
-	if x.stream != nil { // nobody reads it any more
-		x.account.BytesIn = x.stream.Taken()
-		x.stream.Release()
+	if x.body.stream != nil { // nobody reads it any more
+		x.account.BytesIn = x.body.stream.Taken()
+		x.body.stream.Release()
 	}
 	x.pass.Release()
 	x.body.Release()
 	if x.placed {
-		x.h.open.give()
+		x.h.routes.open.give()
 	}
 	x.account.Times.End = time.Now()
 	x.h.book.Ended(&x.account)

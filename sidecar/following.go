@@ -24,7 +24,7 @@ func (s *Sidecar) openEngine() (err error) {
 		Authorization: cfg.UpstreamAuthorization,
 		Timeout:       min(max(cfg.HealthInterval, leastReading), 5*leastReading),
 		Traffic:       s.traffic,
-		Again:         func() { s.prober.Hasten() },
+		Again:         func() { s.model.prober.Hasten() },
 		Report:        s.reportEngine,
 	}
 	if cfg.AutoConcurrency {

@@ -22,27 +22,37 @@ import (
 type handler struct {
 	cfg    *config.Config
 	log    *zap.Logger
-	routes *route.Table
-	served string // the routes, for a client whose path is none
-	// strictStreams is for model servers that are known to end each stream with
-	// its API's last word: one that ends without is broken. Else it is only told.
-	strictStreams bool
+	routes routes
+	model  modelServer
 
 	gate     *gate.Gate
-	upstream *upstream.Client
 	streams  *streams // that are open
-	prober   *upstream.Prober
-	sawBytes sawBytes
 	book     account.Book
 	calls    *calls
 	bodies   *front.Budget // memory for bodies whose senders are not verified yet
-	open     places        // of open routes
 	comeback *comeback
 	drain    *drain
 	sessions *sessions     // nil: there are none
 	reports  *reports      // to the autoscaler; nil: none, and no benchmark
 	tracer   *trace.Tracer // nil: no tracing
 	panicked func()        // counts a fault of ours
+}
+
+// routes are the requests that are served.
+type routes struct {
+	*route.Table
+	names string // for a client whose path is none of them
+	open  places // for the open ones
+}
+
+// A modelServer is where admitted requests go.
+type modelServer struct {
+	client   *upstream.Client
+	prober   *upstream.Prober
+	sawBytes sawBytes
+	// strict is for model servers that are known to end each stream with its API's
+	// last word: a stream that ends without it is broken. Else it is only logged.
+	strict bool
 }
 
 // An exchange is one request and its answer. What it holds is taken in one
@@ -57,21 +67,17 @@ type exchange struct {
 	route *route.Entry // nil: the request is none of ours
 	api   *dialect.API // that the path speaks
 
-	manages    bool   // its path is one that manages sessions
-	token      []byte // a ticket that stands in the head, as it came
-	inHead     bool   // there is one
-	twoTickets bool   // there are more
+	manages bool // its path is one that manages sessions
 
-	body     front.Body
-	bodyRead bool          // beside a ticket in the head
-	stream   *front.Stream // the body where it is passed on as it comes; nil: body is it
-	pass     gate.Pass
-	waited   bool // for its turn, or has been admitted
-	placed   bool // has one of the places of open routes
-	line     *upstream.Conn
-	settled  bool
-	span     *trace.Request // nil: not traced
-	timing   [96]byte       // room for Server-Timing
+	ticket  headTicket
+	body    upload
+	pass    gate.Pass
+	waited  bool // for its turn, or has been admitted
+	placed  bool // has one of the places of open routes
+	line    *upstream.Conn
+	settled bool
+	span    *trace.Request // nil: not traced
+	timing  [96]byte       // room for Server-Timing
 }
 
 // serve answers the request that was read on c, or the fault that reading it
@@ -121,7 +127,7 @@ func (x *exchange) run() error {
 		return err
 	}
 	// 5, 6: only now the body beside a ticket in the head, where its work is known.
-	if x.inHead {
+	if x.ticket.found {
 		err = x.takeBody(&env)
 	}
 	x.pass.Accept()
@@ -157,7 +163,7 @@ func (x *exchange) run() error {
 // the body, which is then read whole.
 func (x *exchange) open(env *envelope.Envelope) error {
 	switch {
-	case x.inHead:
+	case x.ticket.found:
 		return x.openHeader(env)
 	case !x.conn.Head.Is("POST"):
 		return errNoHeadTicket
@@ -189,7 +195,7 @@ func (x *exchange) punish(err error) {
 func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	start := time.Now()
 	defer func() { x.account.Times.Upstream = time.Since(start) }()
-	line, err := x.h.upstream.Acquire(&x.call)
+	line, err := x.h.model.client.Acquire(&x.call)
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +213,8 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 		Header: head.Block, Method: head.Method, Path: head.Path, Query: head.Query,
 		RequestID: x.account.ID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
 	}
-	if x.stream != nil {
-		req.Source, req.Length = x.stream, head.Length()
+	if x.body.stream != nil {
+		req.Source, req.Length = x.body.stream, head.Length()
 	}
 	resp, err := line.RoundTrip(&req)
 	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrRequest) {

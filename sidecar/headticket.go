@@ -16,44 +16,56 @@ var (
 	errTwoHeadTickets = fmt.Errorf("%w: %w: there are two", envelope.ErrInvalidHeader, envelope.ErrInvalidJSON)
 )
 
-// findTicket looks for a ticket in the head. Any other Authorization is a
-// customer's key, and none of our business.
-func (x *exchange) findTicket() {
-	if x.manages {
-		return // such a request has its ticket in the body, as its session's
-	}
-	head := &x.conn.Head
+// A headTicket is the ticket in a request's head.
+type headTicket struct {
+	token []byte // as it came
+	found bool
+	twice bool // there are more than one
+}
+
+// findHeadTicket looks for one. Any other Authorization is a customer's key and
+// ignored.
+func findHeadTicket(head *front.Head) (t headTicket) {
 	if only := head.Only(front.Authorization); only != nil {
-		x.token, x.inHead = envelope.HeaderTicket(only)
-		return
+		t.token, t.found = envelope.HeaderTicket(only)
+		return t
 	}
 	if head.Value(front.Authorization) == nil {
-		return
+		return t
 	}
 	for _, value := range head.Values("authorization") {
 		if token, ok := envelope.HeaderTicket(value); ok {
-			x.twoTickets = x.twoTickets || x.inHead // which of them would be meant?
-			x.token, x.inHead = token, true
+			t.twice = t.twice || t.found // which of them would be meant?
+			t.token, t.found = token, true
 		}
 	}
+	return t
 }
 
-// explainFault finds the ticket's fault in that of a head, which is too large where
-// the ticket is.
+// An upload is the body of a request. Beside a ticket in the head it may be left in
+// the connection, and passed on as it comes.
+type upload struct {
+	front.Body
+	whole  bool          // it was read beside a ticket in the head
+	stream *front.Stream // of one that was left; nil: Body is it
+}
+
+// explainFault blames the ticket for a head that is too large because the ticket
+// is.
 func (x *exchange) explainFault(fault error) error {
 	var f *front.Fault
-	if !x.inHead || len(x.token) <= envelope.MaxHeader || x.route == nil || x.route.Open || !errors.As(fault, &f) || f.Status != http.StatusRequestHeaderFieldsTooLarge {
+	if !x.ticket.found || len(x.ticket.token) <= envelope.MaxHeader || x.route == nil || x.route.Open || !errors.As(fault, &f) || f.Status != http.StatusRequestHeaderFieldsTooLarge {
 		return fault
 	}
-	return x.pass.OpenHeader(new(envelope.Envelope), x.token)
+	return x.pass.OpenHeader(new(envelope.Envelope), x.ticket.token)
 }
 
-// needsBody reports whether the request cannot pass without its body being read.
+// needsBody reports whether the body has to be read before the request can pass.
 func (x *exchange) needsBody() bool {
 	switch {
 	case x.route.Open:
 		return false
-	case x.inHead:
+	case x.ticket.found:
 		_, needs := x.pass.WantsBody(x.api)
 		return needs
 	}
@@ -62,15 +74,15 @@ func (x *exchange) needsBody() bool {
 
 // openHeader opens the envelope of a ticket in the head.
 func (x *exchange) openHeader(env *envelope.Envelope) error {
-	if x.twoTickets {
+	if x.ticket.twice {
 		return errTwoHeadTickets
 	}
-	return x.pass.OpenHeader(env, x.token)
+	return x.pass.OpenHeader(env, x.ticket.token)
 }
 
-// takeBody reads the body beside a ticket in the head that was judged good, where
-// the work that it asks for is wanted and can be read. Any other is left where it
-// is.
+// takeBody reads the body of a request whose ticket is in the head and was judged
+// good, if the work it asks for matters and can be read. Any other body is left in
+// the connection.
 func (x *exchange) takeBody(env *envelope.Envelope) error {
 	wants, _ := x.pass.WantsBody(x.api)
 	if !wants || x.conn.Head.Encoded {
@@ -79,13 +91,13 @@ func (x *exchange) takeBody(env *envelope.Envelope) error {
 	if err := x.readBody(); err != nil {
 		return err
 	}
-	x.bodyRead = true
+	x.body.whole = true
 	return x.pass.TakeBody(env, x.body.Bytes(), x.api)
 }
 
-// leftBody reports whether the body was left where it is.
+// leftBody reports whether the body was left in the connection.
 func (x *exchange) leftBody() bool {
-	return x.inHead && !x.bodyRead && x.conn.Head.Length() != 0
+	return x.ticket.found && !x.body.whole && x.conn.Head.Length() != 0
 }
 
 // unspooled is how large a body may be that is left in the kernel while its request
@@ -102,7 +114,7 @@ func (x *exchange) spooler() reorder.Spooler {
 	if length := x.conn.Head.Length(); 0 <= length && length <= unspooled {
 		return nil
 	}
-	x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes, x.h.bodies)
+	x.body.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes, x.h.bodies)
 	return (*spooler)(x)
 }
 
@@ -110,18 +122,18 @@ func (x *exchange) spooler() reorder.Spooler {
 type spooler exchange
 
 // Spool implements reorder.Spooler. What is wrong with the body ends the waiting.
-func (x *spooler) Spool(more func(int64) bool) { x.stream.Spool(more, x.call.cancel) }
+func (x *spooler) Spool(more func(int64) bool) { x.body.stream.Spool(more, x.call.cancel) }
 
 // Halt implements reorder.Spooler.
-func (x *spooler) Halt() { x.stream.Halt() }
+func (x *spooler) Halt() { x.body.stream.Halt() }
 
 // beginStream begins to take a body that was left where it is.
 func (x *exchange) beginStream() error {
 	if !x.leftBody() {
 		return nil
 	}
-	if x.stream == nil {
-		x.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes, x.h.bodies)
+	if x.body.stream == nil {
+		x.body.stream = x.conn.Stream(x.h.cfg.MaxBodyBytes, x.h.bodies)
 	}
-	return x.stream.Begin()
+	return x.body.stream.Begin()
 }

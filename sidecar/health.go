@@ -18,8 +18,8 @@ func (s *Sidecar) readiness() admin.Readiness {
 	if len(s.keys.Accepted(time.Now())) == 0 {
 		r.Key = "no public key yet"
 	}
-	if !s.prober.Healthy() {
-		r.Upstream = s.prober.Status()
+	if !s.model.prober.Healthy() {
+		r.Upstream = s.model.prober.Status()
 	}
 	r.Loaded = s.reports.missing(r.OK())
 	if s.drain.begun() {
@@ -54,6 +54,6 @@ func (s *Sidecar) reportHealth(healthy bool, err error) {
 // it unreachable or broken.
 func (h *handler) suspect(err error) {
 	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrBroken) {
-		h.prober.Suspect()
+		h.model.prober.Suspect()
 	}
 }

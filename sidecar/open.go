@@ -5,7 +5,7 @@ import "sync/atomic"
 // runOpen passes on a request of an open route: without a ticket, beside the
 // buffer, and so with a limit of its own.
 func (x *exchange) runOpen() error {
-	if !x.h.open.take() {
+	if !x.h.routes.open.take() {
 		return errOpenFull
 	}
 	x.placed, x.waited = true, true

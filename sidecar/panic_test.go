@@ -20,7 +20,7 @@ func TestPanicsAreCounted(t *testing.T) {
 	}{
 		"none":             {func(*Sidecar) {}, http.StatusUnprocessableEntity},
 		"in the steps":     {func(s *Sidecar) { s.bodies = nil }, http.StatusInternalServerError},
-		"before the steps": {func(s *Sidecar) { s.routes = nil }, 0},
+		"before the steps": {func(s *Sidecar) { s.routes.Table = nil }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveForFuzzing(t, "http://127.0.0.1:1", public, tt.spoil)

@@ -53,7 +53,7 @@ func (s *Sidecar) openReports() error {
 	}
 	r.loads = report.NewLoading(report.LoadingOptions{
 		Started:   s.started,
-		Healthy:   func() bool { return s.prober.Healthy() },
+		Healthy:   func() bool { return s.model.prober.Healthy() },
 		Keyed:     func() bool { return len(s.keys.Accepted(time.Now())) > 0 },
 		Draining:  s.drain.begun,
 		Benchmark: r.measures, MaxPerf: cfg.Benchmark.MaxPerf,

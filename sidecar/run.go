@@ -103,7 +103,7 @@ func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
 			s.log.Debug("no room was made for descriptors", zap.Error(err))
 		}
 	})
-	workers.Go(func() { _ = s.prober.Run(work) })
+	workers.Go(func() { _ = s.model.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
 	workers.Go(func() { s.sampler.run(work) })
 	workers.Go(func() { s.comeback.run(work) })

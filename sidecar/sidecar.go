@@ -1,6 +1,5 @@
-// Package sidecar is Usher at work: it admits signed requests to the model
-// server beside it and streams the answers back. Everything is wired in New and
-// used in the handler; the packages it builds on know nothing of one another.
+// Package sidecar admits signed requests to the model server beside it and streams
+// the answers back. Everything is wired in New and used in the handler.
 package sidecar
 
 import (
@@ -37,8 +36,8 @@ type Version struct {
 	Go     string
 }
 
-// ErrStart is wrapped by what New finds wrong with files and settings: a fault
-// of the deployment, exit status 2.
+// ErrStart is wrapped by errors of New, which are faults of the deployment: wrong
+// files or settings, exit status 2.
 var ErrStart = errors.New("cannot start")
 
 // ErrCut is returned by Run when the drain ended with requests still in flight,
@@ -81,14 +80,18 @@ type listeners struct {
 	profiler      *admin.Profiler // nil: none
 }
 
-// New wires a sidecar for the settings; it opens the state file and reads key
-// and certificate, but starts nothing. Its error wraps ErrStart.
+// New makes a sidecar from the settings. It opens the state file and reads key and
+// certificate, but starts nothing. Its error wraps ErrStart.
 func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
 	s := &Sidecar{
 		handler: handler{
-			cfg: cfg, log: log, routes: route.NewTable(signedRoutes(cfg), cfg.OpenRoutes),
+			cfg: cfg, log: log,
+			routes: routes{
+				Table: route.NewTable(signedRoutes(cfg), cfg.OpenRoutes),
+				names: servedNames(route.Names(slices.Concat(cfg.Routes, cfg.OpenRoutes))),
+				open:  places{limit: int64(cfg.OpenConcurrency)},
+			},
 			calls: newCalls(), bodies: front.NewBudget(cfg.QueueBytes, cfg.BodiesBytes, cfg.MaxBodyBytes),
-			open: places{limit: int64(cfg.OpenConcurrency)},
 		},
 		trust:   trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
 		version: version, started: time.Now(),
@@ -96,10 +99,9 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 		recorder: status.NewRecorder(),
 		sampler:  newSampler(log),
 	}
-	s.served = servedNames(route.Names(slices.Concat(cfg.Routes, cfg.OpenRoutes)))
-	s.sawBytes.origin = s.started
-	s.strictStreams = cfg.Preset != nil && cfg.Preset.LastWord
-	s.sessions = newSessions(cfg, log, func() *upstream.Client { return s.upstream })
+	s.model.sawBytes.origin = s.started
+	s.model.strict = cfg.Preset != nil && cfg.Preset.LastWord
+	s.sessions = newSessions(cfg, log, func() *upstream.Client { return s.model.client })
 	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
 	s.drain.sessions = s.sessions
 	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openEngine, s.openKey, s.openServer, s.openTracer} {
@@ -122,7 +124,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	return s, nil
 }
 
-// openGate makes what decides on a ticket.
+// openGate makes the gate, which decides on tickets.
 func (s *Sidecar) openGate() error {
 	cfg := s.cfg
 	audience, err := envelope.NewAudience(cfg.Endpoints, cfg.WorkerURLs)
@@ -153,7 +155,8 @@ func (s *Sidecar) openGate() error {
 	return nil
 }
 
-// CostPolicy is what the settings say of requests that exceed their cost.
+// CostPolicy returns the policy that the settings choose for requests that exceed
+// their cost.
 func CostPolicy(cfg *config.Config) gate.Policy {
 	return map[config.CostPolicy]gate.Policy{
 		config.CostOff: gate.Off, config.CostObserve: gate.Observe, config.CostEnforce: gate.Enforce,
@@ -169,14 +172,14 @@ func (s *Sidecar) reportReset(reqnum int64) {
 	s.log.Warn("the numbers start again: a new replay window", zap.Int64("reqnum", reqnum))
 }
 
-// openUpstream makes the line to the model server and the prober of its health.
+// openUpstream makes the client of the model server and the prober of its health.
 func (s *Sidecar) openUpstream() (err error) {
 	cfg := s.cfg
 	kept := cfg.UpstreamIdleTimeout
 	if kept == 0 {
 		kept = upstream.KeepNone
 	}
-	s.upstream, err = upstream.New(upstream.Options{
+	s.model.client, err = upstream.New(upstream.Options{
 		KeepIdle: kept,
 		Network:  cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
 		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization, WithoutOrigin: len(cfg.CORSOrigins) > 0,
@@ -188,12 +191,12 @@ func (s *Sidecar) openUpstream() (err error) {
 	if s.streams, err = newStreams(cfg.StreamIdleTimeout); err != nil {
 		return err
 	}
-	s.prober, err = upstream.NewProber(upstream.ProberOptions{
+	s.model.prober, err = upstream.NewProber(upstream.ProberOptions{
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
 		Authorization: cfg.UpstreamAuthorization,
 		Path:          cfg.Upstream.PathPrefix + cfg.HealthPath,
 		Interval:      cfg.HealthInterval, Failures: cfg.HealthFailures,
-		Flowing: func() bool { return s.sawBytes.within(cfg.HealthInterval, time.Now()) },
+		Flowing: func() bool { return s.model.sawBytes.within(cfg.HealthInterval, time.Now()) },
 		Report:  s.reportHealth,
 		Probed: func(healthy bool) {
 			if s.engine != nil {
@@ -208,7 +211,7 @@ func (s *Sidecar) openUpstream() (err error) {
 func (s *Sidecar) openAdmin() {
 	s.admin = admin.New(admin.Sources{
 		Config: s.cfg, Version: s.version.Number, Started: s.started,
-		Buffer: s.buffer, Ledger: s.ledger, Keys: s.keys, Upstream: s.upstream, Prober: s.prober,
+		Buffer: s.buffer, Ledger: s.ledger, Keys: s.keys, Upstream: s.model.client, Prober: s.model.prober,
 		State: admin.State{
 			Ready: s.readiness,
 			Drain: s.drain.join,
@@ -239,8 +242,8 @@ func (s *Sidecar) close() {
 			s.log.Warn("the last spans were not sent", zap.Error(err))
 		}
 	}
-	if s.upstream != nil {
-		s.upstream.Close()
+	if s.model.client != nil {
+		s.model.client.Close()
 	}
 	if s.streams != nil {
 		s.streams.close()
