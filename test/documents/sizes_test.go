@@ -1,0 +1,160 @@
+package documents
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// How much one type may hold before it is more than one idea.
+const (
+	mostFields  = 12
+	mostMethods = 12
+)
+
+// larger are the types that are above, with the most fields and methods that each
+// may have. None is to be added, and none raised without need.
+var larger = map[string][2]int{
+	"cmd/playground.attempt":    {5, 27},
+	"cmd/playground.options":    {14, 1},
+	"config.Config":             {70, 8},
+	"config.loader":             {7, 50},
+	"envelope.reader":           {3, 16},
+	"envelope.scanner":          {14, 21},
+	"reorder.Buffer":            {7, 13},
+	"reorder.sequencer":         {9, 15},
+	"reorder.waiter":            {16, 1},
+	"replay.Ledger":             {10, 20},
+	"replay.window":             {10, 22},
+	"sidecar.Sidecar":           {11, 31},
+	"sidecar.drain":             {13, 9},
+	"sidecar.exchange":          {16, 40},
+	"sidecar.handler":           {15, 6},
+	"sidecar.reports":           {11, 13},
+	"sidecar/admin.Server":      {4, 16},
+	"sidecar/asynclog.Writer":   {14, 12},
+	"sidecar/front.Conn":        {14, 46},
+	"sidecar/front.Head":        {12, 16},
+	"sidecar/front.Stream":      {11, 16},
+	"sidecar/gate.Pass":         {9, 24},
+	"sidecar/gate.Session":      {17, 7},
+	"sidecar/gate.Sessions":     {10, 16},
+	"sidecar/hangup.Conn":       {14, 27},
+	"sidecar/hangup.Listener":   {22, 16},
+	"sidecar/loop.Loop":         {13, 18},
+	"sidecar/metrics.Metrics":   {15, 10},
+	"sidecar/relay.Relay":       {15, 14},
+	"sidecar/report.Tally":      {13, 3},
+	"sidecar/socket.Conn":       {6, 13},
+	"sidecar/status.Snapshot":   {0, 14},
+	"sidecar/upstream.Response": {16, 36},
+}
+
+// A type holds a dozen fields and has a dozen methods at most. Records are left
+// out, which are exported fields and nothing else: settings, snapshots, what goes
+// over the wire.
+func TestTypesAreSmall(t *testing.T) {
+	t.Parallel()
+	sizes, records := map[string][2]int{}, map[string]bool{}
+	for _, root := range []string{"cmd", "config", "crypto", "dialect", "envelope", "replay", "reorder", "sidecar"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join("../..", root), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			folder, _ := filepath.Rel("../..", filepath.Dir(path))
+			count(file, filepath.ToSlash(folder)+".", sizes, records)
+			return nil
+		}))
+	}
+	require.Greater(t, len(sizes), 100)
+	got := map[string][2]int{}
+	for name, size := range sizes {
+		if records[name] {
+			size[0] = 0
+		}
+		if size[0] > mostFields || size[1] > mostMethods {
+			got[name] = size
+		}
+	}
+	var over []string
+	for _, name := range slices.Sorted(maps.Keys(got)) {
+		limit, known := larger[name]
+		if !known || got[name][0] > limit[0] || got[name][1] > limit[1] {
+			over = append(over, fmt.Sprintf("%s has %d fields and %d methods", name, got[name][0], got[name][1]))
+		}
+	}
+	require.Empty(t, over, "part them by what they are about")
+	for name := range larger {
+		require.Contains(t, got, name, "%s is small now: it need not be listed", name)
+	}
+}
+
+// count adds the fields and methods of a file's types to sizes.
+func count(file *ast.File, prefix string, sizes map[string][2]int, records map[string]bool) {
+	add := func(name string, fields, methods int) {
+		size := sizes[prefix+name]
+		sizes[prefix+name] = [2]int{size[0] + fields, size[1] + methods}
+	}
+	for _, decl := range file.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			if d.Recv != nil {
+				add(receiver(d.Recv.List[0].Type), 0, 1)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				s, ok := spec.(*ast.TypeSpec)
+				if !ok {
+					continue
+				}
+				switch kind := s.Type.(type) {
+				case *ast.InterfaceType:
+					add(s.Name.Name, 0, kind.Methods.NumFields())
+				case *ast.StructType:
+					add(s.Name.Name, kind.Fields.NumFields(), 0)
+					records[prefix+s.Name.Name] = isRecord(kind)
+				}
+			}
+		}
+	}
+}
+
+// isRecord reports whether all fields are exported.
+func isRecord(s *ast.StructType) bool {
+	for _, f := range s.Fields.List {
+		for _, name := range f.Names {
+			if !name.IsExported() {
+				return false
+			}
+		}
+		if len(f.Names) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func receiver(t ast.Expr) string {
+	switch t := t.(type) {
+	case *ast.StarExpr:
+		return receiver(t.X)
+	case *ast.IndexExpr:
+		return receiver(t.X)
+	case *ast.Ident:
+		return t.Name
+	}
+	return fmt.Sprintf("%T", t)
+}
