@@ -91,7 +91,7 @@ func (c *Conn) Watch(call Call) {
 	c.call = call
 	if !c.state.CompareAndSwap(0, watched) {
 		c.call = nil
-		c.listener.hangUps.Add(1)
+		c.listener.seen.hangUps.Add(1)
 		call.ClientGone()
 	}
 }
@@ -118,7 +118,7 @@ func (c *Conn) hangUp() {
 	c.firing.Lock()
 	defer c.firing.Unlock()
 	if c.state.Or(gone) == watched {
-		c.listener.hangUps.Add(1)
+		c.listener.seen.hangUps.Add(1)
 		c.call.ClientGone()
 	}
 }
@@ -158,23 +158,11 @@ func (c *Conn) silent() bool {
 // counted under; under nothing, where addr is the zero value. Where addr is at its
 // limit it is counted as refused and under nothing, and Count returns false.
 func (c *Conn) Count(addr netip.Addr) bool {
-	l := c.listener
-	if l.perIP == nil {
-		return true
+	counted := c.listener.open.recount(c, OriginOf(addr))
+	if !counted {
+		c.listener.seen.refused.Add(1)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conns[c.token] != c {
-		return true // closed meanwhile, and counted no more
-	}
-	l.perIP.remove(c.origin)
-	c.origin = OriginOf(addr)
-	if l.perIP.add(c.origin) {
-		return true
-	}
-	c.origin = netip.Addr{}
-	l.refused.Add(1)
-	return false
+	return counted
 }
 
 // Gone reports whether the client has been seen leaving.
@@ -207,8 +195,8 @@ func (c *Conn) Reset() {
 func (c *Conn) cut() error {
 	err := c.TCPConn.Close()
 	if c.released.CompareAndSwap(false, true) {
-		c.listener.forget(c)
-		c.listener.leave()
+		c.listener.open.remove(c)
+		c.listener.seats.leave()
 		if f := c.onClose.Load(); f != nil {
 			(*f)()
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -37,9 +39,9 @@ func (c *Conn) Rest(grace time.Duration) {
 	if old := c.idle.Load(); old == evicted || !c.idle.CompareAndSwap(old, instant()+int64(grace)) {
 		return
 	}
-	if c.listener.crowded.Load() {
+	if c.listener.seats.crowded.Load() {
 		select {
-		case c.listener.rested <- struct{}{}:
+		case c.listener.seats.rested <- struct{}{}:
 		default:
 		}
 	}
@@ -75,33 +77,46 @@ type victim struct {
 	since int64
 }
 
+// The seats are those of open connections. One that is idle gives up its own for a
+// newcomer.
+type seats struct {
+	register  *register
+	taken     chan struct{} // a token for each connection that is open; nil: no limit
+	crowded   atomic.Bool   // somebody waits for a seat
+	rested    chan struct{} // told then of a connection that came to rest
+	evictions atomic.Uint64
+
+	mu      sync.Mutex
+	victims []victim // found idle and not looked at again yet
+}
+
 // evict closes the connection that has been idle for longest. If there is none,
 // it returns after how long there may be one.
-func (l *Listener) evict() (done bool, next time.Duration) {
-	l.evicting.Lock()
-	defer l.evicting.Unlock()
+func (s *seats) evict() (done bool, next time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for range 2 {
-		for len(l.victims) > 0 {
-			v := l.victims[0]
-			l.victims = l.victims[1:]
+		for len(s.victims) > 0 {
+			v := s.victims[0]
+			s.victims = s.victims[1:]
 			if v.conn.makeWay(v.since) {
-				l.evictions.Add(1)
+				s.evictions.Add(1)
 				return true, 0
 			}
 		}
-		l.victims, next = l.idle()
+		s.victims, next = s.register.idle()
 	}
-	l.victims = nil
+	s.victims = nil
 	return false, next
 }
 
 // idle finds those that may make room, the longest idle first, or when there may
 // be one.
-func (l *Listener) idle() (found []victim, next time.Duration) {
+func (r *register) idle() (found []victim, next time.Duration) {
 	now := instant()
 	next = newcomerGrace
-	l.mu.Lock()
-	for _, c := range l.conns {
+	r.mu.Lock()
+	for _, c := range r.conns {
 		switch since := c.idle.Load(); {
 		case since == busy || since == evicted:
 		case since <= now:
@@ -110,41 +125,47 @@ func (l *Listener) idle() (found []victim, next time.Duration) {
 			next = min(next, time.Duration(since-now))
 		}
 	}
-	l.mu.Unlock()
+	r.mu.Unlock()
 	slices.SortFunc(found, func(a, b victim) int { return cmp.Compare(a.since, b.since) })
 	return slices.Clone(found[:min(len(found), victimsAtOnce)]), next
 }
 
-// enter takes a place for one more connection, which one that idles gives up if
-// need be; false after Close.
-func (l *Listener) enter() bool {
-	if l.room == nil {
+// take takes a seat for one more connection, which one that idles gives up if need
+// be; false once closed is closed.
+func (s *seats) take(closed <-chan struct{}) bool {
+	if s.taken == nil {
 		return true
 	}
-	defer l.crowded.Store(false)
+	defer s.crowded.Store(false)
 	for {
 		select {
-		case <-l.closed:
+		case <-closed:
 			return false
-		case l.room <- struct{}{}:
+		case s.taken <- struct{}{}:
 			return true
 		default:
 		}
-		l.crowded.Store(true) // before the look, so that whoever rests after it tells
-		done, next := l.evict()
+		s.crowded.Store(true) // before the look, so that whoever rests after it tells
+		done, next := s.evict()
 		if done {
 			continue
 		}
 		timer := time.NewTimer(max(next, time.Millisecond))
 		select {
-		case <-l.closed:
-		case l.room <- struct{}{}:
+		case <-closed:
+		case s.taken <- struct{}{}:
 			timer.Stop()
 			return true
-		case <-l.rested:
+		case <-s.rested:
 		case <-timer.C:
 		}
 		timer.Stop()
+	}
+}
+
+func (s *seats) leave() {
+	if s.taken != nil {
+		<-s.taken
 	}
 }
 

@@ -82,7 +82,7 @@ func TestANewcomerWaitsForOneToRest(t *testing.T) {
 		c, _ := ln.Accept()
 		accepted <- c.(*Conn)
 	}()
-	require.Eventually(t, ln.crowded.Load, 10*time.Second, time.Millisecond)
+	require.Eventually(t, ln.seats.crowded.Load, 10*time.Second, time.Millisecond)
 	select {
 	case <-accepted:
 		require.Fail(t, "a busy connection was closed")
@@ -113,10 +113,10 @@ func TestAWatchedCallKeepsItsConnection(t *testing.T) {
 	server, _ := pair(t, ln)
 	server.Rest(0)
 	server.Watch(newRecorder())
-	done, _ := ln.evict()
+	done, _ := ln.seats.evict()
 	require.False(t, done)
 	server.Unwatch()
-	done, _ = ln.evict()
+	done, _ = ln.seats.evict()
 	require.True(t, done)
 }
 
@@ -146,12 +146,12 @@ func TestReadingAheadEndsARest(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, ahead.Fill(server))
 	require.Equal(t, []byte{1}, ahead.Bytes())
-	done, _ := ln.evict()
+	done, _ := ln.seats.evict()
 	require.False(t, done, "it is busy")
 
 	ahead.Release()
 	server.Rest(0)
-	done, _ = ln.evict()
+	done, _ = ln.seats.evict()
 	require.True(t, done)
 	require.Equal(t, io.EOF, ahead.Fill(server))
 	require.True(t, ahead.Empty())

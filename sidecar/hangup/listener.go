@@ -15,24 +15,17 @@ type Listener struct {
 	inner   tcpListener
 	options Options
 	watcher *watcher
-	room    chan struct{} // a token for each connection that may be open; nil: no limit
-	perIP   *census       // nil: no limit
+	open    register
+	seats   seats
+	seen    counters
 	closed  chan struct{} // closed by Close
 	ended   chan struct{} // closed by Shutdown
 	once    sync.Once
 	watches sync.WaitGroup
+}
 
-	accepted, refused, acceptErrors, hangUps, evictions atomic.Uint64
-
-	crowded  atomic.Bool   // somebody waits for room
-	rested   chan struct{} // told then of a connection that came to rest
-	evicting sync.Mutex
-	victims  []victim // found idle and not looked at again yet
-
-	mu        sync.Mutex
-	lastToken uint64
-	conns     map[uint64]*Conn // by token: descriptors are used again, tokens never
-	down      bool             // Shutdown has begun: no connection is added
+type counters struct {
+	accepted, refused, acceptErrors, hangUps atomic.Uint64
 }
 
 // tcpListener is the part of *net.TCPListener that is used.
@@ -61,14 +54,14 @@ func Listen(ln net.Listener, o Options) (*Listener, error) {
 	l := &Listener{
 		inner: inner, options: o, watcher: w,
 		closed: make(chan struct{}), ended: make(chan struct{}),
-		rested: make(chan struct{}, 1),
-		conns:  make(map[uint64]*Conn),
+		open: register{conns: make(map[uint64]*Conn)},
 	}
+	l.seats.register, l.seats.rested = &l.open, make(chan struct{}, 1)
 	if o.MaxConnections > 0 {
-		l.room = make(chan struct{}, o.MaxConnections)
+		l.seats.taken = make(chan struct{}, o.MaxConnections)
 	}
 	if o.MaxPerIP > 0 {
-		l.perIP = newCensus(o.MaxPerIP)
+		l.open.perIP = newCensus(o.MaxPerIP)
 	}
 	l.watches.Go(func() { w.run(l.gone) })
 	if sweeps && o.WriteTimeout > 0 {
@@ -77,25 +70,25 @@ func Listen(ln net.Listener, o Options) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for a client and then for room, which one that idles makes for it
-// (see Options.MaxConnections); what it returns is a *Conn. It survives every failure that may pass (no descriptors left, a client that gave
-// up, a network that is down) by counting it and trying again a little later.
-// It returns net.ErrClosed after Close.
+// Accept waits for a client and then for room, which an idle connection makes for it
+// (see Options.MaxConnections). It returns a *Conn. Failures that may pass (no
+// descriptors left, a client that gave up, a network that is down) are counted and
+// tried again a little later. After Close it returns net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	var delay time.Duration
 	for !l.isClosed() {
 		c, err := l.accept()
 		switch {
 		case err == nil:
-			l.accepted.Add(1)
+			l.seen.accepted.Add(1)
 			return c, nil
 		case errors.Is(err, errCrowded):
 		case !errors.Is(err, errUnwatched) && !isTemporary(err):
 			return nil, err
 		default:
-			l.acceptErrors.Add(1)
+			l.seen.acceptErrors.Add(1)
 			if isExhausted(err) {
-				if done, _ := l.evict(); done {
+				if done, _ := l.seats.evict(); done {
 					continue
 				}
 			}
@@ -126,21 +119,21 @@ func (l *Listener) accept() (*Conn, error) {
 		_ = tcp.Close()
 		return nil, fmt.Errorf("%w: %w", errUnwatched, err)
 	}
-	if l.perIP != nil {
+	if l.open.perIP != nil {
 		peer := addrOf(tcp.RemoteAddr())
 		if l.options.Uncounted == nil || !l.options.Uncounted(peer) {
 			c.origin = OriginOf(peer)
 		}
-		if !l.perIP.add(c.origin) {
-			l.refused.Add(1)
+		if !l.open.perIP.add(c.origin) {
+			l.seen.refused.Add(1)
 			_ = tcp.SetLinger(0) // no TIME_WAIT of ours for a flood
 			_ = tcp.Close()
 			return nil, errCrowded
 		}
 	}
-	if !l.enter() {
-		if l.perIP != nil {
-			l.perIP.remove(c.origin)
+	if !l.seats.take(l.closed) {
+		if l.open.perIP != nil {
+			l.open.perIP.remove(c.origin)
 		}
 		_ = tcp.Close()
 		return nil, net.ErrClosed
@@ -148,16 +141,10 @@ func (l *Listener) accept() (*Conn, error) {
 	c.idle.Store(instant() + int64(newcomerGrace))
 	// Into the table first: the kernel tells of a FIN only once, perhaps before
 	// add returns, and what is not in the table then is lost.
-	l.mu.Lock()
-	l.lastToken++
-	c.token = l.lastToken
-	l.conns[c.token] = c
-	down := l.down
-	l.mu.Unlock()
-	if down {
-		err = net.ErrClosed
-	} else {
+	if l.open.add(c) {
 		err = l.watcher.add(tcp, c.token, l.options)
+	} else {
+		err = net.ErrClosed
 	}
 	if err != nil {
 		_ = c.cut()
@@ -185,29 +172,10 @@ func (l *Listener) isClosed() bool {
 	}
 }
 
-func (l *Listener) leave() {
-	if l.room != nil {
-		<-l.room
-	}
-}
-
-// forget takes c out of the books but for its place in the room.
-func (l *Listener) forget(c *Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.conns, c.token)
-	if l.perIP != nil {
-		l.perIP.remove(c.origin)
-	}
-}
-
 // gone is called by the watcher with the token of a connection whose client has
 // left. A connection that was closed meanwhile is not in the table any more.
 func (l *Listener) gone(token uint64) {
-	l.mu.Lock()
-	c := l.conns[token]
-	l.mu.Unlock()
-	if c != nil {
+	if c := l.open.find(token); c != nil {
 		c.hangUp()
 	}
 }
@@ -223,13 +191,7 @@ func (l *Listener) Close() error {
 
 // CloseConns closes every open connection, at once: those that linger, too.
 func (l *Listener) CloseConns() {
-	l.mu.Lock()
-	open := make([]*Conn, 0, len(l.conns))
-	for _, c := range l.conns {
-		open = append(open, c)
-	}
-	l.mu.Unlock()
-	for _, c := range open {
+	for _, c := range l.open.list(nil) {
 		_ = c.cut()
 	}
 }
@@ -238,10 +200,7 @@ func (l *Listener) CloseConns() {
 // for the end of it. It must not be called from ClientGone.
 func (l *Listener) Shutdown() {
 	_ = l.Close()
-	l.mu.Lock()
-	first := !l.down
-	l.down = true
-	l.mu.Unlock()
+	first := l.open.shut()
 	l.CloseConns()
 	if first {
 		close(l.ended)
@@ -252,11 +211,8 @@ func (l *Listener) Shutdown() {
 
 // Stats returns what the listener has seen so far.
 func (l *Listener) Stats() Stats {
-	l.mu.Lock()
-	open := len(l.conns)
-	l.mu.Unlock()
 	return Stats{
-		Open: open, Accepted: l.accepted.Load(), Refused: l.refused.Load(),
-		AcceptErrors: l.acceptErrors.Load(), HangUps: l.hangUps.Load(), Evicted: l.evictions.Load(),
+		Open: l.open.len(), Accepted: l.seen.accepted.Load(), Refused: l.seen.refused.Load(),
+		AcceptErrors: l.seen.acceptErrors.Load(), HangUps: l.seen.hangUps.Load(), Evicted: l.seats.evictions.Load(),
 	}
 }

@@ -192,9 +192,7 @@ func TestShutdownClosesEverything(t *testing.T) {
 func TestAConnectionTakenDuringShutdownIsNotHandedOut(t *testing.T) {
 	ln := listen(t, Options{MaxConnections: 1})
 	client := dial(t, ln)
-	ln.mu.Lock()
-	ln.down = true
-	ln.mu.Unlock()
+	ln.open.shut()
 	result := make(chan error)
 	go func() {
 		_, err := ln.Accept()
@@ -238,5 +236,5 @@ func TestCount(t *testing.T) {
 	require.True(t, conns[0].Count(client))
 	require.False(t, conns[2].Count(client))
 	ln.CloseConns()
-	require.Empty(t, ln.perIP.count)
+	require.Empty(t, ln.open.perIP.count)
 }

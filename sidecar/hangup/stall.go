@@ -47,12 +47,7 @@ func (l *Listener) sweep() {
 			return
 		case <-ticker.C:
 		}
-		l.mu.Lock()
-		conns = conns[:0]
-		for _, c := range l.conns {
-			conns = append(conns, c)
-		}
-		l.mu.Unlock()
+		conns = l.open.list(conns[:0])
 		for _, c := range conns {
 			if c.stands(time.Now(), timeout) {
 				c.stalled.Store(true)
