@@ -1,10 +1,10 @@
 // Package reorder admits requests to a limited number of slots in approximately
-// the order of their numbers: one that is ahead of a missing number is held for
-// a short while, and with no slot free the lowest number goes first.
+// the order of their numbers: a request that arrives ahead of a missing number is
+// held for a short while, and when no slot is free the lowest number goes first.
 //
-// The decisions are taken by a sequencer, a state machine without clock, lock or
-// goroutine; a Buffer is its shell, which really waits. "Late", "gap" and
-// "reordered" are used as in RFC 4737.
+// A sequencer, a state machine without clock, lock or goroutine, makes the
+// decisions; a Buffer wraps it and does the waiting. "Late", "gap" and "reordered"
+// are used as in RFC 4737.
 package reorder
 
 import (

@@ -1,7 +1,7 @@
 // Package replay lets every number through once. A window over the highest
 // number remembers which of those below it are taken, exactly, as IPsec's
-// anti-replay window does (RFC 4303 section 3.4.3, RFC 6479); but a number that
-// was taken for a request that then was not sent is given back. With a state file
+// anti-replay window does (RFC 4303 section 3.4.3, RFC 6479); but a number
+// taken for a request that was then not sent is given back. With a state file
 // the window survives a restart, a SIGKILL included.
 package replay
 

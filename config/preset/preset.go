@@ -1,5 +1,5 @@
 // Package preset knows the model servers that Usher has a name for: where they
-// listen, what they serve, where they tell of their health and their load. It is
+// listen, what they serve, and where they report their health and load. It is only
 // data; docs/engines.md says which sources it was read from.
 package preset
 

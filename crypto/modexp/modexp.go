@@ -1,7 +1,7 @@
 // Package modexp raises numbers to public powers modulo a public number: what an
 // RSA signature costs to check. For moduli of 2048 bits it has code of its own
-// for each kind of processor, see Way. It is of no use for anything secret: its
-// running time and what it branches on depend on the values.
+// for each kind of processor, see Way. It must not be used with
+// secrets: its running time and its branches depend on the values.
 package modexp
 
 import (
