@@ -1,5 +1,5 @@
-// Package config turns the environment into the settings of one usher. It reports
-// all faults at once, and warns about what weakens the protection.
+// Package config turns the environment into the settings of one usher. It names
+// every fault at once, and warns of what weakens the protection.
 package config
 
 import (

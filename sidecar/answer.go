@@ -21,9 +21,8 @@ var errUnfinished = fmt.Errorf("%w: its stream ended without the last word", ups
 // heads hold the heads of relayed answers while they are written.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
-// answer relays the response and accounts for how it ended, or has a loop do that
-// where it goes on as a stream. The answer has been begun when it returns, whatever
-// happened.
+// answer relays the response and records how it ended, or hands it to a loop if it
+// continues as a stream. In any case the answer has begun when it returns.
 func (x *exchange) answer(resp *upstream.Response) {
 	a := &x.account
 	a.Status = resp.StatusCode()
@@ -58,7 +57,7 @@ func (x *exchange) answer(resp *upstream.Response) {
 	x.finish(resp, r, broken, werr)
 }
 
-// framing is how the client learns where the body ends.
+// framing returns how the client is shown where the body ends.
 func (x *exchange) framing(resp *upstream.Response) relay.Framing {
 	switch {
 	case resp.ContentLength() >= 0:
@@ -70,8 +69,8 @@ func (x *exchange) framing(resp *upstream.Response) relay.Framing {
 	return relay.ByClose
 }
 
-// appendHead writes the head of the answer: the model server's, as it came, but
-// for its hop-by-hop fields, and our own.
+// appendHead appends the head of the answer: the model server's, unchanged except
+// for hop-by-hop fields, and our own fields.
 func (x *exchange) appendHead(h []byte, resp *upstream.Response, framing relay.Framing) []byte {
 	h = append(h, "HTTP/1.1 "...)
 	h = append(h, resp.Status()...)
@@ -91,7 +90,7 @@ func (x *exchange) appendHead(h []byte, resp *upstream.Response, framing relay.F
 			h = append(h, "Content-Length: "...)
 			h = append(strconv.AppendInt(h, resp.ContentLength(), 10), "\r\n"...)
 		} else if length := resp.Peek("content-length"); x.account.Status != http.StatusNoContent && isLength(length) {
-			// It tells the length that the answer to a GET would have (RFC 9110
+			// It is the length that the answer to a GET would have (RFC 9110
 			// section 8.6).
 			h = append(append(append(h, "Content-Length: "...), length...), "\r\n"...)
 		}
@@ -99,13 +98,13 @@ func (x *exchange) appendHead(h []byte, resp *upstream.Response, framing relay.F
 	return append(x.conn.AppendConnection(h), "\r\n"...)
 }
 
-// own is what stands on every answer of this request.
+// own returns the fields that every answer to this request has.
 func (x *exchange) own() front.Own {
 	return front.Own{RequestID: x.account.ID, Timing: timing(x.timing[:0], &x.account.Times)}
 }
 
-// finish closes the line, tells a client that is still there of a break, and
-// accounts for the request.
+// finish closes the connection to the model server, tells a client that is still
+// there if the answer broke off, and records the outcome.
 func (x *exchange) finish(resp *upstream.Response, r *relay.Relay, broken, werr error) {
 	a := &x.account
 	cause := x.why()

@@ -38,7 +38,7 @@ func (h *handler) begin(c *front.Conn) *exchange {
 	return x
 }
 
-// bodyLimit is how large the body may be, in bytes.
+// bodyLimit returns how large the body may be, in bytes.
 func (x *exchange) bodyLimit() int {
 	if x.manages {
 		return min(x.h.cfg.MaxBodyBytes, maxSessionBody)

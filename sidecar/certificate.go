@@ -13,21 +13,21 @@ import (
 	"github.com/usher-sidecar/usher/crypto/certificate"
 )
 
-// certificatePoll is how often the files are looked at.
+// certificatePoll is how often the files are checked.
 const certificatePoll = 2 * time.Second
 
-// expiresSoon is how long before its end a certificate is warned of; the alert in
-// deploy/prometheus has the same.
+// expiresSoon is how long before its expiry the log warns of a certificate; the
+// alert in deploy/prometheus uses the same.
 const expiresSoon = 14 * 24 * time.Hour
 
-// certificates follow the files of TLS and say what becomes of them.
+// certificates follows the TLS files and logs what happens to them.
 type certificates struct {
 	*certificate.Store
 	log    *zap.Logger
 	faults []atomic.Pointer[certificateFault] // of the last look, in the order of Store.Load; nil: none
 }
 
-// A certificateFault is what is wrong with a part of the files.
+// A certificateFault is what is wrong with one of the files.
 type certificateFault struct {
 	part certificate.Part
 	text string
@@ -73,7 +73,7 @@ func openCertificates(cfg config.TLS, log *zap.Logger) (*certificates, error) {
 	return c, nil
 }
 
-// sayKey names the key's type, and its price where that is high.
+// sayKey logs the key's type, and warns if it is an expensive one.
 func (c *certificates) sayKey(shown *tls.Certificate) {
 	name := zap.String("key", certificate.KeyName(shown))
 	if certificate.KindOf(shown) == certificate.RSA && len(c.Shown()) == 1 {
@@ -83,8 +83,8 @@ func (c *certificates) sayKey(shown *tls.Certificate) {
 	c.log.Info("certificate in force", name, zap.Bool("ocsp", shown.OCSPStaple != nil))
 }
 
-// reload looks at the files now. Each change for the worse is said, and a fault
-// that stays again only where somebody asked.
+// reload checks the files now. Each new fault is logged; one that persists is
+// logged again only on request.
 func (c *certificates) reload(asked bool) {
 	for i, change := range c.Load(time.Now()) {
 		last := c.faults[i].Load()
@@ -125,7 +125,7 @@ func (c *certificates) sayFault(f *certificateFault) {
 	}
 }
 
-// warnings are what the status page warns of.
+// warnings returns what the status page warns about.
 func (c *certificates) warnings() (list []string) {
 	for i := range c.faults {
 		if fault := c.faults[i].Load(); fault != nil {
@@ -138,7 +138,7 @@ func (c *certificates) warnings() (list []string) {
 	return list
 }
 
-// keys are the types of the keys in force; none without TLS.
+// keys returns the types of the keys in force; none without TLS.
 func (c *certificates) keys() (names []string) {
 	if c != nil {
 		for _, shown := range c.Shown() {
@@ -148,7 +148,7 @@ func (c *certificates) keys() (names []string) {
 	return names
 }
 
-// expiry is when the first certificate expires; zero without TLS.
+// expiry returns when the first certificate expires; zero without TLS.
 func (c *certificates) expiry() time.Time {
 	if c == nil {
 		return time.Time{}

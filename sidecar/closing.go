@@ -22,22 +22,21 @@ import (
 )
 
 const (
-	// cutPatience is how long the requests of a session that has ended may take to
-	// end, before they are ended by force, and then again, until what is to be called
-	// at its end waits for them no longer.
+	// cutPatience is how long the requests of an ended session may take to end
+	// before they are cut, and how long the closing call waits for them after that.
 	cutPatience = 50 * time.Millisecond
-	// noticePause is what a model server is given to notice that they have gone.
+	// noticePause is the time a model server gets to notice that they are gone.
 	noticePause = 50 * time.Millisecond
-	// closingTimeout bounds that call, closingsAtOnce how many of them there are: a
-	// drain ends all sessions together.
+	// closingTimeout bounds the closing call. closingsAtOnce bounds how many there
+	// are at a time: a drain ends all sessions together.
 	closingTimeout = 10 * time.Second
 	closingsAtOnce = 16
-	// maxClosingAnswer is how much of its answer is read, to be thrown away.
+	// maxClosingAnswer is how much of its answer is read and discarded, in bytes.
 	maxClosingAnswer = 1 << 20
 )
 
-// sessions are the open ones, and what is done when they end. A nil one is of a
-// worker that has none.
+// sessions holds the open sessions and does what is due when they end. It is nil on
+// a worker without sessions.
 type sessions struct {
 	all      *gate.Sessions
 	log      *zap.Logger
@@ -61,7 +60,7 @@ func newSessions(cfg *config.Config, log *zap.Logger, client func() *upstream.Cl
 	return s
 }
 
-// signedRoutes are those that want a ticket, Usher's own among them.
+// signedRoutes returns the routes that need a ticket, including Usher's own.
 func signedRoutes(cfg *config.Config) []route.Route {
 	if cfg.MaxSessions == 0 {
 		return cfg.Routes
@@ -73,7 +72,7 @@ func signedRoutes(cfg *config.Config) []route.Route {
 	return routes
 }
 
-// core is what the gate looks sessions up in; nil where there are none.
+// core returns what the gate looks sessions up in; nil if there are none.
 func (s *sessions) core() *gate.Sessions {
 	if s == nil {
 		return nil
@@ -88,8 +87,8 @@ func (s *sessions) run(ctx context.Context) {
 	}
 }
 
-// bury is told of each session that has ended. The goroutine that it starts is
-// waited for by close.
+// bury is called for each session that has ended. close waits for the goroutine
+// that it starts.
 func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
 	s.ended[cause].Add(1)
 	a := &session.Account
@@ -116,7 +115,8 @@ func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
 	}()
 }
 
-// clear sees to it that the requests of a session that has ended are out of it.
+// clear waits until no request of an ended session is left, and cuts those that
+// stay too long.
 func (s *sessions) clear(session *gate.Session) {
 	if !s.pause(cutPatience, session.Idle()) {
 		session.Force()
@@ -127,7 +127,8 @@ func (s *sessions) clear(session *gate.Session) {
 	}
 }
 
-// pause lasts for t, or until over, which it reports, or until the calls are abandoned.
+// pause waits for t, until over, or until the calls are abandoned. It reports
+// whether over came.
 func (s *sessions) pause(t time.Duration, over <-chan struct{}) bool {
 	timer := time.NewTimer(t)
 	defer timer.Stop()
@@ -140,11 +141,12 @@ func (s *sessions) pause(t time.Duration, over <-chan struct{}) bool {
 	return false
 }
 
-// errAbandoned is what became of calls that the drain's end did not wait for.
+// errAbandoned is the fault of closing calls that the end of the drain did not wait
+// for.
 var errAbandoned = errors.New("the worker left before")
 
-// callBack calls what the session wanted called at its end: once, and a route of the
-// model server's, which its creator's request was checked against.
+// callBack makes the session's closing call, once. Its route was checked when the
+// session was created.
 func (s *sessions) callBack(session *gate.Session) error {
 	select {
 	case s.places <- struct{}{}:
@@ -176,15 +178,15 @@ func (s *sessions) callBack(session *gate.Session) error {
 	return err
 }
 
-// drain has no other session opened, and ends each as soon as no request is in it.
+// drain stops new sessions and ends each one as soon as it has no request.
 func (s *sessions) drain() {
 	if s != nil {
 		s.all.Drain()
 	}
 }
 
-// close ends those that are left and waits until each has had its call, which wait
-// bounds; what is under way then is broken off.
+// close ends the remaining sessions and waits, for at most wait, until each has had
+// its closing call. Calls still under way then are aborted.
 func (s *sessions) close(wait func(time.Duration, <-chan struct{})) {
 	if s == nil {
 		return
@@ -195,7 +197,7 @@ func (s *sessions) close(wait func(time.Duration, <-chan struct{})) {
 	<-s.all.Quiet()
 }
 
-// attach has the metrics show the sessions.
+// attach shows the sessions in the metrics.
 func (s *sessions) attach(m *metrics.Metrics) {
 	count := func() (c gate.Count) {
 		if s != nil {
@@ -226,7 +228,7 @@ func (s *sessions) attach(m *metrics.Metrics) {
 // shownSessions is how many the status pages show.
 const shownSessions = 20
 
-// describe is what the status pages show; nil where there are no sessions.
+// describe returns what the status pages show; nil if there are no sessions.
 func (s *sessions) describe(most int) func(time.Time) status.Sessions {
 	if s == nil {
 		return nil

@@ -10,10 +10,10 @@ import (
 	"github.com/usher-sidecar/usher/reorder"
 )
 
-// A comeback estimates when a refused request may come back: after as long as
-// it takes to work off those that wait, at the rate at which slots became free
-// over the last seconds. It counts once a second, so that nothing is done for a
-// request that passes. It is safe for concurrent use.
+// A comeback estimates when a refused request should be retried: the time in which
+// the queue empties at the rate at which slots became free over the last seconds.
+// It samples once a second, so that requests that pass cost nothing. It is safe for
+// concurrent use.
 type comeback struct {
 	stats func() reorder.Stats
 
@@ -24,7 +24,7 @@ type comeback struct {
 	wait  int       // in seconds
 }
 
-// A mark is how many slots had become free by then.
+// A mark is how many slots had become free at a moment.
 type mark struct {
 	at    time.Time
 	freed uint64
@@ -75,11 +75,11 @@ func (c *comeback) seconds(now time.Time) int {
 	return spread(wait, rand.IntN)
 }
 
-// freedSlots is how many slots were given back so far.
+// freedSlots returns how many slots were given back so far.
 func freedSlots(s reorder.Stats) uint64 { return s.Admitted - uint64(s.InFlight) }
 
-// estimate is the time until those that wait are worked off, from 1 to
-// maxRetryAfter seconds, where before slots had been given back a span ago.
+// estimate returns the seconds until the queue is empty, from 1 to maxRetryAfter.
+// before is how many slots had been given back a span ago.
 func estimate(s reorder.Stats, before uint64, span time.Duration) int {
 	if s.Waiting == 0 || s.Slots == 0 || s.InFlight < s.Slots {
 		return 1 // what refused it was not the queue, or it moves on at once

@@ -2,15 +2,15 @@ package sidecar
 
 import "fmt"
 
-// descriptorsKept are those that no client may take: standard streams, two
-// listeners and that of the profiles, pollers, the state file and its lock, the
-// prober, the key, certificates that are read again, spans, one client that is
-// accepted and waits for room, and some ten operators.
+// descriptorsKept is how many descriptors are kept from clients: for standard
+// streams, the listeners, pollers, the state file and its lock, the prober, the
+// key, certificates that are re-read, spans, an accepted client that waits for
+// room, and about ten operators.
 const descriptorsKept = 32
 
-// affordable is how many clients may be connected where so many descriptors may
-// be open: each may need another for its line to the model server, but no more
-// than there are slots (0: no limit). At least 1; wanted, if that is fewer.
+// affordable returns how many clients may be connected with that many descriptors.
+// Each may need a second one for its connection to the model server, but no more
+// than there are slots (0: no limit). The result is at least 1 and at most wanted.
 func affordable(descriptors uint64, wanted, slots int) int {
 	if descriptors > 1<<24 {
 		return wanted
@@ -23,8 +23,8 @@ func affordable(descriptors uint64, wanted, slots int) int {
 	return max(1, min(wanted, clients))
 }
 
-// limitConnections lowers the number of connections to what the descriptors
-// allow; warning says so.
+// limitConnections lowers the number of connections to what the descriptors allow,
+// and returns a warning if it did.
 func limitConnections(descriptors uint64, wanted, slots int) (connections int, warning string) {
 	connections = affordable(descriptors, wanted, slots)
 	if connections < wanted {
@@ -34,7 +34,7 @@ func limitConnections(descriptors uint64, wanted, slots int) (connections int, w
 	return connections, warning
 }
 
-// evicted is how many idle connections were closed to make room.
+// evicted returns how many idle connections were closed to make room.
 func (s *Sidecar) evicted() uint64 {
 	if s.public == nil { // before Listen
 		return 0

@@ -15,18 +15,18 @@ import (
 // their last bytes and close.
 const flushGrace = 2 * time.Second
 
-// silentGrace is how long connections on which nothing comes are kept open after
-// the last answer: longer than what a client sent before it can have heard of
-// the end is on its way.
+// silentGrace is how long silent connections stay open after the last answer: long
+// enough for requests that clients sent before they could know of the drain to
+// arrive.
 const silentGrace = 250 * time.Millisecond
 
-// A drain takes the sidecar out of service in steps: not ready at once, served
-// for the delay, then refused on the connections that are still open while the
-// requests in flight finish, then cut. It happens once; whoever asks for it
-// joins the one under way.
+// A drain takes the sidecar out of service in steps. It is not ready at once, but
+// serves requests during the delay. Then it refuses new requests on connections
+// that are still open while those in flight finish, and cuts what is left. It
+// happens once; later callers join the one under way.
 //
-// From its first moment every answer closes its connection (RFC 9112 section
-// 9.6), and no other connection is closed before the last answer is sent: a
+// From the start of the drain every answer closes its connection (RFC 9112 section
+// 9.6). No other connection is closed before the last answer is sent, since a
 // client may be sending its next request on any of them.
 type drain struct {
 	cfg      *config.Config
@@ -49,10 +49,10 @@ func newDrain(cfg *config.Config, log *zap.Logger, calls *calls, doors *listener
 	return &drain{cfg: cfg, log: log, calls: calls, doors: doors, done: make(chan struct{}), aborted: make(chan struct{})}
 }
 
-// begun reports whether the drain has begun: not ready any more.
+// begun reports whether the drain has begun, so that the sidecar is not ready.
 func (d *drain) begun() bool { return d.beginning.Load() }
 
-// refusing reports whether the delay is over: requests are refused.
+// refusing reports whether the delay is over, so that requests are refused.
 func (d *drain) refusing() bool { return d.refuses.Load() }
 
 // abort ends the delay and the wait, of a drain under way or to come.
@@ -67,8 +67,8 @@ func (d *drain) run() error {
 	return d.err
 }
 
-// join starts the drain, or joins the one under way, and waits for its end or
-// that of ctx, whose error it returns then.
+// join starts the drain or joins the one under way, and waits for its end or for
+// that of ctx, whose error it then returns.
 func (d *drain) join(ctx context.Context) (cut bool, err error) {
 	d.start()
 	select {
@@ -136,7 +136,7 @@ func (d *drain) waitSilent() {
 	}
 }
 
-// wait lasts for t, until over, or until the drain is aborted.
+// wait waits for t, until over, or until the drain is aborted.
 func (d *drain) wait(t time.Duration, over <-chan struct{}) {
 	timer := time.NewTimer(t)
 	defer timer.Stop()

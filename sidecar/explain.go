@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// explain adds to an error what its client can act on, and who found it did not
-// know.
+// explain adds to an error what helps the client and what the package that found it
+// could not know.
 func (x *exchange) explain(err error) error {
 	switch {
 	case errors.Is(err, errRouteUnknown):
@@ -42,8 +42,8 @@ func (x *exchange) explain(err error) error {
 	return err
 }
 
-// ofBody says what is to be done about a body; where a part of it was passed on, its
-// ticket is spent and cannot come with the next try.
+// ofBody adds what to do about a faulty body. If part of it was passed on, the
+// ticket is spent and a retry needs a new one.
 func (x *exchange) ofBody(err error, words string) error {
 	if x.spent() {
 		words += ", with a new ticket: the ticket is spent, since the model server got a part of the body"
@@ -55,9 +55,9 @@ func (x *exchange) ofBody(err error, words string) error {
 // began, unless nothing could be sent after all.
 func (x *exchange) spent() bool { return !x.account.Times.Sent.IsZero() && !x.route.Open }
 
-// formOf says what a body is that is no JSON but a form (RFC 7578, or what HTML
-// calls application/x-www-form-urlencoded); "": none. curl calls everything the
-// latter, JSON that is not well-formed too.
+// formOf says which kind of form a body is (multipart, RFC 7578, or
+// application/x-www-form-urlencoded); "" if it is none. curl labels every body as
+// the latter, malformed JSON too.
 func formOf(contentType, body []byte) string {
 	body = bytes.TrimLeft(body, " \t\r\n")
 	switch {
@@ -69,10 +69,10 @@ func formOf(contentType, body []byte) string {
 	return ""
 }
 
-// maxServedNames is how many routes a client is told of.
+// maxServedNames is how many routes an error message lists.
 const maxServedNames = 8
 
-// servedNames lists routes for one whose path is none.
+// servedNames lists the routes for a client that asked for another path.
 func servedNames(routes []string) string {
 	if len(routes) > maxServedNames {
 		routes = append(routes[:maxServedNames:maxServedNames], "…")

@@ -15,8 +15,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// refuse answers an error. A client that has gone gets nothing, unless it was
-// refused before it had anything to wait for: it may have closed its half only.
+// refuse answers an error. A client that has gone gets no answer, unless it was
+// refused before it had to wait: it may only have closed its sending half.
 func (x *exchange) refuse(err error) {
 	cause := x.why()
 	if cause != nil && x.waited {
@@ -49,7 +49,7 @@ func (x *exchange) refuse(err error) {
 		x.conn.CloseAfter()
 	}
 	x.settle()
-	// The client may be gone too; there is nothing more to be done for it.
+	// If the client is gone too, there is nothing left to do.
 	_ = x.conn.Answer(&answer, x.own())
 }
 
@@ -64,8 +64,8 @@ func (x *exchange) final(r refusal) bool {
 	return x.spent() || r.final()
 }
 
-// clientGone is the outcome of a request whose client left, or was cut since it
-// took nothing; werr is what writing to it failed with.
+// clientGone sets the outcome of a request whose client left or was cut because it
+// read nothing. werr is the error of writing to it.
 func (x *exchange) clientGone(werr error) {
 	a := &x.account
 	a.Outcome, a.Status = account.ClientGone, account.StatusClientGone
@@ -74,7 +74,7 @@ func (x *exchange) clientGone(werr error) {
 	}
 }
 
-// retryAfter is what the answer says of when to come back, in seconds.
+// retryAfter returns the value of Retry-After in seconds; 0 if there is none.
 func (h *handler) retryAfter(r refusal) int {
 	if !r.retry {
 		return 0
@@ -82,8 +82,8 @@ func (h *handler) retryAfter(r refusal) int {
 	return h.comeback.seconds(time.Now())
 }
 
-// closes reports whether a refusal ends the connection: one after which it is not
-// known where the next request begins, or how much of this one is to come.
+// closes reports whether a refusal closes the connection, because it is not known
+// where the next request begins or how much of this one is still to come.
 func closes(err error) bool {
 	var fault *front.Fault
 	return errors.As(err, &fault) || errors.Is(err, errDraining) || errors.Is(err, errCut) || errors.Is(err, errCutSent) ||
@@ -91,7 +91,7 @@ func closes(err error) bool {
 		errors.Is(err, front.ErrBodyTimeout) || errors.Is(err, front.ErrBodyFraming)
 }
 
-// settle gives everything back and accounts for the request, exactly once.
+// settle releases everything and records the request, exactly once.
 func (x *exchange) settle() {
 	if x.settled {
 		return
@@ -116,8 +116,8 @@ func (x *exchange) settle() {
 	x.h.calls.remove(&x.call, !x.account.Outcome.Whole())
 }
 
-// recoverPanic keeps a fault of ours from ending the process, which fasthttp
-// would let it do, and from keeping a slot.
+// recoverPanic keeps a bug from ending the process (fasthttp does not recover) and
+// from leaking a slot.
 func (x *exchange) recoverPanic() {
 	fault := recover()
 	if fault == nil {

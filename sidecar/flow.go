@@ -5,17 +5,16 @@ import (
 	"time"
 )
 
-// sawBytes is when response bytes last came. It runs on the monotonic clock: by
-// the wall clock, a model server that hangs would pass for one that answers for
-// as long as that clock was set back. The zero value has seen none. Safe for
-// concurrent use.
+// sawBytes records when response bytes last came, on the monotonic clock. With the
+// wall clock, a hanging model server would seem to answer for as long as that clock
+// was set back. The zero value has seen none. Safe for concurrent use.
 type sawBytes struct {
 	origin time.Time
 	last   atomic.Int64 // nanoseconds from origin; 0: never
 }
 
-// at notes bytes that came now. Only every millisecond: a store for each would
-// take the word away from the other processors.
+// at records that bytes came now, but only once a millisecond: a store for every
+// piece would make the processors contend for the cache line.
 func (s *sawBytes) at(now time.Time) {
 	if since := int64(now.Sub(s.origin)); since-s.last.Load() > int64(time.Millisecond) {
 		s.last.Store(since)

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// readiness is the answer to "may requests be sent here".
+// readiness says whether requests may be sent here.
 func (s *Sidecar) readiness() admin.Readiness {
 	var r admin.Readiness
 	if len(s.keys.Accepted(time.Now())) == 0 {
@@ -28,7 +28,8 @@ func (s *Sidecar) readiness() admin.Readiness {
 	return r
 }
 
-// aside gives the small answers that the public listener has besides the routes.
+// aside answers the small requests that the public listener serves besides the
+// routes.
 func (s *Sidecar) aside(path string) (front.Answer, bool) {
 	const text = "text/plain; charset=utf-8"
 	switch {
@@ -50,8 +51,8 @@ func (s *Sidecar) reportHealth(healthy bool, err error) {
 	s.log.Warn("model server is not healthy", zap.Error(err))
 }
 
-// suspect has the model server probed at once where err is that a request found
-// it unreachable or broken.
+// suspect has the model server probed at once if err says that it was unreachable
+// or broken.
 func (h *handler) suspect(err error) {
 	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrBroken) {
 		h.model.prober.Suspect()

@@ -9,7 +9,7 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 )
 
-// KeySource is where the settings say that the key comes from.
+// KeySource returns the source of the key that the settings name.
 func KeySource(cfg *config.Config) crypto.Source {
 	switch {
 	case cfg.PublicKey != "":
@@ -21,8 +21,8 @@ func KeySource(cfg *config.Config) crypto.Source {
 	}
 }
 
-// openKey makes what follows the key, and reads it once where that needs no
-// network; a key from a URL is fetched when Run starts.
+// openKey makes the refresher of the key and reads the key once if that needs no
+// network. A key from a URL is fetched when Run starts.
 func (s *Sidecar) openKey() (err error) {
 	s.refresher, err = crypto.NewRefresher(crypto.RefresherConfig{
 		Source: KeySource(s.cfg), Pin: s.cfg.PublicKeyPin, Interval: s.cfg.PublicKeyRefresh,
@@ -45,7 +45,7 @@ func (s *Sidecar) installKeys(keys []*crypto.Key) {
 	}
 }
 
-// reportKey notes how a try to read the key went.
+// reportKey records how an attempt to read the key went.
 func (s *Sidecar) reportKey(err error) {
 	s.keyFault.Store(nil)
 	if err != nil {

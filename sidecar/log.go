@@ -21,9 +21,9 @@ type requestLog struct {
 // A line is an account as the log shows it.
 type line account.Request
 
-// Ended implements account.Sink. Refusals are the clients' doing and no cause for
-// alarm: they stand at info like every other request. In a flood of requests that
-// never got their turn, some are counted in place of their lines.
+// Ended implements account.Sink. Refusals are logged at info like every other
+// request, because clients cause them. In a flood of refused requests some are only
+// counted.
 func (l requestLog) Ended(a *account.Request) {
 	ce := l.log.Check(zap.InfoLevel, "request")
 	if ce != nil && (a.Ticket.Admitted || l.sampler.allow(a.Outcome, a.Times.End)) {
@@ -84,11 +84,10 @@ func (l *line) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	return nil
 }
 
-// maxLoggedName is how much of a name that a client chose stands in the log, in
-// bytes.
+// maxLoggedName is how much of a name chosen by a client is logged, in bytes.
 const maxLoggedName = 64
 
-// shortened cuts a name that may be as long as a request's body.
+// shortened cuts a name, which may be as long as a request's body.
 func shortened(name string) string {
 	if len(name) <= maxLoggedName {
 		return name
@@ -96,9 +95,9 @@ func shortened(name string) string {
 	return strings.ToValidUTF8(name[:maxLoggedName], "") + "…"
 }
 
-// timing is the value of Server-Timing (W3C Server Timing, section 3): where the
-// time went until the head of the answer, in milliseconds. What was not reached
-// is 0.
+// timing appends the value of Server-Timing (W3C Server Timing, section 3): where
+// the time went until the head of the answer, in milliseconds. Steps that were not
+// reached are 0.
 func timing(dst []byte, t *account.Times) []byte {
 	for i, part := range [...]struct {
 		name string
@@ -113,5 +112,5 @@ func timing(dst []byte, t *account.Times) []byte {
 	return dst
 }
 
-// millis is a duration in milliseconds, to the microsecond.
+// millis returns a duration in milliseconds, to the microsecond.
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -2,8 +2,8 @@ package sidecar
 
 import "sync/atomic"
 
-// runOpen passes on a request of an open route: without a ticket, beside the
-// buffer, and so with a limit of its own.
+// runOpen passes on a request of an open route. It has no ticket and does not go
+// through the buffer, so open routes have a limit of their own.
 func (x *exchange) runOpen() error {
 	if !x.h.routes.open.take() {
 		return errOpenFull

@@ -19,8 +19,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// The faults that the handler finds itself; every other one comes from the
-// package that looked.
+// Errors that the handler finds itself; all others come from the packages that
+// check.
 var (
 	errRouteUnknown = errors.New("path is not a route")
 	errMethod       = errors.New("method is not one of the route's")
@@ -35,7 +35,7 @@ var (
 )
 
 // A refusal is the answer to a request that is not let through. The table of
-// refusals is the only place in which an error becomes a status and a code.
+// refusals is the only place where an error becomes a status and a code.
 type refusal struct {
 	cause   error
 	status  int
@@ -44,8 +44,8 @@ type refusal struct {
 	retry   bool            // the answer carries Retry-After: the same request may pass later
 }
 
-// An explained error is one of the table's, and what only the settings or the
-// request tell of it: it ends the message.
+// An explained error is one of the table with details that only the settings or the
+// request provide. They end the message.
 type explained struct {
 	cause error
 	words string
@@ -55,8 +55,8 @@ func (e *explained) Error() string { return e.words }
 
 func (e *explained) Unwrap() error { return e.cause }
 
-// refusals stand in the order of the checks. What is not in it is a fault of
-// Usher's own and answered 500.
+// refusals is in the order of the checks. An error that is not in it is a bug and
+// answered 500.
 var refusals = []refusal{
 	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of these", false},
 	{errMethod, 405, account.MethodNotAllowed, "This route has other methods", false},
@@ -93,7 +93,7 @@ var refusals = []refusal{
 	{errCut, 503, account.Draining, "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
 }
 
-// unforeseen is the answer to an error that no row of the table knows.
+// unforeseen is the answer to an error that is not in the table.
 var unforeseen = refusal{errInternal, 500, account.Internal, "An internal fault at this worker; ask the autoscaler for another route.", false}
 
 // refusalOf finds the row for err and fills in what only err knows.
@@ -111,8 +111,8 @@ func refusalOf(err error) refusal {
 	return unforeseen
 }
 
-// withDetail ends a message that was left open. The detail names members and
-// offsets; by the envelope's promise it never holds what the client wrote.
+// withDetail completes a message without a full stop. The detail names members and
+// offsets; package envelope promises that it holds nothing the client wrote.
 func withDetail(message string, err error) string {
 	if strings.HasSuffix(message, ".") {
 		return message
@@ -128,13 +128,13 @@ func withDetail(message string, err error) string {
 	return message + ": " + err.Error() + "."
 }
 
-// Headers of a refusal. shouldRetry is obeyed by OpenAI's clients.
+// Headers of a refusal. OpenAI's clients obey x-should-retry.
 const (
 	headerRefusal     = "X-Usher-Refusal"
 	headerShouldRetry = "X-Should-Retry"
 )
 
-// A told is what an answer says beside its refusal.
+// A told is what an answer has besides its refusal.
 type told struct {
 	shape      dialect.Shape // as the clients of the route that was called expect it
 	requestID  string
@@ -144,7 +144,7 @@ type told struct {
 	allowed    string // methods of the path that was called
 }
 
-// answer is the refusal as it is told.
+// answer returns the refusal as an HTTP answer.
 func (r refusal) answer(t told) front.Answer {
 	var fault *front.Fault
 	if errors.As(r.cause, &fault) && fault.Plain {
@@ -186,8 +186,8 @@ func (r refusal) saysSpent() bool {
 	return r.outcome == account.UpstreamBroken || r.outcome == account.UpstreamTimeout
 }
 
-// spends reports whether a model server's own answer is one after which clients
-// try again, although the ticket is spent and a retry could only be a 409.
+// spends reports whether clients retry after such an answer of the model server's,
+// although the ticket is spent and a retry can only get a 409.
 func spends(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:

@@ -20,8 +20,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/status"
 )
 
-// reports are what the autoscaler is told, and the benchmark that it is told of.
-// A nil one is of a worker that has neither.
+// reports sends reports to the autoscaler and runs the benchmark whose result they
+// have. It is nil on a worker that has neither.
 type reports struct {
 	log       *zap.Logger
 	started   time.Time
@@ -36,7 +36,7 @@ type reports struct {
 	fileFault error                // the benchmark's own: what was logged of its file
 }
 
-// openReports makes the reports, the benchmark, and what waits for both.
+// openReports makes the reporter, the benchmark, and the check that waits for both.
 func (s *Sidecar) openReports() error {
 	cfg := s.cfg
 	if cfg.Report.Generation == "" && cfg.Benchmark.Route == "" && cfg.Benchmark.MaxPerf == 0 {
@@ -73,7 +73,7 @@ func (s *Sidecar) openReports() error {
 	return nil
 }
 
-// openBenchmark makes what measures.
+// openBenchmark makes the benchmark.
 func (r *reports) openBenchmark(cfg *config.Config) (err error) {
 	b := cfg.Benchmark
 	amount := float64(benchmark.DefaultWork)
@@ -109,7 +109,7 @@ func (r *reports) logProgress(p benchmark.Progress) {
 	}
 }
 
-// openReporter makes the tally and what sends it.
+// openReporter makes the tally and the reporter that sends it.
 func (r *reports) openReporter(cfg *config.Config) (err error) {
 	tally := report.NewTally(cfg.MaxConnections)
 	r.counter = report.NewCounter(tally)
@@ -121,8 +121,8 @@ func (r *reports) openReporter(cfg *config.Config) (err error) {
 	return err
 }
 
-// note counts a try and logs where one kind of report begins to fail, and where
-// it gets through again.
+// note counts an attempt, and logs when a kind of report begins to fail and when it
+// gets through again.
 func (r *reports) note(kind report.Kind, outcome report.Outcome, err error) {
 	r.tried(string(kind), string(outcome))
 	failed := err != nil
@@ -137,7 +137,7 @@ func (r *reports) note(kind report.Kind, outcome report.Outcome, err error) {
 	r.log.Info("the autoscaler takes reports again", zap.String("kind", string(kind)))
 }
 
-// attach has the book count requests and the metrics show how reports go.
+// attach has the book count requests and the metrics show the state of reports.
 func (r *reports) attach(book *account.Book, m *metrics.Metrics) {
 	if r == nil || r.reporter == nil {
 		return
@@ -157,7 +157,7 @@ func (r *reports) attach(book *account.Book, m *metrics.Metrics) {
 		func() float64 { return float64(r.reporter.Dropped()) })
 }
 
-// silent is how long no report was acknowledged.
+// silent returns how long no report has been acknowledged.
 func (r *reports) silent(now time.Time) time.Duration {
 	if said := r.reporter.Said(); said != nil {
 		return now.Sub(said.At)
@@ -165,7 +165,8 @@ func (r *reports) silent(now time.Time) time.Duration {
 	return now.Sub(r.started)
 }
 
-// accepted is told of verified tickets; nil where nobody asks.
+// accepted returns the function to call for verified tickets; nil if there are no
+// reports.
 func (r *reports) accepted() func(*account.Request) {
 	if r == nil || r.counter == nil {
 		return nil
@@ -173,11 +174,12 @@ func (r *reports) accepted() func(*account.Request) {
 	return r.counter.Accepted
 }
 
-// loading reports whether requests come too early.
+// loading reports whether the worker is still loading, so that requests come too
+// early.
 func (r *reports) loading() bool { return r != nil && !r.loads.Loaded() }
 
-// missing is what of being loaded is missing; "" where another check tells, or
-// nothing is.
+// missing says what is missing for the worker to be loaded; "" if nothing is, or if
+// another check reports it.
 func (r *reports) missing(elseOK bool) string {
 	switch {
 	case !r.loading():
@@ -190,7 +192,7 @@ func (r *reports) missing(elseOK bool) string {
 	return "waiting for the other checks"
 }
 
-// leave has the drain reported at once, and ends the benchmark.
+// leave reports the drain at once and ends the benchmark.
 func (r *reports) leave() {
 	if r == nil {
 		return
@@ -201,7 +203,7 @@ func (r *reports) leave() {
 	}
 }
 
-// run reports until ctx ends, and then what is left.
+// run sends reports until ctx ends, and then what is left.
 func (r *reports) run(ctx context.Context) {
 	if r == nil {
 		return
@@ -224,7 +226,7 @@ func (r *reports) run(ctx context.Context) {
 	<-ctx.Done()
 }
 
-// describe is what the status pages show; nil where there is nothing to show.
+// describe returns what the status pages show; nil if there is nothing to show.
 func (r *reports) describe() func(time.Time) status.Report {
 	if r == nil {
 		return nil
@@ -246,7 +248,7 @@ func (r *reports) describe() func(time.Time) status.Report {
 	}
 }
 
-// speed is what the benchmark has to say.
+// speed describes the result or progress of the benchmark.
 func (r *reports) speed() string {
 	if r.measures != nil {
 		return "benchmark: " + r.measures.Progress().String()

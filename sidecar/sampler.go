@@ -10,9 +10,9 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// How many lines a request that did not get through may cause, per outcome. At
-// ordinary rates each has its line; a flood of refusals, which costs an
-// attacker next to nothing, cannot fill the disk.
+// How many lines refused requests may cause, per outcome. At ordinary rates each
+// has its line; a flood of refusals, which costs an attacker next to nothing,
+// cannot fill the disk.
 const (
 	refusalLinesBurst     = 1000
 	refusalLinesPerSecond = 50

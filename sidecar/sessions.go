@@ -27,22 +27,22 @@ const (
 // maxSessionBody bounds the body of a request about a session, in bytes.
 const maxSessionBody = 64 << 10
 
-// endPatience is how long the answer to /session/end waits for what is called at
-// the session's end: less than the field's clients wait for it.
+// endPatience is how long the answer to /session/end waits for the closing call:
+// less than the usual clients wait for the answer.
 const endPatience = 5 * time.Second
 
-// errSessionEnded is what ended a request of a session that has ended.
+// errSessionEnded ends the requests of a session that has ended.
 var errSessionEnded = fmt.Errorf("%w: it ended", gate.ErrSessionUnknown)
 
-// errRouteToClose refuses a session that would call something else than a route.
+// errRouteToClose refuses a session whose on_close_route is not a route.
 var errRouteToClose = &envelope.TicketError{Faults: []string{"on_close_route is not a path that is served here"}}
 
 // SessionEnded implements gate.Occupant. It does not block.
 func (x *exchange) SessionEnded() { x.cancel(errSessionEnded) }
 
-// SessionOverdue implements gate.Occupant: the answer to a client that does not
-// take it keeps its slot. Under the call's lock the connection is this request's,
-// and not yet that of the next one on it.
+// SessionOverdue implements gate.Occupant. It abandons an answer that the client
+// does not take, which would keep its slot. Under the call's lock the connection
+// still belongs to this request and not to the next one on it.
 func (x *exchange) SessionOverdue() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -63,8 +63,8 @@ func (s *sessions) manages(r *route.Entry) bool {
 	return false
 }
 
-// closing finds the route that is to be called at a session's end: one that wants a
-// ticket, and of the model server's. nil: there is none.
+// closing finds the route to call at a session's end: one of the model server's
+// that needs a ticket. It returns nil if there is none.
 func (h *handler) closing(path string) *route.Entry {
 	for _, c := range []byte(path) {
 		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
@@ -109,8 +109,8 @@ func (x *exchange) manage() error {
 	return x.reply(200, describeSession(claim.ID, session, expires))
 }
 
-// createSession opens a session with a ticket that passes all that any other has
-// to, but for a turn: a session takes no slot.
+// createSession opens a session. Its ticket passes the same checks as any other,
+// but does not wait for its turn: a session takes no slot.
 func (x *exchange) createSession() error {
 	var c envelope.Creation
 	if err := x.pass.OpenCreation(&c, x.body.Bytes()); err != nil {
@@ -139,7 +139,7 @@ func (x *exchange) createSession() error {
 	if cause := x.why(); cause != nil {
 		return cause // nobody is there to use it
 	}
-	// Reports count the session, from here to its end, and not this request.
+	// Reports count the session, from now to its end, instead of this request.
 	session.Account = x.account
 	session.Account.Span = nil
 	session.Account.Ticket.Admitted = true // the autoscaler is told when it entered
@@ -161,8 +161,8 @@ func (x *exchange) createSession() error {
 	return nil
 }
 
-// awaitRest waits for what is called at a session's end, so that a client that is
-// told of the end finds it done; but not for long.
+// awaitRest waits a short while for the closing call, so that it is done when the
+// client hears of the session's end.
 func (x *exchange) awaitRest(session *gate.Session) {
 	patience := time.NewTimer(endPatience)
 	defer patience.Stop()
@@ -173,8 +173,8 @@ func (x *exchange) awaitRest(session *gate.Session) {
 	}
 }
 
-// reply gives an answer of our own that is no refusal, and returns what writing it
-// failed with.
+// reply sends an answer of Usher's own that is not a refusal, and returns the error
+// of writing it.
 func (x *exchange) reply(status int, body []byte) error {
 	a := &x.account
 	a.Outcome, a.Status, a.BytesOut = account.OK, status, int64(len(body))
@@ -184,8 +184,8 @@ func (x *exchange) reply(status int, body []byte) error {
 	}, x.own())
 }
 
-// describeSession is what /session/get answers. What the client gave stands in it
-// byte for byte.
+// describeSession returns the answer to /session/get. It repeats what the client
+// gave byte for byte.
 func describeSession(id []byte, s *gate.Session, expires time.Time) []byte {
 	b := quoted([]byte(`{"session_id":`), id)
 	b = append(append(b, `,"auth_data":`...), s.AuthData...)

@@ -8,11 +8,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// A stateFileNote is what last happened to the state file while in use, for the
-// status page; nil: nothing.
+// A stateFileNote says what last happened to the state file while in use, for the
+// status page; nil if nothing did.
 type stateFileNote struct{ text atomic.Pointer[string] }
 
-// reportStateFile is told by the ledger what became of its file.
+// reportStateFile is called by the ledger when something happens to its file.
 func (s *Sidecar) reportStateFile(fault, unmade error) {
 	note := func(format string, args ...any) {
 		text := fmt.Sprintf("USHER_STATE_FILE: "+format, args...)
@@ -33,7 +33,7 @@ func (s *Sidecar) reportStateFile(fault, unmade error) {
 	}
 }
 
-// warnings are what the status page warns of besides the settings.
+// warnings returns what the status page warns about besides the settings.
 func (s *Sidecar) warnings() (list []string) {
 	if s.crowding != "" {
 		list = append(list, s.crowding)

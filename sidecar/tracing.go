@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/trace"
 )
 
-// openTracer makes the tracer, where the settings want one. Without it a
-// request costs one comparison with nil at each of three places.
+// openTracer makes the tracer if the settings want one. Without it a request costs
+// three comparisons with nil.
 func (s *Sidecar) openTracer() (err error) {
 	if !s.cfg.Tracing {
 		return nil
@@ -43,7 +43,7 @@ func (x *exchange) beginTrace() {
 }
 
 // sendTrace opens the span of the exchange with the model server and returns the
-// traceparent to send there; "": the client's passes, as without tracing.
+// traceparent to send there. With "" the client's own passes, as without tracing.
 func (x *exchange) sendTrace() string {
 	if x.span == nil {
 		return ""
