@@ -1,6 +1,6 @@
-// Package account is what became of one request: the closed set of outcomes,
-// the record of what it brought and where its time went, and the sinks that are
-// told. It holds no prompt, signature or key.
+// Package account records what happened to a request: its outcome, from a closed
+// set, what it brought and where its time went. Sinks receive the records. A record
+// holds no prompt, signature or key.
 package account
 
 import "time"
@@ -9,7 +9,7 @@ import "time"
 // does; it is never sent.
 const StatusClientGone = 499
 
-// RouteOther is the route of every path that is none.
+// RouteOther is the route label of every path that is not a route.
 const RouteOther = "other"
 
 // A Request is the account of one request. It is written by the goroutine that
@@ -36,8 +36,8 @@ type Request struct {
 	BytesOut int64 // of the answer's
 }
 
-// A Ticket is what is accounted of a request's ticket. Until Reserved is set,
-// anyone may have made it up.
+// A Ticket is the part of a request's ticket that is recorded. Until Reserved is
+// set it may be forged.
 type Ticket struct {
 	Endpoint string
 	Reqnum   int64 // -1: none was read
@@ -49,8 +49,8 @@ type Ticket struct {
 	Admitted bool    // the request got its turn
 }
 
-// Times is where the time of a request went. A time that was not reached is
-// zero, and so is a duration.
+// Times says where the time of a request went. Moments that were not reached and
+// their durations are zero.
 type Times struct {
 	Start, End time.Time
 	VerifyAt   time.Time

@@ -2,15 +2,15 @@ package account
 
 import "time"
 
-// A Sink is told of every request that has ended, once.
+// A Sink receives every request that has ended, once.
 type Sink interface {
 	// Ended is called by the goroutine that served the request, with Times.End
 	// set; it must not block.
 	Ended(*Request)
 }
 
-// A Meter is a sink that is also told on the way. Its methods must not block,
-// and cost nanoseconds: Gap is called for each piece of a stream.
+// A Meter is a sink that is also told of a request's progress. Its methods must not
+// block and must take only nanoseconds: Gap is called for each piece of a stream.
 type Meter interface {
 	Sink
 	Verified(took time.Duration)
@@ -19,9 +19,9 @@ type Meter interface {
 	Gap(since time.Duration) // between two pieces of an answer
 }
 
-// A Book passes accounts on to its sinks, in their order: each figure is told
-// once, and who wants it is decided where the sinks are wired. It is itself a
-// Meter. Fill it before its first use; it is safe for concurrent use then.
+// A Book passes accounts on to its sinks in order, so that who receives a figure is
+// decided only where the sinks are wired. It is itself a Meter. Add all sinks
+// before its first use; then it is safe for concurrent use.
 type Book struct {
 	sinks  []Sink
 	meters []Meter

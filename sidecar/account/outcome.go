@@ -4,8 +4,8 @@ package account
 // label and an index. The zero value is OK.
 type Outcome uint8
 
-// The outcomes: what is answered in the model server's words, what the client
-// or the drain broke off, and the refusals in the order of their checks.
+// The outcomes: answers of the model server, requests that the client or the drain
+// broke off, and refusals in the order of their checks.
 const (
 	OK              Outcome = iota
 	UpstreamRefused         // relayed whole, but a 4xx of the model server's own
@@ -37,11 +37,11 @@ const (
 	UpstreamBroken
 	UpstreamTimeout
 
-	// Outcomes is how many there are; each is below it.
+	// Outcomes is the number of outcomes.
 	Outcomes
 )
 
-// A Class sorts the outcomes by who can do something about them.
+// A Class groups the outcomes by who can do something about them.
 type Class string
 
 // The classes, in the order in which they are shown.
@@ -92,19 +92,19 @@ var outcomes = [Outcomes]struct {
 	UpstreamTimeout:     {"upstream_timeout", ClassModel},
 }
 
-// String is the outcome as the log, the metrics and, for a refusal, the
-// error_type of the answer spell it.
+// String returns the outcome as it is spelt in the log, the metrics and, for a
+// refusal, the answer's error_type.
 func (o Outcome) String() string { return outcomes[o].code }
 
 // Class reports who can do something about it.
 func (o Outcome) Class() Class { return outcomes[o].class }
 
-// Refused reports whether the request was not let through, or its answer was
-// the model server's failure: what an operator may have to explain to a client.
+// Refused reports whether the request was not let through or the model server
+// failed: what an operator may have to explain to a client.
 func (o Outcome) Refused() bool { return o.Class() != ClassServed && o.Class() != ClassGone }
 
-// Relayed is the outcome of an answer that was passed on whole, by the status
-// that the model server gave it.
+// Relayed returns the outcome of an answer with this status that was passed on
+// whole.
 func Relayed(status int) Outcome {
 	switch {
 	case status >= 500:
@@ -115,5 +115,5 @@ func Relayed(status int) Outcome {
 	return OK
 }
 
-// Whole reports whether the client got all of an answer of the model server's.
+// Whole reports whether the client got a complete answer of the model server's.
 func (o Outcome) Whole() bool { return o == OK || o == UpstreamRefused || o == UpstreamError }

@@ -7,8 +7,8 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 )
 
-// OpenCreation opens the body that a session is asked for with. Judge then judges
-// its ticket. Errors: envelope.ErrInvalidJSON, or a *envelope.TicketError.
+// OpenCreation opens the body of a request for a session. Judge then checks its
+// ticket. Errors: envelope.ErrInvalidJSON, or a *envelope.TicketError.
 func (p *Pass) OpenCreation(c *envelope.Creation, body []byte) error {
 	err := c.Open(body, p.gate.Options())
 	if err == nil {
@@ -17,9 +17,9 @@ func (p *Pass) OpenCreation(c *envelope.Creation, body []byte) error {
 	return err
 }
 
-// PriceClosing compares the work that the call at a session's end asks for with
-// the session's cost, as Price does, and returns the body of that call. Errors are
-// those of Price and of Open.
+// PriceClosing compares the work of the closing call with the session's cost, as
+// Price does, and returns the body of that call. Errors: those of Price and of
+// Open.
 func (p *Pass) PriceClosing(c *envelope.Creation, api *dialect.API) ([]byte, error) {
 	payload := c.OnClosePayload
 	if payload == nil {
@@ -38,9 +38,9 @@ func (p *Pass) PriceClosing(c *envelope.Creation, api *dialect.API) ([]byte, err
 	return p.Price(&env, api)
 }
 
-// Create opens a session with the ticket that was judged, and spends that. A
-// session takes no slot; its number holds up nobody, whether or not there is room
-// for it. Errors: ErrSessionsFull, ErrSessionsClosed.
+// Create opens a session with the ticket that was judged, and spends the ticket. A
+// session takes no slot, and its number holds up no other, whether or not there is
+// room for it. Errors: ErrSessionsFull, ErrSessionsClosed.
 func (p *Pass) Create(s *Session, ticket *envelope.Ticket) (id string, err error) {
 	g := p.gate
 	reserved := p.account.Ticket.Reserved
@@ -57,12 +57,12 @@ func (p *Pass) Create(s *Session, ticket *envelope.Ticket) (id string, err error
 	return id, nil
 }
 
-// enter goes into the session that the request names.
+// enter enters the session that the request names.
 func (p *Pass) enter(t *envelope.Ticket) (err error) {
 	p.session, err = p.gate.c.Sessions.Enter(p.named, t, p.Occupant, time.Now())
 	return err
 }
 
-// InSession reports whether the request is in a session: its ticket, although it
-// is spent, is good for others.
+// InSession reports whether the request is in a session, so that its ticket,
+// although spent, is good for further requests.
 func (p *Pass) InSession() bool { return p.session != nil }

@@ -44,11 +44,10 @@ func (s *Sessions) Expire(now time.Time) time.Duration {
 	return next
 }
 
-// Drain has no other session opened, and ends each one as soon as nobody is inside
-// it any more.
+// Drain stops new sessions and ends each one as soon as it has no request.
 func (s *Sessions) Drain() { s.end(false) }
 
-// Close ends them all, and has no other opened.
+// Close stops new sessions and ends all.
 func (s *Sessions) Close() { s.end(true) }
 
 func (s *Sessions) end(busy bool) {
@@ -68,7 +67,8 @@ func (s *Sessions) end(busy bool) {
 	s.finish(Drained, list...)
 }
 
-// Quiet is closed after Drain or Close, when the last session was laid to rest.
+// Quiet returns a channel that is closed after Drain or Close, when Rest was called
+// for the last session.
 func (s *Sessions) Quiet() <-chan struct{} { return s.quiet }
 
 // A View is a session as operators see it.
@@ -92,7 +92,7 @@ func (s *Sessions) Count() Count {
 	return Count{len(s.open), s.requests.Load()}
 }
 
-// Views shows the oldest sessions, at most so many.
+// Views returns the oldest sessions, at most that many.
 func (s *Sessions) Views(now time.Time, most int) []View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *Sessions) Views(now time.Time, most int) []View {
 	return list[:min(len(list), most)]
 }
 
-// dues are sessions by their expiry, the first to expire first: a heap.
+// dues is a heap of sessions, the first to expire first.
 type dues []*Session
 
 func (d *dues) add(s *Session)    { heap.Push(d, s) }

@@ -1,6 +1,6 @@
-// Package gate decides whether a ticket may in, and when: is it for this worker,
-// fresh, genuine, worth the work asked for, and whose turn is it. It knows
-// neither HTTP nor the log.
+// Package gate decides whether a ticket is let in, and when: whether it is for this
+// worker, fresh, genuine and worth the work asked for, and whose turn it is. It
+// knows neither HTTP nor the log.
 package gate
 
 import (
@@ -17,14 +17,14 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// Errors of the gate's own; the others come from the package that looked.
+// Errors of the gate itself; all others come from the packages that check.
 var (
 	ErrCostExceeded  = errors.New("work exceeds the signed cost")
 	ErrWorkNotStated = fmt.Errorf("%w: nothing stated and nothing left to state", ErrCostExceeded)
 )
 
-// A Policy says what becomes of a request that asks for more work than the cost
-// in its ticket. The zero value does not look.
+// A Policy says what happens to a request that asks for more work than its ticket's
+// cost. The zero value does not compare them.
 type Policy uint8
 
 // The policies.
@@ -34,8 +34,8 @@ const (
 	Enforce        // refused; where no limit is stated, one is inserted
 )
 
-// Config is what a Gate is put together of. Keys, Ledger and Audience must be
-// set; without a Buffer it judges, and cannot wait.
+// Config is what a Gate is made of. Keys, Ledger and Audience must be set; without
+// a Buffer it judges, and cannot wait.
 type Config struct {
 	Audience envelope.Audience
 	Schema   crypto.Schema // which fields may be signed
@@ -46,17 +46,17 @@ type Config struct {
 	Sessions *Sessions      // nil: there are none, and what names one is not looked at
 	Engine   dialect.Engine // which members of a body state work; zero: all that any engine reads
 
-	// What is told on the way; none may block, and each may be nil.
+	// Callbacks. None may block, and each may be nil.
 	Meter   account.Meter
 	Numbers Numbers
-	// Accepted is told of each ticket that was verified and got its number; its
-	// account says then what it is worth.
+	// Accepted is called for each ticket that was verified and whose number was
+	// reserved; the account then says what it is worth.
 	Accepted func(*account.Request)
 	Stale    func()             // every number is below the window: the autoscaler seems to have started again
 	Reset    func(reqnum int64) // the numbers were taken to start again
 }
 
-// Numbers are told what becomes of signed numbers that are good.
+// Numbers is told what happens to good signed numbers.
 type Numbers interface {
 	Came(reqnum int64)   // it is reserved, and waits
 	Ran(reqnum int64)    // it was admitted
@@ -80,9 +80,9 @@ func New(c Config) *Gate {
 	}
 }
 
-// Install puts the keys of a source into force, and returns those that are new
-// and those that have left it, which are accepted for their grace. The windows
-// come first: no ticket may be verified with a key that has no window.
+// Install puts the keys of a source into force. It returns those that are new and
+// those that have left the source, which are still accepted for their grace period.
+// Windows are made first: no ticket may be verified with a key that has no window.
 func (g *Gate) Install(keys []*crypto.Key) (came, left []*crypto.Key) {
 	now := time.Now()
 	prints := make([]replay.Fingerprint, len(keys), crypto.MaxAccepted+len(keys))

@@ -15,17 +15,17 @@ func (p *Pass) OpenHeader(env *envelope.Envelope, token []byte) error {
 	return nil
 }
 
-// WantsBody reports whether the body of a request whose ticket stands in the head
-// is to be read for the work that it asks for; needs, whether it may not pass
-// where it cannot be.
+// WantsBody reports whether the body of a request with its ticket in the head
+// should be read for the work it asks for, and whether the request needs that: it
+// must not pass if the body cannot be read.
 func (p *Pass) WantsBody(api *dialect.API) (wants, needs bool) {
 	known := len(api.Limits) > 0
 	return known && p.gate.c.Policy != Off, known && p.gate.c.Policy == Enforce
 }
 
-// TakeBody reads what work a body asks for, as Open does, where the ticket stands
-// in the head. What is no acceptable JSON object asks for none: under Enforce, that
-// is an error, else it passes. Errors: those of Open.
+// TakeBody reads the work that a body asks for, as Open does, when the ticket is in
+// the head. A body that is not an acceptable JSON object is an error under Enforce
+// and passes otherwise. Errors: those of Open.
 func (p *Pass) TakeBody(env *envelope.Envelope, body []byte, api *dialect.API) error {
 	err := env.TakeBody(body)
 	if err == nil {

@@ -19,11 +19,11 @@ const (
 	Signature             // is it genuine
 	Reserve               // the number, from here on its own
 
-	// Steps is how many there are; each is below it.
+	// Steps is the number of steps.
 	Steps
 )
 
-// Check makes this one check. The steps before it must have passed.
+// Check makes one check. The steps before it must have passed.
 func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 	switch s {
 	case Audience:
@@ -37,12 +37,12 @@ func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 	}
 }
 
-// Judge makes the checks on a ticket up to the first that it does not pass. When
-// all are passed its number is reserved, where that was signed, until Release.
-// Errors: envelope.ErrEndpointMismatch, ErrURLMismatch, replay.ErrReplayed,
-// ErrStale, ErrUnknownKey, crypto.ErrNoKey, ErrBadSignature. The ticket of a
-// request that names a session has passed once; it has to be that session's, or it
-// is ErrSessionUnknown.
+// Judge checks a ticket up to the first check that fails. If all pass, its number,
+// if it was signed, is reserved until Release. Errors:
+// envelope.ErrEndpointMismatch, ErrURLMismatch, replay.ErrReplayed, ErrStale,
+// ErrUnknownKey, crypto.ErrNoKey, ErrBadSignature. The ticket of a request in a
+// session was checked when that was opened; it must be the session's own, or the
+// error is ErrSessionUnknown.
 func (p *Pass) Judge(t *envelope.Ticket) error {
 	if p.named != nil {
 		return p.enter(t)
@@ -55,9 +55,9 @@ func (p *Pass) Judge(t *envelope.Ticket) error {
 	return nil
 }
 
-// Accept tells of a ticket that was judged good. It is worth its cost where that
-// was signed; else a client may have made it up, and the work that the request
-// states is worth more, where that is known by now.
+// Accept reports a ticket that was judged good. It counts for its cost if that was
+// signed. Otherwise a client may have made the cost up, and the work that the
+// request states counts, if that is known by now.
 func (p *Pass) Accept() {
 	if p.named != nil {
 		return // its session was told of
@@ -72,8 +72,8 @@ func (p *Pass) Accept() {
 	}
 }
 
-// fresh only looks the number up. A number that may not have been signed is not
-// looked up: it says nothing.
+// fresh only looks the number up. A number that may be unsigned is not looked up,
+// because it proves nothing.
 func (p *Pass) fresh(t *envelope.Ticket) error {
 	g := p.gate
 	if !g.numbersSigned {
@@ -86,7 +86,7 @@ func (p *Pass) fresh(t *envelope.Ticket) error {
 	return err
 }
 
-// verify makes one public-key operation for all candidate messages of a key.
+// verify makes one public-key operation per key for all candidate messages.
 func (p *Pass) verify(t *envelope.Ticket) (err error) {
 	now := time.Now()
 	p.proof, err = p.gate.c.Keys.Verify(&t.Message, t.Signature, now)

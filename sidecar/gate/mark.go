@@ -8,14 +8,14 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 )
 
-// A mark is what an id or a ticket is known by.
+// A mark is the hash by which an id or a ticket is known.
 type mark [sha256.Size]byte
 
-// nobody's ticket is compared with where there is no session.
+// nobody is the ticket to compare with when there is no session.
 var nobody mark
 
-// markOf is what a ticket is compared by: endpoint, url, signature, number, and
-// the cost by its value, since clients spell numbers in their own ways.
+// markOf returns the mark of a ticket: of endpoint, url, signature and number, and
+// of the cost by its value, because clients re-serialise numbers.
 func markOf(t *envelope.Ticket) mark {
 	b := make([]byte, 0, 1<<10)
 	for _, field := range [...]string{t.Endpoint, t.URL, string(t.Signature)} {

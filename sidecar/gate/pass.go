@@ -12,10 +12,9 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A Pass is one request's way through the gate, and owns what it takes there:
-// the number, then the slot. Begin it, take the steps in their order (Open,
-// Judge, Price, Wait), and Release it whichever way the request ends. It is for
-// one goroutine at a time.
+// A Pass takes one request through the gate and owns what it takes there: the
+// number, then the slot. Call Begin, then the steps in order (Open, Judge, Price,
+// Wait), and Release however the request ends. It is for one goroutine at a time.
 type Pass struct {
 	gate        *Gate
 	account     *account.Request
@@ -26,19 +25,19 @@ type Pass struct {
 	named       []byte   // the session that the request says to belong to; nil: none
 	session     *Session // that it is in; nil: none
 
-	// Occupant is told when the session ends that the request is in.
+	// Occupant is told when the request's session ends.
 	Occupant Occupant
 }
 
-// Begin makes p a pass through g of the request that a accounts for.
+// Begin makes p the pass through g of the request with account a.
 func (p *Pass) Begin(g *Gate, a *account.Request) { *p = Pass{gate: g, account: a} }
 
-// Open opens the envelope of a request to a route that speaks api, and reads what
-// work it asks for where a policy wants to know. Under Enforce, numbers that
-// cannot be understood are the ticket's fault; otherwise they are the model
-// server's to judge, and what could be read of them is counted, except a member
-// that stands twice, which it might read in another way than we did. Errors:
-// envelope.ErrInvalidJSON, ErrDuplicateMember, or a *envelope.TicketError.
+// Open opens the envelope of a request to a route that speaks api, and reads the
+// work it asks for if a policy needs that. Under Enforce, numbers that cannot be
+// understood are an error. Otherwise the model server judges them, and what could
+// be read is counted. A duplicate member is always an error, because the model
+// server might read it differently. Errors: envelope.ErrInvalidJSON,
+// ErrDuplicateMember, or a *envelope.TicketError.
 func (p *Pass) Open(env *envelope.Envelope, body []byte, api *dialect.API) error {
 	if err := env.Open(body, p.gate.Options()); err != nil {
 		return err
@@ -50,13 +49,13 @@ func (p *Pass) Open(env *envelope.Envelope, body []byte, api *dialect.API) error
 	return p.readWork(env, api)
 }
 
-// note accounts for what the ticket says.
+// note records what the ticket says.
 func (p *Pass) note(ticket *envelope.Ticket) {
 	t := &p.account.Ticket
 	t.Endpoint, t.Reqnum, t.Cost, t.Index = ticket.Endpoint, ticket.Reqnum, ticket.Cost.Float64(), ticket.RequestIdx
 }
 
-// readWork reads what work the request asks for, where somebody wants to know.
+// readWork reads the work that the request asks for, if it is needed.
 func (p *Pass) readWork(env *envelope.Envelope, api *dialect.API) (err error) {
 	policy := p.gate.c.Policy
 	if policy == Off {
@@ -77,8 +76,8 @@ func (p *Pass) readWork(env *envelope.Envelope, api *dialect.API) (err error) {
 	return nil
 }
 
-// Price compares the work asked for with the signed cost and returns what is to
-// be forwarded. Errors: ErrCostExceeded, ErrWorkNotStated.
+// Price compares the work asked for with the signed cost and returns the payload to
+// forward. Errors: ErrCostExceeded, ErrWorkNotStated.
 func (p *Pass) Price(env *envelope.Envelope, api *dialect.API) (payload []byte, err error) {
 	policy := p.gate.c.Policy
 	if policy == Off {
@@ -101,10 +100,10 @@ func (p *Pass) Price(env *envelope.Envelope, api *dialect.API) (payload []byte, 
 	return payload, nil
 }
 
-// Wait waits for the request's turn; a number that was not signed gives none, and
-// it goes by arrival. size is that of the payload, as far as it is here; spooler
-// takes in the rest meanwhile, or is nil. From here on a slot is taken, until
-// Release. Errors: reorder.ErrFull, reorder.ErrTimeout, or ctx's.
+// Wait waits for the request's turn. Without a signed number that is the order of
+// arrival. size is that of the payload, as far as it was read; spooler reads the
+// rest meanwhile, or is nil. After it a slot is held until Release. Errors:
+// reorder.ErrFull, reorder.ErrTimeout, or ctx's.
 func (p *Pass) Wait(ctx context.Context, size int, spooler reorder.Spooler) error {
 	g, a := p.gate, p.account
 	slot, err := g.c.Buffer.Admit(ctx, reorder.Request{
@@ -134,18 +133,18 @@ func (p *Pass) Commit() {
 	}
 }
 
-// Undo takes Commit back: nothing was sent after all, and the ticket stays good.
+// Undo undoes Commit: nothing was sent, and the ticket stays good.
 func (p *Pass) Undo() {
 	if p.account.Ticket.Reserved {
 		p.reservation.Undo()
 	}
 }
 
-// Sent lets the next one go of those whose turn came together.
+// Sent lets the next of the requests admitted together go.
 func (p *Pass) Sent() { p.slot.Sent() }
 
-// Release gives back what was taken, in the reverse order. A number that was not
-// committed can be used again. A Pass that was not begun holds nothing.
+// Release gives everything back in reverse order. A number that was not committed
+// can be used again. A Pass that was not begun holds nothing.
 func (p *Pass) Release() {
 	if p.account == nil {
 		return

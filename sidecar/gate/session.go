@@ -35,9 +35,10 @@ type Session struct {
 
 // An Occupant is a request of a session.
 type Occupant interface {
-	// SessionEnded has the request end; it must not block.
+	// SessionEnded ends the request. It must not block.
 	SessionEnded()
-	// SessionOverdue ends it by force, where it did not; it must not block.
+	// SessionOverdue ends the request by force if it has not ended. It must not
+	// block.
 	SessionOverdue()
 }
 
@@ -50,11 +51,11 @@ const (
 	Expired              // nobody used it for its lifetime
 	Drained              // the worker leaves
 
-	// Causes is how many there are; each is below it.
+	// Causes is the number of causes.
 	Causes
 )
 
-// String is the cause as a label.
+// String returns the cause as a label.
 func (c Cause) String() string { return [...]string{"closed", "expired", "drained"}[c] }
 
 // Leave lets a request out of the session that it entered.
@@ -91,24 +92,25 @@ func (s *Session) Close() {
 	}
 }
 
-// Force ends, by force, the requests that are still inside.
+// Force ends the requests that are still in the session by force.
 func (s *Session) Force() {
 	for _, o := range s.occupants() {
 		o.SessionOverdue()
 	}
 }
 
-// occupants are those who are inside now.
+// occupants returns the requests that are in the session now.
 func (s *Session) occupants() []Occupant {
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
 	return slices.Collect(maps.Keys(s.inside))
 }
 
-// Idle is closed when the session has ended and the last of its requests left.
+// Idle returns a channel that is closed when the session has ended and its last
+// request has left.
 func (s *Session) Idle() <-chan struct{} { return s.idle }
 
-// Rest says, once, that all is done that had to be after the session's end.
+// Rest says that everything due after the session's end is done. It is called once.
 func (s *Session) Rest() {
 	close(s.rested)
 	all := s.sessions
@@ -118,5 +120,5 @@ func (s *Session) Rest() {
 	all.mu.Unlock()
 }
 
-// Rested is closed by Rest.
+// Rested returns a channel that is closed by Rest.
 func (s *Session) Rested() <-chan struct{} { return s.rested }

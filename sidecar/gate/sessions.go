@@ -23,13 +23,12 @@ var (
 	ErrSessionsClosed = errors.New("no session is opened any more")
 )
 
-// Sessions are those that are open. A session begins with a ticket that was
-// verified, and lets in, until it ends, whoever shows its id together with that
-// ticket. Make them with NewSessions; safe for concurrent use.
+// Sessions holds the open sessions. A session begins with a verified ticket and
+// lets in, until it ends, requests that have its id together with that ticket. Make
+// them with NewSessions; safe for concurrent use.
 //
-// Neither ids nor tickets are kept, only what they hash to: finding one costs the
-// same comparison whether there is a session or not, and nothing that is held here
-// opens one.
+// Neither ids nor tickets are kept, only their hashes. Finding a session costs the
+// same comparison whether it exists or not, and nothing kept here can open one.
 type Sessions struct {
 	most     int
 	ended    func(s *Session, why Cause, cut int)
@@ -47,9 +46,9 @@ type Sessions struct {
 // maxLead bounds how far ahead an expiry is moved, within what a Duration holds.
 const maxLead = 100 * 365 * 24 * time.Hour
 
-// NewSessions makes room for most sessions at once. ended is told of each that has
-// ended, and how many requests were told to end with it, by the goroutine that
-// ended it; it must not block. Rest is to be called once for each of them.
+// NewSessions allows most sessions at a time. ended is called for each session that
+// has ended, with the number of requests that were told to end, by the goroutine
+// that ended it; it must not block. Call Rest once for each of them.
 func NewSessions(most int, ended func(s *Session, why Cause, cut int)) *Sessions {
 	return &Sessions{
 		most: most, ended: ended, earlier: make(chan struct{}, 1),
@@ -57,9 +56,9 @@ func NewSessions(most int, ended func(s *Session, why Cause, cut int)) *Sessions
 	}
 }
 
-// Open opens a session with a ticket that was verified, and returns its id, which
-// nobody can guess. The session's exported fields are the caller's to fill in
-// before, but for Created. Errors: ErrSessionsFull, ErrSessionsClosed.
+// Open opens a session with a verified ticket, and returns its id, which cannot be
+// guessed. The caller fills in the session's exported fields before, except
+// Created. Errors: ErrSessionsFull, ErrSessionsClosed.
 func (s *Sessions) Open(session *Session, ticket *envelope.Ticket, now time.Time) (id string, err error) {
 	var random [18]byte // 144 bits, a whole number of base64's digits
 	_, _ = rand.Read(random[:])
@@ -136,7 +135,7 @@ func (s *Sessions) End(id []byte, ticket *envelope.Ticket, now time.Time) (*Sess
 	return session, nil
 }
 
-// find is the one comparison of tickets. The mutex is held.
+// find makes the one comparison of tickets. The mutex is held.
 func (s *Sessions) find(id, ticket mark, now time.Time) *Session {
 	session, want := s.open[id], &nobody
 	if session != nil {
@@ -149,8 +148,8 @@ func (s *Sessions) find(id, ticket mark, now time.Time) *Session {
 	return session
 }
 
-// remove takes a session out of the open ones; finish has to follow, without the
-// mutex, which is held here.
+// remove removes a session from the open ones. The mutex is held; call finish after
+// releasing it.
 func (s *Sessions) remove(session *Session) {
 	delete(s.open, session.id)
 	s.due.remove(session)
@@ -161,7 +160,7 @@ func (s *Sessions) remove(session *Session) {
 	s.ending++
 }
 
-// finish has the requests of sessions that were removed end, and tells of it.
+// finish ends the requests of removed sessions and calls ended.
 func (s *Sessions) finish(cause Cause, list ...*Session) {
 	for _, session := range list {
 		inside := session.occupants()
@@ -172,7 +171,7 @@ func (s *Sessions) finish(cause Cause, list ...*Session) {
 	}
 }
 
-// settle notices that it is quiet. The mutex is held.
+// settle closes quiet if it is time. The mutex is held.
 func (s *Sessions) settle() {
 	if s.closed && len(s.open) == 0 && s.ending == 0 {
 		select {

@@ -7,16 +7,16 @@ import (
 	"github.com/usher-sidecar/usher/replay"
 )
 
-// StaleAlarm is how many stale numbers in a row, without a good one between
-// them, are said to be a restart of the autoscaler's and not late clients.
+// StaleAlarm is how many stale numbers in a row, with no good one between them, are
+// taken for a restart of the autoscaler rather than late clients.
 const StaleAlarm = 32
 
 // A staleRun notices that every number is below the replay window, which is
 // what an autoscaler that starts its numbers again looks like.
 type staleRun struct{ n atomic.Uint32 }
 
-// note takes in what became of a number: nil or the ledger's error. It reports
-// true once for each such run.
+// note takes the result for a number: nil or the ledger's error. It reports true
+// once for each such run.
 func (r *staleRun) note(err error) bool {
 	switch {
 	case err == nil:

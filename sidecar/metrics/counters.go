@@ -10,7 +10,7 @@ import (
 )
 
 // requestCounters is usher_requests_total{route,outcome}: a fixed grid, so that
-// counting is one atomic addition and a series cannot come from a client.
+// counting is one atomic addition and clients cannot create series.
 type requestCounters struct {
 	desc   *prometheus.Desc
 	routes []string // the last is account.RouteOther
@@ -46,8 +46,8 @@ func (c *requestCounters) add(route string, outcome account.Outcome) {
 func (c *requestCounters) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 // Collect implements prometheus.Collector. Combinations that never happened are
-// shown as 0: a rate over one is then right from its first event on, and the
-// number of series never changes.
+// shown as 0, so that rates are right from the first event on and the number of
+// series never changes.
 func (c *requestCounters) Collect(ch chan<- prometheus.Metric) {
 	for row, route := range c.routes {
 		for o := range account.Outcomes {

@@ -10,11 +10,11 @@ import (
 )
 
 // genAI are the server metrics of OpenTelemetry's semantic conventions for
-// generative AI (gen_ai.server.*, status "development"), under the names and
-// with the buckets that they have in Prometheus. They are the model server's
-// figures as seen from outside, from the moment a request begins to be sent to
-// it: a token is a piece of an event stream, as it came. Which model runs, and
-// how many tokens a piece holds, is not known here.
+// generative AI (gen_ai.server.*, status "development"), under the names and with
+// the buckets that they have in Prometheus. They describe the model server as seen
+// from outside, from the moment Usher begins to send it a request. Each piece of an
+// event stream counts as a token; the model and the real number of tokens are not
+// known here.
 type genAI struct {
 	duration, firstToken, perToken *prometheus.HistogramVec
 	routes                         map[string]*genAIRoute
@@ -78,7 +78,7 @@ func (g *genAI) collectors() []prometheus.Collector {
 	return []prometheus.Collector{g.duration, g.firstToken, g.perToken}
 }
 
-// observe accounts for a request that was sent to the model server.
+// observe records a request that was sent to the model server.
 func (g *genAI) observe(r *account.Request) {
 	route := g.routes[r.Route]
 	if route == nil || r.Times.Sent.IsZero() {

@@ -1,4 +1,4 @@
-// Package metrics shows Prometheus what became of requests.
+// Package metrics exports the outcomes of requests to Prometheus.
 package metrics
 
 import (
@@ -11,9 +11,9 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// Metrics are what /metrics shows; they are an account.Meter. Every label comes
-// from a closed set: routes from the settings, outcomes from account. Make them
-// with New; safe for concurrent use.
+// Metrics is what /metrics shows, and an account.Meter. Every label comes from a
+// closed set: routes from the settings, outcomes from package account. Make it with
+// New; it is safe for concurrent use.
 type Metrics struct {
 	Registry    *prometheus.Registry
 	Panics      prometheus.Counter // requests that hit a fault of ours
@@ -37,8 +37,8 @@ var (
 	longBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}
 )
 
-// New makes the metrics for the routes, signed and open; build are the labels of
-// the build that runs.
+// New makes the metrics for the signed and the open routes; build has the labels of
+// usher_build_info.
 func New(signed, open []string, build prometheus.Labels) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry()}
 	m.requests = newRequestCounters(slices.Concat(signed, open))
@@ -74,12 +74,12 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 }
 
-// Gauge registers a figure that is read when it is asked for.
+// Gauge registers a figure that is read at each scrape.
 func (m *Metrics) Gauge(name, help string, read func() float64) {
 	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 }
 
-// Total registers a counter that somebody else keeps.
+// Total registers a counter that is kept elsewhere.
 func (m *Metrics) Total(name, help string, read func() float64) {
 	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
 }
@@ -114,9 +114,8 @@ func (m *Metrics) Ended(r *account.Request) {
 	m.genAI.observe(r)
 }
 
-// observe puts a duration into a histogram; where the request belongs to a
-// trace, with the trace's id as exemplar, by which one gets from a bucket to a
-// request that is in it.
+// observe adds a duration to a histogram. If the request belongs to a trace, the
+// trace's id is the exemplar, which leads from a bucket to a request in it.
 func observe(h prometheus.Observer, d time.Duration, traceID string) {
 	if traceID != "" {
 		if e, ok := h.(prometheus.ExemplarObserver); ok {

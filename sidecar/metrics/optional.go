@@ -8,8 +8,8 @@ type optional struct {
 	read func() (value float64, known bool)
 }
 
-// Optional registers a figure that is read when it is asked for, and absent while
-// it is not known.
+// Optional registers a figure that is read at each scrape, and absent while it is
+// not known.
 func (m *Metrics) Optional(name, help string, read func() (value float64, known bool)) {
 	m.Registry.MustRegister(&optional{prometheus.NewDesc(name, help, nil, nil), read})
 }

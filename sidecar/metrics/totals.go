@@ -2,14 +2,14 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// totals are counters that somebody else keeps, by the values of one label.
+// totals are counters that are kept elsewhere, by the values of one label.
 type totals struct {
 	desc *prometheus.Desc
 	read func() map[string]uint64
 }
 
-// Totals registers counters that somebody else keeps, one for each value of a
-// label; read returns them all, those that are 0 too, whenever it is asked.
+// Totals registers counters that are kept elsewhere, one for each value of a label.
+// read returns all of them, including those that are 0.
 func (m *Metrics) Totals(name, help, label string, read func() map[string]uint64) {
 	m.Registry.MustRegister(&totals{prometheus.NewDesc(name, help, []string{label}, nil), read})
 }

@@ -1,5 +1,5 @@
-// Package relay is how an answer gets to the client: every piece of its body as
-// soon as it is here, and never a clean end that the model server did not make.
+// Package relay passes an answer to the client: every piece of its body as soon as
+// it arrives, and a clean end only if the model server made one.
 package relay
 
 import (
@@ -22,16 +22,16 @@ type Source interface {
 
 // A Client takes the answer.
 type Client interface {
-	// WriteParts writes pieces as one; scratch is room to join them in.
+	// WriteParts writes pieces together; scratch is a buffer to join them in.
 	WriteParts(scratch []byte, parts [][]byte) error
-	// TryWrite writes what the client takes at once, without waiting: n may be short,
-	// and 0, without an error.
+	// TryWrite writes what the client takes at once, without waiting: n may be less
+	// than len(p), even 0, without an error.
 	TryWrite(p []byte) (n int, err error)
 	Reset() // cuts the connection so that what came is not taken for a whole answer
 	Cut()   // cuts the connection
 }
 
-// A Framing is how the client learns where the body ends (RFC 9112 section 6).
+// A Framing shows the client where the body ends (RFC 9112 section 6).
 type Framing int
 
 // The framings.
@@ -41,8 +41,8 @@ const (
 	ByClose // HTTP/1.0 without a length: only the connection's end can tell
 )
 
-// A Relay passes one answer on. Fill it in, and Run it once; or Start it, and have
-// it Advance while a loop waits, until Result.
+// A Relay passes one answer on. Fill it in and call Run once; or call Start, and
+// Advance from a loop, until there is a Result.
 type Relay struct {
 	Client  Client
 	Source  Source
@@ -57,14 +57,14 @@ type Relay struct {
 	tail eventTail // of the stream
 	last time.Time // when the last piece came
 
-	// Where Advance has got to.
+	// What Advance waits for.
 	rest           []byte // of the last write: the client did not take it
 	done           bool   // nothing comes after the rest
 	source, client error  // what ended it
 }
 
-// buffers hold a piece of body and room for its chunk framing. A relay takes one
-// only while it has something to move: a silent stream holds none.
+// buffers hold a piece of body with its chunk framing. A relay takes one only while
+// it has data to move, so that a silent stream holds none.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 type buffer struct {
@@ -79,10 +79,10 @@ var (
 	lastChunk = []byte("\r\n0\r\n\r\n")
 )
 
-// Run writes the head, whole with its empty line, and moves the body. The head
-// goes with the first piece where that is here already, and alone where it is
-// not. source is what broke the body at the model server's side, client what
-// writing failed with; both are nil when the answer is whole.
+// Run writes the head, which includes its empty line, and moves the body. The head
+// is sent together with the first piece if that is available already. source is
+// what broke the body on the model server's side, client the error of writing; both
+// are nil if the answer is complete.
 func (r *Relay) Run(head []byte) (source, client error) {
 	for {
 		waits, source, client := r.Start(head)
@@ -96,8 +96,8 @@ func (r *Relay) Run(head []byte) (source, client error) {
 	}
 }
 
-// Start is Run up to where it would wait for the model server: nothing is held
-// back then, and no buffer kept.
+// Start does what Run does until it would have to wait for the model server.
+// Nothing is held back then, and no buffer is kept.
 func (r *Relay) Start(head []byte) (waits bool, source, client error) {
 	b := buffers.Get().(*buffer)
 	defer buffers.Put(b)
@@ -129,13 +129,13 @@ func (r *Relay) read(b *buffer, now func() time.Time) (p []byte, done bool, err 
 		return b.piece[:n], false, err
 	}
 	if r.Strict != nil && r.Finish.Missing() {
-		// Its client would take what it got for the whole.
+		// The client would take a part for the whole.
 		return b.piece[:n], false, r.Strict
 	}
 	return b.piece[:n], true, nil
 }
 
-// piece writes what there is: head, bytes, and the end of the body.
+// piece writes what is available: head, bytes, and the end of the body.
 func (r *Relay) piece(b *buffer, head, p []byte, done bool) error {
 	n := r.frame(b, head, p, done)
 	if n == 0 {
@@ -146,8 +146,8 @@ func (r *Relay) piece(b *buffer, head, p []byte, done bool) error {
 	return err
 }
 
-// frame puts together what is to be written as one, and returns of how many parts
-// it is; of none where there is nothing.
+// frame collects the parts to write together, and returns how many there are; 0 if
+// there is nothing to write.
 func (r *Relay) frame(b *buffer, head, p []byte, done bool) (parts int) {
 	add := func(part []byte) {
 		if len(part) > 0 {
@@ -173,7 +173,7 @@ func (r *Relay) frame(b *buffer, head, p []byte, done bool) (parts int) {
 	return parts
 }
 
-// passed accounts for a piece.
+// passed records a piece.
 func (r *Relay) passed(p []byte, now time.Time) {
 	a := r.Account
 	if a.Times.FirstByte == 0 {
@@ -192,14 +192,14 @@ func (r *Relay) passed(p []byte, now time.Time) {
 	r.Finish.Write(p)
 }
 
-// Break tells the reader of a stream what broke it, by a last event, and cuts the
-// connection: a break is never a clean end. No event is written where it is nil,
-// or the answer is no stream. Chunks and lengths make a plain close visible; where
-// the close is the framing, only a reset is.
+// Break tells the reader of a stream what broke it, with a last event, and cuts the
+// connection, so that a break is never a clean end. No event is written if it is
+// nil or the answer is not a stream. With chunks and lengths a plain close shows
+// the break; where the close is the framing, only a reset does.
 func (r *Relay) Break(event []byte) {
 	if event != nil && r.Stream != dialect.NoStream {
 		b := buffers.Get().(*buffer)
-		// The client may be gone too, and there is nothing more to be done for it.
+		// If the client is gone too, there is nothing left to do.
 		_ = r.piece(b, nil, append([]byte(r.tail.separator(r.Stream)), event...), false)
 		buffers.Put(b)
 	}

@@ -2,8 +2,8 @@ package relay
 
 import "github.com/usher-sidecar/usher/dialect"
 
-// eventTail remembers how a stream ended, to know whether the next event (HTML
-// Living Standard, section 9.2.5) or line of JSON can begin.
+// eventTail remembers the last bytes of a stream, to know whether another event
+// (HTML Living Standard, section 9.2.5) or line of JSON can begin.
 type eventTail struct {
 	newlines int  // at the very end, CR LF counted as one
 	cr       bool // the last byte was CR
@@ -28,7 +28,8 @@ func (t *eventTail) write(p []byte) {
 	}
 }
 
-// separator ends what was left open, so that the next event stands alone.
+// separator returns what ends an event that was left open, so that the next one is
+// separate.
 func (t *eventTail) separator(stream dialect.Stream) string {
 	lineEnded := t.newlines > 0 && !t.cr
 	switch {

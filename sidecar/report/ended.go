@@ -4,22 +4,22 @@ import (
 	"sync/atomic"
 )
 
-// maxWaiting is how many ended requests wait to be named to the autoscaler; of
-// more the oldest are dropped.
+// maxWaiting is how many ended requests may wait to be named to the autoscaler.
+// Beyond it the oldest are dropped.
 const maxWaiting = 1 << 16
 
 // An entry is a request that has an index, from its verification until the
-// autoscaler took note of its end. The index does not change; the rest is set at
-// the end, before the entry is put into the ring. Only the reporter gives entries
-// back for another use, so whatever it finds in named or ring is whole.
+// autoscaler has acknowledged its end. The index does not change; the rest is set
+// at the request's end, before the entry is put into the ring. Only the reporter
+// recycles entries, so whatever it finds in named or ring is complete.
 type entry struct {
 	index string
 	end   End
 	times Times
 }
 
-// named are the entries in work. It is twice as large as it need be, so that an
-// empty place is found at once.
+// named holds the entries in work. It is twice as large as needed, so that an empty
+// place is found quickly.
 type named struct {
 	places []atomic.Pointer[entry]
 	next   atomic.Uint32 // where the search begins
@@ -61,10 +61,9 @@ func (n *named) indexes(dst []string) []string {
 	return dst
 }
 
-// A ring hands entries from the data path to the reporter. An entry is put and
-// taken by exchanging a place's content, so exactly one of the reporter and the
-// writer that comes round again gets it: the former reports it, the latter drops
-// it.
+// A ring hands entries from the data path to the reporter. Entries are put and
+// taken by atomic swaps, so exactly one of the reporter and the writer that laps it
+// gets an entry: the former reports it, the latter drops it.
 type ring struct {
 	places  []atomic.Pointer[entry]
 	puts    atomic.Uint64 // so far; the next goes to this place
@@ -85,7 +84,7 @@ func (r *ring) put(e *entry) {
 }
 
 // take appends up to most entries to dst, the oldest first. One that is being put
-// at this moment is taken next time.
+// at that moment is taken next time.
 func (r *ring) take(dst []*entry, most int) []*entry {
 	puts, size := r.puts.Load(), uint64(len(r.places))
 	from := r.from
@@ -109,14 +108,14 @@ func (r *ring) take(dst []*entry, most int) []*entry {
 	return dst
 }
 
-// waiting is how many entries are in the ring.
+// waiting returns how many entries are in the ring.
 func (r *ring) waiting() int { return int(r.puts.Load() - r.taken - r.dropped.Load()) }
 
 // maxBatch is how many ended requests are named at once: some 600 KB.
 const maxBatch = 4096
 
-// A batch is what is being named to the autoscaler, and is named again until it
-// took note.
+// A batch is the entries that are being named to the autoscaler, again and again
+// until it acknowledges them.
 type batch struct {
 	entries []*entry // the oldest first
 	dropped atomic.Uint64
@@ -138,7 +137,7 @@ func (b *batch) acknowledge(t *Tally) {
 	b.entries = b.entries[:0]
 }
 
-// failed drops the oldest where more wait than may.
+// failed drops the oldest entries if too many wait.
 func (b *batch) failed(t *Tally) {
 	excess := min(len(b.entries), len(b.entries)+t.ended.waiting()-maxWaiting)
 	if excess > 0 {

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// look is how often Loading looks at what it waits for.
+	// look is how often Loading checks what it waits for.
 	look = 100 * time.Millisecond
-	// patience is how long a model server that was healthy may not be before that
-	// is reported: the autoscaler restarts a worker that reports a problem.
+	// patience is how long a model server must be unhealthy before that is
+	// reported, because the autoscaler restarts a worker that reports a problem.
 	patience = 30 * time.Second
 )
 
@@ -30,7 +30,7 @@ type LoadingOptions struct {
 
 // Loading follows a worker from its start until it is loaded, which happens once:
 // when the model server is healthy, a key is there and the benchmark, if any, is
-// done. It then watches what has to be told to the autoscaler as a problem. Make it
+// done. After that it watches for problems to report to the autoscaler. Make it
 // with NewLoading and call Run once; the other methods are safe for concurrent use.
 type Loading struct {
 	o          LoadingOptions
@@ -48,7 +48,7 @@ func NewLoading(o LoadingOptions) *Loading {
 }
 
 // Run follows the worker until ctx ends. measure is the context of the benchmark,
-// which has to leave the model server to others earlier than that.
+// which ends earlier, since the benchmark has to free the model server.
 func (l *Loading) Run(ctx, measure context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -86,7 +86,7 @@ func until(ctx context.Context, condition func() bool) bool {
 	return ctx.Err() == nil
 }
 
-// watch notes since when the model server fails.
+// watch records since when the model server has been failing.
 func (l *Loading) watch(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -107,11 +107,11 @@ func (l *Loading) watch(ctx context.Context) {
 	}
 }
 
-// Loaded reports whether the worker was loaded once. Nothing takes that back.
+// Loaded reports whether the worker has been loaded. Once true it stays true.
 func (l *Loading) Loaded() bool { return l.loaded.Load() > 0 }
 
-// Missing is what of the benchmark is still to come; "" where there is none or it
-// is done. What else is missing is readiness' to say.
+// Missing says what the benchmark still has to do; "" if there is none or it is
+// done. Readiness covers everything else.
 func (l *Loading) Missing() string {
 	if b := l.o.Benchmark; b != nil && !l.Loaded() {
 		if p := b.Progress(); !p.Done {
@@ -121,7 +121,7 @@ func (l *Loading) Missing() string {
 	return ""
 }
 
-// State is what a report says of it.
+// State returns what a report says about loading.
 func (l *Loading) State(now time.Time) State {
 	s := State{LoadTime: time.Duration(l.loaded.Load()), MaxPerf: *l.maxPerf.Load()}
 	since := l.failing.Load()

@@ -16,16 +16,16 @@ import (
 const (
 	// tryTimeout bounds a report to one address, its answer included.
 	tryTimeout = 10 * time.Second
-	// The rest of an answer is of no interest; a little of it is read so that the
+	// The rest of an answer does not matter; a little of it is read so that the
 	// connection can be kept.
 	maxAnswer     = 64 << 10
 	answerTimeout = time.Second
 )
 
-// An Outcome says how a try to report went.
+// An Outcome is the result of an attempt to report.
 type Outcome string
 
-// The outcomes of a try.
+// The outcomes of an attempt.
 const (
 	Acknowledged Outcome = "acknowledged" // answered with a 2xx
 	Refusal      Outcome = "refused"      // answered with another status
@@ -36,7 +36,8 @@ const (
 // Outcomes lists all outcomes.
 var Outcomes = []Outcome{Acknowledged, Refusal, TimedOut, Unreachable}
 
-// errStatus is wrapped by what a status other than 2xx makes of a try.
+// errStatus is wrapped by the error of an attempt that was answered with a status
+// other than 2xx.
 var errStatus = errors.New("answered otherwise")
 
 // A poster sends reports to the addresses.
@@ -52,7 +53,8 @@ func newPoster(addresses []string, secret string, transport http.RoundTripper, t
 	return &poster{
 		client: http.Client{
 			Transport: transport,
-			// The token is for the addresses that were set, and for nobody they name.
+			// The token is only for the configured addresses, not for those they
+			// redirect to.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		addresses: addresses, secret: secret, tried: tried,
@@ -80,8 +82,8 @@ func (p *poster) all(ctx context.Context, kind Kind, body []byte) (taken bool) {
 	return taken
 }
 
-// try sends the report to one address. Where ctx has a deadline, it leaves a
-// share of the time for each of those still to be tried.
+// try sends the report to one address. If ctx has a deadline, it leaves a share of
+// the time for each address still to be tried.
 func (p *poster) try(ctx context.Context, kind Kind, at, left int, body []byte) bool {
 	timeout := tryTimeout
 	if deadline, ok := ctx.Deadline(); ok {
@@ -109,7 +111,7 @@ func (p *poster) post(ctx context.Context, cancel func(), address string, body [
 	if err != nil {
 		return err
 	}
-	// The head is the acknowledgement; an answer that does not end changes nothing.
+	// The response head is the acknowledgement, even if the answer never ends.
 	enough := time.AfterFunc(answerTimeout, cancel)
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
 	enough.Stop()
@@ -133,7 +135,7 @@ func outcomeOf(err error) Outcome {
 	return Unreachable
 }
 
-// clean is the text of an error without what the other side may have echoed: an
+// clean returns the text of an error without what the server may have echoed: an
 // error of net/http can quote the answer, and with it the report.
 func (p *poster) clean(err error) string {
 	var wrapped *url.Error

@@ -106,7 +106,7 @@ func New(o Options) (*Reporter, error) {
 	return r, nil
 }
 
-// Poke has the state reported at once: it says something that cannot wait.
+// Poke reports the state at once, because it has changed in a way that cannot wait.
 func (r *Reporter) Poke() {
 	select {
 	case r.poked <- struct{}{}:
@@ -114,10 +114,10 @@ func (r *Reporter) Poke() {
 	}
 }
 
-// Said returns what the last acknowledged report said; nil: there was none.
+// Said returns what the last acknowledged report said; nil if there was none.
 func (r *Reporter) Said() *Said { return r.said.Load() }
 
-// Dropped is how many ended requests were never named, for too many waited.
+// Dropped returns how many ended requests were never named because too many waited.
 func (r *Reporter) Dropped() uint64 {
 	n := r.batch.dropped.Load()
 	if ring := r.options.Tally.ended; ring != nil {
@@ -132,20 +132,20 @@ type lane struct {
 	backoff time.Duration
 }
 
-// failed has the lane wait, the longer the more often.
+// failed makes the lane wait, longer each time.
 func (l *lane) failed() {
-	// Decorrelated jitter: each pause is drawn from the least to three times the
-	// one before, so that a fleet does not come back in step.
+	// Decorrelated jitter: each pause is drawn between the minimum and three times
+	// the previous one, so that a fleet does not retry in step.
 	l.backoff = min(mostBackoff, leastBackoff+rand.N(max(3*l.backoff, 2*leastBackoff)-leastBackoff))
 	l.next = time.Now().Add(l.backoff)
 }
 
-// Run reports until ctx ends; then it tries once more to send what is left, and
-// returns nil after three seconds at the latest.
+// Run sends reports until ctx ends. Then it tries once more to send what is left,
+// and returns nil after three seconds at the latest.
 func (r *Reporter) Run(ctx context.Context) error {
 	defer r.close()
-	// A report under way when ctx ends is given a second to be acknowledged: to
-	// break it off and send it again would have it counted twice.
+	// A report under way when ctx ends gets a second to be acknowledged. Aborting
+	// it and sending it again would count it twice.
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var over atomic.Pointer[time.Time]
@@ -176,7 +176,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return nil
 }
 
-// pause waits for the next look and reports whether it was cut short by Poke.
+// pause waits for the next check and reports whether Poke cut it short.
 func (r *Reporter) pause(ctx context.Context) (poked bool) {
 	wait := busyInterval
 	for _, l := range []lane{r.status, r.ended} {
@@ -195,7 +195,8 @@ func (r *Reporter) pause(ctx context.Context) (poked bool) {
 	return false
 }
 
-// due reports whether there is something to say, or it was silent for long.
+// due reports whether there is something to report, or the last report was long
+// ago.
 func (r *Reporter) due(now time.Time) bool {
 	silent := now.Sub(r.last.at)
 	if silent >= idleInterval {
@@ -206,7 +207,7 @@ func (r *Reporter) due(now time.Time) bool {
 	return changed && state.LoadTime > 0 && silent >= busyInterval
 }
 
-// lastTry sends what is left, once, half of the time for each kind.
+// lastTry sends what is left, once, with half of the time for each kind.
 func (r *Reporter) lastTry(ctx context.Context, end time.Time) {
 	ctx = context.WithoutCancel(ctx)
 	now := time.Now()
@@ -246,7 +247,7 @@ func (r *Reporter) reportStatus(ctx context.Context, now time.Time) {
 	})
 }
 
-// sendStatus reports whether an address took it.
+// sendStatus reports whether an address accepted it.
 func (r *Reporter) sendStatus(ctx context.Context, s *statusReport) bool {
 	who := r.options.Identity
 	if r.options.Generation == Generation2024 {
@@ -257,8 +258,8 @@ func (r *Reporter) sendStatus(ctx context.Context, s *statusReport) bool {
 	return err == nil && r.poster.first(ctx, KindStatus, body)
 }
 
-// reportEnded names the requests that ended: at once as many as go into a report,
-// and of more the rest right after it.
+// reportEnded names the requests that ended. If they do not fit into one report,
+// the next follows right after it.
 func (r *Reporter) reportEnded(ctx context.Context) {
 	if r.options.Generation != Generation2026 {
 		return
@@ -280,7 +281,7 @@ func (r *Reporter) reportEnded(ctx context.Context) {
 	}
 }
 
-// close gives the connections back.
+// close closes the connections.
 func (r *Reporter) close() {
 	if own, ok := r.options.Transport.(*http.Transport); ok {
 		own.CloseIdleConnections()

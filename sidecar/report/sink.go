@@ -20,14 +20,14 @@ func NewCounter(t *Tally) *Counter {
 	return c
 }
 
-// A counted is the sink of one request: what the tally knows it by.
+// A counted is the sink of one request, with what the tally needs to know of it.
 type counted struct {
 	counter *Counter
 	work    Work
 }
 
-// Accepted counts a request whose ticket was verified, and has its account tell
-// of its end.
+// Accepted counts a request whose ticket was verified, and makes its account report
+// its end.
 func (c *Counter) Accepted(r *account.Request) {
 	w := c.works.Get().(*counted)
 	w.work = c.tally.Begin(r.Ticket.Workload, r.Ticket.Index)
@@ -48,7 +48,7 @@ func (w *counted) Ended(r *account.Request) {
 	w.counter.works.Put(w)
 }
 
-// endOf is what a report makes of an outcome.
+// endOf returns how a report counts an outcome.
 func endOf(r *account.Request) End {
 	switch r.Outcome {
 	case account.OK:
@@ -69,7 +69,7 @@ func endOf(r *account.Request) End {
 	return Refused
 }
 
-// timesOf are the stages that a request came to.
+// timesOf returns when a request reached its stages.
 func timesOf(r *account.Request) (t Times) {
 	if r.Ticket.Admitted || r.Times.Hold+r.Times.Queue > 0 {
 		t.Queued = r.Times.VerifyAt.Add(r.Times.Verify)

@@ -25,7 +25,7 @@ type Identity struct {
 	URL   string // this worker's public address
 }
 
-// Format keeps the token out of whatever is printed, whichever the verb.
+// Format keeps the token out of everything that is printed, with any verb.
 func (i Identity) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d at %s", i.ID, i.URL) }
 
 // A State is what a report says besides the load.
@@ -45,8 +45,8 @@ type statusReport struct {
 	disk    float64  // GiB more than at the last one that was acknowledged
 }
 
-// status2026 is the body as the field's workers of 2026 send it; the names are
-// theirs, one misspelt.
+// status2026 is the body that workers of 2026 send. The names are theirs, one of
+// them misspelt.
 type status2026 struct {
 	ID                  int64         `json:"id"`
 	MToken              string        `json:"mtoken"`
@@ -79,7 +79,8 @@ func encode2026(who Identity, r *statusReport) ([]byte, error) {
 	})
 }
 
-// numbers are integer literals as JSON; of any size, for nobody promised 64 bits.
+// numbers are integer literals as JSON, of any size: nothing limits them to 64
+// bits.
 func numbers(literals []string) []json.Number {
 	list := make([]json.Number, len(literals))
 	for i, literal := range literals {
@@ -88,7 +89,7 @@ func numbers(literals []string) []json.Number {
 	return list
 }
 
-// status2024 is the body as the field's workers of 2024 send it.
+// status2024 is the body that workers of 2024 send.
 type status2024 struct {
 	ID                  int64   `json:"id"`
 	LoadTime            float64 `json:"loadtime"`
@@ -105,8 +106,8 @@ type status2024 struct {
 }
 
 // encode2024 makes the body of a report of 2024. The load is a rate over the time
-// since the last report that was taken; the load time stands in one of these
-// alone, which is told by sayLoadTime.
+// since the last acknowledged report. The load time is in only one report, as
+// sayLoadTime says.
 func encode2024(who Identity, r *statusReport, since time.Duration, sayLoadTime bool) ([]byte, error) {
 	body := status2024{
 		ID: who.ID, MaxPerf: r.state.MaxPerf, CurPerf: r.counts.speed, ErrorMsg: r.state.Problem,
@@ -138,7 +139,7 @@ type endedRequest struct {
 	WorkCompletedAt float64     `json:"work_completed_at"`
 }
 
-// endWords are what delete_requests says of each end.
+// endWords are the words of delete_requests for each end.
 var endWords = [...]struct {
 	status  string
 	success bool
@@ -160,7 +161,8 @@ func encodeEnded(who Identity, entries []*entry) ([]byte, error) {
 	return json.Marshal(body)
 }
 
-// epoch is a time in seconds since 1970, to the microsecond; 0 for none.
+// epoch returns a time in seconds since 1970, to the microsecond; 0 for the zero
+// time.
 func epoch(t time.Time) float64 {
 	if t.IsZero() {
 		return 0

@@ -1,6 +1,6 @@
-// Package report tells the autoscaler how this worker fares: what was taken in,
-// what is in work, what was answered, and how each request ended. Counting is
-// the data path's and takes no lock; sending is one goroutine's.
+// Package report reports to the autoscaler: what was accepted, what is in work,
+// what was answered, and how each request ended. The data path counts without a
+// lock; one goroutine sends.
 package report
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// An End is how a verified request ended, as far as a report tells ends apart.
+// An End is how a verified request ended, as far as reports distinguish.
 type End uint8
 
 // The ends.
@@ -23,20 +23,20 @@ const (
 	Refused               // for a fault of the request found after its ticket was verified
 )
 
-// Times are when a request came to its stages; zero where it did not come to that.
+// Times are when a request reached its stages; zero for those it did not reach.
 type Times struct {
 	Queued    time.Time // it began to wait for its turn
 	Started   time.Time // its sending to the model server began
 	Completed time.Time // it ended after it was started
 }
 
-// Workload is kept in millionths, as a whole number: what is added and taken away
-// again leaves nothing behind.
+// Workload is kept as an integer in millionths, so that what is added and taken
+// away again leaves nothing behind.
 const (
 	unit = 1e6
-	// maxWorkload bounds what one request counts for, and enough stops the counting
-	// of workload altogether while so much is unacknowledged or in work. Neither is
-	// reached by costs that mean anything; a sum that overflowed would be a lie.
+	// maxWorkload bounds what one request counts for, and enough stops counting
+	// workload while that much is unacknowledged or in work. Meaningful costs reach
+	// neither; they keep sums from overflowing.
 	maxWorkload = 1e12
 	enough      = math.MaxInt64 / 4
 )
