@@ -11,17 +11,17 @@ const (
 
 // ChunkOptions are what may differ between two sides that read chunks.
 type ChunkOptions struct {
-	// BlanksAfterSize allows blanks after a size, with which some servers fill
-	// it up to a fixed width.
+	// BlanksAfterSize allows blanks after a size, with which some servers pad it to
+	// a fixed width.
 	BlanksAfterSize bool
-	// CheckTrailers refuses trailer lines that are no fields or frame a body.
+	// CheckTrailers refuses trailer lines that are not fields or that frame a body.
 	// Otherwise they need only end in CR LF.
 	CheckTrailers bool
-	// MaxTrailer is how many bytes the trailer section may have.
+	// MaxTrailer is the largest size of the trailer section, in bytes.
 	MaxTrailer int32
 }
 
-// A ChunkError is what is wrong with chunks.
+// A ChunkError says what is wrong with chunks.
 type ChunkError string
 
 func (e ChunkError) Error() string { return string(e) }
@@ -38,11 +38,11 @@ const (
 	errLongTrailers   = ChunkError("its trailer section is too large")
 )
 
-// Chunked takes the chunk framing (RFC 9112 section 7.1) off one body, a byte at
-// a time but for the data, so that it does not matter how the bytes arrive. It
+// Chunked removes the chunk framing (RFC 9112 section 7.1) from one body, a byte at
+// a time except for the data, so that it does not matter how the bytes arrive. It
 // is strict: lines end in CR LF, sizes are plain hexadecimal. Extensions and
-// trailers are dropped, and bounded, and so is how little data may come in how
-// much framing. Make it with NewChunked. It is small, as every connection has one.
+// trailers are dropped and bounded, as is the ratio of framing to data. Make it
+// with NewChunked. It is small, because every connection has one.
 type Chunked struct {
 	options  ChunkOptions
 	left     int64 // of the chunk's data, once in inData; of its size, what came
@@ -70,12 +70,12 @@ const (
 	afterLastCR
 )
 
-// NewChunked begins a body.
+// NewChunked returns a decoder at the start of a body.
 func NewChunked(options ChunkOptions) Chunked { return Chunked{options: options} }
 
-// Skip looks at b up to the first byte of data and returns how many bytes before
-// that there were. Errors: io.EOF after the last byte of the body, ChunkError at
-// the byte that is wrong, which is not counted.
+// Skip returns how many bytes of b come before the first byte of data. Errors:
+// io.EOF after the last byte of the body, or a ChunkError at the wrong byte, which
+// is not counted.
 func (d *Chunked) Skip(b []byte) (n int, err error) {
 	if d.state == afterData && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		d.nextChunk() // what nearly every Skip begins with, in one step
@@ -92,8 +92,8 @@ func (d *Chunked) Skip(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// Data is how many bytes of data come next, here or not; 0 where more framing
-// has to tell.
+// Data returns how many bytes of data come next, available or not; 0 if more
+// framing is needed to know.
 func (d *Chunked) Data() int64 {
 	if d.state != inData {
 		return 0
@@ -101,7 +101,7 @@ func (d *Chunked) Data() int64 {
 	return d.left
 }
 
-// Took tells that n bytes of data were taken, at most Data.
+// Took says that n bytes of data were taken, at most Data.
 func (d *Chunked) Took(n int) {
 	if d.left -= int64(n); d.left == 0 {
 		d.state = afterData
@@ -214,9 +214,8 @@ func (d *Chunked) trailerLine(c byte) error {
 	return nil
 }
 
-// A trailerName follows the lines of a trailer section, and finds names that
-// frame a body, which nothing may come to know only there (RFC 9110 section
-// 6.5.1).
+// A trailerName follows the lines of a trailer section and finds names that frame a
+// body, which must not appear there (RFC 9110 section 6.5.1).
 type trailerName struct {
 	text   [len("transfer-encoding")]byte // what came of the name
 	length uint8                          // of the name; one above text's where it is longer
@@ -249,7 +248,7 @@ func (n *trailerName) step(c byte, begins bool) error {
 	return nil
 }
 
-// frames reports whether the name is one of a field that frames a body.
+// frames reports whether the name is that of a field that frames a body.
 func (n *trailerName) frames() bool {
 	if int(n.length) > len(n.text) {
 		return false

@@ -1,6 +1,6 @@
-// Package http1 is what RFC 9112 and RFC 9110 allow in a message: lines, fields,
-// lists and chunks, for the side of the clients and that of the model server.
-// It only looks at bytes that it is given; reading them is its callers' work.
+// Package http1 parses lines, fields, lists and chunks as RFC 9112 and RFC 9110
+// allow them, for the clients' side and the model server's. It only looks at bytes
+// it is given; its callers read them.
 package http1
 
 import (
@@ -8,8 +8,8 @@ import (
 	"math"
 )
 
-// CutLine takes the first line off a block of them, without its end, CR LF or
-// LF alone.
+// CutLine cuts the first line off a block, without its end, which is CR LF or a
+// bare LF.
 func CutLine(block []byte) (line, rest []byte) {
 	line = block
 	if end := bytes.IndexByte(block, '\n'); end >= 0 {
@@ -33,8 +33,8 @@ func SplitField(line []byte) (name, value []byte, ok bool) {
 	return name, value, IsToken(name) && Printable(value)
 }
 
-// Printable reports whether text may stand in a head: no byte of it could end a
-// line or a string somewhere (RFC 9110 section 5.5).
+// Printable reports whether text may stand in a head: it has no byte that could end
+// a line or a string (RFC 9110 section 5.5).
 func Printable(text []byte) bool {
 	for _, c := range text {
 		if c == '\r' || c == '\n' || c == 0 {
@@ -123,8 +123,8 @@ func HasPrefixFold(b []byte, lower string) bool {
 	return len(b) >= len(lower) && EqualFold(b[:len(lower)], lower)
 }
 
-// ParseLength takes a Content-Length (RFC 9110 section 8.6): decimal digits and
-// nothing else. It is not ok for what exceeds an int64.
+// ParseLength parses a Content-Length (RFC 9110 section 8.6): decimal digits and
+// nothing else. It is not ok if the value exceeds an int64.
 func ParseLength(value []byte) (n int64, ok bool) {
 	for _, c := range value {
 		if c < '0' || c > '9' || n > (math.MaxInt64-9)/10 {
@@ -135,7 +135,7 @@ func ParseLength(value []byte) (n int64, ok bool) {
 	return n, len(value) > 0
 }
 
-// HexValue is the value of a hexadecimal digit, -1 for another byte.
+// HexValue returns the value of a hexadecimal digit, -1 for any other byte.
 func HexValue(c byte) int { return int(hexValues[c]) }
 
 var hexValues = func() (t [256]int8) {

@@ -19,8 +19,8 @@ func HasElement(list, element []byte) bool {
 	return false
 }
 
-// sameFold compares in any case of ASCII letters, and of no others: it is no
-// name's business that Unicode folds the Kelvin sign to k.
+// sameFold compares ignoring the case of ASCII letters only: Unicode would fold the
+// Kelvin sign to k.
 func sameFold(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false
@@ -33,12 +33,12 @@ func sameFold(a, b []byte) bool {
 	return true
 }
 
-// NamedByConnection are the fields that a message's Connection fields name, which
-// end at this hop (RFC 9110 section 7.6.1). The zero value names none.
+// NamedByConnection is the set of fields that a message's Connection fields name,
+// which are hop-by-hop (RFC 9110 section 7.6.1). The zero value is empty.
 type NamedByConnection [][]byte
 
-// Add takes the value of a Connection field, and keeps it where it may name a
-// field: nearly none does.
+// Add takes the value of a Connection field, and keeps it if it may name a field,
+// which is rare.
 func (n *NamedByConnection) Add(value []byte) {
 	if !EqualFold(value, "keep-alive") && !EqualFold(value, "close") {
 		*n = append(*n, value)

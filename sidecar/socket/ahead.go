@@ -6,22 +6,22 @@ import (
 	"sync"
 )
 
-// Ahead is what was read from a connection and not taken yet. It holds a buffer
-// only while there is something in it. Make it with NewAhead; it is for one
-// goroutine at a time.
+// Ahead holds what was read from a connection and not used yet. It has a buffer
+// only while it is not empty. Make it with NewAhead; it is for one goroutine at a
+// time.
 type Ahead struct {
 	buffers  *sync.Pool
 	buf      *[]byte // nil while nothing is ahead
 	from, to int     // what is ahead is (*buf)[from:to]
 }
 
-// NewAhead is an empty one, whose buffers come from a pool of *[]byte.
+// NewAhead returns an empty Ahead whose buffers come from a pool of *[]byte.
 func NewAhead(buffers *sync.Pool) Ahead { return Ahead{buffers: buffers} }
 
 // Empty reports whether nothing is ahead.
 func (a *Ahead) Empty() bool { return a.buf == nil }
 
-// Bytes is what is ahead, valid until all of it was dropped.
+// Bytes returns what is ahead, valid until all of it is dropped.
 func (a *Ahead) Bytes() []byte {
 	if a.buf == nil {
 		return nil
@@ -29,14 +29,14 @@ func (a *Ahead) Bytes() []byte {
 	return (*a.buf)[a.from:a.to]
 }
 
-// Drop takes the first n bytes away.
+// Drop removes the first n bytes.
 func (a *Ahead) Drop(n int) {
 	if a.from += n; a.from >= a.to {
 		a.Release()
 	}
 }
 
-// Release takes all away.
+// Release removes everything.
 func (a *Ahead) Release() {
 	if a.buf != nil {
 		a.buffers.Put(a.buf)
@@ -45,8 +45,8 @@ func (a *Ahead) Release() {
 	a.from, a.to = 0, 0
 }
 
-// Fill reads once, where nothing is ahead, and waits until something is here:
-// without a buffer if r can, as a Conn does. Errors: those of r, io.EOF.
+// Fill reads once, when nothing is ahead, and waits until something arrives:
+// without a buffer if r supports that, as a Conn does. Errors: those of r, io.EOF.
 func (a *Ahead) Fill(r io.Reader) error {
 	if !a.Empty() {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readNow is read(2), made again when a signal came between.
+// readNow is read(2), repeated after a signal.
 func readNow(fd uintptr, p []byte) (n int, err error) {
 	if len(p) == 0 || len(p) > short {
 		return read(fd, p)
@@ -21,7 +21,7 @@ func readNow(fd uintptr, p []byte) (n int, err error) {
 	}
 }
 
-// writeNow is write(2), made again when a signal came between.
+// writeNow is write(2), repeated after a signal.
 func writeNow(fd uintptr, p []byte) (n int, err error) {
 	if len(p) == 0 || len(p) > short {
 		return write(fd, p)
@@ -34,7 +34,7 @@ func writeNow(fd uintptr, p []byte) (n int, err error) {
 	}
 }
 
-// write2Now is writev(2) of two pieces, made again when a signal came between.
+// write2Now is writev(2) of two pieces, repeated after a signal.
 func write2Now(fd uintptr, a, b []byte) (n int, err error) {
 	if len(a)+len(b) > short {
 		return write2(fd, a, b)

@@ -4,14 +4,14 @@ package socket
 
 import "golang.org/x/sys/unix"
 
-// readNow is read(2), made again when a signal came between. The race detector sees
-// the buffers of these calls.
+// readNow is read(2), repeated after a signal. The race detector sees the buffers
+// of these calls.
 func readNow(fd uintptr, p []byte) (n int, err error) { return read(fd, p) }
 
-// writeNow is write(2), made again when a signal came between.
+// writeNow is write(2), repeated after a signal.
 func writeNow(fd uintptr, p []byte) (n int, err error) { return write(fd, p) }
 
-// write2Now is writev(2) of two pieces, made again when a signal came between.
+// write2Now is writev(2) of two pieces, repeated after a signal.
 func write2Now(fd uintptr, a, b []byte) (n int, err error) { return write2(fd, a, b) }
 
 // silentNow reports whether nothing has come: no bytes, no end, no error.

@@ -5,17 +5,16 @@ import (
 	"io"
 )
 
-// ErrWouldWait is what a call that does not wait gives where nothing could be moved.
+// ErrWouldWait is returned by a call that does not wait if nothing could be moved.
 var ErrWouldWait = errors.New("socket: it would wait")
 
 // CanTry reports whether the calls that do not wait work on this connection.
 func (c *Conn) CanTry() bool { return c.raw != nil }
 
-// TryFill takes a buffer and reads once into a, where nothing may be ahead. It
-// does not wait, and no deadline is asked. all reports that everything that was
-// here was read, so that a later byte, end or error is an event of its own to
-// whoever watches the descriptor. Errors: ErrWouldWait, io.EOF, those of the
-// connection; net.ErrClosed once it was closed here.
+// TryFill reads once into a, which must be empty. It does not wait and ignores
+// deadlines. all reports that everything available was read, so that whatever comes
+// later is a new event for a watcher of the descriptor. Errors: ErrWouldWait,
+// io.EOF, those of the connection; net.ErrClosed once it was closed here.
 func (c *Conn) TryFill(a *Ahead) (all bool, err error) {
 	if c.in.try == nil {
 		c.in.try = c.in.tryOnce

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// A destination is where spans go, and how.
+// A destination says where spans are sent, and how.
 type destination struct {
 	url     *url.URL
 	header  http.Header
@@ -32,8 +32,7 @@ const (
 	forTraces = general + "TRACES_"
 )
 
-// variable returns the name and the value of the variable that is in force; ""
-// where none is set.
+// variable returns name and value of the variable that applies; "" if none is set.
 func variable(name string) (set, value string) {
 	for _, prefix := range []string{forTraces, general} {
 		if value := strings.TrimSpace(os.Getenv(prefix + name)); value != "" {
@@ -43,8 +42,8 @@ func variable(name string) (set, value string) {
 	return "", ""
 }
 
-// readDestination reads the variables of the process. Its error names every one
-// that is wrong, and shows the value of none that may be secret.
+// readDestination reads the variables of the process. Its error names every wrong
+// variable, and shows no value that may be secret.
 func readDestination() (destination, error) {
 	d := destination{url: &url.URL{Scheme: "https", Host: "localhost:4318", Path: "/v1/traces"}, header: http.Header{}, timeout: 10 * time.Second}
 	var faults []error
@@ -122,8 +121,8 @@ func (d *destination) takeTimeout(_, value string) error {
 	return nil
 }
 
-// takeCertificate takes a file of certificates that the collector's is to stand
-// under.
+// takeCertificate takes a file of certificates that must have issued the
+// collector's.
 func (d *destination) takeCertificate(_, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -137,8 +136,8 @@ func (d *destination) takeCertificate(_, file string) error {
 	return nil
 }
 
-// takeClientCertificate takes the file of Usher's own, whose key stands in
-// another.
+// takeClientCertificate takes the file of Usher's own certificate, whose key is in
+// another file.
 func (d *destination) takeClientCertificate(_, file string) error {
 	name, key := variable("CLIENT_KEY")
 	if name == "" {

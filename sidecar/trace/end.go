@@ -10,7 +10,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// Ended implements account.Sink: it passes on to the spans of the request.
+// Ended implements account.Sink. It ends the request's spans.
 func (t *Tracer) Ended(a *account.Request) {
 	if a.Span != nil {
 		a.Span.Ended(a)
@@ -61,7 +61,7 @@ func (r *Request) Ended(a *account.Request) {
 	r.span.End(trace.WithTimestamp(a.Times.End))
 }
 
-// attributes are named by the HTTP semantic conventions where these have a name.
+// attributes are named by the HTTP semantic conventions where those have a name.
 func attributes(a *account.Request) []attribute.KeyValue {
 	list := []attribute.KeyValue{
 		attribute.String("http.route", a.Route),
@@ -78,8 +78,8 @@ func attributes(a *account.Request) []attribute.KeyValue {
 	return list
 }
 
-// fail marks a span with what went wrong. A refusal is the client's doing and,
-// by the conventions, no error of the server.
+// fail marks a span with what went wrong. By the conventions a refusal, which the
+// client caused, is not a server error.
 func fail(s trace.Span, a *account.Request) {
 	if a.Outcome == account.OK {
 		return

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// How an export is tried again, as OpenTelemetry's own exporters do it.
+// How an export is retried, as in OpenTelemetry's own exporters.
 const (
 	firstPause   = 5 * time.Second // and half of that less or more; then 1.5 times as long, and so on
 	longestPause = 30 * time.Second
@@ -27,7 +27,7 @@ const (
 )
 
 // maxResponse bounds what is read of a collector's answer, and maxMessage what is
-// told of it.
+// logged of it.
 const (
 	maxResponse = 64 << 10
 	maxMessage  = 300
@@ -59,8 +59,8 @@ func (e *exporter) Shutdown(context.Context) error {
 	return nil
 }
 
-// ExportSpans implements sdk.SpanExporter. What may pass, it tries again until
-// ctx ends or a minute has passed.
+// ExportSpans implements sdk.SpanExporter. It retries temporary failures until ctx
+// ends or a minute has passed.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
 	if len(spans) == 0 {
 		return nil
@@ -103,7 +103,7 @@ func compress(body []byte) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// A passingError is a failure that may pass.
+// A passingError is a temporary failure.
 type passingError struct {
 	error
 	retryAfter time.Duration // 0: the collector did not say
@@ -111,7 +111,7 @@ type passingError struct {
 
 func (e *passingError) Unwrap() error { return e.error }
 
-// post tries once. Errors: passingError, and what will be no better another time.
+// post makes one attempt. Errors: passingError, or one that a retry would not help.
 func (e *exporter) post(ctx context.Context, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.to.url.String(), bytes.NewReader(body))
 	if err != nil {
@@ -141,9 +141,9 @@ func (e *exporter) post(ctx context.Context, body []byte) error {
 	return failure(resp.Status, text, binary)
 }
 
-// transportError judges what no answer came of. A time-out may pass, and so may a
-// collector that closed the connection; one that refuses connections is not
-// waited for, so that a drain is not either.
+// transportError classifies an attempt without an answer. A time-out or a closed
+// connection is temporary. A collector that refuses connections is not retried, so
+// that it does not delay a drain.
 func transportError(err error) error {
 	var failed *url.Error
 	if !errors.As(err, &failed) {
@@ -167,8 +167,8 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-// failure says what a collector answered: a google.rpc.Status, whose field 2 is
-// its message, or text.
+// failure returns what a collector answered: the message of a google.rpc.Status
+// (field 2), or text.
 func failure(status string, text []byte, binary bool) error {
 	if binary {
 		text = field(text, 2, protowire.BytesType).bytes
@@ -198,7 +198,7 @@ type wireValue struct {
 	bytes  []byte
 }
 
-// field returns the value of a message's field, zero where it has none, or is no
+// field returns the value of a message's field; zero if it has none or is not a
 // message.
 func field(message []byte, number protowire.Number, kind protowire.Type) (v wireValue) {
 	for len(message) > 0 {

@@ -1,6 +1,6 @@
-// Package trace tells OpenTelemetry where the time of a request went. Spans are
-// made when a request ends, from what was measured on the way, but for the two
-// whose ids others must know: the request's, and the one that the model server
+// Package trace exports to OpenTelemetry where the time of a request went. Spans
+// are made when a request ends, from its measured times. Only the two whose ids
+// others need are begun earlier: the request's, and the one that the model server
 // continues.
 package trace
 
@@ -19,25 +19,25 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// FlushTimeout bounds how long Close waits for the last spans to be taken.
+// FlushTimeout bounds how long Close waits for the last spans to be accepted.
 const FlushTimeout = 3 * time.Second
 
 // reportInterval is the time between two reports that spans could not be sent.
 const reportInterval = time.Minute
 
-// A Tracer makes the spans of requests and exports them in the background; when
-// the collector does not keep up, spans are dropped and no request waits. Safe
-// for concurrent use.
+// A Tracer makes the spans of requests and exports them in the background. If the
+// collector does not keep up, spans are dropped; no request waits. It is safe for
+// concurrent use.
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
 }
 
 // New makes a tracer that exports by OTLP over HTTP, in protobuf. The standard
-// OTEL_* variables of the process say where to, how much (OTEL_TRACES_SAMPLER)
-// and under which name; report hears, at most once a minute, what goes wrong
-// with that. An error names each variable that is wrong. There is one tracer a
-// process: OpenTelemetry's error handler is global.
+// OTEL_* variables of the process say where to, how much (OTEL_TRACES_SAMPLER) and
+// under which name; report is called with failures, at most once a minute. An error
+// names each wrong variable. There can be only one tracer per process, because
+// OpenTelemetry's error handler is global.
 func New(ctx context.Context, version string, report func(error)) (*Tracer, error) {
 	otel.SetLogger(logr.Discard())
 	otel.SetErrorHandler(&handler{report: report})
@@ -56,14 +56,14 @@ func New(ctx context.Context, version string, report func(error)) (*Tracer, erro
 	return &Tracer{provider, provider.Tracer("github.com/usher-sidecar/usher", trace.WithInstrumentationVersion(version))}, nil
 }
 
-// Close exports what is left, for FlushTimeout at most.
+// Close exports what is left, within FlushTimeout.
 func (t *Tracer) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), FlushTimeout)
 	defer cancel()
 	return t.provider.Shutdown(ctx)
 }
 
-// A handler passes on OpenTelemetry's errors, but not each of a thousand.
+// A handler passes on OpenTelemetry's errors, but not every one of many.
 type handler struct {
 	report func(error)
 	last   atomic.Pointer[time.Time] // nil: never
@@ -86,9 +86,9 @@ type Request struct {
 	proxy  trace.Span // nil: not sent
 }
 
-// Begin opens the span of a request that came at start, a child of the one that
-// the client's W3C headers name; "" where there is none. It returns nil when the
-// sampler does not want this one.
+// Begin opens the span of a request that came at start, as a child of the one that
+// the client's W3C headers name, if any. It returns nil if the sampler does not
+// select it.
 func (t *Tracer) Begin(start time.Time, name, traceparent, tracestate string) *Request {
 	ctx := context.Background()
 	if traceparent != "" {

@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// Ready reports whether Read would return at once: bytes of the body, its end or
-// an error are here already. It takes framing that has come off as it looks.
+// Ready reports whether Read would return at once, because bytes of the body, its
+// end or an error have arrived. It removes framing that has arrived.
 func (r *Response) Ready() bool { return len(r.here()) > 0 || r.err != nil }
 
-// Wait blocks until Ready, and takes nothing: a caller need not hold a buffer
-// while a stream is silent, and this package does not. Errors as of Read, but
-// for io.EOF, which is left for Read to tell.
+// Wait blocks until Ready and reads nothing, so that no buffer is held while a
+// stream is silent. Errors: those of Read except io.EOF, which only Read returns.
 func (r *Response) Wait() error {
 	for !r.Ready() {
 		r.more()
@@ -24,10 +23,10 @@ func (r *Response) Wait() error {
 	return r.err
 }
 
-// Read reads what is here of the body, of as many chunks as are here, and waits
-// only while nothing is. io.EOF is the true end alone, and comes with the last
-// bytes where it is known then. It returns 0 and nil only for an empty p. An
-// error stays. Errors: ErrBroken when the body was cut short or is malformed,
+// Read reads what has arrived of the body, across chunks, and waits only while
+// nothing has. io.EOF means the true end of the body, and comes with the last bytes
+// if it is known by then. Read returns 0 and nil only for an empty p. Errors are
+// permanent. Errors: ErrBroken when the body was cut short or is malformed,
 // ErrTimeout, ErrCanceled.
 func (r *Response) Read(p []byte) (n int, err error) {
 	for n == 0 && len(p) > 0 {
@@ -53,7 +52,7 @@ func (r *Response) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// here is what has come of the body, as one piece, its framing taken off.
+// here returns the next piece of the body that has arrived, without framing.
 func (r *Response) here() []byte {
 	if r.err != nil {
 		return nil
@@ -80,7 +79,7 @@ func (r *Response) here() []byte {
 	return ahead
 }
 
-// took takes n bytes of what is here away.
+// took removes n bytes of what is here.
 func (r *Response) took(n int) {
 	r.cn.line.ahead.Drop(n)
 	switch r.body {
@@ -93,7 +92,7 @@ func (r *Response) took(n int) {
 	}
 }
 
-// more waits for bytes, with nothing here. What it fails with is in err.
+// more waits for bytes when nothing is here. It sets err if that fails.
 func (r *Response) more() {
 	r.renew()
 	l := r.cn.line
@@ -103,9 +102,9 @@ func (r *Response) more() {
 // finished notes the true end of the body.
 func (r *Response) finished() { r.err = io.EOF }
 
-// renew moves the read deadline on, but only when an eighth of the time-out has
-// passed since the last time, and by so much more: the silence allowed is never
-// less than the time-out, and most pieces of a stream cost no timer.
+// renew extends the read deadline, but only when an eighth of the time-out has
+// passed since the last time, and by that much more. So the silence allowed is
+// never less than the time-out, and most pieces of a stream set no timer.
 func (r *Response) renew() {
 	idle := r.cn.client.o.IdleTimeout
 	if now := time.Now(); now.Sub(r.renewed) > idle/8 {

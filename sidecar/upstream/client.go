@@ -33,16 +33,16 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{o: o}
 	c.dialer.Timeout = o.ConnectTimeout
-	// A model server that vanished without a word is given up after a minute; what
-	// the dialer does by itself takes two and a half.
+	// A model server that vanished is given up after a minute; the dialer's
+	// defaults take two and a half.
 	c.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 9}
 	c.buffers.New = func() any { b := make([]byte, o.ReadBufferSize); return &b }
 	return c, nil
 }
 
-// Acquire takes a kept connection that is still alive, the latest first, or
-// makes one. ctx ends a connect under way, and has no say once Acquire has
-// returned. Errors: ErrUnreachable, or the cause of ctx's end.
+// Acquire returns a kept connection that is still alive, the latest first, or a new
+// one. ctx cancels a connect under way; it has no effect once Acquire has returned.
+// Errors: ErrUnreachable, or the cause of ctx's end.
 func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -80,8 +80,8 @@ func (c *Client) dial(ctx context.Context) (*line, error) {
 	return l, nil
 }
 
-// pop takes the latest idle connection that is not too old; those that are, are
-// left to the sweeper.
+// pop takes the latest idle connection that is not too old. The sweeper closes
+// those that are.
 func (c *Client) pop() *line {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,8 +98,7 @@ func (c *Client) pop() *line {
 	return nil
 }
 
-// push keeps a connection; one that was not used, for as long as it was to be
-// kept before.
+// push keeps a connection. One that was not used keeps its earlier expiry.
 func (c *Client) push(l *line, used bool) {
 	now := time.Now()
 	if used || l.until.IsZero() {
@@ -117,7 +116,8 @@ func (c *Client) push(l *line, used bool) {
 	}
 }
 
-// sweepAt has the sweeper come at a time, unless it comes before. c.mu is held.
+// sweepAt schedules the sweeper for a time, unless it runs earlier anyway. c.mu is
+// held.
 func (c *Client) sweepAt(at, now time.Time) {
 	if !c.sweeps.IsZero() && !at.Before(c.sweeps) {
 		return
@@ -130,8 +130,8 @@ func (c *Client) sweepAt(at, now time.Time) {
 	}
 }
 
-// sweep closes what has been idle for too long. It runs when the first may be, on
-// a timer's goroutine, where nothing blocks it.
+// sweep closes what has been idle for too long. A timer runs it when the first
+// connection may be due.
 func (c *Client) sweep() {
 	var expired []*line
 	c.mu.Lock()

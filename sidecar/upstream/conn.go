@@ -14,15 +14,14 @@ import (
 // response. It belongs to one goroutine, except that Cancel may be called from
 // any, at any time.
 //
-// Cancel and the end of the use race for the line, and one atomic swap settles
-// it. Without that: the body ends; Cancel looks and finds the use going on; the
-// owner puts the line into the pool; the next request takes it and is sent;
-// Cancel closes it, and a stranger's request dies. With it, whoever takes the
-// line out of owned decides its fate alone. If Cancel does, the line is closed
-// and never pooled, even when the response was whole. If the end of the use
-// does, a later Cancel finds nothing. And because the pool keeps lines and not
-// Conns, a Cancel that is years late still holds the Conn of its own use, and
-// cannot reach the line through it.
+// Cancel and the end of the use race for the line; one atomic swap decides. Without
+// it this could happen: the body ends; Cancel finds the use still going on; the
+// owner puts the line into the pool; the next request takes it and is sent; Cancel
+// closes it, and another request dies. With it, whoever takes the line out of owned
+// decides its fate alone. If Cancel takes it, the line is closed and never pooled,
+// even if the response was complete. If the end of the use takes it, a later Cancel
+// finds nothing. And because the pool keeps lines and not Conns, even a very late
+// Cancel only has the Conn of its own use, which no longer leads to the line.
 type Conn struct {
 	client   *Client
 	line     *line // nil when the use has ended; the owner's alone
@@ -40,19 +39,19 @@ func newConn(c *Client, l *line, reused bool) *Conn {
 	return cn
 }
 
-// Cancel ends the use: the connection is reset, so that the model server learns
-// of it at once and stops. What the owner does then fails with ErrCanceled. It
-// may be called from any goroutine, at any time and more than once, does not
-// block, and does nothing once the use has ended.
+// Cancel ends the use and resets the connection, so that the model server notices
+// at once and stops. The owner's calls then fail with ErrCanceled. It may be called
+// from any goroutine, at any time and more than once, does not block, and does
+// nothing once the use has ended.
 func (cn *Conn) Cancel() {
 	if l := cn.owned.Swap(nil); l != nil {
 		l.reset()
 	}
 }
 
-// Release ends a use. Before RoundTrip the connection goes back to the pool;
-// after it, this is for a response that nobody wants any more, and the
-// connection is reset. It does nothing once the use has ended.
+// Release ends a use. Before RoundTrip the connection goes back to the pool. After
+// it, the response is abandoned and the connection is reset. It does nothing once
+// the use has ended.
 func (cn *Conn) Release() {
 	if cn.used {
 		cn.end(abort)
@@ -61,7 +60,7 @@ func (cn *Conn) Release() {
 	}
 }
 
-// An ending is what becomes of a connection after a use.
+// An ending says what happens to a connection after a use.
 type ending int
 
 const (
@@ -98,8 +97,7 @@ func (cn *Conn) end(how ending) {
 // canceled reports whether Cancel was what took the line.
 func (cn *Conn) canceled() bool { return cn.line != nil && cn.owned.Load() == nil }
 
-// replace puts a new connection in the place of one that turned out dead before
-// it took anything.
+// replace replaces a connection that turned out dead before it took anything.
 func (cn *Conn) replace() error {
 	old := cn.line
 	cn.client.replaced.Add(1)
@@ -116,8 +114,7 @@ func (cn *Conn) replace() error {
 	return nil
 }
 
-// fail ends the use after an error and says in this package's terms what it
-// was.
+// fail ends the use after an error, and returns it as one of this package's errors.
 func (cn *Conn) fail(err error) error {
 	err = cn.explain(err)
 	cn.end(abort)

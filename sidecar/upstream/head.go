@@ -7,8 +7,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// maxInformational bounds how many 1xx heads are passed over: some servers send
-// one (102) every few seconds of work.
+// maxInformational bounds how many 1xx heads are skipped: some servers send a 102
+// every few seconds while they work.
 const maxInformational = 1024
 
 // readHead reads heads until the final one, and finds out how its body ends.
@@ -27,9 +27,9 @@ func (r *Response) readHead() error {
 	return fmt.Errorf("%w: too many informational responses", ErrBroken)
 }
 
-// readOneHead reads a status line and the fields after it. It parses strictly,
-// on its own: fasthttp's parser does not keep a head as it came, and lets
-// through what may mean two things.
+// readOneHead reads a status line and the fields after it. It has a strict parser
+// of its own, because fasthttp's does not keep a head as it came and accepts
+// ambiguous ones.
 func (r *Response) readOneHead() error {
 	r.head, r.fields = r.head[:0], r.fields[:0]
 	line, err := r.readLine()
@@ -90,8 +90,8 @@ func (r *Response) readLine() (span, error) {
 	return span{from, to}, nil
 }
 
-// parseStatusLine takes "HTTP/1.1 200 OK" (RFC 9112 section 4). The reason may
-// be missing, and with it the blank before, which is put in: it must be there.
+// parseStatusLine takes "HTTP/1.1 200 OK" (RFC 9112 section 4). The reason may be
+// missing, and with it the blank before it, which is required and therefore added.
 func (r *Response) parseStatusLine(line span) error {
 	const code = len("HTTP/1.x ")
 	text := r.text(line)
@@ -138,8 +138,8 @@ func (r *Response) addField(line span) error {
 	return nil
 }
 
-// closeUp takes out the blanks between a name and its colon, as RFC 9112 section
-// 5.1 wants it of an answer that is passed on.
+// closeUp removes blanks between a name and its colon, as RFC 9112 section 5.1
+// requires for an answer that is passed on.
 func (r *Response) closeUp(line span) span {
 	if colon := bytes.IndexByte(r.text(line), ':'); colon > 0 {
 		name := r.head[line.from : line.from+colon]
@@ -150,8 +150,8 @@ func (r *Response) closeUp(line span) span {
 	return line
 }
 
-// frame finds out where the body ends (RFC 9112 section 6.3). Where a head can
-// be read in two ways it is broken, whichever of them was meant.
+// frame finds out where the body ends (RFC 9112 section 6.3). A head that can be
+// read in two ways is an error.
 func (r *Response) frame() error {
 	lengths, codings := 0, 0
 	for _, f := range r.fields {
@@ -180,7 +180,7 @@ func (r *Response) frame() error {
 	case r.toHEAD:
 		r.length = 0 // and all that came was the head
 	case r.Bodiless():
-		// A server that announces chunks here may well send them.
+		// A server that announces chunks here may really send them.
 		r.length, r.keep = 0, r.keep && codings == 0
 	case codings > 0:
 		r.length, r.body = -1, byChunks
@@ -196,7 +196,7 @@ func (r *Response) frame() error {
 
 // parseLengths takes a length, or a list of one length several times, as some
 // server or a proxy before it may have joined the lines (RFC 9112 section 6.3).
-// Empty elements of a list count for nothing (RFC 9110 section 5.6.1).
+// Empty elements of a list are ignored (RFC 9110 section 5.6.1).
 func parseLengths(value []byte) (n int64, ok bool) {
 	if n, ok = http1.ParseLength(value); ok {
 		return n, true

@@ -7,10 +7,10 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// heed takes in how long the model server says it keeps an idle connection, as in
-// "Keep-Alive: timeout=5, max=100" (RFC 2068 section 19.7.1.1). It is let go of a
-// second before, or after half the time where that is shorter: a request must not
-// meet its end on the way.
+// heed reads how long the model server keeps an idle connection, as in "Keep-Alive:
+// timeout=5, max=100" (RFC 2068 section 19.7.1.1). The connection is dropped a
+// second before that, or after half the time if that is earlier, so that no request
+// is sent while the server closes it.
 func (l *line) heed(value []byte) {
 	for parameter := range bytes.SplitSeq(value, []byte(",")) {
 		parameter = http1.TrimBlanks(parameter)

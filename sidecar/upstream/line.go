@@ -24,18 +24,18 @@ func newLine(nc net.Conn, buffers *sync.Pool) (*line, error) {
 	return l, l.sock.Init(nc)
 }
 
-// close closes the connection in good order.
+// close closes the connection gracefully.
 func (l *line) close() {
 	l.ahead.Release()
 	_ = l.nc.Close()
 }
 
-// reset ends the connection at once, from any goroutine. Over TCP it sends RST
-// and not FIN: a FIN may also mean "I shall say no more, but go on", servers
-// that have a lot to write see it only when they next read, and those that do
-// see it may flush first; a reset fails their next read or write, whichever
-// comes first, and what is under way is thrown away. Over a Unix socket closing
-// is all there is, and fails the server's writes as well.
+// reset ends the connection at once, from any goroutine. Over TCP it sends RST and
+// not FIN: a FIN may also mean that the client only stops sending, servers with
+// much to write see it only at their next read, and those that see it may flush
+// first. A reset fails their next read or write, whichever comes first, and
+// discards what is under way. A Unix socket can only be closed, which fails the
+// server's writes as well.
 //
 // Close waits until a system call under way on this socket has returned; none of
 // them blocks, and what waits for readiness is woken by it.

@@ -7,9 +7,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// A body can also be read by one who must not wait: Arrived tells it of what whoever
-// watches the descriptor has seen, Look takes in what has come, and the use's Control
-// gives the descriptor.
+// A body can also be read without waiting: Control gives the descriptor to watch,
+// Arrived is called for its events, and Look reads what has come.
 
 // CanPoll reports whether Look works: the connection is a socket, and nothing of the
 // request is still being written.
@@ -18,12 +17,13 @@ func (r *Response) CanPoll() bool { return !r.Sending() && r.cn.line.sock.CanTry
 // Control has f look at the connection's descriptor, see syscall.RawConn.
 func (r *Response) Control(f func(fd uintptr)) error { return r.cn.line.sock.Control(f) }
 
-// Arrived tells that something has come; final: the end of the connection, or an
-// error, may be behind it, of which nobody will tell again.
+// Arrived says that something has come. final says that the end of the connection
+// or an error may follow it, for which there will be no further event.
 func (r *Response) Arrived(final bool) { r.drained, r.final = false, r.final || final }
 
-// Look takes in what is here, without waiting, and reports Ready. After a false, the
-// next event tells. The time-out between two pieces is its caller's: see Silent.
+// Look reads what is here, without waiting, and reports Ready. If it returns false,
+// wait for the next event. The time-out between two pieces is up to the caller; see
+// Silent.
 func (r *Response) Look() bool {
 	for !r.Ready() && !r.drained {
 		l := r.cn.line
@@ -38,14 +38,14 @@ func (r *Response) Look() bool {
 	return r.Ready()
 }
 
-// Silent ends the body, since nothing came for as long as may be.
+// Silent ends the body because nothing came within the time-out.
 func (r *Response) Silent() {
 	if r.err == nil {
 		r.err = ErrTimeout
 	}
 }
 
-// came takes what reading once ended with.
+// came takes the result of one read.
 func (r *Response) came(err error) {
 	switch {
 	case err == nil:

@@ -12,14 +12,13 @@ import (
 )
 
 const (
-	// fastProbe is how soon a server that is not healthy is asked again, where
-	// the interval is longer, and one that is under suspicion: readiness should
-	// not wait for that.
+	// fastProbe is the interval, if the configured one is longer, for a server that
+	// is unhealthy or under suspicion, so that readiness changes quickly.
 	fastProbe = time.Second
 	// maxProbe is the longest default of ProberOptions.Timeout.
 	maxProbe = 5 * time.Second
 	// maxProbeBody is how much of an answer is read, so that the connection ends
-	// in good order.
+	// gracefully.
 	maxProbeBody = 4 << 10
 )
 
@@ -36,24 +35,25 @@ type ProberOptions struct {
 	Timeout  time.Duration // of one probe; 0: the interval, but 1 s at least and 5 s at most
 	Failures int           // in a row that make a healthy server unhealthy, 1 or more
 
-	// Flowing tells that bytes of responses came lately: a probe that times out
-	// then is no failure, since a busy server is not a dead one. nil: never.
+	// Flowing reports whether bytes of responses came lately. A probe that times
+	// out then does not count as a failure, because a busy server is not dead. nil
+	// means never.
 	Flowing func() bool
-	// Probed is told of each probe's end by Run: what is known of the server's
-	// health after it. It must not block. nil: nobody is.
+	// Probed is called by Run after each probe, with the server's health. It must
+	// not block. It may be nil.
 	Probed func(healthy bool)
-	// Report is called by Run with the first verdict and with each change of it;
-	// err is what the last failed probe met. It must not block. nil: none.
+	// Report is called by Run with the first verdict and each change; err is the
+	// error of the last failed probe. It must not block. It may be nil.
 	Report func(healthy bool, err error)
 }
 
-// A Prober asks the model server for its health. An answer below 400 is a
-// success, and so is 404: a server without such a path, but alive. Redirects
-// are not followed. The server counts as unhealthy until the first success and
-// after Failures failures in a row, as healthy after one success. A failed probe
-// or a call of Suspect brings a healthy server under suspicion: the next probe
-// comes at once and those after it every second, until Failures in a row
-// succeeded. Make it with NewProber; its methods are safe for concurrent use.
+// A Prober asks the model server for its health. An answer below 400 is a success,
+// and so is 404: the server has no such path, but is alive. Redirects are not
+// followed. The server counts as unhealthy until the first success and after
+// Failures failures in a row, as healthy after one success. A failed probe or a
+// call of Suspect puts a healthy server under suspicion: the next probe comes at
+// once and further ones every second, until Failures in a row succeeded. Make it
+// with NewProber; its methods are safe for concurrent use.
 type Prober struct {
 	o       ProberOptions
 	client  http.Client
@@ -68,7 +68,7 @@ type Prober struct {
 	last     error
 }
 
-// NewProber checks the options. It asks nothing yet.
+// NewProber checks the options. It does not probe yet.
 func NewProber(o ProberOptions) (*Prober, error) {
 	if o.Interval <= 0 || o.Timeout < 0 || o.Failures < 1 {
 		return nil, fmt.Errorf("upstream: probing every %s for %s, unhealthy after %d", o.Interval, o.Timeout, o.Failures)
@@ -117,7 +117,7 @@ func (p *Prober) Run(ctx context.Context) error {
 				p.o.Probed(p.Healthy())
 			}
 		case <-p.suspect:
-			// Not more than one a second, however many requests break.
+			// At most one a second, however many requests break.
 			if p.doubt() && time.Since(hastened) >= fastProbe {
 				hastened = time.Now()
 				arm(0)
@@ -132,7 +132,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	}
 }
 
-// Hasten has the next probe come within a second. It does not block.
+// Hasten makes the next probe come within a second. It does not block.
 func (p *Prober) Hasten() {
 	select {
 	case p.hasten <- struct{}{}:
@@ -140,8 +140,8 @@ func (p *Prober) Hasten() {
 	}
 }
 
-// Suspect tells that a request found the server unreachable or broken. It does
-// not block, and costs next to nothing when many say so at once.
+// Suspect says that a request found the server unreachable or broken. It does not
+// block, and many calls at once cost next to nothing.
 func (p *Prober) Suspect() {
 	select {
 	case p.suspect <- struct{}{}:
@@ -149,8 +149,8 @@ func (p *Prober) Suspect() {
 	}
 }
 
-// doubt brings the server under suspicion; false where it counts as unhealthy
-// anyway, and is asked every second.
+// doubt puts the server under suspicion. It returns false if the server is
+// unhealthy and thus probed every second anyway.
 func (p *Prober) doubt() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,7 +158,7 @@ func (p *Prober) doubt() bool {
 	return p.healthy
 }
 
-// probe asks once.
+// probe sends one probe.
 func (p *Prober) probe(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.o.Host+p.o.Path, nil)
 	if err != nil {
@@ -179,8 +179,8 @@ func (p *Prober) probe(ctx context.Context) error {
 	return fmt.Errorf("%s answered %d", p.o.Path, resp.StatusCode)
 }
 
-// note counts a probe, reports the verdict where that is new, and returns the
-// time to the next probe.
+// note counts a probe, reports the verdict if that is new, and returns the time to
+// the next probe.
 func (p *Prober) note(err error) (pause time.Duration) {
 	var network net.Error
 	slow := errors.As(err, &network) && network.Timeout()

@@ -7,9 +7,9 @@ import (
 )
 
 // AppendQuery appends "?" and query without its api_key parameters to dst, or
-// nothing where nothing is left. Clients send the customer's API key there. The
-// name is found however it is percent-encoded, and after a semicolon too, which
-// older servers take for a separator; all other bytes stay as they are.
+// nothing if nothing is left. Clients send the customer's API key there. The name
+// is found in any percent-encoding, and after a semicolon too, which older servers
+// take for a separator. All other bytes stay as they are.
 func AppendQuery(dst, query []byte) []byte {
 	mark := len(dst)
 	dst = append(dst, '?')
@@ -32,7 +32,7 @@ func AppendQuery(dst, query []byte) []byte {
 	return dst
 }
 
-// parameter is the length of the first parameter of a query.
+// parameter returns the length of the first parameter of a query.
 func parameter(query []byte) int {
 	if n := bytes.IndexAny(query, "&;"); n >= 0 {
 		return n

@@ -7,12 +7,12 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// appendHead writes the head of a request: the client's end-to-end fields as
-// they were, in their order, and our own. What a client names in Connection is
-// dropped with the hop-by-hop fields; what is set here is written whatever it
-// names. A line that is not a header field is dropped: whoever read the request
-// should have refused it, and it must not become a field here. ErrRequest when
-// the target or the request's name could end the line they stand in.
+// appendHead writes the head of a request: the client's end-to-end fields as they
+// were, in their order, and our own. Fields that the client names in Connection are
+// dropped with the hop-by-hop fields; fields set here are written in any case. A
+// line that is not a header field is dropped: it should have been refused before,
+// and must not become a field here. The error is ErrRequest if the target or the
+// request id could end their line.
 func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	if len(r.Path) == 0 || r.Path[0] != '/' || !http1.Visible(r.Path) || !http1.Visible(r.Query) {
 		return dst, fmt.Errorf("%w: its target cannot be written", ErrRequest)
@@ -62,7 +62,7 @@ func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	return append(dst, "\r\n"...), nil
 }
 
-// method is the request's, POST where none is set.
+// method returns the request's method, by default POST.
 func (r *Request) method() []byte {
 	if r.Method == nil {
 		return methodPost
@@ -72,8 +72,8 @@ func (r *Request) method() []byte {
 
 var methodPost = []byte("POST")
 
-// anticipatesBody reports whether the method is one whose requests say so where
-// they have no body (RFC 9110 section 8.6).
+// anticipatesBody reports whether a request of this method needs a Content-Length
+// even without a body (RFC 9110 section 8.6).
 func (r *Request) anticipatesBody() bool {
 	switch string(r.method()) {
 	case "POST", "PUT", "PATCH":
@@ -82,7 +82,7 @@ func (r *Request) anticipatesBody() bool {
 	return false
 }
 
-// without says which of a client's end-to-end fields are left out.
+// without says which of a client's end-to-end fields to leave out.
 type without struct{ traceparent, origin bool }
 
 func (w without) names(name []byte) bool {
@@ -105,7 +105,7 @@ func appendFields(dst, block []byte, skip without) []byte {
 	return dst
 }
 
-// namedIn finds what the Connection fields of a block of header lines name.
+// namedIn returns what the Connection fields in a block of header lines name.
 func namedIn(block []byte) (named http1.NamedByConnection) {
 	for len(block) > 0 {
 		var line []byte

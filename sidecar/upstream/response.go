@@ -10,8 +10,8 @@ import (
 )
 
 // A Response is the model server's answer, read as it comes. It belongs to one
-// goroutine, and ends with Close. What its methods return as slices is valid
-// until then.
+// goroutine, and ends with Close. Slices that its methods return are valid until
+// then.
 type Response struct {
 	cn     *Conn
 	memory *headMemory // of head and fields; nil: released
@@ -47,10 +47,10 @@ const (
 	byClose
 )
 
-// errCutShort is an end of the connection before that of the body.
+// errCutShort says that the connection ended before the body.
 var errCutShort = fmt.Errorf("%w: its body was cut short", ErrBroken)
 
-// errClosed is what reading a closed Response gives.
+// errClosed is the error of reading a closed Response.
 var errClosed = errors.New("upstream: the response is closed")
 
 // A headMemory is what a head needs until it is released.
@@ -61,13 +61,13 @@ type headMemory struct {
 
 var headMemories = sync.Pool{New: func() any { return new(headMemory) }}
 
-// begin readies the response of a use.
+// begin prepares the response of a use.
 func (r *Response) begin(cn *Conn) {
 	m := headMemories.Get().(*headMemory)
 	*r = Response{cn: cn, memory: m, head: m.head[:0], fields: m.fields[:0], keep: true, toHEAD: r.toHEAD}
 }
 
-// detach releases the head, and has reading fail from then on.
+// detach releases the head and makes further reads fail.
 func (r *Response) detach() {
 	if r.cn == nil {
 		return
@@ -78,8 +78,8 @@ func (r *Response) detach() {
 	}
 }
 
-// ReleaseHead gives the memory of the head back, before Close does: no slice taken
-// from it may be looked at from then on. An open stream holds none.
+// ReleaseHead frees the memory of the head before Close does. Slices taken from it
+// must not be used afterwards. An open stream holds none.
 func (r *Response) ReleaseHead() {
 	if m := r.memory; m != nil && cap(r.head) <= maxPooledHead {
 		m.head, m.fields = r.head[:0], r.fields[:0]
@@ -90,30 +90,30 @@ func (r *Response) ReleaseHead() {
 
 func (r *Response) text(s span) []byte { return r.head[s.from:s.to] }
 
-// StatusCode is that of the response, 200 to 999.
+// StatusCode returns the status code, 200 to 999.
 func (r *Response) StatusCode() int { return r.status }
 
-// Status is status code and reason as they were sent, "200 OK"; there is a
-// blank after the code even where no reason follows.
+// Status returns status code and reason as they were sent, as in "200 OK". There is
+// a blank after the code even if no reason follows.
 func (r *Response) Status() []byte { return r.text(r.line) }
 
-// ContentLength is the body's length in bytes; -1 where only its end will tell.
+// ContentLength returns the body's length in bytes; -1 if it is not declared.
 func (r *Response) ContentLength() int64 { return r.length }
 
 // Sending reports whether the rest of the request may still be read, to be written
 // beside the answer, until the use ends.
 func (r *Response) Sending() bool { return r.cn != nil && r.cn.rest != nil }
 
-// ToHEAD reports whether it answers a HEAD: its head then tells the length that the
-// answer to a GET would have (RFC 9110 section 8.6), and its body has none.
+// ToHEAD reports whether it answers a HEAD. Its head then states the length that
+// the answer to a GET would have (RFC 9110 section 8.6), and there is no body.
 func (r *Response) ToHEAD() bool { return r.toHEAD }
 
 // Bodiless reports whether the status allows no body, nor a Content-Length that
 // would speak of one (RFC 9110 section 8.6).
 func (r *Response) Bodiless() bool { return r.status == 204 || r.status == 304 }
 
-// Peek returns the first value of a field, by its name in lower case; nil where
-// there is none.
+// Peek returns the first value of a field, by its name in lower case; nil if there
+// is none.
 func (r *Response) Peek(lower string) []byte {
 	for _, f := range r.fields {
 		if http1.EqualFold(r.text(f.name), lower) {

@@ -13,12 +13,12 @@ import (
 // A Source is a request's body that is read while it is sent, beside the answer,
 // by a goroutine of the use's.
 type Source interface {
-	// Read reads what is here, and waits while nothing is. io.EOF is the true end
-	// alone, and may come with the last bytes. Any other error ends the use: the
+	// Read reads what is available, and waits while nothing is. io.EOF means the
+	// true end, and may come with the last bytes. Any other error ends the use: the
 	// model server's connection is reset, and RoundTrip, or reading the Response,
 	// fails with that error.
 	Read(p []byte) (int, error)
-	// Stop has Read fail from a time on. It is called from another goroutine.
+	// Stop makes Read fail from a time on. It is called from another goroutine.
 	Stop(at time.Time)
 }
 
@@ -50,8 +50,8 @@ const (
 // pieces hold what is on its way from a source to the server.
 var pieces = sync.Pool{New: func() any { return new([beforePiece + pieceSize + afterPiece]byte) }}
 
-// sendSource begins to send the body, and before it what the socket did not take of
-// the head. What became of it is known when the use ends.
+// sendSource begins to send what the socket did not take of the head, and then the
+// body. The result is known when the use ends.
 func (cn *Conn) sendSource(head []byte, req *Request) {
 	u := &upload{
 		cn: cn, line: cn.line, source: req.Source, chunked: req.Length < 0,
@@ -62,7 +62,7 @@ func (cn *Conn) sendSource(head []byte, req *Request) {
 	go func() { written <- u.run(head) }()
 }
 
-// run sends everything, and returns what that failed with.
+// run sends everything and returns the error of that.
 func (u *upload) run(head []byte) error {
 	if len(head) > 0 {
 		if err := u.write(head); err != nil {
@@ -77,7 +77,7 @@ func (u *upload) run(head []byte) error {
 		u.last.Store(int64(time.Since(u.start)))
 		u.asking.Store(false)
 		if err != nil && err != io.EOF {
-			// Half a request must not look like a whole one.
+			// Half a request must not look complete.
 			u.failed.Store(&err)
 			u.cn.Cancel()
 			return err
@@ -112,7 +112,7 @@ func (u *upload) frame(piece []byte, n int, last bool) []byte {
 	return piece[from:to]
 }
 
-// write writes a piece, for which the server has its time.
+// write writes a piece, with the server's time-out.
 func (u *upload) write(p []byte) error {
 	u.mu.Lock()
 	until := time.Now().Add(u.timeout)
@@ -126,7 +126,7 @@ func (u *upload) write(p []byte) error {
 	return err
 }
 
-// end has source and writing fail from a time on.
+// end makes source and writing fail from a time on.
 func (u *upload) end(at time.Time) {
 	u.mu.Lock()
 	u.stop = at
@@ -135,9 +135,9 @@ func (u *upload) end(at time.Time) {
 	u.source.Stop(at)
 }
 
-// waits reports whether the server may still be silent, although waiting for its
-// answer failed with err: its time begins when it was given the last piece, and does
-// not run while its request is waited for. It sets the read deadline. u may be nil.
+// waits reports whether to keep waiting although waiting for the answer failed with
+// err: the server's time begins with the last piece it was given, and does not run
+// while the client's body is awaited. It sets the read deadline. u may be nil.
 func (u *upload) waits(err error) bool {
 	if u == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false

@@ -1,13 +1,12 @@
-// Package upstream is the line to the model server: connections that are kept,
-// probed before use and cancelled from anywhere, a request that is sent at most
-// once, and a response that is read as it comes.
+// Package upstream is the client of the model server. It keeps connections, probes
+// them before use and can cancel them from any goroutine; it sends a request at
+// most once and reads the response as it comes.
 //
-// It does not build on fasthttp's client. That one sends a request again on its
-// own judgement, cannot be told to close a connection from another goroutine
-// while it is pooled or not, rewrites header fields (Date, Set-Cookie's place),
-// and reads a response of declared length whole before it returns. What is left
-// of it, a list of idle connections, is less than what guarding against it
-// would be.
+// It does not build on fasthttp's client. That one sends a request again on its own
+// judgement, cannot be told to close a connection from another goroutine while it
+// is pooled or not, rewrites header fields (Date, Set-Cookie's place), and reads a
+// response of declared length whole before it returns. What would remain of it, a
+// list of idle connections, is less work than guarding against the rest.
 package upstream
 
 import (
@@ -34,8 +33,7 @@ var (
 	ErrRequest = errors.New("request is not HTTP")
 )
 
-// Detail is what happened, for a log; "" for errors that are not this
-// package's.
+// Detail returns what happened, for a log; "" for errors of other packages.
 func Detail(err error) string {
 	for _, known := range []error{ErrUnreachable, ErrBroken, ErrTimeout, ErrRequest} {
 		if errors.Is(err, known) {
@@ -45,8 +43,8 @@ func Detail(err error) string {
 	return ""
 }
 
-// Options shape a Client. Durations and sizes of 0 take the default; negative
-// ones are refused.
+// Options are those of a Client. Durations and sizes of 0 mean the default;
+// negative ones are refused.
 type Options struct {
 	Network       string // "tcp" or "unix"
 	Address       string // host:port, or a path
@@ -63,7 +61,7 @@ type Options struct {
 	ReadBufferSize  int           // bytes per read; held only while there is something in it; 16 KiB
 }
 
-// KeepNone is no time at all, where 0 stands for the default.
+// KeepNone means no time at all, because 0 means the default.
 const KeepNone time.Duration = -1
 
 // check fills in the defaults.
