@@ -8,8 +8,8 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// engine reads which model server stands behind, and takes from its preset what
-// no variable of its own says.
+// engine reads which model server this is, and takes from its preset whatever is
+// not set.
 func (l *loader) engine() {
 	if l.text.Engine == "" {
 		return
@@ -39,7 +39,7 @@ func (c *Config) Engine() string {
 	return c.Preset.Name
 }
 
-// Dialect is the engine whose members of a request count.
+// Dialect returns the engine whose members of a request count.
 func (c *Config) Dialect() dialect.Engine {
 	if c.Preset == nil {
 		return dialect.AnyEngine
@@ -64,8 +64,8 @@ func (l *loader) concurrency() {
 	}
 }
 
-// FirstSlots is how many requests may be at the model server at once before it
-// has told anything; 0: no limit.
+// FirstSlots returns how many requests may be at the model server at once before it
+// has reported its load; 0 means no limit.
 func (c *Config) FirstSlots() int {
 	if c.AutoConcurrency {
 		return preset.StartSlots
@@ -73,7 +73,7 @@ func (c *Config) FirstSlots() int {
 	return c.MaxConcurrency
 }
 
-// engineWarnings names what is asked of an engine that cannot have it.
+// engineWarnings warns about settings that the engine does not support.
 func (l *loader) engineWarnings() (list []string) {
 	if strings.EqualFold(l.text.MaxConcurrency, "auto") && !l.cfg.AutoConcurrency {
 		list = append(list, fmt.Sprintf("USHER_MAX_CONCURRENCY is auto, but there is no USHER_ENGINE that tells its load: it is %d", l.cfg.MaxConcurrency))

@@ -40,8 +40,8 @@ func (l *loader) identity() {
 	l.cfg.WorkerURLs = urls
 }
 
-// vastPort is the variable that tells a Vast instance which public port leads to
-// the one that is listened on.
+// vastPort returns the variable that holds a Vast instance's public port for the
+// listening port.
 func (l *loader) vastPort() string {
 	_, port, err := net.SplitHostPort(l.cfg.ListenAddr)
 	if err != nil {
@@ -54,7 +54,7 @@ func (l *loader) toldByVast() bool {
 	return l.vars["PUBLIC_IPADDR"] != "" && l.vars[l.vastPort()] != ""
 }
 
-// vastURL makes this worker's address from what a Vast instance is told.
+// vastURL makes this worker's address from a Vast instance's variables.
 func (l *loader) vastURL(ssl bool) []string {
 	host, port := l.vars["PUBLIC_IPADDR"], l.vastPort()
 	l.mistaken("PUBLIC_IPADDR", host)

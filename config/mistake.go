@@ -20,9 +20,9 @@ func (l *loader) mistakes() {
 	}
 }
 
-// mistaken faults a url, path, address, or list of them with a variable in it
-// that was not filled in, with an env file's quotes, or with a blank. It reports
-// whether it did; nothing else is then said of that variable.
+// mistaken reports a fault for a url, path, address, or list of them that has an
+// unexpanded variable, an env file's quotes, or a blank in it. It returns whether
+// it did, so that no other fault is reported for that variable.
 func (l *loader) mistaken(variable, text string) bool {
 	for _, item := range list(text) {
 		if strings.HasSuffix(variable, "_ROUTES") { // a method may stand before the path
@@ -70,8 +70,8 @@ func (l *loader) endpoints() []string {
 	return names
 }
 
-// tracing reads whether an OTLP endpoint is set and nothing turns it off; one
-// without a scheme sends the spans elsewhere.
+// tracing reads whether an OTLP endpoint is set and not turned off. One without a
+// scheme is a fault, because spans would go elsewhere.
 func (l *loader) tracing() bool {
 	if l.vars["OTEL_TRACES_EXPORTER"] == "none" || strings.EqualFold(l.vars["OTEL_SDK_DISABLED"], "true") {
 		return false
@@ -94,7 +94,7 @@ func (l *loader) tracing() bool {
 // byteUnits are the binary units of IEC 80000-13.
 var byteUnits = []string{"KiB", "MiB", "GiB", "TiB"}
 
-// bytes reads a number of bytes within a range, with a unit or without.
+// bytes reads a number of bytes within a range, with or without a unit.
 func (l *loader) bytes(variable, text string, least, most int64) int64 {
 	digits, factor := text, int64(1)
 	for i, unit := range byteUnits {
@@ -116,9 +116,9 @@ func whole(text string) (int64, bool) {
 	return int64(n), err == nil
 }
 
-// serviceLinks takes out of vars what Kubernetes sets for the Services of a
-// namespace: WORKER_PORT=tcp://10.96.3.4:3000 for one that is named worker. It
-// returns the names of those that would have been read, or look like ours.
+// serviceLinks removes from vars what Kubernetes sets for the Services of a
+// namespace, such as WORKER_PORT=tcp://10.96.3.4:3000 for a Service named worker.
+// It returns the names of those that would have been read or that look like ours.
 func serviceLinks(vars map[string]string) []string {
 	var links []string
 	for name, value := range vars {
@@ -151,8 +151,8 @@ func isSetting(name string) bool {
 	return slices.ContainsFunc(Settings(), func(s Setting) bool { return s.Name == name })
 }
 
-// isForeign reports whether a variable is read although it is not ours: the
-// field's workers are told by it.
+// isForeign reports whether a variable is read although its name is not ours,
+// because other workers use it too.
 func isForeign(name string) bool {
 	return slices.Contains([]string{"WORKER_PORT", "PUBLIC_IPADDR", "USE_SSL", "REPORT_ADDR", "MODEL_HEALTH_ENDPOINT"}, name) ||
 		strings.HasPrefix(name, "VAST_TCP_PORT_")

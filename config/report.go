@@ -21,7 +21,7 @@ const (
 	Report2024 = "2024"
 )
 
-// A Secret is a text that is not printed, whichever the verb.
+// A Secret is a text that is never printed, with any verb.
 type Secret string
 
 // Format implements fmt.Formatter.
@@ -30,7 +30,8 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, masked) }
 // MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
 
-// A Report is what the autoscaler is told, and where. The zero value: nothing.
+// A Report says what is reported to the autoscaler, and where. The zero value
+// reports nothing.
 type Report struct {
 	Generation string // Report2026 or Report2024; "": nothing is reported
 	Addresses  []string
@@ -39,8 +40,8 @@ type Report struct {
 	URL        string // this worker's public address
 }
 
-// A Benchmark is how fast this worker is, or how that is measured at the start.
-// The zero value: not known.
+// A Benchmark says how fast this worker is, or how that is measured at the start.
+// The zero value means that it is not known.
 type Benchmark struct {
 	MaxPerf float64 // workload/s, where it is set; 0: it is not
 
@@ -51,14 +52,14 @@ type Benchmark struct {
 	File        string // keeps the figure; "": none does
 }
 
-// benchmarkRoutes are those for which a body is known; auto takes the first that
-// is served of all but the last.
+// benchmarkRoutes are those for which a body is known. auto takes the first one
+// served, except the last of the list.
 var benchmarkRoutes = []string{"/generate", "/v1/completions", "/v1/chat/completions", "/api/generate", "/generate_stream"}
 
 // mostRuns bounds runs and requests of a benchmark.
 const mostRuns = 1000
 
-// report reads whether reports are sent, and what they need.
+// report reads whether reports are sent, and the settings they need.
 func (l *loader) report() {
 	text := l.text.Report
 	on := l.vars["REPORT_ADDR"] != "" && l.vars["CONTAINER_ID"] != ""
@@ -103,7 +104,7 @@ func (l *loader) report() {
 	}
 }
 
-// benchmark reads how this worker's speed is known.
+// benchmark reads how this worker's speed is determined.
 func (l *loader) benchmark() {
 	b, t := &l.cfg.Benchmark, &l.text
 	b.Runs = int(l.integer("USHER_BENCHMARK_RUNS", t.BenchmarkRuns, 1, mostRuns))
@@ -136,7 +137,7 @@ func (l *loader) benchmark() {
 	}
 }
 
-// firstBenchmarkRoute is the route that auto takes; "": none.
+// firstBenchmarkRoute returns the route that auto takes; "" if there is none.
 func (l *loader) firstBenchmarkRoute() string {
 	for _, path := range benchmarkRoutes[:len(benchmarkRoutes)-1] {
 		if route.Posts(l.cfg.Routes, path) {
@@ -172,7 +173,7 @@ func (l *loader) benchmarkBody(text string) []byte {
 	return body
 }
 
-// reportWarnings names what makes reports worth less.
+// reportWarnings warns about what makes reports less useful or less safe.
 func (l *loader) reportWarnings() (list []string) {
 	r := &l.cfg.Report
 	if r.Generation == "" {
@@ -192,8 +193,8 @@ func (l *loader) reportWarnings() (list []string) {
 	return list
 }
 
-// benchmarkWarnings says when a benchmark that was asked for, or goes with
-// reports, finds no route to measure.
+// benchmarkWarnings warns if a benchmark, asked for or implied by reports, has no
+// route to measure.
 func (l *loader) benchmarkWarnings() (list []string) {
 	b, reports := &l.cfg.Benchmark, l.cfg.Report.Generation != ""
 	asked := strings.EqualFold(l.text.Benchmark, "auto") || l.text.Benchmark == "" && reports
@@ -208,7 +209,7 @@ func (l *loader) benchmarkWarnings() (list []string) {
 	return append(list, warning)
 }
 
-// reportInForce are the settings of reports and benchmark as they are in force.
+// reportInForce returns the effective settings of reports and benchmark.
 func (c *Config) reportInForce() map[string]string {
 	report, figure, body := c.Report.Generation, c.Benchmark.Route, ""
 	if report == "" {

@@ -11,10 +11,10 @@ import (
 // mostOpen bounds USHER_OPEN_CONCURRENCY.
 const mostOpen = 1 << 16
 
-// noRoutes is said in place of open routes where a preset's are not wanted.
+// noRoutes stands for no open routes, where a preset's are not wanted.
 const noRoutes = "none"
 
-// routes reads what is served of the model server.
+// routes reads which of the model server's paths are served.
 func (l *loader) routes() {
 	c, t := l.cfg, &l.text
 	c.Routes = l.routeList("USHER_ROUTES", t.Routes, route.Parse)
@@ -34,7 +34,7 @@ func (l *loader) routes() {
 	})
 }
 
-// routeList reads a list of routes; none stands twice.
+// routeList reads a list of routes without duplicates.
 func (l *loader) routeList(variable, text string, parse func(string) (route.Route, error)) (routes []route.Route) {
 	for _, item := range list(text) {
 		switch r, err := parse(item); {
@@ -59,8 +59,8 @@ func (c *Config) unboundRoutes() (names []string) {
 	return names
 }
 
-// maskedRoutes are the routes that usher answers itself: its own health, for GET
-// and HEAD.
+// maskedRoutes returns the routes that Usher answers itself, for GET and HEAD: its
+// own health.
 func (c *Config) maskedRoutes() (names []string) {
 	for _, r := range slices.Concat(c.Routes, c.OpenRoutes) {
 		if (r.Path == "/health" || r.Path == "/ping") && !r.Below && !slices.Contains(r.Methods(), http.MethodPost) {

@@ -8,7 +8,8 @@ var SessionPaths = []string{"/session/create", "/session/get", "/session/health"
 // mostSessions bounds USHER_MAX_SESSIONS.
 const mostSessions = 1 << 20
 
-// sessions reads how many there may be; the routes are read before.
+// sessions reads how many sessions there may be. The routes must have been read
+// before.
 func (l *loader) sessions() {
 	l.cfg.MaxSessions = int(l.integer("USHER_MAX_SESSIONS", l.text.MaxSessions, 0, mostSessions))
 	for _, path := range SessionPaths {

@@ -17,7 +17,7 @@ type TLS struct {
 	HandshakeTimeout time.Duration
 }
 
-// tls reads certificates and what is asked of clients, and looks at the files.
+// tls reads the settings of TLS and checks the files they name.
 func (l *loader) tls() {
 	c, t := &l.cfg.TLS, &l.text
 	c.HandshakeTimeout = l.duration("USHER_HANDSHAKE_TIMEOUT", t.HandshakeTimeout, time.Millisecond)
@@ -46,7 +46,7 @@ func (l *loader) tls() {
 	l.clientCA(t.TLSClientCAFile, len(certs) > 0)
 }
 
-// keyPairs reads the pairs; those that do not load are faults, and left out.
+// keyPairs reads the pairs. Those that do not load are faults and left out.
 func (l *loader) keyPairs(pairs []certificate.Files) (good []*tls.Certificate) {
 	for _, files := range pairs {
 		cert, certErr := crypto.ReadRegular(files.Cert)
@@ -70,7 +70,7 @@ func (l *loader) keyPairs(pairs []certificate.Files) (good []*tls.Certificate) {
 	return good
 }
 
-// clientCA reads whose certificates clients must have.
+// clientCA reads the authorities of clients' certificates.
 func (l *loader) clientCA(file string, secure bool) {
 	const name = "USHER_TLS_CLIENT_CA_FILE"
 	l.cfg.TLS.ClientCAFile = file

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrCost is returned for what is no cost: not a JSON number, negative, or not
+// ErrCost is returned for anything but a cost: not a JSON number, negative, or not
 // finite as a 64-bit float.
 var ErrCost = errors.New("crypto: not a number that is finite and not negative")
 
@@ -37,10 +37,10 @@ func ParseCost(literal []byte) (Cost, error) {
 	return c, nil
 }
 
-// Float64 is the value, rounded to the nearest 64-bit float.
+// Float64 returns the value, rounded to the nearest 64-bit float.
 func (c Cost) Float64() float64 { return c.value }
 
-// String is the literal as it was sent.
+// String returns the literal as it was sent.
 func (c Cost) String() string { return c.literal }
 
 // isNumber reports whether s is a number by JSON's grammar (RFC 8259 section 6).
@@ -78,12 +78,12 @@ func isInteger(number string) bool { return !strings.ContainsAny(number, ".eE") 
 // maxSpellings is how many ways there are at most to write one number.
 const maxSpellings = 3
 
-// spellings are the ways in which Python may have printed the number that the
-// client sent, the likeliest first. A JavaScript client re-serialises 256.0 as
-// 256, and 1e+23 and 123456789012345680000 for floats whose exact values are
-// other integers, so the numbers are compared as what they denote: an integer is
-// the same as a float if it is its exact value, or the decimal that the float's
-// shortest digits spell. A literal in that second form may also be an exact value.
+// spellings returns the ways in which Python may have printed the number that the
+// client sent, the likeliest first. A JavaScript client re-serialises 256.0 as 256,
+// and prints 1e+23 and 123456789012345680000 for floats whose exact values are
+// other integers. So numbers are compared by value: an integer equals a float if it
+// is the float's exact value, or the decimal that the float's shortest digits
+// spell. A literal in the second form may also be an exact value.
 func (c Cost) spellings(buf *[maxSpellings]string) []string {
 	list := buf[:0]
 	if c.value == 0 {

@@ -18,7 +18,7 @@ var layouts = []layout{
 	{"{\n  ", ",\n  ", ": ", "\n}", "indent=2"},
 }
 
-// An Explanation is what a key turns out to have signed.
+// An Explanation says what a key turns out to have signed.
 type Explanation struct {
 	Fields []Field
 	Cost   string // as it was spelled; "" where it was not signed
@@ -26,7 +26,7 @@ type Explanation struct {
 	Layout string // how json.dumps was called
 }
 
-// String says it in a sentence.
+// String returns it as a sentence.
 func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, printed with %s", FieldList(e.Fields), e.Layout)
@@ -40,9 +40,9 @@ func (e Explanation) String() string {
 }
 
 // Explain looks for what the keys in force did sign: every ordered choice of the
-// fields that the ticket carries, every spelling of its cost, its url with and
-// without the slash at its end, printed in every common way. It is for people
-// who look for the cause of a bad signature, and not quick.
+// ticket's fields, every spelling of its cost, its url with and without a trailing
+// slash, in every common layout. It is slow, and meant for finding the cause of a
+// bad signature.
 func (s *KeySet) Explain(m *Message, signature []byte, now time.Time) []Explanation {
 	var found []Explanation
 	all := s.current.Load()

@@ -12,8 +12,8 @@ import (
 	"filippo.io/edwards25519"
 )
 
-// Bounds of RSA keys: below, factoring is within reach; above, one verification
-// costs too much of a core.
+// Bounds of RSA keys: shorter ones can be factored, longer ones make verification
+// too slow.
 const (
 	minRSABits = 2048
 	maxRSABits = 16384
@@ -23,7 +23,7 @@ const (
 // pins of RFC 7469.
 type Fingerprint [sha256.Size]byte
 
-// String is the fingerprint in hex.
+// String returns the fingerprint in hex.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
 // ParseFingerprint reads 64 hex digits, in any case, colons ignored.
@@ -48,7 +48,7 @@ type Key struct {
 // Fingerprint identifies the key, in whatever form it was given.
 func (k *Key) Fingerprint() Fingerprint { return k.fingerprint }
 
-// Algorithm is "RSA-2048" and the like, or "Ed25519".
+// Algorithm returns "RSA-2048" and the like, or "Ed25519".
 func (k *Key) Algorithm() string { return k.algorithm }
 
 func newRSAKey(public *rsa.PublicKey) (*Key, error) {
@@ -70,8 +70,8 @@ func newRSAKey(public *rsa.PublicKey) (*Key, error) {
 	return newKey(public, &Key{algorithm: fmt.Sprintf("RSA-%d", bits), rsa: v})
 }
 
-// newEd25519Key refuses what is no point of the curve, with which nothing would
-// ever verify, and the points of small order, with which anybody can sign.
+// newEd25519Key refuses values that are not on the curve, with which nothing would
+// ever verify, and points of small order, with which anybody can sign.
 func newEd25519Key(public ed25519.PublicKey) (*Key, error) {
 	point, err := new(edwards25519.Point).SetBytes(public)
 	if err != nil {

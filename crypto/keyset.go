@@ -17,16 +17,16 @@ var (
 	ErrBadSignature = errors.New("signature does not verify")
 )
 
-// maxRetired is how many keys are accepted at most for a grace after they were
-// in force: as many as one change can take out of it.
+// maxRetired is how many keys at most are accepted for a grace period after they
+// were in force: as many as one change can retire.
 const maxRetired = MaxKeys
 
 // MaxAccepted is how many keys a KeySet accepts at once, at most.
 const MaxAccepted = MaxKeys + maxRetired
 
-// A KeySet holds the keys in force and, for a grace after a change, those that
-// were. Make it with NewKeySet; it is safe for concurrent use, and verifying
-// takes no lock.
+// A KeySet holds the keys in force and, for a grace period after a change, the
+// previous ones. Make it with NewKeySet; it is safe for concurrent use, and
+// verifying takes no lock.
 type KeySet struct {
 	schema  Schema
 	grace   time.Duration

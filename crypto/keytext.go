@@ -142,7 +142,7 @@ func cutBlock(text string) (public any, rest string, err error) {
 	return public, rest, nil
 }
 
-// isOpenSSH reports whether a line is a key of any kind in OpenSSH's form.
+// isOpenSSH reports whether a line is a key in OpenSSH's format.
 func isOpenSSH(line string) bool {
 	kind, rest, _ := strings.Cut(line, " ")
 	for _, prefix := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"} {
@@ -174,7 +174,7 @@ func newPublicKey(public any) (*Key, error) {
 	return nil, fmt.Errorf("%w: neither RSA nor Ed25519", ErrKeyFormat)
 }
 
-// lookOf says what a text without a key seems to be.
+// lookOf says what a text without a key looks like.
 func lookOf(text string) string {
 	text = strings.TrimSpace(text)
 	switch {

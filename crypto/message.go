@@ -23,7 +23,7 @@ const (
 
 var fieldNames = [fieldCount]string{"cost", "endpoint", "reqnum", "request_idx", "url"}
 
-// String is the member's name in JSON.
+// String returns the member's name in JSON.
 func (f Field) String() string {
 	if f < fieldCount {
 		return fieldNames[f]

@@ -20,7 +20,7 @@ const (
 // ErrPinMismatch is returned for a key that is not the pinned one.
 var ErrPinMismatch = errors.New("key is not the pinned one")
 
-// RefresherConfig shapes a Refresher.
+// RefresherConfig is the configuration of a Refresher.
 type RefresherConfig struct {
 	Source   Source
 	Pin      *Fingerprint  // nil: none
@@ -29,9 +29,9 @@ type RefresherConfig struct {
 	Report   func(error)   // called after every try that counts: nil, or what went wrong
 }
 
-// A Refresher reads the keys at their source, again and again. What is not a good
-// bundle changes nothing: the last good one stays in force. Make it with
-// NewRefresher; Load and Run are for one goroutine at a time, Poke for any.
+// A Refresher reads the keys from their source, again and again. A bad bundle
+// changes nothing: the last good one stays in force. Make it with NewRefresher;
+// Load and Run are for one goroutine at a time, Poke for any.
 type Refresher struct {
 	cfg  RefresherConfig
 	pace pace
@@ -70,7 +70,7 @@ func (r *Refresher) Load(ctx context.Context) error {
 }
 
 // ParsePinned is ParsePublicKeys for a bundle which, if there is a pin, has to hold
-// the pinned key. That one is then all that is taken: nobody vouches for the
+// the pinned key. Only that one is then used, because nobody vouches for the
 // others. Errors: ErrPinMismatch, or those of ParsePublicKeys.
 func ParsePinned(text []byte, pin *Fingerprint) ([]*Key, error) {
 	keys, err := ParsePublicKeys(text)
@@ -85,7 +85,7 @@ func ParsePinned(text []byte, pin *Fingerprint) ([]*Key, error) {
 	return nil, fmt.Errorf("%w: its SHA-256 is %s", ErrPinMismatch, keys[0].fingerprint)
 }
 
-// Poke has Run read the key at once.
+// Poke makes Run read the key at once.
 func (r *Refresher) Poke() {
 	select {
 	case r.poke <- struct{}{}:
@@ -126,8 +126,8 @@ func (r *Refresher) Run(ctx context.Context) error {
 	}
 }
 
-// report tells of a try. A file is read every second, so a fault that stays is
-// told once.
+// report reports an attempt. A file is read every second, so a persistent fault is
+// reported once.
 func (r *Refresher) report(err error, poked bool) {
 	r.mu.Lock()
 	same := err != nil && r.last != nil && err.Error() == r.last.Error()
@@ -139,7 +139,7 @@ func (r *Refresher) report(err error, poked bool) {
 	r.cfg.Report(err)
 }
 
-// jitter spreads the tries of many workers.
+// jitter spreads the attempts of many workers.
 func jitter(d time.Duration) time.Duration {
 	return min(d/2+rand.N(d), maxBackoff)
 }

@@ -18,9 +18,9 @@ var (
 	ErrTooLong    = errors.New("longer than 1 MiB")
 )
 
-// ReadRegular reads a file of at most MaxKeyBytes. It does not wait for the
-// other end of a FIFO, as opening one does, but refuses all that is no regular
-// file. Errors name the path: ErrNotRegular, ErrTooLong, or the system's.
+// ReadRegular reads a file of at most MaxKeyBytes. It does not block on a FIFO, but
+// refuses everything that is not a regular file. Errors name the path:
+// ErrNotRegular, ErrTooLong, or the system's.
 func ReadRegular(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -38,11 +38,11 @@ var sha256Prefix = []byte{
 	0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20,
 }
 
-// recoveredDigest checks that encoded is what EMSA-PKCS1-v1_5 makes of some
-// SHA-256 digest, byte by byte, and returns that digest. Nothing is parsed: each
-// byte but the digest's has one right value, so this is the comparison of RFC
-// 8017 section 8.2.2 step 4 for every digest at once, and several candidate
-// messages cost one exponentiation and a hash each.
+// recoveredDigest checks that encoded is what EMSA-PKCS1-v1_5 makes of some SHA-256
+// digest, byte by byte, and returns that digest. Nothing is parsed: every byte
+// outside the digest has one right value, so this is the comparison of RFC 8017
+// section 8.2.2 step 4 for every digest at once. Several candidate messages cost
+// one exponentiation and one hash each.
 func recoveredDigest(encoded []byte) (digest []byte, ok bool) {
 	fixed := len(encoded) - sha256.Size
 	padding := fixed - len(sha256Prefix)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// ErrSchema is wrapped by what ParseSchema finds wrong.
+// ErrSchema is wrapped by the errors of ParseSchema.
 var ErrSchema = errors.New("not a list of signed fields")
 
 // A Schema says which fields are signed: alternatives, one of which has to
@@ -54,10 +54,10 @@ func ParseSchema(text string) (Schema, error) {
 	return s, nil
 }
 
-// String is the text that the schema was read from.
+// String returns the text that the schema was read from.
 func (s Schema) String() string { return s.text }
 
-// Alternatives lists the alternatives, in their order.
+// Alternatives returns the alternatives in order.
 func (s Schema) Alternatives() [][]Field { return s.alternatives }
 
 // AlwaysSigns reports whether every alternative signs f.
@@ -70,7 +70,7 @@ func (s Schema) AlwaysSigns(f Field) bool {
 	return len(s.alternatives) > 0
 }
 
-// FieldList prints fields as a setting has them.
+// FieldList prints fields as in a setting.
 func FieldList(fields []Field) string {
 	names := make([]string, len(fields))
 	for i, f := range fields {

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// fetchTimeout bounds one try of one address.
+// fetchTimeout bounds one attempt at one address.
 const fetchTimeout = 5 * time.Second
 
-// ErrSource is wrapped by what a Source finds wrong.
+// ErrSource is wrapped by the errors of a Source.
 var ErrSource = errors.New("key source")
 
-// A Source is where the text of the keys comes from.
+// A Source provides the text of the keys.
 type Source interface {
 	// fetch reads the text once.
 	fetch(ctx context.Context) ([]byte, error)
-	// pace is how the Refresher goes about it.
+	// pace says how often the Refresher reads it.
 	pace(refresh time.Duration) pace
 }
 
@@ -33,7 +33,7 @@ type pace struct {
 	backoff bool          // after failure sooner, and later and later
 }
 
-// Inline is a key that stands in the settings.
+// Inline is a key given in the settings.
 func Inline(text []byte) Source { return inline(text) }
 
 type inline []byte
@@ -41,8 +41,8 @@ type inline []byte
 func (s inline) fetch(context.Context) ([]byte, error) { return s, nil }
 func (s inline) pace(time.Duration) pace               { return pace{} }
 
-// File is a key in a file, which is looked at once a second: that notices a
-// rename and a symbolic link that is switched, as Kubernetes does, alike.
+// File is a key in a file that is read once a second. That notices renames as well
+// as symbolic links that are switched, as Kubernetes does.
 func File(path string) Source { return file(path) }
 
 type file string
@@ -60,9 +60,9 @@ func (s file) fetch(context.Context) ([]byte, error) {
 
 func (s file) pace(time.Duration) pace { return pace{every: filePoll} }
 
-// URLs are addresses that serve the keys, tried in turn until one has good ones,
-// the pinned one among them if there is a pin. A redirect is followed to where the
-// key could be fetched from in the first place.
+// URLs are addresses that serve the keys. They are tried in turn until one has good
+// keys, including the pinned one if there is a pin. A redirect is followed only to
+// an address that would be allowed itself.
 func URLs(addresses []string, pin *Fingerprint, transport http.RoundTripper) Source {
 	if transport == nil {
 		own := http.DefaultTransport.(*http.Transport).Clone()
@@ -93,7 +93,7 @@ func (s *urls) fetch(ctx context.Context) ([]byte, error) {
 	for _, address := range s.addresses {
 		text, err := s.fetchOne(ctx, address)
 		if err == nil {
-			// Rubbish from one address must not hide a good key at the next.
+			// A bad answer from one address must not hide a good key at the next.
 			if _, err = ParsePinned(text, s.pin); err == nil {
 				return text, nil
 			}

@@ -1,21 +1,20 @@
-// Package dialect knows the APIs that model servers speak: one row an API, with
-// its routes, where in a request its work is stated, and the shape in which its
-// clients read an error. It is data, and knows neither HTTP nor a request.
+// Package dialect is a table of the APIs that model servers speak. Each row has the
+// API's routes, where in a request the work is stated, and the shape of errors that
+// its clients expect. It is only data and knows nothing of HTTP.
 package dialect
 
 import "strings"
 
-// An API is a row of the table. It is not to be changed.
+// An API is a row of the table. It must not be changed.
 type API struct {
-	// What a request asks for is the largest of Limits, times the largest of
-	// Copies, times the number of prompts. An API without Limits states no work
-	// that is known.
+	// The work of a request is the largest of Limits, times the largest of Copies,
+	// times the number of prompts. Without Limits the work is not known.
 	Limits  []Reading
 	Copies  []Member
 	Prompts []Member
 
-	// Insert is where a limit is put if none stands: each becomes the first
-	// member, so the last one stands first in the end.
+	// Insert is where a limit is inserted if there is none. Each becomes the first
+	// member, so the last one ends up first.
 	Insert []Reading
 
 	// Signs tell whose body it is where engines take different ones on the same
@@ -40,18 +39,18 @@ type Reading struct {
 	by Engine
 }
 
-// By reports whether the engine reads the member; AnyEngine may.
+// By reports whether the engine reads the member. AnyEngine might.
 func (r Reading) By(e Engine) bool { return e == AnyEngine || r.by&e != 0 }
 
 // ByFolded reports whether the engine, or with AnyEngine one of them, reads the
 // member under a name that differs in case, too.
 func (r Reading) ByFolded(e Engine) bool { return r.by&Ollama != 0 && (e == AnyEngine || e == Ollama) }
 
-// Engine is whose member it is.
+// Engine returns whose member it is.
 func (r Reading) Engine() Engine { return r.by }
 
-// Known is e, or AnyEngine if e reads no limit that this API is known to have:
-// then it is not the engine that answers here.
+// Known returns e, or AnyEngine if e reads no limit of this API, so that another
+// engine must be answering.
 func (a *API) Known(e Engine) Engine {
 	for _, r := range a.Limits {
 		if r.By(e) {
@@ -61,13 +60,13 @@ func (a *API) Known(e Engine) Engine {
 	return AnyEngine
 }
 
-// Endless reports whether a limit of 0 is taken for no limit.
+// Endless reports whether a limit of 0 means no limit.
 func (a *API) Endless(e Engine) bool { return a.ZeroEndless || e == Ollama }
 
 // Other is the conventions' word for what has no name of its own.
 const Other = "_OTHER"
 
-// Of finds the API of a path by its bytes; no path is without one.
+// Of returns the API of a path. Every path has one.
 func Of(path string) *API {
 	if api, ok := exact[path]; ok {
 		return api
@@ -81,7 +80,7 @@ func Of(path string) *API {
 	return unknown
 }
 
-// OfRequest is Of for a request with this method: work is asked for by POST alone.
+// OfRequest is Of for a request with this method: only POST asks for work.
 func OfRequest(method, path string) *API {
 	api := Of(path)
 	if method == "POST" || len(api.Limits) == 0 {

@@ -2,10 +2,9 @@ package dialect
 
 import "bytes"
 
-// An Ending is the last word of an API's streams: what a stream that is whole has
-// said before it ends. One that ends cleanly without it was broken behind the
-// server's back. It is a member of JSON, wherever in an event it stands, and for
-// some a line besides.
+// An Ending is the last word of an API's streams: what a complete stream contains
+// before it ends. A stream that ends cleanly without it broke inside the model
+// server. It is a JSON member anywhere in an event or, for some, a line.
 type Ending struct {
 	member string   // the name with the quote that ends it: to search for the one before it would be slow, there are many
 	values []string // how its value begins; none: as a string that is not empty
@@ -21,7 +20,7 @@ var (
 	endResponses = &Ending{member: `type"`, values: []string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`}}
 )
 
-// doneLine is how a line of an event stream says that nothing follows; the blank
+// doneLine is the line of an event stream that says that nothing follows. The blank
 // may be missing.
 const doneLine = "data: [DONE]"
 
@@ -31,11 +30,11 @@ const (
 	longestValue  = len(`"response.incomplete"`)
 )
 
-// A Finish looks for an Ending in a stream as it passes, in whatever pieces. It
-// keeps some bytes of it, and costs a search for the name in each piece. The
-// stream is taken for what it should be, events of JSON: names in the text of a
-// model do not count there, since their quotes are escaped, and a line cannot
-// begin within one. The zero value looks for nothing.
+// A Finish looks for an Ending in a stream as it passes, in pieces of any size. It
+// keeps a few bytes of it, and costs a search for the name in each piece. The
+// stream is assumed to be events of JSON: names in the model's text do not match,
+// because their quotes are escaped, and a line cannot begin inside them. The zero
+// value looks for nothing.
 type Finish struct {
 	ending *Ending
 	seen   bool
@@ -96,7 +95,7 @@ func (f *Finish) lines(p []byte) bool {
 	return false
 }
 
-// members reports whether the member has come, with such a value.
+// members reports whether the member has come with a final value.
 func (f *Finish) members(p []byte) bool {
 	for len(p) > 0 {
 		c := p[0]
@@ -127,8 +126,8 @@ func (f *Finish) members(p []byte) bool {
 	return false
 }
 
-// seek looks for the name, and returns how much of p it has done with: what comes
-// after the name, if it is there, is left.
+// seek looks for the name and returns how much of p it used. What follows the name,
+// if it was found, is left.
 func (f *Finish) seek(p []byte) int {
 	name := f.ending.member
 	var border [2 * longestMember]byte
@@ -151,8 +150,8 @@ func (f *Finish) seek(p []byte) int {
 	return len(p)
 }
 
-// judge reports of the beginning of a value whether it is one that ends a stream,
-// and if not, whether it may still become one.
+// judge reports whether the beginning of a value is one that ends a stream and, if
+// not, whether it may still become one.
 func (e *Ending) judge(value []byte) (good, open bool) {
 	if len(e.values) == 0 {
 		return len(value) > 1 && value[1] != '"', len(value) == 1 && value[0] == '"'

@@ -1,6 +1,6 @@
 package dialect
 
-// An Engine is a model server. They differ in which members they read.
+// An Engine is a model server. Engines differ in which members they read.
 type Engine uint8
 
 // The engines.

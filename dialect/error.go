@@ -6,7 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A Shape is how an API's clients expect an error to be written.
+// A Shape is the form in which an API's clients expect an error.
 type Shape uint8
 
 // The shapes.
@@ -16,8 +16,8 @@ const (
 	Anthropic              // OpenAI's, with "type":"error" before it
 )
 
-// Error is an error as JSON: a sentence for the user, a code, and the id under
-// which the log has the request.
+// Error returns an error as JSON: a sentence for the user, a code, and the
+// request's id in the log.
 func (s Shape) Error(message, code, requestID string) []byte {
 	message, code, requestID = quote(message), quote(code), quote(requestID)
 	if s == Plain {
@@ -30,7 +30,7 @@ func (s Shape) Error(message, code, requestID string) []byte {
 	return []byte(head + `{"message":` + message + `,"type":` + code + `,"code":` + code + `,"param":null},"request_id":` + requestID + `}`)
 }
 
-// quote writes s as a JSON string; what is not UTF-8 is replaced.
+// quote writes s as a JSON string; invalid UTF-8 is replaced.
 func quote(s string) string {
 	b, err := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "�"))
 	if err != nil {

@@ -39,7 +39,7 @@ const (
 	MemberCount // how many there are, Body included
 )
 
-// A Kind is what is read of a member.
+// A Kind says what is read of a member.
 type Kind uint8
 
 // The kinds.
@@ -49,8 +49,7 @@ const (
 	Prompts      // how many there are
 )
 
-// members says for each what it is called, in which object it stands and what
-// is read of it.
+// members has each member's name, the object it is in and what is read of it.
 var members = [MemberCount]struct {
 	name string
 	in   Member
@@ -76,7 +75,7 @@ var members = [MemberCount]struct {
 	InputIDs:               {name: "input_ids", kind: Prompts},
 }
 
-// String is the name, with its object's before it.
+// String returns the name, preceded by its object's.
 func (m Member) String() string {
 	if in := m.In(); in != Body {
 		return in.Name() + "." + m.Name()
@@ -84,18 +83,17 @@ func (m Member) String() string {
 	return m.Name()
 }
 
-// Name is the name without its object's.
+// Name returns the name without its object's.
 func (m Member) Name() string { return members[m].name }
 
-// In is the object that the member stands in: Body, or one whose Kind is
-// Object.
+// In returns the object that the member is in: Body, or one whose Kind is Object.
 func (m Member) In() Member { return members[m].in }
 
-// Kind is what is read of the member.
+// Kind returns what is read of the member.
 func (m Member) Kind() Kind { return members[m].kind }
 
-// Find looks a name up among the members of an object, or of the body. It
-// returns Body for a name that means nothing here.
+// Find looks a name up among the members of an object, or of the body. It returns
+// Body for an unknown name.
 func Find(in Member, name []byte) Member {
 	if len(name) >= len(byLength) {
 		return Body
@@ -129,8 +127,8 @@ func findFolded(name []byte) Member {
 	return Body
 }
 
-// byLength has the members by the length of their names, which tells most names
-// of a body from all of them.
+// byLength has the members by the length of their names, which rules out most names
+// of a body.
 var byLength = func() (list [32][]Member) {
 	for m := Body + 1; m < MemberCount; m++ {
 		n := len(m.Name())

@@ -2,7 +2,7 @@ package dialect
 
 import "bytes"
 
-// A Stream is how an answer is cut into events.
+// A Stream says how an answer is divided into events.
 type Stream uint8
 
 // The streams.
@@ -12,7 +12,7 @@ const (
 	Lines           // newline-delimited JSON
 )
 
-// StreamOf knows a stream by its Content-Type (RFC 9110 section 8.3.1).
+// StreamOf returns the kind of stream of a Content-Type (RFC 9110 section 8.3.1).
 func StreamOf(contentType []byte) Stream {
 	media, _, _ := bytes.Cut(contentType, []byte(";"))
 	media = bytes.Trim(media, " \t")
@@ -25,10 +25,10 @@ func StreamOf(contentType []byte) Stream {
 	return NoStream
 }
 
-// LastEvent is the event that tells the reader of a broken stream what broke it:
-// with Events in the shape of the API, Anthropic's under the name that its
-// clients listen for; with Lines a line in the plain shape. It begins where an
-// event can begin.
+// LastEvent returns the event that tells the reader of a broken stream what broke
+// it: with Events in the shape of the API, for Anthropic's under the name that its
+// clients listen for; with Lines a line in the plain shape. It must be written
+// where an event can begin.
 func (s Shape) LastEvent(stream Stream, message, code, requestID string) []byte {
 	if stream == Lines {
 		return append(Plain.Error(message, code, requestID), '\n')

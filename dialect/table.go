@@ -22,8 +22,8 @@ var (
 		Insert:  []Reading{{MaxTokens, everyEngine}},
 		Errors:  OpenAI, Ending: endOpenAI, Operation: "text_completion", Provider: "openai",
 	}
-	// Several engines read only the older of the two names. To TGI the newer one
-	// is an alias (serde's), and both together are one that stands twice.
+	// Several engines read only the older of the two names. To TGI the newer one is
+	// an alias (serde's), and both together are a duplicate.
 	chat = &API{
 		Limits: []Reading{{MaxTokens, everyEngine}, {MaxCompletionTokens, VLLM | SGLang | TGI | LlamaCPP}, {NPredict, LlamaCPP}},
 		Copies: []Member{N, BestOf, NCompletions},
@@ -55,8 +55,8 @@ var (
 	unknown = &API{Operation: Other, Provider: Other}
 )
 
-// ollama is one of Ollama's own routes. Their clients read an error from the
-// member of that name, which the plain shape has.
+// ollama is one of Ollama's own routes. Its clients read the member "error", which
+// the plain shape has.
 func ollama(operation string) *API {
 	return &API{
 		Limits:      []Reading{{OptionsNumPredict, Ollama}},

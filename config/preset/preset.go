@@ -9,7 +9,7 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// A Preset is a row of the table. It is not to be changed.
+// A Preset is a row of the table. It must not be changed.
 type Preset struct {
 	Name   string         // as USHER_ENGINE has it
 	Engine dialect.Engine // whose members of a request count
@@ -27,9 +27,9 @@ type Preset struct {
 	Slots   string  // path of a JSON object whose total_slots says how many requests run at once; "": none
 }
 
-// Slots that follow what an engine tells of its load begin at StartSlots, where it
-// does not state its own, and stay from MinSlots to MaxSlots. DefaultSlots is for
-// one that tells nothing.
+// Slots that follow an engine's load begin at StartSlots, unless the engine states
+// a number, and stay between MinSlots and MaxSlots. DefaultSlots is for an engine
+// that reports nothing.
 const (
 	MinSlots     = 1
 	StartSlots   = 8
@@ -37,14 +37,14 @@ const (
 	MaxSlots     = 1024
 )
 
-// Figures are the names under which an engine's Prometheus text tells of its load.
-// The zero value: it tells nothing.
+// Figures are the names of an engine's load in its Prometheus text. The zero value
+// is for one that reports nothing.
 type Figures struct {
 	Path    string // of the text; "": there is none
 	Running string // requests that it works on
 	Waiting string // requests that wait for that
-	// Cache are the names of the share of its cache for keys and values that is in
-	// use, 0 to 1; the first that stands counts. None: it does not tell.
+	// Cache has the names of the share of the KV cache in use, 0 to 1; the first
+	// one present counts. It may be empty.
 	Cache []string
 	// Replica is the label that tells apart the replicas within it, whose figures
 	// add up. Samples of one replica are several views of the same.
@@ -106,7 +106,7 @@ var table = []*Preset{
 	},
 }
 
-// Of finds the preset of a name; nil: there is none.
+// Of returns the preset of a name; nil if there is none.
 func Of(name string) *Preset {
 	if i := slices.IndexFunc(table, func(p *Preset) bool { return p.Name == name }); i >= 0 {
 		return table[i]
@@ -114,7 +114,7 @@ func Of(name string) *Preset {
 	return nil
 }
 
-// Names are those that Of knows.
+// Names returns the names that Of knows.
 func Names() []string {
 	names := make([]string, len(table))
 	for i, p := range table {
@@ -123,6 +123,6 @@ func Names() []string {
 	return names
 }
 
-// Tells reports whether the engine says how many requests it can take: by its
-// figures or outright.
+// Tells reports whether the engine says how many requests it can take, in its
+// figures or directly.
 func (p *Preset) Tells() bool { return p.Figures.Has() || p.Slots != "" }

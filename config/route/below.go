@@ -6,10 +6,10 @@ import (
 )
 
 // isBelow reports whether a path may be served by a wildcard: rest is what came
-// after the wildcard's own path. A model server that normalises paths must read
-// the same in it as we do, whatever it decodes, folds or tidies up, or it could be
-// led out of the wildcard, or to a path whose work is another's. So rest has no
-// second spelling: it is refused if it holds
+// after the wildcard's own path. A model server that normalises paths must read the
+// same path as Usher, whatever it decodes, folds or cleans up. Otherwise a path
+// could escape the wildcard, or lead to another path with other work. So rest must
+// have only one spelling, and is refused if it holds
 //   - an empty segment, or one that is a dot or two, with or without what some
 //     servers cut off (parameters after a semicolon);
 //   - a backslash, or a percent sign without two hex digits;

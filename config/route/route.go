@@ -1,6 +1,6 @@
-// Package route says which requests are served: by their method and by their
-// path, which is compared as it came, byte by byte. No path has a second
-// spelling, so none can be led out of what its route allows.
+// Package route says which requests are served, by method and path. Paths are
+// compared byte by byte, as they came. None has a second spelling, so none can
+// escape its route.
 package route
 
 import (
@@ -14,8 +14,7 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// A Route is what one item of a list of routes names. Make it with Parse or
-// ParseOpen.
+// A Route is one item of a list of routes. Make it with Parse or ParseOpen.
 type Route struct {
 	Method string // "": GET and HEAD, which is for open routes
 	Path   string // of a wildcard with its slash at the end, but without the star
@@ -28,18 +27,18 @@ var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 }
 
-// Errors of Parse and ParseOpen end a sentence that begins with the item.
+// Errors of Parse and ParseOpen complete a sentence that begins with the item.
 var (
 	errPath     = errors.New("is not a plain path like /generate")
 	errWildcard = errors.New("has a star that does not end it like /v1/*")
 	errOpen     = errors.New("has a method that no open route has: they are for GET and HEAD")
 )
 
-// Parse reads "[METHOD ]/path"; POST where no method stands.
+// Parse reads "[METHOD ]/path". The default method is POST.
 func Parse(text string) (Route, error) { return parse(text, http.MethodPost) }
 
-// ParseOpen reads "[METHOD ]/path" of an open route: GET and HEAD where no
-// method stands, of which it may name one.
+// ParseOpen reads "[METHOD ]/path" of an open route. The method may be GET or HEAD;
+// the default is both.
 func ParseOpen(text string) (Route, error) {
 	r, err := parse(text, "")
 	if err == nil && !slices.Contains([]string{"", http.MethodGet, http.MethodHead}, r.Method) {
@@ -66,8 +65,8 @@ func parse(text, method string) (Route, error) {
 	return Route{Method: method, Path: p, Below: below}, nil
 }
 
-// plain reports whether a path can be compared byte by byte without a second
-// way to write it.
+// plain reports whether a path has only one spelling, so that it can be compared
+// byte by byte.
 func plain(p string) bool {
 	if !strings.HasPrefix(p, "/") || path.Clean(p) != p && path.Clean(p)+"/" != p {
 		return false
@@ -80,8 +79,8 @@ func plain(p string) bool {
 	return true
 }
 
-// String is the route as it is configured: POST, which is what most have, is
-// left out, and so are GET and HEAD where it has both.
+// String returns the route as it is configured. POST is left out, and so are GET
+// and HEAD if it has both.
 func (r Route) String() string {
 	text := r.Path
 	if r.Below {
@@ -93,7 +92,7 @@ func (r Route) String() string {
 	return text
 }
 
-// Methods are those that the route serves.
+// Methods returns the methods that the route serves.
 func (r Route) Methods() []string {
 	if r.Method == "" {
 		return []string{http.MethodGet, http.MethodHead}
@@ -101,7 +100,8 @@ func (r Route) Methods() []string {
 	return []string{r.Method}
 }
 
-// API is the API that the route's path speaks; below a wildcard it is not known.
+// API returns the API that the route's path speaks. Below a wildcard it is not
+// known.
 func (r Route) API() *dialect.API {
 	if r.Below {
 		return dialect.Of("")
@@ -109,7 +109,7 @@ func (r Route) API() *dialect.API {
 	return dialect.OfRequest(r.Methods()[0], r.Path)
 }
 
-// Overlaps reports whether there is a request that both routes serve.
+// Overlaps reports whether both routes serve some request.
 func (r Route) Overlaps(o Route) bool {
 	shared := slices.ContainsFunc(r.Methods(), func(m string) bool { return slices.Contains(o.Methods(), m) })
 	return shared && (r.covers(o) || o.covers(r))
@@ -123,7 +123,7 @@ func (r Route) covers(o Route) bool {
 	return strings.HasPrefix(o.Path, r.Path) && (o.Below || len(o.Path) > len(r.Path))
 }
 
-// Names are the routes as they are configured.
+// Names returns the routes as they are configured.
 func Names(routes []Route) []string {
 	names := make([]string, len(routes))
 	for i, r := range routes {
@@ -132,7 +132,7 @@ func Names(routes []Route) []string {
 	return names
 }
 
-// Posts reports whether one of the routes is this path, by POST, no wildcard.
+// Posts reports whether one of the routes is POST to exactly this path.
 func Posts(routes []Route, path string) bool {
 	return slices.Contains(routes, Route{Method: http.MethodPost, Path: path})
 }

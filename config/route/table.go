@@ -42,8 +42,8 @@ func NewTable(signed, open []Route) *Table {
 	return t
 }
 
-// Find returns the route that serves a request: the one of exactly this path,
-// else the longest wildcard. nil: there is none.
+// Find returns the route that serves a request: the one with exactly this path,
+// else the longest wildcard; nil if there is none.
 func (t *Table) Find(method string, path []byte) *Entry {
 	for _, e := range t.exact[string(path)] {
 		if e.allows(method) {
@@ -58,7 +58,7 @@ func (t *Table) Find(method string, path []byte) *Entry {
 	return nil
 }
 
-// Near returns a route of the path whatever its method; nil: there is none.
+// Near returns a route with this path and any method; nil if there is none.
 func (t *Table) Near(path []byte) *Entry {
 	if entries := t.exact[string(path)]; len(entries) > 0 {
 		return entries[0]
@@ -71,7 +71,7 @@ func (t *Table) Near(path []byte) *Entry {
 	return nil
 }
 
-// API is the API that a request to a path of this route speaks.
+// API returns the API that a request to a path of this route speaks.
 func (e *Entry) API(method string, path []byte) *dialect.API {
 	if e.api != nil {
 		return e.api
@@ -89,8 +89,8 @@ func (e *Entry) holds(path []byte) bool {
 	return len(path) > len(e.Path) && string(path[:len(e.Path)]) == e.Path && isBelow(path[len(e.Path):])
 }
 
-// Allowed lists the methods that a path has, as the fields Allow and
-// Access-Control-Allow-Methods do; "": the path is no route.
+// Allowed lists the methods of a path as the fields Allow and
+// Access-Control-Allow-Methods do; "" if the path is not a route.
 func (t *Table) Allowed(path []byte) string {
 	var has []string
 	for _, e := range t.exact[string(path)] {

@@ -11,8 +11,8 @@ import (
 // ErrNoAuthority is a file of authorities without a certificate in it.
 var ErrNoAuthority = errors.New("holds no certificate in PEM")
 
-// ParseAuthorities reads certificates in PEM, one after another. Other blocks, and
-// a certificate that is none, are faults: an authority that is silently left out
+// ParseAuthorities reads certificates in PEM, one after another. Other blocks and
+// malformed certificates are errors, because an authority that is silently left out
 // would lock its clients out.
 func ParseAuthorities(text []byte) (*x509.CertPool, error) {
 	pool, n := x509.NewCertPool(), 0

@@ -1,6 +1,6 @@
-// Package certificate is what a worker shows its clients over TLS, and what it asks
-// of them: pairs of certificate and key, OCSP responses, authorities. It reads
-// files and follows them; it knows neither HTTP nor the settings.
+// Package certificate reads and follows the files of TLS: pairs of certificate and
+// key, OCSP responses, and the authorities of clients. It knows neither HTTP nor
+// the settings.
 package certificate
 
 import (
@@ -14,10 +14,10 @@ import (
 	"slices"
 )
 
-// MaxPairs is how many pairs there can be: one of each kind that clients ask for.
+// MaxPairs is how many pairs there can be: one of each kind of key.
 const MaxPairs = 2
 
-// Errors of pairs that do not go together.
+// Errors of pairs that cannot be used together.
 var (
 	ErrKinds = errors.New("two pairs must be an ECDSA and an RSA one, so that a client can be shown what it asks for")
 	ErrMany  = errors.New("there can be two pairs at most, an ECDSA and an RSA one")
@@ -27,10 +27,10 @@ var (
 // in DER is looked for beside the former, under its name and ".ocsp".
 type Files struct{ Cert, Key string }
 
-// Staple is where the OCSP response is looked for.
+// Staple returns the name of the OCSP response's file.
 func (f Files) Staple() string { return f.Cert + ".ocsp" }
 
-// A Kind is what a certificate's key is.
+// A Kind is the kind of a certificate's key.
 type Kind int
 
 // The kinds of keys.
@@ -40,7 +40,7 @@ const (
 	RSA
 )
 
-// KindOf is the kind of a certificate's key.
+// KindOf returns the kind of a certificate's key.
 func KindOf(c *tls.Certificate) Kind {
 	switch c.PrivateKey.(type) {
 	case *ecdsa.PrivateKey:
@@ -51,7 +51,7 @@ func KindOf(c *tls.Certificate) Kind {
 	return Other
 }
 
-// KeyName names the key as operators know it: "ECDSA P-256", "RSA 2048".
+// KeyName returns the key's type as operators know it: "ECDSA P-256", "RSA 2048".
 func KeyName(c *tls.Certificate) string {
 	signer, ok := c.PrivateKey.(crypto.Signer)
 	if !ok {
@@ -77,7 +77,7 @@ func Parse(cert, key []byte) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Together reports whether pairs can be shown side by side: ErrMany, ErrKinds.
+// Together checks that pairs can be used side by side. Errors: ErrMany, ErrKinds.
 func Together(pairs []*tls.Certificate) error {
 	switch len(pairs) {
 	case 0, 1:
@@ -92,9 +92,9 @@ func Together(pairs []*tls.Certificate) error {
 	return ErrMany
 }
 
-// choose is the pair that a client is shown: ECDSA, whose handshake costs a third
-// of RSA's, unless the client takes RSA alone. The name that it asks for does not
-// matter: workers are called by address, and there is nothing else to show.
+// choose returns the pair for a client: ECDSA, whose handshake costs a third of
+// RSA's, unless the client supports only RSA. The name it asks for does not matter,
+// because workers are called by address.
 func choose(hello *tls.ClientHelloInfo, pairs []*tls.Certificate) *tls.Certificate {
 	if len(pairs) == 1 {
 		return pairs[0]

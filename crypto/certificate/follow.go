@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// A followed is something that is made of the text of files, and made again when
-// they change: read into locals, published whole, the last good one kept. Its
-// methods are safe for concurrent use.
+// A followed is a value made from files, and made again when they change. It is
+// read into locals and published as a whole; the last good one is kept. Its methods
+// are safe for concurrent use.
 type followed[T any] struct {
 	read    func() ([][]byte, error) // the files, in an order of its own
 	make    func([][]byte) (T, error)
@@ -19,8 +19,8 @@ type followed[T any] struct {
 	bad  error    // what is wrong with it
 }
 
-// load reads the files and publishes what they make, if they changed and are good.
-// changed reports whether something else was read than the last time.
+// load reads the files and publishes the new value, if they changed and are good.
+// changed reports whether the files differ from the last time.
 func (f *followed[T]) load() (changed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

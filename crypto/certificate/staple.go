@@ -17,8 +17,8 @@ var (
 	ErrNotInTime = errors.New("the response is not in force now")
 )
 
-// checkStaple looks at an OCSP response (RFC 6960, DER) as clients will: it must be
-// signed for this certificate, say that it is good, and be in force.
+// checkStaple checks an OCSP response (RFC 6960, DER) as clients will: it must be
+// signed, for this certificate, say that it is good, and be current.
 func checkStaple(c *tls.Certificate, response []byte, now time.Time) error {
 	issuer, err := issuerOf(c)
 	if err != nil {
@@ -36,7 +36,8 @@ func checkStaple(c *tls.Certificate, response []byte, now time.Time) error {
 	return nil
 }
 
-// issuerOf is who signed the certificate: the next one of the chain, or itself.
+// issuerOf returns the issuer of the certificate: the next one of the chain, or
+// itself.
 func issuerOf(c *tls.Certificate) (*x509.Certificate, error) {
 	if len(c.Certificate) > 1 {
 		return x509.ParseCertificate(c.Certificate[1])

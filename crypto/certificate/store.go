@@ -31,8 +31,9 @@ type pair struct {
 	staple []byte // what was last read; nil: there is no file
 }
 
-// suites are those of TLS 1.2: forward secret, and authenticated encryption alone,
-// which whatever speaks TLS 1.2 today has. Those of TLS 1.3 cannot be chosen.
+// suites are the cipher suites for TLS 1.2: only those with forward secrecy and
+// authenticated encryption, which all current clients support. Those of TLS 1.3
+// cannot be chosen.
 var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
@@ -132,8 +133,8 @@ func readAll(files ...string) ([][]byte, error) {
 	return texts, nil
 }
 
-// loadStaple looks at the OCSP response beside the certificate, and shows it while
-// it is there and good. That changes with time, too.
+// loadStaple reads the OCSP response beside the certificate, and staples it while
+// it is there and good, which also depends on the time.
 func (p *pair) loadStaple(now time.Time) (changed bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,10 +157,11 @@ func (p *pair) loadStaple(now time.Time) (changed bool, err error) {
 	return changed, err
 }
 
-// Config is what a server is started with; the same one must serve for its life.
+// Config returns the configuration to start a server with, which must keep it for
+// its whole life.
 func (s *Store) Config() *tls.Config { return s.base }
 
-// Shown are the certificates in force, in the order of the files.
+// Shown returns the certificates in force, in the order of the files.
 func (s *Store) Shown() []*tls.Certificate {
 	list := make([]*tls.Certificate, len(s.pairs))
 	for i, p := range s.pairs {
@@ -168,8 +170,8 @@ func (s *Store) Shown() []*tls.Certificate {
 	return list
 }
 
-// Expiry is when the first of the certificates in force expires; that of those who
-// signed it is theirs to tell.
+// Expiry returns when the first of the certificates in force expires, not counting
+// their issuers.
 func (s *Store) Expiry() time.Time {
 	var first time.Time
 	for _, c := range s.Shown() {
@@ -180,7 +182,7 @@ func (s *Store) Expiry() time.Time {
 	return first
 }
 
-// A Part is what a Change is of.
+// A Part is the part of a Store that a Change concerns.
 type Part int
 
 // The parts of a Store.
@@ -190,15 +192,16 @@ const (
 	PartAuthorities
 )
 
-// A Change is what a look at the files of one part found.
+// A Change is the result of checking the files of one part.
 type Change struct {
 	Part    Part
 	Changed bool // something else was there than the last time
 	Err     error
 }
 
-// Load looks at all files now, and puts into force what changed and is good: two
-// changes for each pair, in the order of the files, then that of the authorities.
+// Load checks all files now and puts into force what changed and is good. It
+// returns two changes for each pair, in the order of the files, and then the one of
+// the authorities.
 func (s *Store) Load(now time.Time) []Change {
 	var list []Change
 	for _, p := range s.pairs {

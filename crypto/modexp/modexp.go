@@ -1,7 +1,7 @@
-// Package modexp raises numbers to public powers modulo a public number: what an
-// RSA signature costs to check. For moduli of 2048 bits it has code of its own
-// for each kind of processor, see Way. It must not be used with
-// secrets: its running time and its branches depend on the values.
+// Package modexp raises numbers to public powers modulo a public number, which is
+// the cost of checking an RSA signature. For moduli of 2048 bits it has code of its
+// own for each kind of processor, see Way. It must not be used with secrets: its
+// running time and its branches depend on the values.
 package modexp
 
 import (
@@ -13,7 +13,7 @@ import (
 	"filippo.io/bigmod"
 )
 
-// A Way is what powers are made with.
+// A Way is an implementation of modular exponentiation.
 type Way string
 
 const (
@@ -29,8 +29,8 @@ const (
 	Portable Way = "portable"
 )
 
-// Ways are those that serve for a modulus of so many bits on this processor, the
-// fastest first. Portable is always among them.
+// Ways returns the ways that work for a modulus of that many bits on this
+// processor, the fastest first. Portable is always among them.
 func Ways(bits int) []Way {
 	if bits == width {
 		return append(slices.Clone(available), Portable)
