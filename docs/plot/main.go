@@ -2,7 +2,8 @@
 // network a panel, in it each strategy a point, the mean added delay against the
 // share of requests admitted out of order. From docs/performance.tsv, which
 // test/bench writes, it draws docs/performance.svg and docs/growth.svg; from docs/slots.tsv,
-// which the simulation of sidecar/engine writes, docs/slots.svg.
+// which the simulation of sidecar/engine writes, docs/slots.svg; from docs/soak.tsv, which
+// test/bench writes, docs/soak.svg.
 //
 //	cd docs/plot && go run .
 //
@@ -56,6 +57,7 @@ func main() {
 		{drawPeers, "../performance.tsv", "../performance.svg"},
 		{drawGrowth, "../performance.tsv", "../growth.svg"},
 		{drawSlots, "../slots.tsv", "../slots.svg"},
+		{drawSoak, "../soak.tsv", "../soak.svg"},
 	} {
 		if err := drawing.draw(drawing.from, drawing.to); err != nil {
 			log.Fatal(err)

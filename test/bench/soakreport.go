@@ -85,6 +85,9 @@ func (s *soaking) report(before, after sample, said []string) string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %+.3g | %s |\n", m.name, c.first, c.last, c.slope, yes(c.flat()))
 	}
 	fmt.Fprintf(&b, "\n- %d requests to Usher, of which %d left before their end; %d failed.\n", s.sent, s.left, len(s.failed))
+	for kind, times := range byKind(s.failed) {
+		fmt.Fprintf(&b, "  - %d: %s\n", times, kind)
+	}
 	fmt.Fprintf(&b, "- Usher's collections: %s. Those of the load beside it: %s.\n", spans(s.pauses), spans(s.own))
 	var waited []float64
 	for _, s := range s.samples {
@@ -98,6 +101,16 @@ func (s *soaking) report(before, after sample, said []string) string {
 		fmt.Fprintf(&b, "  - `%s`\n", line)
 	}
 	return b.String()
+}
+
+// byKind counts failures by what was tried and what came of it, without the rest.
+func byKind(failures []string) map[string]int {
+	kinds := map[string]int{}
+	for _, f := range failures {
+		parts := strings.SplitN(f, ": ", 3)
+		kinds[strings.Join(parts[:min(len(parts), 2)], ": ")]++
+	}
+	return kinds
 }
 
 // spans tells how long collections stopped a process.
