@@ -8,8 +8,8 @@ ci: ## all that must hold before a change lands
 	.ci/run
 
 # Every fuzz target for FUZZTIME: make fuzz FUZZTIME=10m
-FUZZTIME ?= 20s
-fuzz: ## every fuzz target for FUZZTIME (20s)
+FUZZTIME ?= 10s
+fuzz: ## every fuzz target for FUZZTIME (10s)
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
 # What a release consists of, in DIST: binaries of linux amd64 and arm64, the man
