@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -85,8 +86,9 @@ func (s *soaking) report(before, after sample, said []string) string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %+.3g | %s |\n", m.name, c.first, c.last, c.slope, yes(c.flat()))
 	}
 	fmt.Fprintf(&b, "\n- %d requests to Usher, of which %d left before their end; %d failed.\n", s.sent, s.left, len(s.failed))
-	for kind, times := range byKind(s.failed) {
-		fmt.Fprintf(&b, "  - %d: %s\n", times, kind)
+	kinds := byKind(s.failed)
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprintf(&b, "  - %d: %s\n", kinds[kind], kind)
 	}
 	fmt.Fprintf(&b, "- Usher's collections: %s. Those of the load beside it: %s.\n", spans(s.pauses), spans(s.own))
 	var waited []float64
