@@ -225,7 +225,11 @@ func (w *world) close(base map[string]float64) {
 		if broken > 20+judged/50 {
 			w.fail("a good request in calm weather is served: of %d that were judged %d were broken off", judged, broken)
 		}
-		stand, err := w.usher.settles(base, *total >= 20_000)
+		hands := 0.0
+		if w.phase.tls {
+			hands = 16
+		}
+		stand, err := w.usher.settles(base, *total >= 20_000, hands)
 		if err != nil {
 			w.fail("what was taken is given back: %v", err)
 		}
