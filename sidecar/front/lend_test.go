@@ -16,8 +16,6 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
-const okHead = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
-
 // lendingServer lends each connection; answer is what is done with it then.
 func lendingServer(t *testing.T, before, answer func(*Conn)) (s *Server, addr string) {
 	t.Helper()
@@ -26,11 +24,7 @@ func lendingServer(t *testing.T, before, answer func(*Conn)) (s *Server, addr st
 
 func lendingServerWith(t *testing.T, idle time.Duration, o hangup.Options, before, answer func(*Conn)) (s *Server, addr string) {
 	t.Helper()
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ln, err := hangup.Listen(inner, o)
-	require.NoError(t, err)
-	s = New(Options{
+	return startServer(t, Options{
 		Serve: func(c *Conn, fault error) {
 			if fault != nil || !c.CanLend() {
 				c.CloseAfter()
@@ -41,19 +35,8 @@ func lendingServerWith(t *testing.T, idle time.Duration, o hangup.Options, befor
 			before(c)
 		},
 		Aside:       func(string) (Answer, bool) { return Answer{}, false },
-		Closing:     func() bool { return false },
-		ReadTimeout: time.Minute, IdleTimeout: idle, MaxConnections: 100,
-	})
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		require.NoError(t, s.Shutdown(ctx))
-		ln.Shutdown()
-		require.NoError(t, <-served)
-	})
-	return s, ln.Addr().String()
+		IdleTimeout: idle,
+	}, o)
 }
 
 // A connection that was lent is served again once it is given back, with what the

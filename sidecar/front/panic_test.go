@@ -3,7 +3,6 @@
 package front
 
 import (
-	"context"
 	"io"
 	"net"
 	"strings"
@@ -69,13 +68,9 @@ func say(t *testing.T, addr, sent string) string {
 // since it was last asked.
 func panickyServer(t *testing.T) (addr string, panics func() []string) {
 	t.Helper()
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ln, err := hangup.Listen(inner, hangup.Options{})
-	require.NoError(t, err)
 	var mu sync.Mutex
 	var told []string
-	s := New(Options{
+	_, addr = startServer(t, Options{
 		Serve: func(c *Conn, fault error) {
 			switch string(c.Head.Path) {
 			case "/handler":
@@ -97,21 +92,9 @@ func panickyServer(t *testing.T) (addr string, panics func() []string) {
 			return Answer{}, false
 		},
 		Methods:  func([]byte) string { return "" },
-		Closing:  func() bool { return false },
 		Panicked: func(_ any, stack []byte) { mu.Lock(); defer mu.Unlock(); told = append(told, string(stack)) },
-
-		ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 100,
-	})
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		require.NoError(t, s.Shutdown(ctx))
-		ln.Shutdown()
-		require.NoError(t, <-served)
-	})
-	return ln.Addr().String(), func() []string {
+	}, hangup.Options{})
+	return addr, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
 		list := told
