@@ -95,9 +95,11 @@ func (s *Stream) fill(more func(n int64) bool) error {
 	return s.fillWhile(func() bool { return s.findRoom(more) }, func(*Conn) error { return nil })
 }
 
-// fillFromAhead takes what the connection has ahead, which is less than a piece.
+// fillFromAhead takes what the connection has ahead, which is less than a piece, if
+// there is room for one.
 func (s *Stream) fillFromAhead() error {
-	return s.fillWhile(func() bool { return true }, func(*Conn) error { return os.ErrDeadlineExceeded })
+	room := func() bool { return s.spool.budget.hold(spoolPiece) }
+	return s.fillWhile(room, func(*Conn) error { return os.ErrDeadlineExceeded })
 }
 
 // fillWhile reads until the body is whole, room finds none for a piece, or a read

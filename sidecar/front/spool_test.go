@@ -2,10 +2,14 @@ package front
 
 import (
 	"bytes"
+	"io"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
 // A spool gives back what was put in, in order, and holds no more memory than that
@@ -50,4 +54,41 @@ func TestSpoolIsAQueueOfBytes(t *testing.T) {
 		require.Zero(t, budget.held.Load())
 		require.Zero(t, s.take(make([]byte, 1)))
 	})
+}
+
+// Chunks that came with the head count in what all bodies may have while they are
+// kept, and no longer; where that has no room they stay where they are.
+func TestChunksThatAreHereCount(t *testing.T) {
+	budget := NewBudget(0, 1<<20, 0)
+	type counts struct{ begun, ended int64 }
+	counted := make(chan counts, 1)
+	_, addr := startServer(t, Options{
+		Serve: func(c *Conn, _ error) {
+			s := c.Stream(1<<10, budget)
+			if s.Begin() != nil {
+				c.CloseAfter()
+			}
+			var n counts
+			n.begun = budget.held.Load()
+			body, err := io.ReadAll(s)
+			n.ended = budget.held.Load()
+			s.Release()
+			if err == nil && string(body) == "hello" {
+				counted <- n
+			}
+			_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+		},
+		Aside: func(string) (Answer, bool) { return Answer{}, false },
+	}, hangup.Options{})
+	ask := func() counts {
+		c, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		_, err = io.WriteString(c, "POST /x HTTP/1.1\r\nHost: u\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+		require.NoError(t, err)
+		return <-counted
+	}
+	require.Equal(t, counts{spoolPiece, 0}, ask())
+	require.True(t, budget.hold(int(budget.all)))
+	require.Equal(t, counts{budget.all, budget.all}, ask())
 }
