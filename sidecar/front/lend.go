@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/usher-sidecar/usher/sidecar/loop"
+	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // A Conn whose answer is a stream can be lent: its goroutine ends, and with it go the
@@ -91,8 +93,8 @@ func (c *Conn) leave() {
 	_ = c.Close()
 }
 
-// serveAgain serves the next requests. Where nothing of one is here it waits for it
-// as for that of a new connection.
+// serveAgain serves the next requests. Without a loop, on which CanLend's systems
+// count, it waits for the first byte as for that of a new connection.
 func (c *Conn) serveAgain() {
 	if c.server.lending.over.Load() && c.ahead.Empty() {
 		c.leave()
@@ -122,10 +124,18 @@ func (c *Conn) waitInLoop() bool {
 // ends with the first thing that happens.
 type resting Conn
 
-// Happened implements loop.Stream.
+// Happened implements loop.Stream. Bytes are read here: whoever serves them has so
+// long for the rest of the request, and one who leaves needs no goroutine for that.
 func (r *resting) Happened(h loop.Happening, _ time.Time) loop.Want {
-	if h&loop.Silent != 0 {
+	switch {
+	case h&loop.Silent != 0:
 		r.state.closes = true
+	case h&loop.Readable != 0:
+		err := r.watched.TryFill(&r.ahead)
+		if errors.Is(err, socket.ErrWouldWait) {
+			return loop.Source
+		}
+		r.state.closes = err != nil
 	}
 	return loop.Nothing
 }

@@ -1,6 +1,7 @@
 package hangup
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -135,10 +136,23 @@ func (c *Conn) FillAhead(a *socket.Ahead) error {
 	return err
 }
 
+// TryFill is FillAhead without waiting, see socket.Conn. It is for a connection that
+// can be tried.
+func (c *Conn) TryFill(a *socket.Ahead) error {
+	_, err := c.sock.TryFill(a)
+	if errors.Is(err, socket.ErrWouldWait) {
+		return err
+	}
+	if _, err = c.woke(len(a.Bytes()), err); err != nil {
+		a.Release()
+	}
+	return err
+}
+
 // Write writes all of p, unless it fails.
 func (c *Conn) Write(p []byte) (int, error) { return c.sock.Write(p) }
 
-// CanTry reports whether TryWrite works.
+// CanTry reports whether TryFill and TryWrite work.
 func (c *Conn) CanTry() bool { return c.sock.CanTry() }
 
 // TryWrite writes what the client's socket takes of p at once, see socket.Conn.

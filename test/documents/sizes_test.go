@@ -48,7 +48,7 @@ var larger = map[string][2]int{
 	"sidecar/gate.Pass":         {9, 24},
 	"sidecar/gate.Session":      {17, 7},
 	"sidecar/gate.Sessions":     {10, 16},
-	"sidecar/hangup.Conn":       {14, 27},
+	"sidecar/hangup.Conn":       {14, 28},
 	"sidecar/loop.Loop":         {13, 18},
 	"sidecar/metrics.Metrics":   {15, 10},
 	"sidecar/relay.Relay":       {15, 14},
