@@ -119,6 +119,7 @@ func TestContainerAnswersProbesWhileThrottled(t *testing.T) {
 	}
 	var flood sync.WaitGroup
 	var over atomic.Bool
+	defer over.Store(true)
 	var sent, odd atomic.Int64
 	for range 64 {
 		flood.Go(func() {

@@ -225,10 +225,7 @@ func (g *cgroup) need() {
 	if g.usable {
 		return
 	}
-	if os.Getenv("CI") == "true" {
-		require.FailNow(g.t, "cgroups cannot be made here")
-	}
-	g.t.Skip("cgroups cannot be made here: no limit would be enforced")
+	rig.Missing(g.t, "no limit would be enforced: that takes root and a writable /sys/fs/cgroup")
 }
 
 func (g *cgroup) dir(controller string) string {

@@ -99,6 +99,8 @@ func drive(t *testing.T, cmd *exec.Cmd, words map[string]func()) map[string]driv
 	t.Helper()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
+	_, err := cmd.StdinPipe() // it ends when this does
+	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

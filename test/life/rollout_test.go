@@ -110,7 +110,7 @@ func TestRolloutsLoseNothing(t *testing.T) {
 			}
 			u.Signal(syscall.SIGTERM)
 			require.NoError(t, <-ended, "after %d answers", served)
-			require.Greater(t, served, 3, "the delay is time to serve, on a busy machine too")
+			require.Greater(t, served, 5, "the delay is time to serve, on a busy machine too")
 			require.Equal(t, 0, u.Wait())
 		})
 	}
@@ -134,7 +134,7 @@ func patient(address string, s *rig.Signer, began chan<- struct{}, served *int) 
 		}
 		body := s.Ticket().Flat("")
 		_, err := fmt.Fprintf(w, "POST /generate HTTP/1.1\r\nHost: usher\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-		if fresh && errors.Is(err, syscall.ECONNRESET) {
+		if fresh && errors.Is(err, syscall.ECONNRESET) && rig.Refused(address) {
 			return nil // the kernel took the connection while the listener closed; nothing was sent
 		}
 		if err != nil {

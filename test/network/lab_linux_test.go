@@ -92,7 +92,7 @@ func (l *lab) host() *host {
 		setup = append(setup, fmt.Sprintf("address add %s/24 dev eth0", h.address))
 	}
 	if err := h.open(); err != nil {
-		l.t.Skipf("no host can be made here, which takes CAP_SYS_ADMIN, CAP_NET_ADMIN and /dev/net/tun: %v", err)
+		rig.Missing(l.t, fmt.Sprintf("no host can be made here, which takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN, and /dev/net/tun: %v", err))
 	}
 	cmd := h.command("ip", "-batch", "-")
 	cmd.Stdin = strings.NewReader(strings.Join(setup, "\n"))

@@ -164,7 +164,7 @@ func measureOrder(t *testing.T, hold string) disorder {
 		case busy <- struct{}{}:
 		default:
 			under.Wait()
-			t.Skipf("of %d requests a second %d are under way: the machine is too busy to measure", rate, cap(busy))
+			t.Skipf("of %d requests a second %d are under way: the machine is too busy to measure; run it alone: USHER_TEST_FULL=1 go test ./test/network -run Order", rate, cap(busy))
 		}
 		under.Go(func() {
 			defer func() { <-busy }()

@@ -65,7 +65,7 @@ func TestVanishedClientFreesTheModelServer(t *testing.T) {
 			var waiting sync.WaitGroup
 			for _, kind := range underWay {
 				waiting.Go(func() {
-					for end := time.Now().Add(tt.timeout*5/4 + rig.Patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+					for end := time.Now().Add(tt.timeout*5/4 + slack); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 						if at, gone := w.model.gone(kind); gone {
 							t.Logf("%s: the model server is free after %.1f s", kind, at.Sub(began).Seconds())
 							return
@@ -79,6 +79,10 @@ func TestVanishedClientFreesTheModelServer(t *testing.T) {
 		})
 	}
 }
+
+// slack is what a busy machine may add to a time-out, below any other than the one
+// that is looked at.
+const slack = 25 * time.Second
 
 // begin has a client on h send a request of a kind, and read what comes.
 func (w *world) begin(h *host, config *tls.Config, kind string) {
@@ -218,7 +222,7 @@ func TestVanishedAutoscalerIsDoneWithout(t *testing.T) {
 	w.routing.set(condition{})
 	back := time.Now()
 	ended := map[string]int{}
-	for end := time.Now().Add(time.Minute + rig.Patience); ended["Success"] < len(tickets) && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(20*time.Second + slack); ended["Success"] < len(tickets) && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		ended = w.scaler.Reports().Ended
 	}
 	require.Equal(t, map[string]int{"Success": len(tickets)}, ended)

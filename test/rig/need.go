@@ -16,10 +16,7 @@ func Need(t testing.TB, command, debianPackage string) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("CI") == "true" {
-		require.FailNow(t, command+" is missing", "apt-get install %s", debianPackage)
-	}
-	t.Skipf("%s is missing: apt-get install %s", command, debianPackage)
+	Missing(t, command+" is missing: apt-get install "+debianPackage)
 	return ""
 }
 
@@ -29,10 +26,17 @@ func NeedFile(t *testing.T, path, command string) {
 	if _, err := os.Stat(path); err == nil {
 		return
 	}
+	Missing(t, path+" is missing: "+command)
+}
+
+// Missing skips a test for what this machine lacks, or fails it in CI, which has all
+// that the tests need. The reason says what to do about it.
+func Missing(t testing.TB, reason string) {
+	t.Helper()
 	if os.Getenv("CI") == "true" {
-		require.FailNow(t, path+" is missing", command)
+		require.FailNow(t, reason)
 	}
-	t.Skipf("%s is missing: %s", path, command)
+	t.Skip(reason)
 }
 
 // Python3 finds an interpreter that has requests.

@@ -5,6 +5,8 @@
 // the first step.
 //
 // ENGINE is the engine itself, of which only the state is read.
+process.stdin.resume().on("end", () => process.exit(1)); // whoever started this is gone
+
 const ticketed = process.argv[3] === "body" && (await import(process.env.TICKETED)).ticketed;
 const user = (content) => [{ role: "user", content }];
 const sampling = { temperature: 0, seed: 1 };
@@ -122,7 +124,7 @@ async function step(name, act) {
 
 // until asks the engine until its answer fits.
 async function until(path, fits) {
-  for (;;) if (fits(await fetch(process.env.ENGINE + path).then((answer) => answer.text(), () => ""))) return;
+  while (!fits(await fetch(process.env.ENGINE + path).then((answer) => answer.text(), () => ""))) await new Promise((go) => setTimeout(go, 2));
 }
 const running = () => until("/metrics", (text) => /^llamacpp:requests_processing [1-9]/m.test(text));
 const ask = (word) => console.log(JSON.stringify({ step: word })); // whoever started this
