@@ -92,11 +92,16 @@ func (c *Conn) nextHead() (err error) {
 	if err := c.skipBody(); err != nil {
 		return err
 	}
-	if c.ahead.Empty() && (c.state.answered || !c.state.spoke) {
-		c.rest()
-	}
-	if err := c.ahead.Fill(c.Conn); err != nil {
-		return err
+	for { // an empty line is no request, and leaves as much time for one as before
+		if c.ahead.Empty() && (c.state.answered || !c.state.spoke) {
+			c.rest()
+		}
+		if err := c.ahead.Fill(c.Conn); err != nil {
+			return err
+		}
+		if c.ahead.Drop(c.guard.blank(c.ahead.Bytes())); !c.ahead.Empty() {
+			break
+		}
 	}
 	s := &c.state
 	if s.whole || s.answered { // the next request begins

@@ -49,19 +49,35 @@ const (
 // inBody reports whether what comes next is a body's.
 func (g *guard) inBody() bool { return g.state == inLength || g.state == inChunks }
 
+// blank returns how many bytes of p are empty lines before a request, which are
+// passed over (RFC 9112 section 2.2).
+func (g *guard) blank(p []byte) (n int) {
+	if g.any || g.state == isLost || g.inBody() {
+		return 0
+	}
+	for n < len(p) {
+		switch {
+		case p[n] == '\n':
+			n, g.cr = n+1, false
+		case !g.cr && p[n] == '\r':
+			n, g.cr = n+1, true
+		default:
+			return n
+		}
+	}
+	return n
+}
+
 // pass returns how many bytes of p are a head's, up to its end, whether that is
 // among them, and whether what follows them is acceptable. It is not for a body.
 func (g *guard) pass(p []byte) (n int, end, ok bool) {
 	if g.state == isLost {
 		return len(p), false, true
 	}
-	if !g.any {
-		// Empty lines before a request are passed over (RFC 9112 section 2.2).
-		for n < len(p) && (p[n] == '\r' || p[n] == '\n') {
-			n++
-		}
-		g.any = n < len(p)
+	if !g.any && g.cr && len(p) > 0 {
+		return 1, false, false // a CR that no LF follows came before the request
 	}
+	g.any = g.any || len(p) > 0
 	for n < len(p) {
 		length := bytes.IndexByte(p[n:], '\n')
 		if length < 0 {

@@ -78,6 +78,7 @@ func lendOut(nc net.Conn, state fasthttp.ConnState) {
 // connection is closed, or waits for its next request and is served then.
 func (c *Conn) GiveBack() {
 	c.finish()
+	c.ahead.Drop(c.guard.blank(c.ahead.Bytes()))
 	switch {
 	case c.state.closes:
 		go c.leave() // which may take as long as the client does
@@ -117,7 +118,10 @@ func (c *Conn) waitInLoop() bool {
 	if c.server.lending.over.Load() {
 		m.Wake()
 	}
-	return m.Begin() == nil // else it was closed meanwhile, or the kernel has no room
+	if m.Begin() != nil { // it was closed meanwhile, or the kernel has no room
+		go c.leave()
+	}
+	return true
 }
 
 // resting is a Conn that waits for its next request, as a stream of the loop that
@@ -130,13 +134,23 @@ func (r *resting) Happened(h loop.Happening, _ time.Time) loop.Want {
 	switch {
 	case h&loop.Silent != 0:
 		r.state.closes = true
-	case h&loop.Readable != 0:
-		err := r.watched.TryFill(&r.ahead)
-		if errors.Is(err, socket.ErrWouldWait) {
-			return loop.Source
-		}
-		r.state.closes = err != nil
+	case h&loop.Woken == 0:
+		return r.look()
 	}
+	return loop.Nothing
+}
+
+// look reads what has come. An empty line is no request; more may be behind it.
+func (r *resting) look() loop.Want {
+	err := r.watched.TryFill(&r.ahead)
+	if errors.Is(err, socket.ErrWouldWait) {
+		return loop.Source
+	}
+	if r.ahead.Drop(r.guard.blank(r.ahead.Bytes())); err == nil && r.ahead.Empty() {
+		(*Conn)(r).rest()
+		return loop.Turn
+	}
+	r.state.closes = err != nil
 	return loop.Nothing
 }
 

@@ -3,6 +3,7 @@ package streams
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,19 +43,23 @@ func TestKeptConnectionMayIdle(t *testing.T) {
 		return "POST /generate_stream HTTP/1.1\r\nHost: a\r\nX-Case: " + kind + "\r\nAuthorization: SignedRoute " + s.Ticket().Token() + "\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 	}
 	for name, requests := range map[string][]string{
-		"at once":                  {inBody("whole")},
-		"at once, in the head":     {inHead("whole")},
-		"at once, in chunks":       {inChunks("whole")},
-		"a stream":                 {inBody("stream")},
-		"a stream, in the head":    {inHead("stream")},
-		"a stream, in chunks":      {inChunks("stream")},
-		"two":                      {inBody("whole") + inBody("whole"), ""},
-		"two, in the head":         {inHead("whole") + inHead("whole"), ""},
-		"two streams":              {inBody("stream") + inBody("stream"), ""},
-		"two streams, in the head": {inHead("stream") + inHead("stream"), ""},
-		"one after the other":      {inBody("stream"), inHead("stream"), inBody("whole")},
-		"refused":                  {"POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"},
-		"refused, no such route":   {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"},
+		"at once":                             {inBody("whole")},
+		"at once, in the head":                {inHead("whole")},
+		"at once, in chunks":                  {inChunks("whole")},
+		"a stream":                            {inBody("stream")},
+		"a stream, in the head":               {inHead("stream")},
+		"a stream, in chunks":                 {inChunks("stream")},
+		"two":                                 {inBody("whole") + inBody("whole"), ""},
+		"two, in the head":                    {inHead("whole") + inHead("whole"), ""},
+		"two streams":                         {inBody("stream") + inBody("stream"), ""},
+		"two streams, in the head":            {inHead("stream") + inHead("stream"), ""},
+		"one after the other":                 {inBody("stream"), inHead("stream"), inBody("whole")},
+		"an empty line behind it":             {inBody("whole") + "\r\n"},
+		"an empty line later":                 {inBody("whole")},
+		"an empty line later, after a stream": {inBody("stream")},
+		"one behind a stream":                 {inBody("stream") + "\r\n"},
+		"refused":                             {"POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"},
+		"refused, no such route":              {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +77,9 @@ func TestKeptConnectionMayIdle(t *testing.T) {
 					c.Send(r)
 				}
 				answer()
+			}
+			if strings.HasPrefix(name, "an empty line later") {
+				c.Send("\r\n")
 			}
 			time.Sleep(5 * readTimeout / 2)
 			c.Send(inBody("whole"))
