@@ -203,7 +203,7 @@ func (l *loader) fit() {
 		return
 	}
 	c := l.cfg
-	c.BodiesBytes = l.memory / 8 * bodiesShare
+	c.BodiesBytes = max(1, l.memory/8*bodiesShare) // 0 is no limit
 	if l.vars["USHER_QUEUE_BYTES"] == "" {
 		c.QueueBytes = min(c.QueueBytes, l.memory/queueShare)
 	}

@@ -1,14 +1,27 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// What usher verify measures with is what usher serves with.
+func TestVerifyFitsTheMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(32 << 20)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	t.Setenv("GOMEMLIMIT", "32MiB")
+	var out, faults bytes.Buffer
+	verify([]string{"USHER_ENDPOINT=e", "USHER_WORKER_URL=http://a:1", "USHER_PUBLIC_KEY_URL=https://a.example/key"}, strings.NewReader("{}"), &out, &faults)
+	require.Empty(t, faults.String())
+	require.Regexp(t, `USHER_MAX_BODY_BYTES\s+6291456\b`, out.String())
+}
 
 func TestLimitMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
@@ -31,7 +33,7 @@ type inspection struct {
 
 // verify explains whether a ticket or a request would pass.
 func verify(environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	cfg, err := config.Load(environ)
+	cfg, err := config.LoadWithin(environ, limitMemory(memlimit.FromCgroup).limit) // as serve does
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "usher: %v\n", err)
 		return exitFault
