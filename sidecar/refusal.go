@@ -214,7 +214,7 @@ func WriteAnswers(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", status, r.outcome, message)
 	}
-	b.WriteString("| 400, 408, 414, 417, 431, 501, 505 | `bad_request` | What HTTP itself does not allow; the connection is closed. |\n")
+	b.WriteString("| 400, 408, 414, 417, 431, 505 | `bad_request` | What HTTP itself does not allow; the connection is closed. |\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }

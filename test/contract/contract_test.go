@@ -227,6 +227,13 @@ func TestAsides(t *testing.T) {
 		_ = resp.Body.Close()
 		require.Equal(t, 200, resp.StatusCode, path)
 	}
+	for _, path := range []string{"/healthz", "/healthcheck"} {
+		require.Equal(t, "route_unknown", u.Do("GET", path, nil, nil).Code(), path)
+		resp, err := http.Get("http://" + u.Admin + path)
+		require.NoError(t, err)
+		_ = resp.Body.Close()
+		require.Equal(t, 404, resp.StatusCode, path)
+	}
 	resp, err := http.Get("http://" + u.Admin + "/drain")
 	require.NoError(t, err)
 	_ = resp.Body.Close()
