@@ -57,6 +57,9 @@ func (s *Server) parseGenerate(w http.ResponseWriter, body []byte) (prompt strin
 }
 
 func (s *Server) generate(w http.ResponseWriter, r *http.Request, body []byte) {
+	if s.sglangGenerate(w, r, body) {
+		return
+	}
 	prompt, n, details, ok := s.parseGenerate(w, body)
 	if !ok {
 		return
