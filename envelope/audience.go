@@ -8,16 +8,17 @@ import (
 	"strings"
 )
 
-// An Audience is whom tickets have to be for: this worker. It is immutable; make
-// it with NewAudience.
+// An Audience is the endpoint groups and addresses of this worker, one of which
+// each ticket must name. It is immutable; make it with NewAudience.
 type Audience struct {
 	endpoints []string
-	urls      []string // as they were given
-	canonical []string
+	urls      []string // as given
+	canonical []string // the same, by canonicalURL
 }
 
-// NewAudience takes the endpoint groups and public addresses of this worker. No
-// address at all accepts any. An address that is none is an error.
+// NewAudience takes the endpoint groups and public addresses of this worker. With
+// no addresses, tickets for any address are accepted. An address that does not
+// parse as an absolute URL is an error.
 func NewAudience(endpoints, workerURLs []string) (Audience, error) {
 	a := Audience{endpoints: endpoints, urls: workerURLs}
 	for _, u := range workerURLs {
@@ -30,8 +31,8 @@ func NewAudience(endpoints, workerURLs []string) (Audience, error) {
 	return a, nil
 }
 
-// Check reports whether the ticket is for this worker. Addresses are compared as
-// URLs: case of scheme and host, a default port and one slash at the end do not
+// Check returns nil if the ticket is for this worker. Addresses are compared as
+// URLs: the case of scheme and host, a default port and a trailing slash do not
 // matter (RFC 3986 section 6.2). Errors: ErrEndpointMismatch, ErrURLMismatch.
 func (a *Audience) Check(t *Ticket) error {
 	if !slices.Contains(a.endpoints, t.Endpoint) {
@@ -46,7 +47,7 @@ func (a *Audience) Check(t *Ticket) error {
 	return ErrURLMismatch
 }
 
-// canonicalURL writes an address in the one way in which it is compared.
+// canonicalURL returns the form in which addresses are compared.
 func canonicalURL(address string) (string, bool) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Opaque != "" {
@@ -59,7 +60,7 @@ func canonicalURL(address string) (string, bool) {
 	if port == "" || scheme == "http" && port == "80" || scheme == "https" && port == "443" {
 		port = ""
 	}
-	// What else stands in it has to be equal; only the slash may be missing.
+	// Everything else must match exactly, except for a trailing slash.
 	rest := *u
 	rest.Scheme, rest.Host = "", ""
 	rest.Path = strings.TrimSuffix(u.Path, "/")

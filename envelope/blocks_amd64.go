@@ -2,14 +2,14 @@ package envelope
 
 import "golang.org/x/sys/cpu"
 
-// hasBlocks reports whether passBlocks may be called: AVX2 is in every processor
-// for servers since 2015.
+// hasBlocks reports whether passBlocks may be called. Every server processor since
+// 2015 has AVX2.
 var hasBlocks = cpu.X86.HasAVX2
 
-// passBlocks returns how many bytes at the beginning of b, which is inside of a
-// string, need no look: whole blocks of 32 bytes that hold no end of the string,
-// no control byte and no escape but those of two bytes, none of them of a
-// backslash. It never ends within an escape.
+// passBlocks returns how many bytes at the start of b, which lies inside a JSON
+// string, can be skipped: whole blocks of 32 bytes without a closing quote, a
+// control byte, a \u escape or an escaped backslash. It never stops in the middle
+// of an escape.
 //
 //go:noescape
 func passBlocks(b []byte) int

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// pieces are what strings are made of, and what must not be in them.
+// pieces are what the strings are built from, some of them not allowed in one.
 var pieces = []string{
 	"a", "prompt of some words ", strings.Repeat("x", 31), strings.Repeat("y", 64), "é", "\x7f", "\u2028",
 	`\n`, `\"`, `\/`, `\t`, `\b`, `\f`, `\r`, `\\`, `\\\\`, `\\\"`, `\u00e9`, `\ud83d\ude00`,
@@ -26,8 +26,8 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
-// TestPassBlocks: what is passed needs no look, and ends between two characters
-// of the string.
+// TestPassBlocks: what passBlocks skips needs no check, and it never stops inside
+// a character or an escape.
 func TestPassBlocks(t *testing.T) {
 	if !hasBlocks {
 		t.Skip("passBlocks does not run on this processor, which has no AVX2 (every server's of x86-64 since 2015 has); the other tests go the way without it")

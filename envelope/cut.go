@@ -1,9 +1,9 @@
 package envelope
 
-// cut moves the kept runs together, in place, and returns them as one object.
-// The longest run, which is the prompt's as a rule, stays where it is; the others
-// are moved up to it. There is always room: between two runs a ticket member of
-// some bytes is taken out, and one comma goes in.
+// cut joins the kept runs in place and returns them as one object. The longest
+// run, usually the one with the prompt, stays put and the others are moved next
+// to it. There is always room: a whole ticket member is removed between two runs,
+// and only a comma is added.
 func (s *scanner) cut(body []byte) []byte {
 	if len(s.runs) == 0 {
 		return append(body[:0], "{}"...)
@@ -26,7 +26,7 @@ func (s *scanner) cut(body []byte) []byte {
 		to++
 		to += copy(body[to:], body[r.from:r.to])
 	}
-	// The braces come last: until here their places may hold a run's bytes.
+	// Last, because until now a run may have occupied these bytes.
 	from--
 	body[from] = '{'
 	body[to] = '}'

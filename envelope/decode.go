@@ -10,22 +10,23 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 )
 
-// maxIntegerDigits is how long an integer Python reads, and so signs.
+// maxIntegerDigits is the longest integer that Python parses by default
+// (sys.get_int_max_str_digits), and so the longest that an autoscaler can sign.
 const maxIntegerDigits = 4300
 
-// A decoder turns the members of a ticket into values, and gathers the faults.
+// A decoder turns the members of a ticket into values and collects every fault.
 type decoder struct {
 	body   []byte
 	opt    Options
 	faults []string
-	err    error // not a fault of the ticket but of the JSON
+	err    error // the JSON itself is invalid
 }
 
 func (d *decoder) fault(member int, what string) {
 	d.faults = append(d.faults, ticketNames[member]+" "+what)
 }
 
-// ticket reads all members. Its strings do not alias the body.
+// ticket decodes all members. The result does not alias the body.
 func (d *decoder) ticket(m *[memberCount]value) Ticket {
 	for member, v := range m {
 		d.whole(member, v)
@@ -81,8 +82,8 @@ func (d *decoder) requestIdx(v value) string {
 	return string(raw)
 }
 
-// whole refuses a string with a lone surrogate, which is no text that could have
-// been signed, wherever in the ticket it stands.
+// whole rejects a string with a lone surrogate in any member of the ticket: such a
+// string has no UTF-8 encoding, so it cannot have been signed.
 func (d *decoder) whole(member int, v value) {
 	if v.kind != '"' || d.err != nil || bytes.IndexByte(d.raw(v), '\\') < 0 {
 		return
@@ -92,10 +93,10 @@ func (d *decoder) whole(member int, v value) {
 	}
 }
 
-// text decodes a string that is whole.
+// text decodes a string that passed whole, into memory of its own.
 func (d *decoder) text(member int, v value) string { return string(d.unquoted(member, v)) }
 
-// unquoted is text, of which the result may alias the body.
+// unquoted is like text, but its result may alias the body.
 func (d *decoder) unquoted(member int, v value) []byte {
 	switch {
 	case !v.present():
@@ -109,12 +110,12 @@ func (d *decoder) unquoted(member int, v value) []byte {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1]
 	}
-	text, _ := jsontext.AppendUnquote(nil, raw) // if it is not whole, that is told already
+	text, _ := jsontext.AppendUnquote(nil, raw) // the only possible fault was found by whole
 	return text
 }
 
-// signature decodes standard base64: padded, canonical, and nothing else in it.
-// What is not leaves nil, which no key verifies.
+// signature decodes standard base64: padded, canonical, no line breaks. Anything
+// else yields nil, which no key verifies.
 func (d *decoder) signature(v value) []byte {
 	text := d.unquoted(memberSignature, v)
 	if len(text) == 0 || bytes.ContainsAny(text, "\r\n") {

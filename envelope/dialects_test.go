@@ -77,8 +77,8 @@ func TestWorkOfEveryRow(t *testing.T) {
 	}
 }
 
-// What an engine does not read says nothing to it, and a limit is put where it
-// reads one.
+// Members that an engine does not read do not count, and a limit is added where it
+// does read one.
 func TestLimitOfEveryRow(t *testing.T) {
 	for _, tt := range []struct {
 		engine                dialect.Engine
@@ -146,9 +146,9 @@ func TestEachRowRefusesWhatStandsTwice(t *testing.T) {
 	}
 }
 
-// Ollama is written in Go, whose encoding/json takes a name in another case for
-// the same, and the last one of several: a limit beside the one that was inserted
-// would undo it.
+// Ollama is written in Go, whose encoding/json matches names in any case and keeps
+// the last of several: a limit in another case would override the one that was
+// inserted.
 func TestLimitInAnotherCase(t *testing.T) {
 	for _, tt := range []struct {
 		engine       dialect.Engine

@@ -1,7 +1,7 @@
-// Package envelope opens what a client sent: it finds the ticket in the body,
-// flat or nested, and cuts out what is for the model server, byte for byte. It
-// is strict where the ticket is, so that what is verified is what is used, and
-// as lenient as RFC 8259 inside the model's own values.
+// Package envelope parses what a client sent: it finds the ticket in the body,
+// flat or nested, and cuts out the part for the model server, byte for byte. It
+// is strict about the ticket, so that what was verified is what is used, and as
+// lenient as RFC 8259 allows inside the values meant for the model.
 package envelope
 
 import (
@@ -13,15 +13,15 @@ import (
 
 // Errors of this package.
 var (
-	// ErrInvalidJSON: not one acceptable JSON object.
+	// ErrInvalidJSON: the input is not a single acceptable JSON object.
 	ErrInvalidJSON = errors.New("invalid JSON")
-	// ErrInvalidHeader: what stands in the head as a ticket is none. ErrInvalidJSON
-	// is wrapped beside it.
+	// ErrInvalidHeader: the ticket in the request's head cannot be decoded. Errors
+	// that wrap it wrap ErrInvalidJSON as well.
 	ErrInvalidHeader = errors.New("ticket in the head")
-	// ErrInvalidTicket is what a *TicketError wraps.
+	// ErrInvalidTicket is wrapped by every *TicketError.
 	ErrInvalidTicket = errors.New("invalid ticket")
-	// ErrDuplicateMember: a member that the cost policy reads stands twice.
-	ErrDuplicateMember = errors.New("a limit stands twice")
+	// ErrDuplicateMember: a member that the cost policy reads appears twice.
+	ErrDuplicateMember = errors.New("a limit appears twice")
 	// ErrEndpointMismatch: the ticket is for another endpoint group.
 	ErrEndpointMismatch = errors.New("endpoint is not this worker's")
 	// ErrURLMismatch: the ticket is for another worker.
@@ -30,7 +30,7 @@ var (
 	errNoString = errors.New("not a string")
 )
 
-// A TicketError names every fault of a ticket, a short sentence each.
+// A TicketError names every fault of a ticket, each in a short sentence.
 type TicketError struct {
 	Faults []string
 }
@@ -38,20 +38,20 @@ type TicketError struct {
 // Error lists the faults.
 func (e *TicketError) Error() string { return "invalid ticket: " + strings.Join(e.Faults, "; ") }
 
-// Unwrap makes errors.Is(err, ErrInvalidTicket) hold.
+// Unwrap returns ErrInvalidTicket.
 func (e *TicketError) Unwrap() error { return ErrInvalidTicket }
 
-// Form is where the ticket stands.
+// Form says where in the request the ticket is.
 type Form uint8
 
 // The forms.
 const (
-	Flat   Form = iota // beside the model's own members
-	Nested             // under auth_data, the model's body under payload
-	InHead             // not at all: it stands in the head, and the body is the model's own
+	Flat   Form = iota // in the body, beside the model's own members
+	Nested             // in the body under auth_data, with the model's body under payload
+	InHead             // in the head; the body is the model's own
 )
 
-// String is the form in a word or three.
+// String returns "flat", "nested" or "in the head".
 func (f Form) String() string {
 	switch f {
 	case Nested:
@@ -62,40 +62,40 @@ func (f Form) String() string {
 	return "flat"
 }
 
-// A Ticket is what the autoscaler gave the client, as the client passed it on.
+// A Ticket is what the autoscaler issued, as the client passed it on.
 type Ticket struct {
 	crypto.Message
-	Signature []byte // nil: empty, or not standard base64
+	Signature []byte // nil if empty or not standard base64
 }
 
 // An Envelope is an opened request body.
 type Envelope struct {
 	Ticket  Ticket
 	Form    Form
-	Payload []byte // what is forwarded: one JSON object, a cut of the body; where the ticket stands InHead, what TakeBody was given
-	Session []byte // id of the session that a nested body belongs to; nil: none
+	Payload []byte // to forward: a JSON object that aliases the body; with InHead, what TakeBody was given
+	Session []byte // id of the session that a nested body names; nil if none
 
 	limits limits
 }
 
-// Options say what a ticket must hold.
+// Options say what a ticket must contain.
 type Options struct {
-	ReqnumOptional bool // where not every accepted alternative signs reqnum
+	ReqnumOptional bool // reqnum may be absent or null: not every accepted set of signed fields includes it
 }
 
-// maxDepth is how deep the body may nest, its own object counted.
+// maxDepth is how deep the body may nest, counting the outermost object.
 const maxDepth = 512
 
-// Parse opens a body, as Open does.
+// Parse returns the envelope that Open makes of a body.
 func Parse(body []byte, opt Options) (Envelope, error) {
 	var env Envelope
 	err := env.Open(body, opt)
 	return env, err
 }
 
-// Open makes e the envelope of a body; with an error it is the zero value. It
-// takes the body over: the payload is a part of it, and is moved together in
-// place. Errors: ErrInvalidJSON, wrapped with what and where but never with
+// Open makes e the envelope of a body. It takes ownership of the body, which it
+// edits in place and which the payload aliases. On error e is the zero value.
+// Errors: ErrInvalidJSON, wrapped with the fault and its offset but never with
 // content; *TicketError.
 func (e *Envelope) Open(body []byte, opt Options) error {
 	*e = Envelope{}
@@ -126,7 +126,8 @@ func (e *Envelope) Open(body []byte, opt Options) error {
 	return nil
 }
 
-// nestedFaults names what a nested body should hold and does not.
+// nestedFaults names what is missing from, or wrong with, a nested body's own
+// members.
 func (s *scanner) nestedFaults() (faults []string) {
 	if s.authData.present() && s.authData.kind != '{' {
 		faults = append(faults, "auth_data is not an object")

@@ -15,10 +15,10 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// aTicket is one whose every member is as it should be.
+// aTicket has every member, each of them valid.
 const aTicket = `"cost":256.0,"endpoint":"E","reqnum":1,"signature":"aGk=","url":"http://w"`
 
-// The payload is what the client sent, without the ticket: byte for byte, but
+// The payload is what the client sent without the ticket, byte for byte, except
 // for white space and a comma at the seams.
 func TestPayload(t *testing.T) {
 	tests := []struct{ name, body, payload string }{
@@ -150,7 +150,8 @@ func TestTicketValues(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "a\"\\/\b\f\n\r\té😀é", got.Endpoint)
 	require.Equal(t, "hi", string(got.Signature))
-	// What is not base64 is no fault of the ticket; no key will verify it.
+	// A signature that is not base64 is not a fault of the ticket's form: it just
+	// does not verify.
 	for _, signature := range []string{"", "*", "aGk", "aGk=\\n", "aGl=", "aG_-", "aGk==", "=", " aGk="} {
 		got, err := parse(`"cost":1,"endpoint":"E","url":"u","reqnum":1,"signature":"`+signature+`"`, Options{})
 		require.NoError(t, err, signature)
@@ -158,7 +159,7 @@ func TestTicketValues(t *testing.T) {
 	}
 }
 
-// The ticket outlives the body, which is given up and used again.
+// The ticket outlives the body, whose memory is reused.
 func TestTicketDoesNotAliasTheBody(t *testing.T) {
 	body := []byte(`{` + aTicket + `,"parameters":{"max_new_tokens":7}}`)
 	env, err := Parse(body, Options{})
@@ -175,7 +176,7 @@ func TestTicketDoesNotAliasTheBody(t *testing.T) {
 	require.EqualValues(t, 7, work.limit)
 }
 
-// Inputs made to cost more than their length.
+// Inputs that try to cost far more than their length.
 func TestHostileInputsAreLinear(t *testing.T) {
 	const n = 2 << 20
 	for name, body := range map[string]string{
@@ -223,8 +224,8 @@ func decodeObject(t require.TestingT, body []byte) (names []string, values []jso
 	return names, values
 }
 
-// FuzzParse: what is accepted is JSON to the standard library, too; what is
-// forwarded has the same members, without the ticket's, byte for byte.
+// FuzzParse: whatever is accepted is valid JSON for the standard library too, and
+// what is forwarded has the same members, without the ticket's, byte for byte.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{` + aTicket + `,"inputs":"x"}`, `{"auth_data":{` + aTicket + `},"payload":{"a":1}}`, ` { "a" : [1,{"b":null}] , ` + aTicket + ` } `,

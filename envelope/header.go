@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// MaxHeader is how long a ticket in the head may be, in bytes of base64url.
+// MaxHeader is the longest ticket accepted in the head, in bytes of base64url.
 const MaxHeader = 8 << 10
 
-// HeaderTicket finds a ticket in the value of an Authorization field: base64url of
-// its JSON object behind "SignedRoute ", or behind "Bearer sr.", which every
-// client sends that can be given an API key. It reports false for any other value:
-// a customer's key. Schemes are read in any case (RFC 9110 section 11.1).
+// HeaderTicket finds a ticket in the value of an Authorization field: its JSON
+// object in base64url after "SignedRoute ", or after "Bearer sr.", which any client
+// that takes an API key can send. ok is false for any other value, such as a
+// customer's own key. Schemes are case-insensitive (RFC 9110 section 11.1).
 func HeaderTicket(value []byte) (token []byte, ok bool) {
 	scheme, rest, _ := bytes.Cut(value, []byte(" "))
 	rest = bytes.Trim(rest, " \t")
@@ -25,16 +25,17 @@ func HeaderTicket(value []byte) (token []byte, ok bool) {
 	return nil, false
 }
 
-// isScheme compares in ASCII: what folds to a letter in Unicode is longer.
+// isScheme compares case-insensitively in ASCII. The length check keeps out
+// Unicode characters that fold to an ASCII letter: they take more bytes.
 func isScheme(scheme []byte, name string) bool {
 	return len(scheme) == len(name) && bytes.EqualFold(scheme, []byte(name))
 }
 
-// OpenHeader makes e the envelope of a request whose ticket stands in the head, as
-// HeaderTicket found it. The ticket is held to the same rules as one in a body;
-// other members of its object are ignored. With an error e is the zero value.
-// Errors: ErrInvalidHeader and ErrInvalidJSON in one, wrapped with what and where
-// in the decoded text; *TicketError.
+// OpenHeader makes e the envelope of a request whose ticket is in the head, as
+// HeaderTicket found it. The same rules apply as for a ticket in a body; unknown
+// members of its object are ignored. On error e is the zero value. Errors: one
+// that wraps both ErrInvalidHeader and ErrInvalidJSON, with the fault and its
+// offset in the decoded text; *TicketError.
 func (e *Envelope) OpenHeader(token []byte, opt Options) error {
 	*e = Envelope{}
 	text, err := decodeHeader(token)
@@ -58,8 +59,8 @@ func (e *Envelope) OpenHeader(token []byte, opt Options) error {
 	return nil
 }
 
-// decodeHeader decodes base64url (RFC 4648 section 5), whose padding may be left
-// out, and nothing else: Go's decoder passes over line ends.
+// decodeHeader decodes base64url (RFC 4648 section 5) with or without padding. It
+// rejects line breaks, which Go's decoder ignores.
 func decodeHeader(token []byte) ([]byte, error) {
 	if len(token) > MaxHeader {
 		return nil, fmt.Errorf("%w: %w: longer than %d bytes", ErrInvalidHeader, ErrInvalidJSON, MaxHeader)
@@ -77,9 +78,9 @@ func decodeHeader(token []byte) ([]byte, error) {
 
 var unpadded, padded = base64.RawURLEncoding.Strict(), base64.URLEncoding.Strict()
 
-// TakeBody makes body the payload of an envelope whose ticket stands InHead, and
-// reads what work it asks for. Error: ErrInvalidJSON, where it is not one
-// acceptable JSON object; it is the payload all the same.
+// TakeBody makes body the payload of an envelope whose ticket is InHead, and reads
+// how much work it asks for. Error: ErrInvalidJSON, if it is not a single
+// acceptable JSON object; it becomes the payload even then.
 func (e *Envelope) TakeBody(body []byte) error {
 	e.Payload = body
 	s := scanners.Get().(*scanner)

@@ -82,8 +82,8 @@ func TestOpenHeader(t *testing.T) {
 	require.Len(t, faults.Faults, 3, "all of them")
 }
 
-// The body beside a ticket in the head is the model's own, its members of a
-// ticket's names too.
+// With a ticket in the head the whole body is the model's own, including members
+// with the names of a ticket's.
 func TestTakeBody(t *testing.T) {
 	api := dialect.Of("/v1/completions")
 	var env Envelope
@@ -110,7 +110,7 @@ func TestTakeBody(t *testing.T) {
 	}
 }
 
-// verdict is what became of a ticket, without where it stood.
+// verdict is how parsing a ticket ended, without saying where the ticket was.
 func verdict(env *Envelope, err error) string {
 	var faults *TicketError
 	switch {
@@ -122,8 +122,8 @@ func verdict(env *Envelope, err error) string {
 	return fmt.Sprintf("%+v %q", env.Ticket, env.Ticket.Signature)
 }
 
-// FuzzOpenHeader: a ticket in the head has the same verdict as the same object in a
-// body, and any bytes have one.
+// FuzzOpenHeader: a ticket in the head gets the same verdict as the same object in
+// a body, and no input crashes it.
 func FuzzOpenHeader(f *testing.F) {
 	for _, seed := range []string{
 		`{` + aTicket + `}`, ` {"request_idx":7,` + aTicket + `} `, `{` + aTicket + `,"x":{"y":[1,{}]},"auth_data":1,"payload":null}`, `{"cost":1e999}`,

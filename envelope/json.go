@@ -9,18 +9,18 @@ import (
 
 // A reader checks JSON (RFC 8259) without decoding it. It replaces jsontext's
 // decoder because a body is mostly one long string, the prompt, which it skips in
-// blocks. A fuzz test keeps the two in agreement, except for nesting above
-// maxDepth and for UTF-8, which the caller checks first.
+// blocks. A fuzz test checks that the two agree, except about nesting beyond
+// maxDepth and about UTF-8, which the caller validates first.
 //
-// Its methods return false at the first byte that cannot stand where it does;
-// at is that byte's offset, or the end's.
+// Its methods return false at the first byte that is not allowed where it is, and
+// leave at pointing to it, or to the end of the input.
 type reader struct {
 	b     []byte
-	at    int // what comes next
-	depth int // objects and arrays that are open
+	at    int // offset of the next byte
+	depth int // open objects and arrays
 }
 
-// peek is the next byte that is not white space, 0 at the end.
+// peek skips white space and returns the next byte, or 0 at the end.
 func (r *reader) peek() byte {
 	for ; r.at < len(r.b); r.at++ {
 		if c := r.b[r.at]; c > ' ' || c != ' ' && c != '\n' && c != '\r' && c != '\t' {
@@ -30,7 +30,7 @@ func (r *reader) peek() byte {
 	return 0
 }
 
-// take takes the next byte that is not white space, which must be c, not NUL.
+// take skips white space and consumes c, which must not be NUL, if it comes next.
 func (r *reader) take(c byte) bool {
 	if r.peek() != c {
 		return false
@@ -39,8 +39,8 @@ func (r *reader) take(c byte) bool {
 	return true
 }
 
-// value passes over a value and says what it is, as jsontext does: '0' is any
-// number. It recurses as deep as the value nests.
+// value skips a value and returns its kind, as jsontext does: '0' is any number.
+// It recurses as deep as the value nests.
 func (r *reader) value() (jsontext.Kind, bool) {
 	switch c := r.peek(); c {
 	case '"':
@@ -60,7 +60,7 @@ func (r *reader) value() (jsontext.Kind, bool) {
 	}
 }
 
-// open takes the bracket that comes next, unless too many are open.
+// open consumes the opening bracket that comes next, unless maxDepth are open.
 func (r *reader) open() bool {
 	if r.depth == maxDepth {
 		return false
@@ -70,7 +70,7 @@ func (r *reader) open() bool {
 	return true
 }
 
-// close takes the bracket c, if it is next.
+// close consumes the closing bracket c if it comes next.
 func (r *reader) close(c byte) bool {
 	if !r.take(c) {
 		return false
@@ -79,7 +79,8 @@ func (r *reader) close(c byte) bool {
 	return true
 }
 
-// tooDeep reports whether a bracket could not be taken for the number of open ones.
+// tooDeep reports whether the reader stopped at a bracket because maxDepth were
+// open.
 func (r *reader) tooDeep() bool {
 	c := r.next()
 	return r.depth == maxDepth && (c == '{' || c == '[')
@@ -110,7 +111,7 @@ func (r *reader) array() bool {
 	return ok
 }
 
-// elements passes over an array and counts what is in it.
+// elements skips an array and counts its elements.
 func (r *reader) elements() (numbers, others int, ok bool) {
 	if !r.open() {
 		return 0, 0, false
@@ -144,7 +145,7 @@ func (r *reader) literal(word string) bool {
 	return true
 }
 
-// number is [ minus ] int [ frac ] [ exp ] (RFC 8259 section 6).
+// number skips [ minus ] int [ frac ] [ exp ] (RFC 8259 section 6).
 func (r *reader) number() bool {
 	if r.next() == '-' {
 		r.at++
@@ -170,7 +171,7 @@ func (r *reader) number() bool {
 	return true
 }
 
-// next is the next byte, 0 at the end.
+// next returns the next byte, white space included, or 0 at the end.
 func (r *reader) next() byte {
 	if r.at < len(r.b) {
 		return r.b[r.at]
@@ -178,7 +179,7 @@ func (r *reader) next() byte {
 	return 0
 }
 
-// digits takes one digit or more.
+// digits skips one or more digits.
 func (r *reader) digits() bool {
 	from := r.at
 	for r.at < len(r.b) && r.b[r.at]-'0' <= 9 {
@@ -187,7 +188,7 @@ func (r *reader) digits() bool {
 	return r.at > from
 }
 
-// text passes over a string (RFC 8259 section 7), whose quote comes next.
+// text skips a string (RFC 8259 section 7), whose opening quote comes next.
 func (r *reader) text() bool {
 	for r.at++; r.at < len(r.b); r.at++ {
 		r.plain()
@@ -206,9 +207,9 @@ func (r *reader) text() bool {
 	return false
 }
 
-// plain passes over bytes of a string that need no look, and escapes of two
-// bytes, up to its end, any other escape or a control byte, or less than nine
-// bytes from the body's end.
+// plain skips the ordinary bytes of a string and its two-byte escapes. It stops at
+// the closing quote, a \u escape or a control byte, or when fewer than nine bytes
+// of the body are left.
 func (r *reader) plain() {
 	b := r.b[r.at:]
 	for len(b) > 8 {
@@ -229,11 +230,11 @@ func (r *reader) plain() {
 	r.at = len(r.b) - len(b)
 }
 
-// special has the high bit set of the first of eight bytes that is a quote, a
-// backslash or a control byte; those of bytes behind it may be wrong, by a
-// borrow. A byte less than n has it set in w-n where w has not (Bit Twiddling
-// Hacks, "determine if a word has a byte less than n"). With the second bit
-// turned over, a quote and the control bytes are what is less than '!'.
+// special sets the high bit of the first of eight bytes that is a quote, a
+// backslash or a control byte. The bits of later bytes may be wrong, because of a
+// borrow. For each byte below n, w-n has the high bit set where w has not (Bit
+// Twiddling Hacks, "Determine if a word has a byte less than n"). With its second
+// bit flipped, a byte is below '!' exactly if it is a quote or a control byte.
 func special(w uint64) uint64 {
 	const (
 		ones  = 0x0101010101010101
@@ -242,10 +243,10 @@ func special(w uint64) uint64 {
 	return ((w ^ ones*2 - ones*'!') | (w ^ ones*'\\' - ones)) &^ w & highs
 }
 
-// simpleEscape has what may follow a backslash, but for 'u'.
+// simpleEscape holds the bytes that may follow a backslash, except 'u'.
 var simpleEscape = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
 
-// escape takes what follows a backslash, but for its last byte.
+// escape skips what follows a backslash, up to but not including its last byte.
 func (r *reader) escape() bool {
 	if r.next() != 'u' {
 		return simpleEscape[r.next()]

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// oracle reads one value with jsontext, as lenient as the contract is below the
+// oracle reads one value with jsontext, as lenient as the contract is outside the
 // ticket.
 func oracle(text []byte) (kind jsontext.Kind, valid bool) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(bytes.Clone(text)), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -36,7 +36,7 @@ func readOne(text []byte) (kind jsontext.Kind, valid bool) {
 	return kind, true
 }
 
-// FuzzReader: the reader accepts what jsontext does, and nothing else.
+// FuzzReader: the reader accepts exactly what jsontext accepts.
 func FuzzReader(f *testing.F) {
 	for _, seed := range jsonSeeds() {
 		f.Add([]byte(seed))
@@ -88,7 +88,8 @@ func TestReaderStrings(t *testing.T) {
 	}
 }
 
-// Brackets count where they nest, and not in strings or side by side.
+// Only nested brackets count towards the depth, not those in strings or side by
+// side.
 func TestReaderDepth(t *testing.T) {
 	mixed := strings.Repeat(`[{"[[{{\"":`, maxDepth/2) + `%` + strings.Repeat(`}]`, maxDepth/2)
 	for inner, want := range map[string]bool{
@@ -120,7 +121,7 @@ func TestTooDeep(t *testing.T) {
 	}
 }
 
-// Every text that is cut off somewhere is refused at its end.
+// A text that is cut off anywhere is rejected at its end.
 func TestReaderCut(t *testing.T) {
 	const text = `{"a":[1.5e-3,"x\u00e9\"y",true,false,null,{"b":{}}]}`
 	for n := range len(text) {

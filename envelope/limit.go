@@ -8,12 +8,12 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// WithLimit returns the payload with the limit stated that the request left out:
-// the largest whole one that keeps limit × copies × prompts ≤ cost, at most
-// math.MaxInt64, where the engine reads it. All other bytes stay as they are. It
-// is false where even 1 would exceed the cost. For an API whose limit has no
-// known name the payload stays as it is. It is for a request whose Work is not
-// Stated.
+// WithLimit returns the payload with the limit added that the request left out:
+// the largest integer with limit × copies × prompts ≤ cost, at most
+// math.MaxInt64, under the name that the engine reads. All other bytes stay as
+// they are. ok is false if even a limit of 1 would exceed the cost. For an API
+// whose limit has no known name the payload is returned unchanged. Call it only
+// if the request's Work is not Stated.
 func (e *Envelope) WithLimit(api *dialect.API, engine dialect.Engine, cost crypto.Cost) (payload []byte, ok bool) {
 	if len(api.Insert) == 0 {
 		return e.Payload, true
@@ -37,8 +37,7 @@ func (e *Envelope) WithLimit(api *dialect.API, engine dialect.Engine, cost crypt
 	return payload, true
 }
 
-// insert states a member, and makes the object that it stands in where there is
-// none.
+// insert adds a member, and the object that contains it if there is none.
 func insert(payload []byte, m dialect.Member, literal []byte) []byte {
 	if m.In() == dialect.Body {
 		return setMember(payload, 0, m.Name(), literal)
@@ -50,8 +49,8 @@ func insert(payload []byte, m dialect.Member, literal []byte) []byte {
 	return setMember(payload, 0, m.In().Name(), append(object, '}'))
 }
 
-// setMember sets a member of the object that begins at offset at: where it is null,
-// in its place, else as the first member.
+// setMember sets a member of the object that begins at offset at: in place if it is
+// there (as null), else as the first member.
 func setMember(body []byte, at int, name string, literal []byte) []byte {
 	if v, ok := find(body, at, name); ok {
 		return splice(body, v.from, v.to, literal)
@@ -71,8 +70,8 @@ func splice(body []byte, from, to int, literal []byte) []byte {
 	return append(out, body[to:]...)
 }
 
-// find looks a member up in the object that begins at offset at of a body that
-// is known to be valid.
+// find looks up a member of the object that begins at offset at. The body must be
+// valid.
 func find(body []byte, at int, name string) (value, bool) {
 	s := scanners.Get().(*scanner)
 	defer s.release()

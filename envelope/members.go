@@ -9,14 +9,14 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// limits is what the members that state work say in one body.
+// limits is what one body says in the members that state work.
 type limits struct {
-	value [dialect.MemberCount]uint64 // of a number, or how many prompts
+	value [dialect.MemberCount]uint64 // the number, or the count of prompts
 	state [dialect.MemberCount]state
-	cased [dialect.MemberCount]bool // it stands under a name that differs in case
+	cased [dialect.MemberCount]bool // it appears under a name that differs in case
 }
 
-// A state is what is known of one of them.
+// A state is what is known about one of these members.
 type state uint8
 
 const (
@@ -26,10 +26,10 @@ const (
 	negative // a number below 0
 	beyond   // a number above math.MaxInt64
 	faulty   // anything else
-	twice    // it stands twice
+	twice    // it appears twice
 )
 
-// set notes what a member is.
+// set records a member.
 func (l *limits) set(m dialect.Member, s state, value uint64) {
 	if l.state[m] != absent {
 		s = twice
@@ -37,13 +37,13 @@ func (l *limits) set(m dialect.Member, s state, value uint64) {
 	l.state[m], l.value[m] = s, value
 }
 
-// modelMember reads a member of the model's body, or of an object in it, and
-// notes it if it states work.
+// modelMember reads a member of the model's body, or of the object in within it,
+// and records it if it states work.
 func (s *scanner) modelMember(l *limits, in dialect.Member, name []byte) (v value, err error) {
 	m := dialect.Find(in, name)
 	if m == dialect.Body {
 		if in == dialect.Body {
-			l.cased[dialect.FindFolded(name)] = true // Body's says nothing
+			l.cased[dialect.FindFolded(name)] = true // of no use for an unknown name, which is Body
 		}
 		return s.value()
 	}
@@ -72,8 +72,9 @@ func (s *scanner) modelMember(l *limits, in dialect.Member, name []byte) (v valu
 	return v, err
 }
 
-// prompts reads a member that holds a prompt, and counts: an array of numbers is
-// one prompt in tokens; of any other, each element that is no number is one.
+// prompts reads a member that holds prompts and counts them. A string is one, and
+// so is an array of numbers, which are its tokens; in any other array, each element
+// that is not a number is one.
 func (s *scanner) prompts() (v value, n uint64, err error) {
 	if s.json.peek() != '[' {
 		if v, err = s.value(); v.to-v.from > len(`""`) {
@@ -93,25 +94,25 @@ func (s *scanner) prompts() (v value, n uint64, err error) {
 	return value{from, s.json.at, '['}, n, nil
 }
 
-// number reads a number that states work by its value.
+// number evaluates a number that states work, however it is written.
 func number(literal []byte) (state, uint64) {
 	if n, err := strconv.ParseUint(string(literal), 10, 63); err == nil {
 		return whole, n
 	}
 	text := string(literal)
-	// A fraction or an exponent may still be whole. The float bounds what the
-	// exact arithmetic is let loose on.
+	// With a fraction or an exponent it may still be whole. The float bounds its
+	// size before the exact arithmetic below, which would take too long on 1e999999.
 	f, err := strconv.ParseFloat(text, 64)
 	switch {
 	case f < 0:
 		return negative, 0
-	case f > math.MaxInt64: // infinite, too
+	case f > math.MaxInt64: // or infinite
 		return beyond, 0
 	case err != nil || text[0] == '-' || f > 0 && f < 1 || len(text) > maxExactDigits:
 		return faulty, 0
 	case f == 0:
 		if strings.ContainsAny(mantissa(text), "123456789") {
-			return faulty, 0 // not 0, but just too small
+			return faulty, 0 // not zero, only too small for a float64
 		}
 		return whole, 0
 	}
@@ -125,10 +126,11 @@ func number(literal []byte) (state, uint64) {
 	return whole, r.Num().Uint64()
 }
 
-// maxExactDigits is how long a number may be that is not written as an integer.
+// maxExactDigits is the longest number, in bytes, that is accepted when it is not
+// written as an integer.
 const maxExactDigits = 64
 
-// mantissa is a number without its exponent.
+// mantissa returns a number without its exponent.
 func mantissa(number string) string {
 	if i := strings.IndexAny(number, "eE"); i >= 0 {
 		return number[:i]

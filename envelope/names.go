@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// fewNames is up to how many names are compared one by one.
+// fewNames is the largest set that is searched linearly.
 const fewNames = 24
 
 // names is the set of member names seen in one object. The zero value is empty.
@@ -39,15 +39,15 @@ func (n *names) add(name []byte) bool {
 	return true
 }
 
-// reset empties the set and lets go of what the names alias.
+// reset empties the set, so that it no longer refers to the body.
 func (n *names) reset() {
 	clear(n.few)
 	n.few, n.many = n.few[:0], nil
 }
 
-// unquoteName decodes a JSON string that is known to be valid. A lone surrogate
-// becomes its three bytes of generalised UTF-8 (WTF-8), so that two names that
-// differ in one stay different; without an escape the name aliases raw.
+// unquoteName decodes a valid JSON string. A lone surrogate becomes three bytes of
+// generalised UTF-8 (WTF-8), so that names that differ only in one stay different.
+// Without an escape the result aliases raw.
 func unquoteName(raw []byte) []byte {
 	raw = raw[1 : len(raw)-1]
 	if bytes.IndexByte(raw, '\\') < 0 {
@@ -89,7 +89,8 @@ func unquoteName(raw []byte) []byte {
 	return name
 }
 
-// appendUnit writes a code unit; utf8.AppendRune would replace a surrogate.
+// appendUnit appends a UTF-16 code unit. utf8.AppendRune would replace a surrogate
+// with U+FFFD.
 func appendUnit(dst []byte, unit rune) []byte {
 	if utf16.IsSurrogate(unit) {
 		return append(dst, byte(0xe0|unit>>12), byte(0x80|unit>>6&0x3f), byte(0x80|unit&0x3f))
@@ -97,7 +98,7 @@ func appendUnit(dst []byte, unit rune) []byte {
 	return utf8.AppendRune(dst, unit)
 }
 
-// hexUnit reads four hex digits.
+// hexUnit decodes four hex digits.
 func hexUnit(digits []byte) rune {
 	var unit rune
 	for _, c := range digits[:4] {

@@ -23,10 +23,10 @@ const (
 
 var ticketNames = [memberCount]string{"cost", "endpoint", "reqnum", "request_idx", "signature", "url"}
 
-// A value is where a member's value stands in the body.
+// A value is where in the body a member's value is.
 type value struct {
 	from, to int
-	kind     jsontext.Kind // of its first byte; 0: the member is absent
+	kind     jsontext.Kind // 0 if the member is absent
 }
 
 func (v value) present() bool { return v.kind != 0 }
@@ -53,7 +53,7 @@ type run struct{ from, to int }
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
-// release lets go of the body and keeps the memory.
+// release drops the body and returns the scanner's memory to the pool.
 func (s *scanner) release() {
 	runs, names := s.runs[:0], s.names
 	for i := range names {
@@ -63,8 +63,8 @@ func (s *scanner) release() {
 	scanners.Put(s)
 }
 
-// scan reads the whole body. Names and surrogates below the ticket are the
-// model's own business; the rest is strict.
+// scan reads the whole body. It is strict about the ticket; duplicate names and
+// lone surrogates elsewhere are for the model server to judge.
 func (s *scanner) scan(body []byte) error {
 	if err := s.scanBy(body, s.topMember); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (s *scanner) scan(body []byte) error {
 	return nil
 }
 
-// scanBy is scan with another reader of the body's members.
+// scanBy reads the whole body and has member read each of its members.
 func (s *scanner) scanBy(body []byte, member func(name []byte, at int) error) error {
 	if i := invalidUTF8(body); i >= 0 {
 		return invalid("not UTF-8", i)
@@ -98,12 +98,12 @@ func (s *scanner) scanBy(body []byte, member func(name []byte, at int) error) er
 	return nil
 }
 
-// read begins at the start of body.
+// read starts at the beginning of body.
 func (s *scanner) read(body []byte) { s.body, s.json = body, reader{b: body} }
 
-// object reads an object, whose brace comes next, member by member. member is
-// called with the decoded name and where it begins, and has to read the value.
-// seen may be nil where names may stand twice.
+// object reads an object, whose brace comes next. It calls member with each decoded
+// name and its offset; member must read the value. A name that is already in seen
+// is an error; with a nil seen, names may repeat.
 func (s *scanner) object(seen *names, member func(name []byte, at int) error) error {
 	if !s.json.open() {
 		return s.syntax()
@@ -121,7 +121,7 @@ func (s *scanner) object(seen *names, member func(name []byte, at int) error) er
 		}
 		name := unquoteName(s.body[at:s.json.at])
 		if seen != nil && !seen.add(name) {
-			return invalid("a member name stands twice", at)
+			return invalid("a member name appears twice", at)
 		}
 		if !s.json.take(':') {
 			return s.syntax()
@@ -139,7 +139,7 @@ func (s *scanner) object(seen *names, member func(name []byte, at int) error) er
 	}
 }
 
-// value reads a value whole and says where it is.
+// value skips a value and returns where it is.
 func (s *scanner) value() (value, error) {
 	s.json.peek()
 	from := s.json.at
@@ -150,8 +150,7 @@ func (s *scanner) value() (value, error) {
 	return value{from, s.json.at, kind}, nil
 }
 
-// within reads an object by its members and says where it is; any other value
-// is read whole.
+// within is like value, but has member read the members of an object.
 func (s *scanner) within(seen *names, member func([]byte, int) error) (value, error) {
 	if s.json.peek() != '{' {
 		return s.value()
@@ -163,7 +162,7 @@ func (s *scanner) within(seen *names, member func([]byte, int) error) (value, er
 	return value{from, s.json.at, '{'}, nil
 }
 
-// topMember reads a member of the body itself.
+// topMember reads a member of the body's own object.
 func (s *scanner) topMember(name []byte, at int) (err error) {
 	var v value
 	field := ticketMember(name)
@@ -193,8 +192,8 @@ func (s *scanner) topMember(name []byte, at int) (err error) {
 	return nil
 }
 
-// keep adds a member to the run under way, or begins one. White space at the
-// body's edges belongs to the run beside it.
+// keep adds a member to the current run, or begins a run. White space next to the
+// body's braces belongs to the run beside it.
 func (s *scanner) keep(from, to int) {
 	if s.running {
 		s.runs[len(s.runs)-1].to = to
@@ -227,11 +226,11 @@ func ticketMember(name []byte) int {
 
 func (s *scanner) authMember(name []byte, _ int) error { return s.ticketMember(&s.auth, name) }
 
-// headMember reads a member of a ticket in the head.
+// headMember reads a member of a ticket from the head.
 func (s *scanner) headMember(name []byte, _ int) error { return s.ticketMember(&s.flat, name) }
 
-// ticketMember reads a member of an object that is the ticket's alone; those that
-// are none of its are ignored.
+// ticketMember reads a member of an object that holds only a ticket. Unknown ones
+// are ignored.
 func (s *scanner) ticketMember(of *[memberCount]value, name []byte) error {
 	v, err := s.value()
 	if field := ticketMember(name); err == nil && field >= 0 {
@@ -240,7 +239,7 @@ func (s *scanner) ticketMember(of *[memberCount]value, name []byte) error {
 	return err
 }
 
-// bodyMember reads a member of a body that holds nothing but the model's own.
+// bodyMember reads a member of a body that is the model's own.
 func (s *scanner) bodyMember(name []byte, _ int) error {
 	_, err := s.modelMember(&s.top, dialect.Body, name)
 	return err
@@ -251,7 +250,7 @@ func (s *scanner) payloadMember(name []byte, _ int) error {
 	return err
 }
 
-// syntax says where the reader could not go on: what and where, without content.
+// syntax returns the error for where the reader stopped. It quotes no content.
 func (s *scanner) syntax() error {
 	switch {
 	case s.json.at >= len(s.body):

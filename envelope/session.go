@@ -8,25 +8,25 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The bounds of a session's lifetime, and what it is where none is asked for.
+// The bounds of a session's lifetime, and its default.
 const (
 	MinLifetime     = time.Second
 	MaxLifetime     = 24 * time.Hour
 	DefaultLifetime = time.Minute
 )
 
-// A Creation is what a client asks a session with: a nested body whose payload
-// holds the terms. The slices are parts of the body.
+// A Creation is a request to create a session: a nested body whose payload holds
+// the terms. Its slices alias the body.
 type Creation struct {
 	Ticket   Ticket
-	AuthData []byte // the ticket's object, as it was given
+	AuthData []byte // the ticket's object, as it was sent
 	Lifetime time.Duration
 
-	OnCloseRoute   string // the path that is called when the session ends; "": none
-	OnClosePayload []byte // the body of that call, an object; nil: none was given
+	OnCloseRoute   string // the path to call when the session ends; "" if none
+	OnClosePayload []byte // the body of that call, an object; nil if none was sent
 }
 
-// The members of a creation's payload that are read.
+// The terms: the members of a creation's payload.
 const (
 	termLifetime = iota
 	termRoute
@@ -36,9 +36,9 @@ const (
 
 var termNames = [termCount]string{"lifetime", "on_close_route", "on_close_payload"}
 
-// Open reads the body of a session's creation. A member of null counts as absent.
-// Errors: ErrInvalidJSON, wrapped; a *TicketError that names all faults, of the
-// ticket and of the terms.
+// Open parses the body of a request to create a session. A null member counts as
+// absent. Errors: ErrInvalidJSON, wrapped; a *TicketError that names all faults of
+// the ticket and the terms.
 func (c *Creation) Open(body []byte, opt Options) error {
 	*c = Creation{}
 	s := scanners.Get().(*scanner)
@@ -66,7 +66,7 @@ func (c *Creation) Open(body []byte, opt Options) error {
 	return nil
 }
 
-// terms reads the payload, which is known to be an object.
+// terms reads the payload, which must be an object.
 func (c *Creation) terms(s *scanner, d *decoder, payload value) error {
 	var terms [termCount]value
 	s.names[2].reset()
@@ -104,16 +104,16 @@ func (c *Creation) terms(s *scanner, d *decoder, payload value) error {
 	return nil
 }
 
-// A Claim is what a client says to have a session: its id, and the ticket that it
-// was created with. It aliases the body.
+// A Claim is what a client presents to manage a session: its id, and the ticket it
+// was created with. ID aliases the body.
 type Claim struct {
 	ID     []byte
-	Ticket Ticket // the zero value: what was shown is no ticket
+	Ticket Ticket // the zero value if what was presented is not a ticket
 }
 
-// Open reads the body of a question about a session, {"session_id",
-// "session_auth"}. What is shown in place of an id or a ticket and is none is no
-// fault, it just opens nothing. The error is ErrInvalidJSON, wrapped.
+// Open parses {"session_id", "session_auth"}, the body of a request that manages a
+// session. An id or ticket that is malformed is not an error: it matches no
+// session. The error is ErrInvalidJSON, wrapped.
 func (c *Claim) Open(body []byte) error {
 	*c = Claim{}
 	s := scanners.Get().(*scanner)
@@ -134,7 +134,7 @@ func (c *Claim) Open(body []byte) error {
 		return err
 	}
 	if c.ID, err = unquoted(body[id.from:id.to], id.kind); err != nil {
-		c.ID = nil // of no session
+		c.ID = nil // matches no session
 	}
 	d := decoder{body: body, opt: Options{ReqnumOptional: true}}
 	if t := d.ticket(&s.auth); s.authData.kind == '{' && d.err == nil && len(d.faults) == 0 {
@@ -143,8 +143,8 @@ func (c *Claim) Open(body []byte) error {
 	return nil
 }
 
-// named is what stands in a nested body as the id of the session that the
-// request belongs to; nil: it belongs to none. What is no string is the id of no
+// named returns the id of the session that a nested body names, or nil if it names
+// none. An id that is not a string is returned as it is written, which matches no
 // session.
 func (s *scanner) named() []byte {
 	v := s.session
@@ -158,8 +158,8 @@ func (s *scanner) named() []byte {
 	return raw
 }
 
-// unquoted decodes a string; any other value is an error. It aliases raw where it
-// can, and is not nil.
+// unquoted decodes a string; any other value is an error. The result is never nil
+// and aliases raw where there is no escape.
 func unquoted(raw []byte, kind jsontext.Kind) ([]byte, error) {
 	if kind != '"' {
 		return nil, errNoString

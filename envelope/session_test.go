@@ -54,7 +54,7 @@ func TestCreationDefaults(t *testing.T) {
 	require.ErrorIs(t, c.Open([]byte(`{"auth_data":{`+aTicket+`},"payload":{"on_close_route":"\ud800"}}`), Options{}), ErrInvalidTicket)
 }
 
-// What is taken for the terms of a session is what any other reader finds there.
+// The terms of a session are what encoding/json finds there.
 func FuzzCreation(f *testing.F) {
 	for _, seed := range []string{
 		`{"auth_data":{` + aTicket + `},"payload":{"lifetime":60.0,"on_close_route":"/a","on_close_payload":{"b":null}}}`,
@@ -96,8 +96,7 @@ func FuzzCreation(f *testing.F) {
 	})
 }
 
-// A claim never fails but for JSON, and what it takes for a ticket
-// is what a request would have taken for one.
+// A claim fails only for invalid JSON, and accepts the same tickets as a request.
 func FuzzClaim(f *testing.F) {
 	for _, seed := range []string{
 		`{"session_id":"abc","session_auth":{` + aTicket + `}}`, `{"session_auth":null,"session_id":"\u00e9"}`, `{"session_id":1}`, `{"session_id":"a","session_auth":{"cost":-1}} `,
@@ -114,7 +113,7 @@ func FuzzClaim(f *testing.F) {
 		for i, name := range names {
 			switch name {
 			case "session_id":
-				var id string // what is none is the id of no session
+				var id string // anything else matches no session
 				if json.Unmarshal(values[i], &id) != nil {
 					id = ""
 				}

@@ -2,8 +2,8 @@ package envelope
 
 import "github.com/usher-sidecar/usher/dialect"
 
-// StatedWork reads what a request of the model's own, without a ticket, asks for.
-// Errors are those of Open and Envelope.Work.
+// StatedWork returns how much work a request without a ticket asks for. Errors are
+// those of Wrap and Envelope.Work.
 func StatedWork(body []byte, api *dialect.API, engine dialect.Engine) (Work, error) {
 	var e Envelope
 	if err := e.Wrap(Ticket{}, body); err != nil {
@@ -12,8 +12,8 @@ func StatedWork(body []byte, api *dialect.API, engine dialect.Engine) (Work, err
 	return e.Work(api, engine)
 }
 
-// Wrap makes e the envelope of a request of the model's own that came beside its
-// ticket. Error: ErrInvalidJSON, wrapped.
+// Wrap makes e the envelope of a body that is the model's own, with a ticket that
+// came separately. Error: ErrInvalidJSON, wrapped.
 func (e *Envelope) Wrap(t Ticket, body []byte) error {
 	*e = Envelope{}
 	s := scanners.Get().(*scanner)
@@ -25,7 +25,7 @@ func (e *Envelope) Wrap(t Ticket, body []byte) error {
 	return nil
 }
 
-// Amount is the work as a number; 0 where none is stated, or no limit bounds it.
+// Amount returns the work as a number; 0 if it is not stated or has no bound.
 func (w Work) Amount() float64 {
 	if !w.Stated || w.endless {
 		return 0

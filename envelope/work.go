@@ -9,18 +9,18 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// A Work is what a request asks for: limit × copies × prompts. The zero value
-// asks for nothing.
+// A Work is how much a request asks for: limit × copies × prompts, in the unit of
+// the limit, usually tokens. The zero value asks for nothing.
 type Work struct {
-	Stated  bool // the limit stands in the request, where its engine reads it
+	Stated  bool // the request contains a limit, where its engine reads it
 	endless bool // no limit bounds it
 	limit   uint64
-	copies  uint64 // at least 1, but in the zero value
-	prompts uint64 // at least 1, but in the zero value
+	copies  uint64 // at least 1, except in the zero value
+	prompts uint64 // at least 1, except in the zero value
 }
 
-// Runs is how many completions are asked for, whatever their length: copies ×
-// prompts. 0: it is not known.
+// Runs returns how many completions are asked for, whatever their length: copies ×
+// prompts, at most math.MaxUint64; 0 if that is not known.
 func (w Work) Runs() uint64 {
 	high, low := bits.Mul64(w.copies, w.prompts)
 	if high > 0 {
@@ -29,19 +29,19 @@ func (w Work) Runs() uint64 {
 	return low
 }
 
-// Work reads what the request asks for, as an engine reads it, or the largest
-// that any would. null counts as not stated, 0 copies as 1, and numbers by their
-// value (1e3 is 1000). A number below 0 is no limit, nor is one beyond
-// math.MaxInt64, nor 0 where the API has it so: such work exceeds every cost.
-// Errors: ErrDuplicateMember, or a *TicketError that names all that is no whole
-// number from 0 to math.MaxInt64, a 0 that is no limit, and a limit whose name
-// differs in case, which not every engine reads; with it, Work is what could be
-// read.
+// Work returns how much the request asks for, as the given engine reads it; with
+// dialect.AnyEngine, the most that any engine would read. null counts as absent, 0
+// copies as 1, and a number by its value (1e3 is 1000). A limit below 0 or above
+// math.MaxInt64 does not limit anything, nor does 0 where the API says so: such
+// work exceeds every cost. Errors: ErrDuplicateMember; or a *TicketError, together
+// with as much of the Work as could be read, that names every number that is not
+// an integer from 0 to math.MaxInt64, every 0 that does not limit, and every limit
+// whose name differs in case, which not all engines read.
 func (e *Envelope) Work(api *dialect.API, engine dialect.Engine) (Work, error) {
 	if len(api.Limits) == 0 {
 		return Work{}, nil
 	}
-	if e.standsTwice(api) {
+	if e.appearsTwice(api) {
 		return Work{}, ErrDuplicateMember
 	}
 	engine = api.Known(engine)
@@ -77,7 +77,7 @@ func (e *Envelope) Work(api *dialect.API, engine dialect.Engine) (Work, error) {
 	return w, nil
 }
 
-// limit takes one member that may be the limit into the account.
+// limit adds one member that may be the limit to w.
 func (e *Envelope) limit(w *Work, r dialect.Reading, flavour dialect.Engine, zeroEndless bool, faults []string) []string {
 	state, n := e.limits.state[r.Member], e.limits.value[r.Member]
 	if state == absent || state == null {
@@ -97,9 +97,9 @@ func (e *Envelope) limit(w *Work, r dialect.Reading, flavour dialect.Engine, zer
 	return append(faults, r.String()+" is not a whole number of at least 0")
 }
 
-// standsTwice reports whether a member that the API reads, or the object that it
-// is in, stands twice: the model server might read the other one.
-func (e *Envelope) standsTwice(api *dialect.API) bool {
+// appearsTwice reports whether a member that the API reads, or the object that
+// contains it, appears twice: the model server might read the other one.
+func (e *Envelope) appearsTwice(api *dialect.API) bool {
 	is := func(m dialect.Member) bool { return e.limits.state[m] == twice || e.limits.state[m.In()] == twice }
 	for _, r := range api.Limits {
 		if is(r.Member) {
@@ -116,7 +116,8 @@ func (e *Envelope) standsTwice(api *dialect.API) bool {
 	return false
 }
 
-// notObjects names what should hold a limit, and is no object.
+// notObjects names each member that should be an object with a limit in it, but is
+// not an object.
 func (e *Envelope) notObjects(api *dialect.API) (faults []string) {
 	for _, r := range api.Limits {
 		if in := r.In(); e.limits.state[in] == faulty {
@@ -126,7 +127,7 @@ func (e *Envelope) notObjects(api *dialect.API) (faults []string) {
 	return faults
 }
 
-// flavour is the engine that the body is for, as far as that can be told.
+// flavour returns the engine that the body is written for, as far as can be told.
 func (e *Envelope) flavour(api *dialect.API, engine dialect.Engine) dialect.Engine {
 	if engine != dialect.AnyEngine || len(api.Signs) == 0 {
 		return engine
@@ -139,7 +140,7 @@ func (e *Envelope) flavour(api *dialect.API, engine dialect.Engine) dialect.Engi
 	return api.Usual
 }
 
-// Exceeds reports whether the work is more than the cost, exactly.
+// Exceeds reports whether the work is more than the cost, without rounding.
 func (w Work) Exceeds(cost crypto.Cost) bool {
 	if w.endless {
 		return true
@@ -147,7 +148,7 @@ func (w Work) Exceeds(cost crypto.Cost) bool {
 	high, times := bits.Mul64(w.copies, w.prompts)
 	over, low := bits.Mul64(w.limit, times)
 	if c := cost.Float64(); high == 0 && c < 1<<63 {
-		return over > 0 || low > uint64(c) // a whole number exceeds c if it exceeds its whole part
+		return over > 0 || low > uint64(c) // an integer exceeds c if it exceeds c's integer part
 	}
 	product := new(big.Int).SetUint64(w.limit)
 	product.Mul(product, new(big.Int).SetUint64(w.copies))
@@ -155,7 +156,7 @@ func (w Work) Exceeds(cost crypto.Cost) bool {
 	return product.Cmp(wholePart(cost)) > 0
 }
 
-// most is the largest limit that the cost covers, at most math.MaxInt64.
+// most returns the largest limit that the cost covers, at most math.MaxInt64.
 func (w Work) most(cost crypto.Cost) int64 {
 	if c := cost.Float64(); c < 1<<63 {
 		return int64(uint64(c) / w.copies / w.prompts)
@@ -169,7 +170,7 @@ func (w Work) most(cost crypto.Cost) int64 {
 	return n.Int64()
 }
 
-// wholePart is the cost without its fraction.
+// wholePart returns the cost without its fraction.
 func wholePart(cost crypto.Cost) *big.Int {
 	n, _ := new(big.Float).SetFloat64(cost.Float64()).Int(nil)
 	return n

@@ -25,8 +25,8 @@ var engines = []dialect.Engine{
 	dialect.AnyEngine, dialect.VLLM, dialect.SGLang, dialect.TGI, dialect.LlamaCPP, dialect.Ollama,
 }
 
-// A model of a request, and what it asks for by the rules in words: the largest
-// limit that the engine reads × the larger count × the number of prompts.
+// A model of a request and of what it asks for: the largest limit that the engine
+// reads × the larger count × the number of prompts.
 type request struct {
 	route   string
 	engine  dialect.Engine
@@ -91,7 +91,8 @@ func (r request) json() string {
 	return string(b)
 }
 
-// asked is limit × multiplier, and whether a limit stands; endless: nothing bounds it.
+// asked returns limit × multiplier, whether a limit is stated, and whether nothing
+// bounds the work.
 func (r request) asked() (work, multiplier *big.Int, stated, endless bool) {
 	api := dialect.Of(r.route)
 	var limit, copies, prompts int64 = 0, 1, 0
@@ -124,8 +125,8 @@ func (r request) asked() (work, multiplier *big.Int, stated, endless bool) {
 	return new(big.Int).Mul(big.NewInt(limit), multiplier), multiplier, stated, endless
 }
 
-// Of any request on any route at any engine: the work is what the rules say, and
-// a limit that is inserted is the largest that the cost covers.
+// For any request on any route of any engine, the work is what the rules say, and
+// an inserted limit is the largest that the cost covers.
 func TestWorkIsWhatTheRulesSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRequest(t)
@@ -148,7 +149,7 @@ func TestWorkIsWhatTheRulesSay(t *testing.T) {
 	})
 }
 
-// checkInserted holds that the payload with a limit is the old one but for the
+// checkInserted checks that the new payload differs from the old one only in the
 // limit, which is most.
 func checkInserted(t require.TestingT, api *dialect.API, engine dialect.Engine, env *Envelope, c crypto.Cost, most *big.Int) {
 	payload, ok := env.WithLimit(api, engine, c)
@@ -174,7 +175,7 @@ func checkInserted(t require.TestingT, api *dialect.API, engine dialect.Engine, 
 	require.Positive(t, inserted)
 }
 
-// FuzzWithLimit: the payload stays what it was, but for one limit, which is the
+// FuzzWithLimit: the payload is unchanged except for one limit, which is the
 // largest that the cost covers.
 func FuzzWithLimit(f *testing.F) {
 	for i, seed := range []string{

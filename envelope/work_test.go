@@ -66,7 +66,7 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// What a request is to the model server, however long its completions.
+// How many completions a request is to the model server, whatever their length.
 func TestRuns(t *testing.T) {
 	for _, tt := range []struct {
 		route, model string
