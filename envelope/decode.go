@@ -27,7 +27,7 @@ func (d *decoder) fault(member int, what string) {
 }
 
 // ticket decodes all members. The result does not alias the body.
-func (d *decoder) ticket(m *[memberCount]value) Ticket {
+func (d *decoder) ticket(m *ticketMembers) Ticket {
 	for member, v := range m {
 		d.whole(member, v)
 	}

@@ -121,7 +121,7 @@ func (e *Envelope) Open(body []byte, opt Options) error {
 		e.Form, e.limits, e.Payload = Nested, s.nested, body[s.payload.from:s.payload.to]
 		e.Session = s.named()
 	} else {
-		e.limits, e.Payload = s.top, s.cut(body)
+		e.limits, e.Payload = s.top, s.kept.cut(body)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func (e *Envelope) OpenHeader(token []byte, opt Options) error {
 	}
 	s := scanners.Get().(*scanner)
 	defer s.release()
-	if err := s.scanBy(text, s.headMember); err != nil {
+	if err := s.walk(text, &s.names[0], s.headMember); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidHeader, err)
 	}
 	d := decoder{body: text, opt: opt}
@@ -85,7 +85,7 @@ func (e *Envelope) TakeBody(body []byte) error {
 	e.Payload = body
 	s := scanners.Get().(*scanner)
 	defer s.release()
-	if err := s.scanBy(body, s.bodyMember); err != nil {
+	if err := s.walk(body, &s.names[0], s.bodyMember); err != nil {
 		return err
 	}
 	e.limits = s.top

@@ -28,7 +28,7 @@ func oracle(text []byte) (kind jsontext.Kind, valid bool) {
 }
 
 func readOne(text []byte) (kind jsontext.Kind, valid bool) {
-	r := reader{b: text}
+	r := reader{tokens: tokens{b: text}}
 	kind, ok := r.value()
 	if r.peek(); !ok || r.at < len(text) {
 		return 0, false
@@ -42,7 +42,7 @@ func FuzzReader(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r := reader{b: text}
+		r := reader{tokens: tokens{b: text}}
 		if _, ok := r.value(); !utf8.Valid(text) || !ok && r.tooDeep() {
 			return
 		}
@@ -96,7 +96,7 @@ func TestReaderDepth(t *testing.T) {
 		`1`: true, `"[{"`: true, `[]`: false, `{}`: false, `[[`: false, `{"a":1}`: false,
 	} {
 		text := []byte(`[` + strings.Repeat(`[],{"a":{}},`, maxDepth) + strings.Replace(mixed, "%", inner, 1)[1:])
-		r := reader{b: text}
+		r := reader{tokens: tokens{b: text}}
 		_, got := r.value()
 		require.Equal(t, want, got, inner)
 		require.Equal(t, !want, r.tooDeep(), inner)
@@ -125,7 +125,7 @@ func TestTooDeep(t *testing.T) {
 func TestReaderCut(t *testing.T) {
 	const text = `{"a":[1.5e-3,"x\u00e9\"y",true,false,null,{"b":{}}]}`
 	for n := range len(text) {
-		r := reader{b: []byte(text[:n])}
+		r := reader{tokens: tokens{b: []byte(text[:n])}}
 		_, ok := r.value()
 		require.False(t, ok, text[:n])
 		require.Equal(t, n, r.at, text[:n])

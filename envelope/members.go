@@ -37,32 +37,32 @@ func (l *limits) set(m dialect.Member, s state, value uint64) {
 	l.state[m], l.value[m] = s, value
 }
 
-// modelMember reads a member of the model's body, or of the object in within it,
-// and records it if it states work.
-func (s *scanner) modelMember(l *limits, in dialect.Member, name []byte) (v value, err error) {
+// read reads a member of the model's body, or of the object in within it, and
+// records it if it states work.
+func (l *limits) read(w *walker, in dialect.Member, name []byte) (v value, err error) {
 	m := dialect.Find(in, name)
 	if m == dialect.Body {
 		if in == dialect.Body {
 			l.cased[dialect.FindFolded(name)] = true // of no use for an unknown name, which is Body
 		}
-		return s.value()
+		return w.value()
 	}
 	state, n := faulty, uint64(0)
 	switch m.Kind() {
 	case dialect.Object:
-		v, err = s.within(nil, func(name []byte, _ int) error {
-			_, err := s.modelMember(l, m, name)
+		v, err = w.within(nil, func(name []byte, _ int) error {
+			_, err := l.read(w, m, name)
 			return err
 		})
 		if v.kind == '{' {
 			state = whole
 		}
 	case dialect.Prompts:
-		v, n, err = s.prompts()
+		v, n, err = prompts(w)
 		state = whole
 	default:
-		if v, err = s.value(); v.kind == '0' {
-			state, n = number(s.body[v.from:v.to])
+		if v, err = w.value(); v.kind == '0' {
+			state, n = number(w.raw(v))
 		}
 	}
 	if v.kind == 'n' {
@@ -75,23 +75,23 @@ func (s *scanner) modelMember(l *limits, in dialect.Member, name []byte) (v valu
 // prompts reads a member that holds prompts and counts them. A string is one, and
 // so is an array of numbers, which are its tokens; in any other array, each element
 // that is not a number is one.
-func (s *scanner) prompts() (v value, n uint64, err error) {
-	if s.json.peek() != '[' {
-		if v, err = s.value(); v.to-v.from > len(`""`) {
+func prompts(w *walker) (v value, n uint64, err error) {
+	if w.json.peek() != '[' {
+		if v, err = w.value(); v.to-v.from > len(`""`) {
 			n = 1
 		}
 		return v, n, err
 	}
-	from := s.json.at
-	numbers, others, ok := s.json.elements()
+	from := w.json.at
+	numbers, others, ok := w.json.elements()
 	if !ok {
-		return value{}, 0, s.syntax()
+		return value{}, 0, w.syntax()
 	}
 	n = uint64(others)
 	if n == 0 && numbers > 0 {
 		n = 1
 	}
-	return value{from, s.json.at, '['}, n, nil
+	return value{from, w.json.at, '['}, n, nil
 }
 
 // number evaluates a number that states work, however it is written.

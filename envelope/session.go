@@ -119,7 +119,7 @@ func (c *Claim) Open(body []byte) error {
 	s := scanners.Get().(*scanner)
 	defer s.release()
 	var id value
-	err := s.scanBy(body, func(name []byte, at int) (err error) {
+	err := s.walk(body, &s.names[0], func(name []byte, at int) (err error) {
 		switch {
 		case string(name) == "session_id":
 			id, err = s.value()
@@ -151,7 +151,7 @@ func (s *scanner) named() []byte {
 	if !v.present() || v.kind == 'n' {
 		return nil
 	}
-	raw := s.body[v.from:v.to]
+	raw := s.raw(v)
 	if id, err := unquoted(raw, v.kind); err == nil {
 		return id
 	}

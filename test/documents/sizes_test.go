@@ -28,8 +28,6 @@ var larger = map[string][2]int{
 	"cmd/playground.options":    {14, 1},
 	"config.Config":             {70, 8},
 	"config.loader":             {7, 50},
-	"envelope.reader":           {3, 16},
-	"envelope.scanner":          {14, 21},
 	"reorder.Buffer":            {7, 13},
 	"reorder.sequencer":         {9, 15},
 	"reorder.waiter":            {16, 1},
