@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A crashModel is what must have been kept: it is told by the journal alone.
+// A crashModel is what must have survived, according to the journal alone.
 type crashModel struct {
 	windows           map[byte]*crashWindow
 	current, previous byte
@@ -37,7 +37,7 @@ func (m *crashModel) rotate(k byte) {
 	m.current, m.previous = k, m.current
 }
 
-// reserve says what has to come of it, and does it.
+// reserve predicts the result of Reserve, and applies it to the model.
 func (m *crashModel) reserve(i int, k byte, n int64) byte {
 	w := m.windows[k]
 	if w == nil {
@@ -70,7 +70,7 @@ func (m *crashModel) reserve(i int, k byte, n int64) byte {
 	return came
 }
 
-// settle ends a reservation, unless its window is not kept any more.
+// settle ends a reservation, unless its window is gone.
 func (m *crashModel) settle(i int, spent bool) (w *crashWindow, n int64) {
 	p := m.taken[i]
 	if m.windows[m.current] != p.w && m.windows[m.previous] != p.w {
@@ -83,8 +83,8 @@ func (m *crashModel) settle(i int, spent bool) (w *crashWindow, n int64) {
 	return p.w, p.n
 }
 
-// replay takes in a life. What it was killed in the middle of may have happened,
-// or not, and is settled by looking.
+// replay applies one life to the model. The step during which the process was
+// killed may or may not have happened; the ledger decides.
 func (m *crashModel) replay(t *testing.T, j journal, l *Ledger) (steps int) {
 	m.taken = map[int]crashTaken{}
 	for i := range journalEntries {
@@ -173,7 +173,7 @@ func (m *crashModel) interrupted(t *testing.T, e entry, l *Ledger) {
 	}
 }
 
-// verify compares the ledger with what must have been kept, number by number.
+// verify compares the ledger with the model, number by number.
 func (m *crashModel) verify(t *testing.T, l *Ledger) {
 	for k, w := range m.windows {
 		got := l.find(key(k))
@@ -188,6 +188,6 @@ func (m *crashModel) verify(t *testing.T, l *Ledger) {
 	}
 }
 
-// verdict is Check for a ledger that may be reset, whose stale numbers are found
-// only when they are reserved.
+// verdict is Check for a ledger with ResetAfter, which reports stale numbers only
+// when they are reserved.
 func verdict(l *Ledger, n int64, k byte) error { return l.find(key(k)).check(uint64(n)) }

@@ -27,7 +27,7 @@ import (
 // life in microseconds.
 const crashChild = "USHER_REPLAY_CRASH"
 
-// crashConfig is that of the ledger under test: the window begins inside a word.
+// crashConfig configures the ledger under test. Its window begins inside a word.
 func crashConfig(path string) Config { return Config{Window: 100, ResetAfter: 3, Path: path} }
 
 // The journal is a file of words, mapped by the process that is killed: what it
@@ -179,9 +179,9 @@ func came(r *Reservation, err error) uint64 {
 	return cameOK
 }
 
-// A process that makes, opens and uses the state file in every way is killed at
-// random moments, its file used again by the next. After each kill the file
-// opens, and holds exactly what had been committed.
+// A process that creates, opens and uses the state file in every way is killed at
+// random moments, and the next one uses its file. After each kill the file opens
+// and holds exactly what had been committed.
 func TestKilledAtRandom(t *testing.T) {
 	if setup := os.Getenv(crashChild); setup != "" {
 		crash(t, setup)

@@ -7,8 +7,8 @@ import (
 	"errors"
 )
 
-// A file does not exist here: without shared mappings a number could be spent
-// and forgotten.
+// A file is never opened on this system: without shared mappings a spent number
+// could be forgotten.
 type file struct{ slots int }
 
 func openFile(Config, int) (*file, image, error) {
@@ -18,5 +18,5 @@ func openFile(Config, int) (*file, image, error) {
 func (*file) put(int, []uint64) {}
 func (*file) close() error      { return nil }
 
-// Run has no state file to look after.
+// Run returns at once: there is no state file to watch.
 func (*Ledger) Run(context.Context) {}

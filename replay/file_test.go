@@ -50,7 +50,7 @@ func TestFileIsForOneWorker(t *testing.T) {
 	}
 }
 
-// Every byte of the file is checked: whichever is changed, the file is refused.
+// Every byte of the file is checked: if any one changes, the file is refused.
 func TestDamage(t *testing.T) {
 	cfg := stateFile(t)
 	l := open(t, cfg)
@@ -104,8 +104,8 @@ func TestFileFaults(t *testing.T) {
 	require.ErrorContains(t, err, cfg.Path)
 }
 
-// After any single store to the words, what is read back is the state before the
-// step or after it: nothing spent is free, nothing free is spent.
+// After each single store to the words, a reader finds the state from before the
+// step or from after it: nothing spent is free, nothing free is spent.
 func TestCrashBetweenStores(t *testing.T) {
 	cfg := Config{Window: 70}
 	words := make([]uint64, slotWords+ringBlocks(cfg.Window))
@@ -162,7 +162,7 @@ func TestCrashBetweenStores(t *testing.T) {
 }
 
 // A child process spends numbers and says so; it is killed at a random moment.
-// What it said it spent is refused ever after.
+// What it said it had spent is refused from then on.
 func TestSIGKILL(t *testing.T) {
 	const flag = "USHER_REPLAY_CHILD"
 	if path := os.Getenv(flag); path != "" {

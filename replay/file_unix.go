@@ -16,21 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A file is a state file, locked and mapped. It is a copy of the windows in
-// memory and never read from while in use: whoever truncates, removes or changes
-// it, and a disk that fails, harms the copy alone. A store into the mapping is
-// what a SIGKILL cannot undo, at a hundredth of the price of a write(2).
+// A file is a state file, locked and mapped. It is a copy of the windows in memory
+// and is not read while in use, so that truncating, removing or changing it, or a
+// failing disk, harms only the copy. A store into the mapping survives a SIGKILL
+// and costs a hundredth of a write(2).
 type file struct {
 	f      *os.File
-	lock   *os.File // of the path, see lockPath; nil: the directory lets none be made
+	lock   *os.File // on the path, see lockPath; nil if the directory does not permit one
 	data   []byte
-	mapped []uint64      // the same
-	fault  error         // of the first store that failed; none is tried after
-	wake   chan struct{} // told of it
+	mapped []uint64      // data, word by word
+	fault  error         // the first store that failed; no more are tried after it
+	wake   chan struct{} // receives once when fault is set
 }
 
-// openFile opens the state file, or makes it whole under another name first, so
-// that a half-made one is never found.
+// openFile opens the state file. If there is none it is written under another name
+// first, so that a partial one is never found.
 func openFile(cfg Config, blocks int) (*file, image, error) {
 	lock, err := lockPath(cfg.Path)
 	if err != nil {
@@ -61,9 +61,11 @@ func openFile(cfg Config, blocks int) (*file, image, error) {
 		return opened, content, nil
 	}
 	unlockPath(lock)
-	return nil, nil, errors.New("it is removed as fast as it is made")
+	return nil, nil, errors.New("something keeps removing or replacing it while it is opened")
 }
 
+// withoutPath unwraps an error that names a path, for callers that name the state
+// file themselves.
 func withoutPath(err error) error {
 	var p *os.PathError
 	var l *os.LinkError
@@ -76,7 +78,7 @@ func withoutPath(err error) error {
 	return err
 }
 
-// create makes a file that has the content.
+// create makes the state file with the given content, unless it exists by then.
 func create(cfg Config, content image) error {
 	f, err := writeTemporary(cfg, content)
 	if err != nil {
@@ -84,17 +86,17 @@ func create(cfg Config, content image) error {
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	defer func() { _ = f.Close() }()
-	// A link fails where a rename would replace: of two that make the file at
-	// once, the second uses the first one's.
+	// A link fails where a rename would replace: of two processes that create the
+	// file at once, the second uses the first one's.
 	if err := os.Link(f.Name(), cfg.Path); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return nil
 }
 
-// writeTemporary writes content beside the state file. Every byte is written, so
-// that the disk has a place for it: a store into the mapping must never find it
-// full.
+// writeTemporary writes content to a file beside the state file. Every byte is
+// written so that all blocks are allocated: a store into the mapping must never
+// find the disk full.
 func writeTemporary(cfg Config, content image) (*os.File, error) {
 	f, err := os.CreateTemp(filepath.Dir(cfg.Path), "."+filepath.Base(cfg.Path)+".*")
 	if err != nil {
@@ -134,11 +136,11 @@ func readFile(f *os.File, cfg Config, blocks int) (*file, image, error) {
 	size := fileBytes(slots, blocks)
 	if slots < cfg.Keys && info.Size() >= int64(size) {
 		if err := grow(f, cfg, slots, blocks); err != nil {
-			return nil, nil, fmt.Errorf("making it longer: %w", withoutPath(err))
+			return nil, nil, fmt.Errorf("extending it for more keys: %w", withoutPath(err))
 		}
 		size = fileBytes(cfg.Keys, blocks)
 	} else if info.Size() != int64(size) {
-		return nil, nil, fmt.Errorf("%w: it has %d bytes and not %d", ErrDamaged, info.Size(), size)
+		return nil, nil, fmt.Errorf("%w: it has %d bytes instead of %d", ErrDamaged, info.Size(), size)
 	}
 	content := make(image, size/8)
 	if _, err := io.ReadFull(io.NewSectionReader(f, 0, int64(size)), content.bytes()); err != nil {
@@ -160,8 +162,8 @@ func mapFile(f *os.File, size int) (*file, error) {
 	return &file{f: f, data: data, mapped: words, wake: make(chan struct{}, 1)}, nil
 }
 
-// put stores words from the i-th on, in their order, unless a store has failed
-// already. The ledger's mutex is held.
+// put stores words from index i on, in order, unless an earlier store failed. The
+// ledger's mutex must be held.
 func (f *file) put(i int, words []uint64) {
 	if f != nil && f.fault == nil {
 		f.store(i, words)
@@ -176,7 +178,7 @@ func (f *file) store(i int, words []uint64) {
 	}
 }
 
-// fill stores all words.
+// fill stores the whole content.
 func (f *file) fill(content image) {
 	if f.fault == nil {
 		defer f.caught(debug.SetPanicOnFault(true))
@@ -184,8 +186,9 @@ func (f *file) fill(content image) {
 	}
 }
 
-// caught turns the fault of a store into f.fault: a page that is not there any
-// more (SIGBUS), because the file was truncated or its disk or server failed.
+// caught, deferred, turns a memory fault into f.fault: the page is gone (SIGBUS)
+// because the file was truncated, or its disk or file server failed. before is the
+// setting of debug.SetPanicOnFault to restore.
 func (f *file) caught(before bool) {
 	debug.SetPanicOnFault(before)
 	r := recover()
@@ -206,7 +209,7 @@ func (f *file) caught(before bool) {
 	}
 }
 
-// close writes the file out and gives it up, its path as well.
+// close writes the file to disk, closes it and unlocks its path.
 func (f *file) close() error {
 	if f == nil {
 		return nil
@@ -216,7 +219,7 @@ func (f *file) close() error {
 	return err
 }
 
-// release is close for a file whose path goes on to be held.
+// release is close without unlocking the path.
 func (f *file) release() error {
 	var err error
 	if f.fault == nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallDisk is a file system of 64 KiB, where the test may make one.
+// smallDisk mounts a file system of 64 KiB, if the test is allowed to.
 func smallDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -20,8 +20,8 @@ func smallDisk(t *testing.T) string {
 	return dir
 }
 
-// A full disk is found out when the file is made, and leaves nothing behind; one
-// that fills up later harms nobody, because every byte has its place by then.
+// A full disk is noticed when the file is created, and nothing is left behind. A
+// disk that fills up later does no harm, because all blocks are allocated by then.
 func TestDiskFull(t *testing.T) {
 	dir := smallDisk(t)
 	fill := filepath.Join(dir, "fill")

@@ -12,9 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzOpen changes a state file. What nobody sealed is damage, always. What is
-// sealed may be refused or taken, and is then a window like any other: it lets
-// each number through once, and is the same after it was closed and opened.
+// FuzzOpen changes a state file. A change without a matching checksum is always
+// damage. With matching checksums the file may be refused or accepted; if accepted
+// it is a window like any other, which lets each number through once and is the same
+// after it was closed and opened again.
 func FuzzOpen(f *testing.F) {
 	cfg := Config{Window: 40, Path: filepath.Join(f.TempDir(), "window")}
 	l, err := Open(cfg)
@@ -78,7 +79,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// reseal makes each word of a window fit its check.
+// reseal gives each word of a window a matching checksum.
 func reseal(slot []byte, blocks int) {
 	for i := range slotWords + blocks {
 		place := i - slotWords

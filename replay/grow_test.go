@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A file with fewer windows than are wanted is made longer, and keeps what it
-// holds; one whose growing was cut short at any point, too. One with more stays.
+// A file with fewer windows than configured is extended and keeps its content, even
+// if extending it is interrupted at any point. One with more stays as it is.
 func TestGrow(t *testing.T) {
 	cfg := stateFile(t)
 	l := open(t, cfg)

@@ -4,9 +4,9 @@ package replay
 
 import "os"
 
-// grow adds blank windows to those that are there. Only when they are on the disk
-// does the header count them: one that is killed before that leaves bytes after
-// the windows, which the next one writes again.
+// grow appends blank windows to the file. The header counts them only once they are
+// on disk: if the process is killed before that, the next start overwrites the
+// bytes after the counted windows.
 func grow(f *os.File, cfg Config, slots, blocks int) error {
 	more := newImage(cfg, blocks).bytes()[fileBytes(slots, blocks):]
 	at := int64(fileBytes(slots, blocks))

@@ -9,11 +9,10 @@ import (
 	"unsafe"
 )
 
-// An image is the content of a state file, word by word: a page with a header
-// that never changes after it was made, a page whose first word says which
-// window is the current key's, and the windows, each at the begin of a page. The
-// header changes once at most: when a file is opened that has fewer windows than
-// there are to be, and is made longer.
+// An image is the content of a state file in words: a page with the header, a page
+// whose first word says which window is the current key's, and the windows, each
+// at the start of a page. The header changes only when a file is opened that has
+// fewer windows than configured, and is extended.
 type image []uint64
 
 const (
@@ -21,7 +20,7 @@ const (
 	pageWords   = pageSize / 8
 	magic       = "usher replay window\n"
 	version     = 2
-	headerBytes = 136 // magic to windows' digests, the checksum after it
+	headerBytes = 136 // from the magic to the end of the checksum
 	currentAt   = pageWords
 )
 
@@ -29,10 +28,10 @@ const (
 const (
 	atVersion   = 24
 	atWindow    = 32 // 32 bits
-	atMore      = 36 // 32 bits: how many windows there are beyond two
+	atMore      = 36 // 32 bits: the number of windows beyond two
 	atEndpoints = 40
 	atURLs      = 72
-	atChecksum  = 104 // SHA-256 of all that stands before it
+	atChecksum  = 104 // SHA-256 of everything before it
 )
 
 func slotBytes(blocks int) int {
@@ -42,10 +41,10 @@ func slotBytes(blocks int) int {
 
 func fileBytes(slots, blocks int) int { return 2*pageSize + slots*slotBytes(blocks) }
 
-// slotAt is the first word of a window.
+// slotAt returns the index of a window's first word.
 func slotAt(i, blocks int) int { return fileBytes(i, blocks) / 8 }
 
-// newImage has all windows blank.
+// newImage returns an image whose windows are all blank.
 func newImage(cfg Config, blocks int) image {
 	m := make(image, slotAt(cfg.Keys, blocks))
 	copy(m.bytes(), header(cfg))
@@ -56,25 +55,25 @@ func newImage(cfg Config, blocks int) image {
 	return m
 }
 
-// slots is how many windows there are.
+// slots returns the number of windows.
 func (m image) slots(blocks int) int { return (8*len(m) - 2*pageSize) / slotBytes(blocks) }
 
-// bytes is the same memory as the file has it.
+// bytes returns the same memory as bytes.
 func (m image) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(m))), 8*len(m))
 }
 
-// slot is the memory of a window.
+// slot returns the words of a window.
 func (m image) slot(i, blocks int) []uint64 {
 	at := slotAt(i, blocks)
 	return m[at : at+slotWords+blocks]
 }
 
-// currentWord is the first word of the second page, by which of the windows is
+// currentWord returns the first word of the second page for when the i-th window is
 // the current key's.
 func currentWord(i int) uint64 { return check(100 + uint64(i)) }
 
-// current is which window is the current key's; -1: the word says none of them.
+// current returns which window is the current key's, or -1 if the word is not valid.
 func (m image) current(blocks int) int {
 	for i := range m.slots(blocks) {
 		if m[currentAt] == currentWord(i) {
@@ -86,7 +85,7 @@ func (m image) current(blocks int) int {
 
 func (m image) setCurrent(i int) { m[currentAt] = currentWord(i) }
 
-// header is the page that says whose file it is.
+// header returns the first page, which says which worker the file belongs to.
 func header(cfg Config) []byte {
 	page := make([]byte, pageSize)
 	copy(page, magic)
@@ -101,7 +100,7 @@ func header(cfg Config) []byte {
 	return page
 }
 
-// digest stands for a set of names, in any order.
+// digest returns a hash of a set of names, independent of their order.
 func digest(names []string) [sha256.Size]byte {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	var text []byte
@@ -112,13 +111,13 @@ func digest(names []string) [sha256.Size]byte {
 	return sha256.Sum256(text)
 }
 
-// checkHeader tells damage from another worker's file, and how many windows
-// there are.
+// checkHeader returns the number of windows. It distinguishes damage (ErrDamaged)
+// from a file that belongs to another worker (ErrForeign).
 func checkHeader(page []byte, cfg Config) (slots int, err error) {
 	sum := sha256.Sum256(page[:atChecksum])
 	switch {
 	case !bytes.HasPrefix(page, []byte(magic)):
-		return 0, fmt.Errorf("%w: it is no state file", ErrDamaged)
+		return 0, fmt.Errorf("%w: it is not a state file", ErrDamaged)
 	case !bytes.Equal(sum[:], page[atChecksum:headerBytes]):
 		return 0, fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
 	case binary.LittleEndian.Uint64(page[atVersion:]) != version:
@@ -126,7 +125,7 @@ func checkHeader(page []byte, cfg Config) (slots int, err error) {
 	}
 	for _, b := range page[headerBytes:] {
 		if b != 0 {
-			return 0, fmt.Errorf("%w: bytes after its header", ErrDamaged)
+			return 0, fmt.Errorf("%w: unexpected bytes after its header", ErrDamaged)
 		}
 	}
 	more := binary.LittleEndian.Uint32(page[atMore:])
@@ -142,13 +141,13 @@ func checkHeader(page []byte, cfg Config) (slots int, err error) {
 		{"endpoint", atEndpoints, atURLs}, {"worker url", atURLs, atChecksum}, {"window size", atWindow, atMore},
 	} {
 		if !bytes.Equal(page[part.from:part.to], want[part.from:part.to]) {
-			return 0, fmt.Errorf("%w: its %s is another; move it away to begin with an empty window", ErrForeign, part.name)
+			return 0, fmt.Errorf("%w: its %s differs; move it away to begin with an empty window", ErrForeign, part.name)
 		}
 	}
 	return slots, nil
 }
 
-// checkRest checks what is neither header nor window.
+// checkRest checks the bytes that belong to neither the header nor a window.
 func (m image) checkRest(blocks int) error {
 	if m.current(blocks) < 0 {
 		return fmt.Errorf("%w: it has no current window", ErrDamaged)
@@ -161,7 +160,7 @@ func (m image) checkRest(blocks int) error {
 	for _, rest := range rests {
 		for _, word := range rest {
 			if word != 0 {
-				return fmt.Errorf("%w: bytes where none belong", ErrDamaged)
+				return fmt.Errorf("%w: unexpected bytes between its windows", ErrDamaged)
 			}
 		}
 	}

@@ -2,10 +2,10 @@ package replay
 
 import "slices"
 
-// Rotate gives each of the keys a window, the first of them being the current
-// one: the window it had, if that is still kept, or a new one. A new one takes a
-// free place, or that of the oldest window that belongs to none of the keys.
-// Keys beyond Config.Keys get none.
+// Rotate gives each of the keys a window: the one it had, if that is still kept, or
+// a new one. The first key is the current one. A new window takes a free place, or
+// the place of the oldest window that belongs to none of the keys. Keys beyond
+// Config.Keys get none.
 func (l *Ledger) Rotate(keys ...Fingerprint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,8 +32,8 @@ func (l *Ledger) Rotate(keys ...Fingerprint) {
 	}
 }
 
-// vacant is the place for one more window: one that none has, or the first after
-// the current one that no key of these has.
+// vacant returns the place for one more window: one that is free, or the first one
+// after the current window that none of the keys has.
 func (l *Ledger) vacant(keys []Fingerprint) int {
 	if at := slices.IndexFunc(l.windows, func(w *window) bool { return !w.valid() }); at >= 0 {
 		return at
@@ -45,10 +45,10 @@ func (l *Ledger) vacant(keys []Fingerprint) int {
 			return at
 		}
 	}
-	return at // not reached: there is a place for each of the keys
+	return at // not reached: there are at least as many places as keys
 }
 
-// renew begins a window of key in a place.
+// renew starts an empty window for key in a place.
 func (l *Ledger) renew(at int, key Fingerprint) {
 	if l.windows[at] == nil {
 		words := make([]uint64, slotWords+ringBlocks(l.cfg.Window))
@@ -58,7 +58,7 @@ func (l *Ledger) renew(at int, key Fingerprint) {
 	l.windows[at] = l.windows[at].renew(key)
 }
 
-// indexOf is where a key's window is, or -1.
+// indexOf returns the place of a key's window, or -1.
 func (l *Ledger) indexOf(key Fingerprint) int {
 	if l.windows[l.latest].is(key) {
 		return l.latest

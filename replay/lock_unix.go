@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errMoved: between its opening and its locking the file went from its path.
+// errMoved: the file was moved away from its path between opening and locking it.
 var errMoved = errors.New("state file was moved")
 
 func lockFile(f *os.File) error {
@@ -22,7 +22,7 @@ func lockFile(f *os.File) error {
 	return err
 }
 
-// isAt reports whether f is what stands at path.
+// isAt reports whether f is the file at path.
 func isAt(f *os.File, path string) bool {
 	own, err := f.Stat()
 	if err != nil {
@@ -32,11 +32,11 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(own, there)
 }
 
-// lockPath holds the path itself, by a lock on a file beside it: that on the
-// state file says nothing any more once that was removed or replaced, and a
-// second process that began with an empty window there would let spent numbers
-// pass. It returns nil where no such file can be made; the state file's own lock
-// then has to do. Error: ErrLocked.
+// lockPath locks the path itself, by locking a file beside it. The lock on the
+// state file protects nothing once that file was removed or replaced: a second
+// process could start there with an empty window and let spent numbers pass. It
+// returns nil if the lock file cannot be created; then only the state file's own
+// lock is left. Error: ErrLocked.
 func lockPath(path string) (*os.File, error) {
 	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
 	for range 3 {
@@ -56,8 +56,8 @@ func lockPath(path string) (*os.File, error) {
 	return nil, nil
 }
 
-// unlockPath removes the lock's file while it is held: who opened it before
-// finds by isAt that it is not the one any more.
+// unlockPath removes the lock file while it is still locked: a process that opened
+// it before notices, by isAt, that it is no longer the file at that path.
 func unlockPath(lock *os.File) {
 	if lock == nil {
 		return

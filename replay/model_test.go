@@ -10,10 +10,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// key makes a fingerprint that is told apart by its first byte.
+// key makes a fingerprint that differs from others in its first byte.
 func key(b byte) Fingerprint { return Fingerprint{b} }
 
-// A model is the window that nobody could get wrong: a map and a number.
+// A model is a window so simple that it cannot be wrong: a map and a number.
 type model struct {
 	size    int64
 	highest int64 // -1: none

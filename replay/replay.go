@@ -1,8 +1,8 @@
-// Package replay lets every number through once. A window over the highest
-// number remembers which of those below it are taken, exactly, as IPsec's
-// anti-replay window does (RFC 4303 section 3.4.3, RFC 6479); but a number
-// taken for a request that was then not sent is given back. With a state file
-// the window survives a restart, a SIGKILL included.
+// Package replay lets every number through once. A window below the highest number
+// records exactly which numbers are taken, as IPsec's anti-replay window does (RFC
+// 4303 section 3.4.3, RFC 6479), except that a number is given back if its request
+// was not sent after all. With a state file the window survives a restart, even
+// after a SIGKILL.
 package replay
 
 import (
@@ -13,30 +13,31 @@ import (
 
 // Errors of this package. Those of Open name the file.
 var (
-	// ErrReplayed: the number is spent or being served.
+	// ErrReplayed: the number is spent or reserved.
 	ErrReplayed = errors.New("number was used already")
 	// ErrStale: the number is below the window.
 	ErrStale = errors.New("number is below the window")
-	// ErrUnknownKey: the key has no window; it was rotated away.
+	// ErrUnknownKey: the key has no window, because it was rotated out.
 	ErrUnknownKey = errors.New("key has no window")
-	// ErrDamaged: the state file is not one, or was changed by somebody else.
+	// ErrDamaged: the file is not a state file, or something else changed it.
 	ErrDamaged = errors.New("state file is damaged")
-	// ErrForeign: the state file is another worker's.
+	// ErrForeign: the state file belongs to another worker.
 	ErrForeign = errors.New("state file was made for another worker")
 	// ErrLocked: another process uses the state file.
 	ErrLocked = errors.New("state file is in use")
 )
 
-// MaxWindow is the largest window.
+// MaxWindow is the largest Config.Window, in numbers.
 const MaxWindow = 1 << 24
 
-// MaxKeys is the largest number of windows.
+// MaxKeys is the largest Config.Keys.
 const MaxKeys = 64
 
-// A Fingerprint identifies a key; it is the SHA-256 of something.
+// A Fingerprint identifies a key; it is a SHA-256 digest.
 type Fingerprint = [32]byte
 
-// An Identity says whose numbers they are: a state file is good for one.
+// An Identity says which worker a state file belongs to. A file is accepted only
+// under the identity that it was made with.
 type Identity struct {
 	Endpoints  []string
 	WorkerURLs []string // none: any
@@ -44,37 +45,37 @@ type Identity struct {
 
 // A Config shapes a Ledger.
 type Config struct {
-	Window     int    // numbers, 1 … MaxWindow
-	Keys       int    // how many keys have a window at once, 2 … MaxKeys; 0: 2
+	Window     int    // size in numbers, 1 … MaxWindow
+	Keys       int    // how many keys have a window at once, at most MaxKeys; below 2 counts as 2
 	ResetAfter int    // see Reserve; 0: never
 	Path       string // of the state file; "": memory only
 	Identity   Identity
 
-	// Report is told by Run what became of the state file: fault says what
-	// happened to it, unmade why it could not be made anew (nil: it was). Both
-	// are nil once it is in order again by itself. Each names the file. It is
-	// told each change once. May be nil.
+	// Report is called by Run, once for each change in the state file's health.
+	// fault says what happened to the file, unmade why it could not be recreated
+	// (nil if it was). Both are nil once the file is in order again by itself.
+	// Both name the file. May be nil.
 	Report func(fault, unmade error)
 }
 
-// A Ledger holds a window for each of a few keys: those in force, and those
-// before them, whose tickets are still good for a while. Make it with Open; it
-// is safe for concurrent use.
+// A Ledger holds one window for each of a few keys: those in force, and previous
+// ones whose tickets are still accepted for a while. Make it with Open; it is safe
+// for concurrent use.
 type Ledger struct {
 	mu      sync.Mutex
 	cfg     Config
-	image   image     // what the windows are in, and the state file has
+	image   image     // the memory of the windows, copied to the state file
 	file    *file     // nil: memory only
-	windows []*window // nil: none was needed yet
-	current int       // which of them is the current key's
-	latest  int       // which of them last took a number
+	windows []*window // an entry is nil until it is needed
+	current int       // index of the current key's window
+	latest  int       // index of the window that last took a number
 	resets  uint64
-	faults  uint64 // of the state file
-	fault   string // of the state file, that lasts; "": none
+	faults  uint64 // of the state file, so far
+	fault   string // what is wrong with the state file now; "": nothing
 }
 
-// Open makes a ledger, from its state file if there is one. Errors: ErrDamaged,
-// ErrForeign, ErrLocked, or the system's.
+// Open makes a ledger, from its state file if one exists. Errors: ErrDamaged,
+// ErrForeign, ErrLocked, or one from the system; each names the file.
 func Open(cfg Config) (*Ledger, error) {
 	cfg.Keys = max(cfg.Keys, 2)
 	if cfg.Window < 1 || cfg.Window > MaxWindow || cfg.Keys > MaxKeys || cfg.ResetAfter < 0 {
@@ -105,8 +106,8 @@ func Open(cfg Config) (*Ledger, error) {
 	return l, nil
 }
 
-// Close writes the state file out and gives it up, after Run has ended. What is
-// still under way goes on in memory alone.
+// Close writes the state file to disk and closes it. Call it after Run has
+// returned. Reservations that are still open continue in memory only.
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +116,7 @@ func (l *Ledger) Close() error {
 	return f.close()
 }
 
-// keepIn has every change copied to f from here on; l.mu is held.
+// keepIn has every change from now on copied to f; l.mu must be held.
 func (l *Ledger) keepIn(f *file) {
 	l.file = f
 	for _, w := range l.windows {
@@ -125,10 +126,10 @@ func (l *Ledger) keepIn(f *file) {
 	}
 }
 
-// Check tells, without a change, whether n is refused under every one of the
-// keys; it is for the time before the signature has told which key it is. A
-// window that may be reset (Config.ResetAfter) finds no number stale here, since
-// whether it is genuine has to be known first. Errors: ErrReplayed, ErrStale.
+// Check returns an error if n would be refused under every one of the keys. It
+// changes nothing, and is for use before the signature has shown which key it is.
+// With Config.ResetAfter, no number counts as stale here: it may be the one that
+// resets the window, but only if it is genuine. Errors: ErrReplayed, ErrStale.
 func (l *Ledger) Check(n int64, keys ...Fingerprint) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,12 +150,12 @@ func (l *Ledger) Check(n int64, keys ...Fingerprint) error {
 	return verdict
 }
 
-// Reserve takes n, which has been verified with key: from here on its twin is
-// refused. It moves the window up to n. The reservation is committed when the
-// number is spent, or released. With Config.ResetAfter k, a run of k distinct
-// numbers below the window, each above the one before and none above the window
-// between them, is taken for numbers that start again: the k-th starts a new
-// window. Errors: ErrReplayed, ErrStale, ErrUnknownKey.
+// Reserve takes n, which has been verified with key: from now on a copy of it is
+// refused. It moves the window up to n. The reservation must be committed, when the
+// number is spent, or released. With Config.ResetAfter = k, a run of k distinct
+// rising numbers below the window, with none above the window in between, means
+// that numbering has restarted: the k-th starts a new window. Errors: ErrReplayed,
+// ErrStale, ErrUnknownKey.
 func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,7 +176,7 @@ func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 		return Reservation{}, err
 	}
 	if w.empty() || uint64(n) > w.highest() {
-		w.run = 0 // the numbers go on above
+		w.run = 0 // numbering continues above the window
 	}
 	w.advance(uint64(n))
 	w.reserve(uint64(n))
@@ -183,13 +184,13 @@ func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 	return Reservation{ledger: l, window: w, place: at, number: uint64(n), fresh: fresh, reset: reset}, nil
 }
 
-// A Reservation is a number that is taken and not spent yet. The first of
-// Commit and Release counts, the other does nothing. It is for one goroutine at
-// a time; the zero value does nothing.
+// A Reservation is a number that is taken but not yet spent. The first call of
+// Commit or Release decides; later ones do nothing. It is for one goroutine at a
+// time. All methods of the zero value do nothing.
 type Reservation struct {
 	ledger *Ledger
 	window *window
-	place  int // of the window
+	place  int // of the window in the ledger
 	number uint64
 	fresh  bool
 	reset  bool
@@ -203,8 +204,8 @@ func (r *Reservation) Fresh() bool { return r.fresh }
 // Reset reports whether the new window is due to Config.ResetAfter.
 func (r *Reservation) Reset() bool { return r.reset }
 
-// Commit spends the number. When it returns, the state file has it, unless that
-// is at fault (see Run).
+// Commit spends the number. When it returns, the state file records that, unless
+// the file is faulty (see Run).
 func (r *Reservation) Commit() {
 	r.spent = r.spent || !r.done && r.ledger != nil
 	r.settle((*window).spend)
@@ -213,10 +214,9 @@ func (r *Reservation) Commit() {
 // Release gives the number back.
 func (r *Reservation) Release() { r.settle((*window).release) }
 
-// Undo takes a Commit back, where it turned out that nothing was sent after
-// all: the number is as good as if it had been released. Without a Commit
-// before it, it does nothing. A process that is killed between the two leaves
-// the number spent.
+// Undo takes a Commit back, if nothing was sent after all: the number becomes free,
+// as if it had been released. Without a Commit it does nothing. If the process is
+// killed between Commit and Undo, the number stays spent.
 func (r *Reservation) Undo() {
 	if r.spent {
 		r.spent, r.done = false, false
@@ -231,23 +231,23 @@ func (r *Reservation) settle(how func(*window, uint64)) {
 	r.done = true
 	r.ledger.mu.Lock()
 	defer r.ledger.mu.Unlock()
-	// A window that was renewed meanwhile is not in the ledger any more, and
-	// its memory may be its successor's.
+	// A window that was renewed in the meantime is no longer in the ledger, and its
+	// memory may belong to its successor.
 	if w := r.window; w == r.ledger.windows[r.place] {
 		how(w, r.number)
 	}
 }
 
-// Stats is what a ledger holds.
+// Stats describes a ledger.
 type Stats struct {
-	Highest int64  // of the window that last took a number, or of the current key's; -1: none yet
-	Resets  uint64 // windows started by Config.ResetAfter
+	Highest int64  // highest number of the window that last took one, else of the current key's; -1: none yet
+	Resets  uint64 // windows started because of Config.ResetAfter
 
-	FileFaults uint64 // faults of the state file found while in use, failed tries to make it anew included
-	FileFault  string // what is wrong with it now; "": nothing, or there is none
+	FileFaults uint64 // faults of the state file found while in use, including failed attempts to recreate it
+	FileFault  string // what is wrong with it now; "": nothing, or there is no file
 }
 
-// Stats describes the ledger.
+// Stats returns a consistent snapshot.
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()

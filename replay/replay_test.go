@@ -54,8 +54,8 @@ func TestReleaseGivesBack(t *testing.T) {
 	require.ErrorIs(t, l.Check(5, key(1)), ErrReplayed)
 }
 
-// A commit that is taken back leaves the number good, in the state file too, and
-// touches no other number; what was not committed, or left behind, is not touched.
+// A commit that is undone frees the number, in the state file too, and no other
+// number. Undo does nothing to a number that was not committed or that is stale.
 func TestUndo(t *testing.T) {
 	cfg := Config{Window: 64, Path: filepath.Join(t.TempDir(), "state")}
 	l := open(t, cfg)
@@ -91,7 +91,7 @@ func TestUndo(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// A reservation that the window leaves behind harms nobody.
+// Settling a reservation that has fallen below the window changes nothing.
 func TestReservationLeftBehind(t *testing.T) {
 	l := open(t, Config{Window: 10})
 	old, err := l.Reserve(key(1), 1)
@@ -129,7 +129,7 @@ func TestKeys(t *testing.T) {
 	require.ErrorIs(t, spend(2, 9), ErrUnknownKey)
 }
 
-// Of the keys that are gone, the one whose window is the oldest makes room.
+// Of the keys no longer in force, the one with the oldest window makes room.
 func TestTheOldestWindowMakesRoom(t *testing.T) {
 	l := open(t, Config{Window: 10, Keys: 4})
 	for _, step := range []struct{ rotate, kept []byte }{
@@ -213,7 +213,7 @@ func TestResetAfter(t *testing.T) {
 	require.ErrorIs(t, err, ErrReplayed)
 }
 
-// However many race for a number, one gets it.
+// However many callers race for a number, exactly one gets it.
 func TestRace(t *testing.T) {
 	l := open(t, Config{Window: 1000, Path: filepath.Join(t.TempDir(), "window")})
 	defer func() { require.NoError(t, l.Close()) }()

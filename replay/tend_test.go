@@ -23,9 +23,8 @@ func spend(t testing.TB, l *Ledger, n int64) {
 	r.Commit()
 }
 
-// Whatever is done to the file while it is in use, the ledger goes on exactly,
-// says what it was and makes the file anew, so that the next process has all of
-// it.
+// Whatever is done to the file while it is in use, the ledger stays exact, reports
+// what happened and recreates the file, so that the next process knows everything.
 func TestFileIsHarmed(t *testing.T) {
 	overwrite := func(content string) func(*testing.T, string) {
 		return func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, []byte(content), 0o600)) }
@@ -37,7 +36,7 @@ func TestFileIsHarmed(t *testing.T) {
 		"truncated":         {overwrite(""), "truncated"},
 		"truncated by half": {func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 2*pageSize)) }, "truncated"},
 		"overwritten":       {overwrite(strings.Repeat("x", fileBytes(2, ringBlocks(100)))), "changed"},
-		"grown":             {overwrite(strings.Repeat("x", 1<<20)), "longer"},
+		"grown":             {overwrite(strings.Repeat("x", 1<<20)), "extended"},
 		"emptied and grown": {func(t *testing.T, path string) {
 			size := int64(fileBytes(2, ringBlocks(100)))
 			require.NoError(t, errors.Join(os.Truncate(path, 0), os.Truncate(path, size)))
@@ -102,8 +101,8 @@ func TestFileIsHarmed(t *testing.T) {
 	}
 }
 
-// After its file was removed, moved or replaced no second ledger gets the path:
-// not before it is made anew, nor when the lock's file is gone as well after it.
+// After the file was removed, moved or replaced, no second ledger gets the path:
+// neither before the file is recreated, nor after that if the lock file is gone too.
 func TestPathStaysHeld(t *testing.T) {
 	for name, harm := range map[string]func(path string) error{
 		"removed": os.Remove,
@@ -128,8 +127,9 @@ func TestPathStaysHeld(t *testing.T) {
 	}
 }
 
-// What another process holds is left alone: that is said once and counted at
-// each try, the ledger goes on in memory, and takes its path back once it may.
+// A file that another process has locked is left alone. That is reported once and
+// counted at each attempt; the ledger continues in memory, and takes the path back
+// once it can.
 func TestPathIsTaken(t *testing.T) {
 	cfg := stateFile(t)
 	var said []string
@@ -157,9 +157,9 @@ func TestPathIsTaken(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// A directory in the file's place, or none around it, is not removed by force;
-// the file that was moved away has everything when it comes back.
-func TestFileCannotBeMadeAnew(t *testing.T) {
+// A directory in the file's place is not removed by force; the
+// file that was moved away has everything when it is moved back.
+func TestFileCannotBeRecreated(t *testing.T) {
 	cfg := stateFile(t)
 	last := ""
 	cfg.Report = func(fault, unmade error) { last = fmt.Sprint(fault, "|", unmade) }
@@ -178,7 +178,7 @@ func TestFileCannotBeMadeAnew(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// Run notices by itself: at once where a store fails, and at the end.
+// Run notices by itself: at once if a store fails, and when it ends.
 func TestRunTends(t *testing.T) {
 	cfg := stateFile(t)
 	reports := make(chan error, 4)
@@ -206,8 +206,8 @@ func TestRunTends(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// A process that cannot read its lock's directory, or is older, has the state
-// file's own lock alone; that one is respected.
+// A process that cannot create the lock file, or is an older version, only locks
+// the state file itself. That lock is respected.
 func TestFileLockAloneHolds(t *testing.T) {
 	cfg := stateFile(t)
 	require.NoError(t, open(t, cfg).Close())

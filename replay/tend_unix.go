@@ -14,19 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tendEvery is how often the state file is looked at.
+// tendEvery is the interval between checks of the state file.
 const tendEvery = 2 * time.Second
 
-// Run looks after the state file until ctx ends: one that was truncated, removed,
-// replaced or changed, or cannot be stored into, is reported and made anew from
-// the windows in memory. These stay exact whatever happens to the file, so the
-// ledger goes on with them: as long as the process lives no number passes twice.
-// To end it instead would lose what only its memory knows. Until the file is
-// made anew, which is tried at once and then every tendEvery, a restart finds a
-// damaged file and refuses it, or none and begins with an empty window.
+// Run watches the state file until ctx ends. If the file was truncated, removed,
+// replaced or changed, or cannot be written, that is reported and the file is
+// recreated from the windows in memory. These stay exact whatever happens to the
+// file, so the ledger carries on with them: no number passes twice while the
+// process lives. Exiting instead would lose what only its memory knows. Until the
+// file is recreated, which is tried at once and then every tendEvery, a restart
+// would find a damaged file and refuse it, or find none and begin with an empty
+// window.
 //
-// The file is made anew only where no other process holds the path or what
-// stands there.
+// The file is recreated only if no other process has locked the path or the file
+// that is there now.
 func (l *Ledger) Run(ctx context.Context) {
 	if l.cfg.Path == "" {
 		return
@@ -46,7 +47,8 @@ func (l *Ledger) Run(ctx context.Context) {
 	}
 }
 
-// tend looks once. told is what was reported and still lasts.
+// tend checks the file once and recreates it if necessary. told is the fault that
+// was last reported and has not been repaired; it returns the one that is left now.
 func (l *Ledger) tend(told string) string {
 	fault := l.look()
 	var unmade error
@@ -55,7 +57,7 @@ func (l *Ledger) tend(told string) string {
 		fault = fmt.Errorf("%s: %w", l.cfg.Path, fault)
 		if unmade = l.remake(); unmade != nil {
 			unmade = fmt.Errorf("%s: %w", l.cfg.Path, withoutPath(unmade))
-			lasts = fault.Error() + "; it cannot be made anew: " + unmade.Error()
+			lasts = fault.Error() + "; it cannot be recreated: " + unmade.Error()
 		}
 	}
 	l.mu.Lock()
@@ -70,57 +72,58 @@ func (l *Ledger) tend(told string) string {
 	return lasts
 }
 
-// look reports what is wrong with the state file; nil: nothing.
+// look returns what is wrong with the state file, or nil.
 func (l *Ledger) look() error {
 	f := l.file
-	_ = l.relock() // should another process have been quicker, the file's own lock keeps it out
+	_ = l.relock() // if another process was quicker, the file's own lock keeps it out
 	there, err := os.Stat(l.cfg.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return errors.New("state file was removed while in use")
 	}
 	if err != nil {
-		return fmt.Errorf("state file cannot be found any more: %w", withoutPath(err))
+		return fmt.Errorf("state file can no longer be found: %w", withoutPath(err))
 	}
 	own, err := f.f.Stat()
 	switch {
 	case err != nil:
-		return fmt.Errorf("state file cannot be read any more: %w", withoutPath(err))
+		return fmt.Errorf("state file can no longer be read: %w", withoutPath(err))
 	case !os.SameFile(own, there):
 		return errors.New("state file was replaced by another while in use")
 	case own.Size() > int64(len(f.data)):
-		return fmt.Errorf("state file was made longer while in use: it has %d bytes and not %d", own.Size(), len(f.data))
+		return fmt.Errorf("state file was extended while in use: it has %d bytes instead of %d", own.Size(), len(f.data))
 	case own.Size() < int64(len(f.data)):
-		return fmt.Errorf("state file was truncated while in use: it has %d bytes and not %d", own.Size(), len(f.data))
+		return fmt.Errorf("state file was truncated while in use: it has %d bytes instead of %d", own.Size(), len(f.data))
 	}
 	l.mu.Lock()
 	fault := f.fault
 	l.mu.Unlock()
 	if fault != nil {
-		return fmt.Errorf("state file cannot be stored into: %w", fault)
+		return fmt.Errorf("state file cannot be written: %w", fault)
 	}
 	return l.compare()
 }
 
-// compare holds the file against memory, a page at a time. It is read, not looked
-// at through the mapping: a read fails where that would fault.
+// compare checks that the file equals memory, page by page. It reads the file
+// instead of the mapping: a read returns an error where the mapping would fault.
 func (l *Ledger) compare() error {
 	f, page := l.file, make([]byte, pageSize)
 	for at := 0; at < len(f.data); at += pageSize {
 		same, err := l.same(page, at, false)
 		if err == nil && !same {
-			same, err = l.same(page, at, true) // it was changed meanwhile, by us
+			same, err = l.same(page, at, true) // perhaps the ledger changed it in between
 		}
 		if err != nil {
-			return fmt.Errorf("state file cannot be read any more: %w", withoutPath(err))
+			return fmt.Errorf("state file can no longer be read: %w", withoutPath(err))
 		}
 		if !same {
-			return errors.New("state file was changed by somebody else while in use")
+			return errors.New("state file was changed by another program while in use")
 		}
 	}
 	return nil
 }
 
-// same compares a page; held keeps the ledger from changing it meanwhile.
+// same compares one page. With held, the ledger is locked during the read, so that
+// it cannot change the page in between.
 func (l *Ledger) same(page []byte, at int, held bool) (bool, error) {
 	if held {
 		l.mu.Lock()
@@ -136,7 +139,7 @@ func (l *Ledger) same(page []byte, at int, held bool) (bool, error) {
 	return bytes.Equal(page, l.image.bytes()[at:at+pageSize]), nil
 }
 
-// relock holds the path again after the lock's file went away.
+// relock locks the path again if the lock file is gone.
 func (l *Ledger) relock() error {
 	if lock := l.file.lock; lock != nil && isAt(lock, lock.Name()) {
 		return nil
@@ -152,8 +155,7 @@ func (l *Ledger) relock() error {
 	return nil
 }
 
-// remake makes the state file anew from memory, in the place of what stands at
-// its path.
+// remake recreates the state file from memory, replacing whatever is at its path.
 func (l *Ledger) remake() error {
 	if err := l.relock(); err != nil {
 		return err
@@ -180,7 +182,7 @@ func (l *Ledger) remake() error {
 		return err
 	}
 	fresh.lock = old.lock
-	l.moveTo(fresh) // now, so that it is exact from its first moment at the path
+	l.moveTo(fresh) // before the rename, so that the file at the path is always exact
 	if err := os.Rename(temporary.Name(), l.cfg.Path); err != nil {
 		_ = os.Remove(temporary.Name())
 		l.moveTo(old)
@@ -191,8 +193,8 @@ func (l *Ledger) remake() error {
 	return nil
 }
 
-// claim locks what stands at the path and is not ours, if anything, until what it
-// returns is closed. Error: ErrLocked, or why nothing may be put in its place.
+// claim locks the file at the path, if there is one and it is not ours, until the
+// result is closed. Error: ErrLocked, or why the file may not be replaced.
 func (l *Ledger) claim() (*os.File, error) {
 	f, err := os.OpenFile(l.cfg.Path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -205,10 +207,10 @@ func (l *Ledger) claim() (*os.File, error) {
 	switch {
 	case err != nil:
 	case !info.Mode().IsRegular():
-		err = errors.New("what stands there is no regular file")
+		err = errors.New("there is something at its path that is not a regular file")
 	case isAt(l.file.f, l.cfg.Path):
 		_ = f.Close()
-		return nil, nil // locked it is
+		return nil, nil // already locked by us
 	default:
 		err = lockFile(f)
 	}
@@ -219,7 +221,7 @@ func (l *Ledger) claim() (*os.File, error) {
 	return f, nil
 }
 
-// moveTo has f hold what memory holds, and every change from here on.
+// moveTo fills f from memory and has every change from now on copied to it.
 func (l *Ledger) moveTo(f *file) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

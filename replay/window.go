@@ -6,41 +6,42 @@ import (
 	"math/bits"
 )
 
-// A window keeps its lasting part in words, each change of which is copied to
-// the state file, if there is one: a header of slotWords and a ring. Memory is
-// what counts; the file is read at the start alone. Each word holds 32
-// bits, and above them a check of those and of the word's place, so that a word
-// that was changed by anybody else is known by itself, and a change that was
-// stopped half-way is not taken for damage. A word of the ring has 32 numbers'
-// bits, set when they are spent.
+// A window remembers which of the last numbers of one key are taken.
 //
-// Every change is a sequence of aligned 64-bit stores, ordered so that after any
-// of them a reader of the file finds no spent number free, no free number
-// spent, and nothing that looks damaged. A SIGKILL can stop the stores, but not
-// undo or reorder them.
+// Its lasting part is words: a header of slotWords and a ring. Each change of a
+// word is copied to the state file, if there is one; the file is read only at
+// start-up. The low 32 bits of a word are data. The high 32 bits are a checksum of
+// the data and the word's place, so that each word shows on its own whether
+// something else changed it, and an interrupted sequence of changes is not mistaken
+// for damage. A word of the ring has one bit for each of 32 numbers, set when the
+// number is spent.
 //
-// The header's words: the state twice, each time its upper half and its lower
-// one; the key. The state is 0 for no window, 1 for an empty one, h+2 for the
-// highest number h. It changes by four stores, the first pair before the second;
-// readState says what may be found on the way.
+// Every change is a sequence of aligned 64-bit stores, ordered so that after each
+// of them the file shows no spent number as free, no free number as spent, and
+// nothing that looks damaged. A SIGKILL can interrupt the stores, but cannot undo
+// or reorder them.
 //
-// The ring has at least one word more than the window needs. Moving the window
-// up to n goes word by word: the word after the highest number's lies outside
-// the window before and after the step, so it can be cleared while nobody looks
-// at it; then the state moves into it. Only then may a bit of it be set. A jump
-// further than the ring is long clears each word once that way, and then sets
-// the state.
+// The header holds the state twice, each time as its upper and its lower half, and
+// the key. The state is 0 for no window, 1 for an empty one, h+2 for the highest
+// number h. It changes by four stores, the first copy before the second; readState
+// describes what may be found in between.
+//
+// The ring has at least one word more than the window needs. The window moves up
+// word by word: the word after the highest number's lies outside the window both
+// before and after the step, so it can be cleared while its bits mean nothing; then
+// the state moves into it, and only then may its bits be set. A jump further than
+// the ring is long clears each word once in this way, and then sets the state.
 type window struct {
 	words []uint64
 	file  *file  // has a copy of words; nil: memory only
-	at    int    // where in the file, words
-	size  uint64 // of the window, numbers
+	at    int    // offset of words in the file, in words
+	size  uint64 // in numbers
 	ring  []uint64
 	now   uint64 // the state
 
-	reserved map[uint64]struct{} // taken, not spent; in memory alone
+	reserved map[uint64]struct{} // taken, not spent; only in memory
 
-	run     int    // of increasing numbers below the window
+	run     int    // length of a run of rising numbers below the window
 	runLast uint64 // the last of them
 
 	trace func(i int) // for tests: called before each store
@@ -54,7 +55,8 @@ const (
 	slotWords  = 16
 )
 
-// headPlace is the place of the header's first word, above all of a ring's.
+// headPlace is the place, for the checksum, of the header's first word: above those
+// of any ring.
 const headPlace = 1 << 30
 
 const (
@@ -65,26 +67,26 @@ const (
 
 const blockBits = 32
 
-// ringBlocks is how many words a window's ring has: a power of two, so that a
-// number's place is a mask away, with one to spare beyond a window that begins
-// and ends inside a word.
+// ringBlocks returns the number of words in a window's ring: a power of two, so
+// that a mask gives a number's place, and at least one more than are touched by a
+// window that begins and ends inside a word.
 func ringBlocks(size int) int {
 	need := (uint64(size)+blockBits-1)/blockBits + 2
 	return 1 << bits.Len64(need-1)
 }
 
-// mapWindow takes words as they are.
+// mapWindow makes a window over words, without reading them.
 func mapWindow(cfg Config, words []uint64) *window {
 	return &window{words: words, size: uint64(cfg.Window), ring: words[slotWords:], reserved: make(map[uint64]struct{})}
 }
 
-// store changes a word. It and setState are the only ways in which words are.
+// store changes a word. Only store and setState change words.
 func (w *window) store(i int, v uint64) {
 	w.remember(i, v)
 	w.file.put(w.at+i, w.words[i:i+1])
 }
 
-// remember changes a word in memory alone.
+// remember changes a word in memory only.
 func (w *window) remember(i int, v uint64) {
 	if w.trace != nil {
 		w.trace(i)
@@ -92,7 +94,7 @@ func (w *window) remember(i int, v uint64) {
 	w.words[i] = v
 }
 
-// setHead replaces the bits of a word of the header.
+// setHead sets the data bits of a word of the header.
 func (w *window) setHead(i int, bits uint32) { w.store(i, sealed(headPlace+i, bits)) }
 
 // setState changes the state.
@@ -109,7 +111,7 @@ func (w *window) valid() bool     { return w != nil && w.now != stateNone }
 func (w *window) empty() bool     { return w.now == stateEmpty }
 func (w *window) highest() uint64 { return w.now - stateBase }
 
-// is reports whether the window is this key's.
+// is reports whether the window belongs to key.
 func (w *window) is(key Fingerprint) bool {
 	if !w.valid() {
 		return false
@@ -124,8 +126,8 @@ func (w *window) is(key Fingerprint) bool {
 
 func keyPart(key Fingerprint, i int) uint32 { return binary.BigEndian.Uint32(key[4*i:]) }
 
-// renew makes the words an empty window of key. While they are changed they are
-// no window at all. Reservations of the old window find it gone.
+// renew turns the words into an empty window for key and returns that. While they
+// change, the state is none. Reservations in the old window find it gone.
 func (w *window) renew(key Fingerprint) *window {
 	w.setState(stateNone)
 	for i := range w.ring {
@@ -159,15 +161,15 @@ func (w *window) check(n uint64) error {
 	return nil
 }
 
-// place is where a number's bit is.
+// place returns where a number's bit is.
 func (w *window) place(n uint64) (place int, bit uint32) {
 	return int(n / blockBits & uint64(len(w.ring)-1)), 1 << (n % blockBits)
 }
 
-// set replaces a place's bits.
+// set sets the data bits of a word of the ring.
 func (w *window) set(place int, bits uint32) { w.store(slotWords+place, sealed(place, bits)) }
 
-// spent looks a number up that is not stale.
+// spent reports whether a number, which must not be stale, is spent.
 func (w *window) spent(n uint64) bool {
 	if w.empty() || n > w.highest() {
 		return false
@@ -179,7 +181,7 @@ func (w *window) spent(n uint64) bool {
 // advance moves the window up to n, if n is above it.
 func (w *window) advance(n uint64) {
 	if w.empty() {
-		w.setState(n + stateBase) // the ring is clear
+		w.setState(n + stateBase) // an empty window's ring is clear
 		return
 	}
 	if n <= w.highest() {
@@ -200,8 +202,8 @@ func (w *window) advance(n uint64) {
 	}
 }
 
-// forgetStale drops reservations that the window has left behind: what is stale
-// is refused without them.
+// forgetStale drops reservations that have fallen below the window: their numbers
+// are refused as stale anyway.
 func (w *window) forgetStale() {
 	for n := range w.reserved {
 		if w.stale(n) {
@@ -212,8 +214,8 @@ func (w *window) forgetStale() {
 
 func (w *window) reserve(n uint64) { w.reserved[n] = struct{}{} }
 
-// spend sets the number's bit. One that the window has left behind meanwhile is
-// stale, and its bit another number's.
+// spend sets the number's bit, unless the number has fallen below the window: then
+// the bit belongs to another number.
 func (w *window) spend(n uint64) {
 	if !w.stale(n) {
 		place, bit := w.place(n)
@@ -222,7 +224,7 @@ func (w *window) spend(n uint64) {
 	delete(w.reserved, n)
 }
 
-// unspend clears the bit that spend has set.
+// unspend clears the bit that spend set.
 func (w *window) unspend(n uint64) {
 	if !w.stale(n) {
 		place, bit := w.place(n)
@@ -232,9 +234,9 @@ func (w *window) unspend(n uint64) {
 
 func (w *window) release(n uint64) { delete(w.reserved, n) }
 
-// restarts counts a verified number below the window and reports whether it ends
-// a run of k. The same number again, which a client sends that tries again,
-// neither counts nor ends the run.
+// restarts counts a verified number below the window and reports whether it
+// completes a run of k. A repeated number, as from a client that retries, neither
+// counts nor breaks the run.
 func (w *window) restarts(n uint64, k int) bool {
 	switch {
 	case k == 0 || w.run > 0 && n == w.runLast:
@@ -247,9 +249,9 @@ func (w *window) restarts(n uint64, k int) bool {
 	return w.run >= k
 }
 
-// load takes the state from words that come from a file, and checks them all:
-// those that are not used are clear, each other fits its check, and nothing
-// above the highest number is spent.
+// load reads the state from words that come from a file and checks all of them:
+// unused words are zero, the others match their checksums, and no number above the
+// highest is spent.
 func (w *window) load() (err error) {
 	if w.now, err = readState(w.words); err != nil {
 		return err
@@ -259,12 +261,12 @@ func (w *window) load() (err error) {
 	}
 	for i := wordKey; i < wordUnused; i++ {
 		if w.words[i] != sealed(headPlace+i, uint32(w.words[i])) {
-			return fmt.Errorf("%w: its key fails its check", ErrDamaged)
+			return fmt.Errorf("%w: the checksum of its key is wrong", ErrDamaged)
 		}
 	}
 	for i, word := range w.ring {
 		if word != sealed(i, uint32(word)) {
-			return fmt.Errorf("%w: spent numbers fail their check", ErrDamaged)
+			return fmt.Errorf("%w: the checksum of its spent numbers is wrong", ErrDamaged)
 		}
 		if w.empty() && uint32(word) != 0 {
 			return fmt.Errorf("%w: an empty window has spent numbers", ErrDamaged)
@@ -272,7 +274,7 @@ func (w *window) load() (err error) {
 	}
 	for _, word := range w.words[wordUnused:slotWords] {
 		if word != 0 {
-			return fmt.Errorf("%w: bytes where none belong", ErrDamaged)
+			return fmt.Errorf("%w: unexpected bytes after its key", ErrDamaged)
 		}
 	}
 	if w.valid() && !w.empty() {

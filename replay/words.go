@@ -2,7 +2,7 @@ package replay
 
 import "fmt"
 
-// blank fills words with no window at all.
+// blank fills words so that they hold no window.
 func blank(words []uint64) {
 	clear(words[:slotWords])
 	for i := range wordUnused {
@@ -13,7 +13,8 @@ func blank(words []uint64) {
 	}
 }
 
-// check guards against accident, not malice: it is the finaliser of splitmix64.
+// check mixes the bits of v (the finaliser of splitmix64). It protects against
+// accidents, not against malice.
 func check(v uint64) uint64 {
 	v += 0x9e3779b97f4a7c15
 	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
@@ -21,21 +22,22 @@ func check(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// sealed is a word: its bits, and above them the check of these and its place.
+// sealed returns a word: its data bits, and above them the checksum of the bits and
+// the place.
 func sealed(place int, bits uint32) uint64 {
 	return check(uint64(place)<<32|uint64(bits))&^0xffffffff | uint64(bits)
 }
 
-// readState reads the state as setState may have left it after any of its
-// stores: the old one or the new one. A pair is half old and half new only
-// after the first store, when the second pair is the old one, and after the
-// third, when the first pair is the new one.
+// readState reads the state, which is the old or the new one after any of
+// setState's stores. A copy is half old and half new only after the first store,
+// when the second copy is still the old one, and after the third, when the first
+// copy is already the new one.
 func readState(words []uint64) (uint64, error) {
 	var half [4]uint32
 	for i := range half {
 		half[i] = uint32(words[wordState+i])
 		if words[wordState+i] != sealed(headPlace+wordState+i, half[i]) {
-			return 0, fmt.Errorf("%w: its highest number fails its check", ErrDamaged)
+			return 0, fmt.Errorf("%w: the checksum of its highest number is wrong", ErrDamaged)
 		}
 	}
 	first, second := half[:2], half[2:]

@@ -24,11 +24,11 @@ func (s *Sidecar) reportStateFile(fault, unmade error) {
 		note("it is in order again since %s", at)
 		s.log.Info("state file is in order again")
 	case unmade == nil:
-		note("%s: %v; it was made anew", at, fault)
-		s.log.Error("state file was harmed while in use; it was made anew from the window in memory", zap.Error(fault))
+		note("%s: %v; it was recreated", at, fault)
+		s.log.Error("state file was damaged while in use; it was recreated from the window in memory", zap.Error(fault))
 	default:
-		note("%s: %v; it cannot be made anew: %v. A restart would let used tickets pass", at, fault, unmade)
-		s.log.Error("state file was harmed while in use and cannot be made anew; a restart would let used tickets pass",
+		note("%s: %v; it cannot be recreated: %v. A restart would let used tickets pass", at, fault, unmade)
+		s.log.Error("state file was damaged while in use and cannot be recreated; a restart would let used tickets pass",
 			zap.Error(fault), zap.String("unmade", unmade.Error()))
 	}
 }

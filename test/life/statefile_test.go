@@ -47,7 +47,7 @@ func TestStateFileIsHarmed(t *testing.T) {
 			for n := int64(2); n < 40; n++ {
 				require.Equal(t, 200, u.Post("/generate", s.Numbered(n).Flat("")).Status)
 			}
-			line := u.WaitLine("was harmed while in use; it was made anew")
+			line := u.WaitLine("was damaged while in use; it was recreated")
 			require.Less(t, time.Since(harmed), 10*time.Second)
 			require.Contains(t, line, `"level":"error"`)
 			require.Contains(t, line, path)
