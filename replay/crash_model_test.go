@@ -134,7 +134,7 @@ func (m *crashModel) interrupted(t *testing.T, e entry, l *Ledger) {
 		}
 		from := before.highest
 		if m.reserve(-1, e.key, e.n) == cameReset {
-			if got := l.find(key(e.key)); got != nil && !got.empty() && int64(got.highest()) == from {
+			if got := l.windows.find(key(e.key)); got != nil && !got.empty() && int64(got.highest()) == from {
 				m.windows[e.key] = before
 			} else if got == nil {
 				delete(m.windows, e.key) // killed between the windows: the number is in neither
@@ -146,7 +146,7 @@ func (m *crashModel) interrupted(t *testing.T, e entry, l *Ledger) {
 		if e.n <= from {
 			return
 		}
-		got := l.find(key(e.key))
+		got := l.windows.find(key(e.key))
 		require.NotNil(t, got)
 		before.highest = -1
 		if !got.empty() {
@@ -158,14 +158,14 @@ func (m *crashModel) interrupted(t *testing.T, e entry, l *Ledger) {
 			return
 		}
 		kept := m.windows[m.previous]
-		if l.windows[l.current].is(key(e.key)) {
+		if l.windows.list[l.windows.current].is(key(e.key)) {
 			m.rotate(e.key)
 			return
 		}
 		// The new key's window may be there already, in place of the one before last.
-		if e.key != m.previous && (kept == nil || l.find(key(m.previous)) == nil) {
+		if e.key != m.previous && (kept == nil || l.windows.find(key(m.previous)) == nil) {
 			delete(m.windows, m.previous)
-			if l.find(key(e.key)) != nil {
+			if l.windows.find(key(e.key)) != nil {
 				m.previous = e.key
 				m.windows[e.key] = &crashWindow{model: newModel(100)}
 			}
@@ -176,7 +176,7 @@ func (m *crashModel) interrupted(t *testing.T, e entry, l *Ledger) {
 // verify compares the ledger with the model, number by number.
 func (m *crashModel) verify(t *testing.T, l *Ledger) {
 	for k, w := range m.windows {
-		got := l.find(key(k))
+		got := l.windows.find(key(k))
 		require.NotNil(t, got, "the window of key %d", k)
 		require.Equal(t, w.highest < 0, got.empty(), "key %d", k)
 		for n := max(0, w.highest-w.size-40); n <= w.highest+40; n++ {
@@ -184,10 +184,10 @@ func (m *crashModel) verify(t *testing.T, l *Ledger) {
 		}
 	}
 	if m.windows[m.current] != nil {
-		require.True(t, l.windows[l.current].is(key(m.current)), "the current key")
+		require.True(t, l.windows.list[l.windows.current].is(key(m.current)), "the current key")
 	}
 }
 
 // verdict is Check for a ledger with ResetAfter, which reports stale numbers only
 // when they are reserved.
-func verdict(l *Ledger, n int64, k byte) error { return l.find(key(k)).check(uint64(n)) }
+func verdict(l *Ledger, n int64, k byte) error { return l.windows.find(key(k)).check(uint64(n)) }

@@ -231,17 +231,17 @@ func killAtRandom(t *testing.T, kills int, worker uint64) {
 			continue
 		}
 		l := openUnlocked(t, path)
-		if !l.windows[l.current].valid() && j[0] == 0 {
+		if !l.windows.list[l.windows.current].valid() && j[0] == 0 {
 			require.NoError(t, l.Close()) // just made, by one that was killed before it named its key
 			unmade++
 			continue
 		}
-		if !l.windows[l.current].valid() && j[1] == 0 {
+		if !l.windows.list[l.windows.current].valid() && j[1] == 0 {
 			require.NoError(t, l.Close()) // killed while it named its key
 			continue
 		}
 		steps += m.replay(t, j, l)
-		if !l.windows[l.current].valid() {
+		if !l.windows.list[l.windows.current].valid() {
 			// Only a reset does that, between the old window and the new one.
 			require.Nil(t, m.windows[m.current], "the window of the key in force is gone")
 			again = true

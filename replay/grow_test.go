@@ -35,17 +35,17 @@ func TestGrow(t *testing.T) {
 			l, err = Open(more)
 			require.NoError(t, err, "%d bytes were left", left)
 			require.ErrorIs(t, l.Check(7, key(1)), ErrReplayed)
-			require.True(t, l.windows[l.current].is(key(2)))
+			require.True(t, l.windows.list[l.windows.current].is(key(2)))
 			l.Rotate(key(2), key(3), key(4), key(5))
 			for b := byte(1); b < 6; b++ {
-				require.NotNil(t, l.find(key(b)), b)
+				require.NotNil(t, l.windows.find(key(b)), b)
 			}
 			require.NoError(t, l.Close())
 		}
 	}
 	l, err = Open(cfg)
 	require.NoError(t, err, "fewer are wanted again")
-	require.NotNil(t, l.find(key(5)))
+	require.NotNil(t, l.windows.find(key(5)))
 	require.NoError(t, l.Close())
 
 	long, err := os.ReadFile(cfg.Path)

@@ -9,67 +9,82 @@ import "slices"
 func (l *Ledger) Rotate(keys ...Fingerprint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	keys = keys[:min(len(keys), len(l.windows))]
+	w := &l.windows
+	keys = keys[:min(len(keys), len(w.list))]
 	for i, key := range keys {
-		at := l.indexOf(key)
+		at := w.indexOf(key)
 		if at < 0 {
-			at = l.vacant(keys)
-			l.renew(at, key)
+			at = w.vacant(keys)
+			w.renew(at, key, l.cfg)
 		}
 		if i > 0 {
 			continue
 		}
-		if at != l.current {
-			l.current = at
+		if at != w.current {
+			w.current = at
 			if l.image != nil {
 				l.image.setCurrent(at)
 				l.file.put(currentAt, l.image[currentAt:currentAt+1])
 			}
 		}
-		if !slices.ContainsFunc(keys, l.windows[l.latest].is) {
-			l.latest = at
+		if !slices.ContainsFunc(keys, w.list[w.latest].is) {
+			w.latest = at
 		}
 	}
 }
 
+// windows says which window belongs to which key. A window keeps its place in the
+// list, and in the state file.
+type windows struct {
+	list    []*window // an entry is nil until it is needed
+	current int       // place of the current key's window
+	latest  int       // place of the window that last took a number
+}
+
+// indexOf returns the place of a key's window, or -1.
+func (w *windows) indexOf(key Fingerprint) int {
+	if w.list[w.latest].is(key) {
+		return w.latest
+	}
+	for at, one := range w.list {
+		if one.is(key) {
+			return at
+		}
+	}
+	return -1
+}
+
+// find returns the window of a key, or nil.
+func (w *windows) find(key Fingerprint) *window {
+	if at := w.indexOf(key); at >= 0 {
+		return w.list[at]
+	}
+	return nil
+}
+
 // vacant returns the place for one more window: one that is free, or the first one
 // after the current window that none of the keys has.
-func (l *Ledger) vacant(keys []Fingerprint) int {
-	if at := slices.IndexFunc(l.windows, func(w *window) bool { return !w.valid() }); at >= 0 {
+func (w *windows) vacant(keys []Fingerprint) int {
+	if at := slices.IndexFunc(w.list, func(one *window) bool { return !one.valid() }); at >= 0 {
 		return at
 	}
-	at := l.current
-	for range l.windows {
-		at = (at + 1) % len(l.windows)
-		if !slices.ContainsFunc(keys, l.windows[at].is) {
+	at := w.current
+	for range w.list {
+		at = (at + 1) % len(w.list)
+		if !slices.ContainsFunc(keys, w.list[at].is) {
 			return at
 		}
 	}
 	return at // not reached: there are at least as many places as keys
 }
 
-// renew starts an empty window for key in a place.
-func (l *Ledger) renew(at int, key Fingerprint) {
-	if l.windows[at] == nil {
-		words := make([]uint64, slotWords+ringBlocks(l.cfg.Window))
+// renew starts an empty window for key in a place, and returns it.
+func (w *windows) renew(at int, key Fingerprint, cfg Config) *window {
+	if w.list[at] == nil {
+		words := make([]uint64, slotWords+ringBlocks(cfg.Window))
 		blank(words)
-		l.windows[at] = mapWindow(l.cfg, words)
+		w.list[at] = mapWindow(cfg, words)
 	}
-	l.windows[at] = l.windows[at].renew(key)
-}
-
-// indexOf returns the place of a key's window, or -1.
-func (l *Ledger) indexOf(key Fingerprint) int {
-	if l.windows[l.latest].is(key) {
-		return l.latest
-	}
-	return slices.IndexFunc(l.windows, func(w *window) bool { return w.is(key) })
-}
-
-// find returns the window of a key, or nil.
-func (l *Ledger) find(key Fingerprint) *window {
-	if at := l.indexOf(key); at >= 0 {
-		return l.windows[at]
-	}
-	return nil
+	w.list[at] = w.list[at].renew(key)
+	return w.list[at]
 }

@@ -76,7 +76,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 				}
 			}
 			for b := range models {
-				if !slices.Contains(kept, b) && l.find(key(b)) == nil {
+				if !slices.Contains(kept, b) && l.windows.find(key(b)) == nil {
 					delete(models, b)
 					gone++
 				}
@@ -146,7 +146,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 				}
 				open = nil
 				for b := range models {
-					if l.windows[l.latest].is(key(b)) {
+					if l.windows.list[l.windows.latest].is(key(b)) {
 						latest = b
 					}
 				}

@@ -64,11 +64,9 @@ type Config struct {
 type Ledger struct {
 	mu      sync.Mutex
 	cfg     Config
-	image   image     // the memory of the windows, copied to the state file
-	file    *file     // nil: memory only
-	windows []*window // an entry is nil until it is needed
-	current int       // index of the current key's window
-	latest  int       // index of the window that last took a number
+	image   image // the memory of the windows, copied to the state file
+	file    *file // nil: memory only
+	windows windows
 	resets  uint64
 	faults  uint64 // of the state file, so far
 	fault   string // what is wrong with the state file now; "": nothing
@@ -83,7 +81,7 @@ func Open(cfg Config) (*Ledger, error) {
 	}
 	l := &Ledger{cfg: cfg}
 	if cfg.Path == "" {
-		l.windows = make([]*window, cfg.Keys)
+		l.windows.list = make([]*window, cfg.Keys)
 		return l, nil
 	}
 	blocks := ringBlocks(cfg.Window)
@@ -91,17 +89,16 @@ func Open(cfg Config) (*Ledger, error) {
 	if l.file, l.image, err = openFile(cfg, blocks); err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
-	l.current = l.image.current(blocks)
-	l.latest = l.current
-	l.windows = make([]*window, l.image.slots(blocks))
-	for i := range l.windows {
+	at := l.image.current(blocks)
+	l.windows = windows{list: make([]*window, l.image.slots(blocks)), current: at, latest: at}
+	for i := range l.windows.list {
 		w := mapWindow(cfg, l.image.slot(i, blocks))
 		w.file, w.at = l.file, slotAt(i, blocks)
 		if err := w.load(); err != nil {
 			_ = l.file.close()
 			return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 		}
-		l.windows[i] = w
+		l.windows.list[i] = w
 	}
 	return l, nil
 }
@@ -119,7 +116,7 @@ func (l *Ledger) Close() error {
 // keepIn has every change from now on copied to f; l.mu must be held.
 func (l *Ledger) keepIn(f *file) {
 	l.file = f
-	for _, w := range l.windows {
+	for _, w := range l.windows.list {
 		if w != nil {
 			w.file = f
 		}
@@ -135,7 +132,7 @@ func (l *Ledger) Check(n int64, keys ...Fingerprint) error {
 	defer l.mu.Unlock()
 	var verdict error
 	for _, key := range keys {
-		w := l.find(key)
+		w := l.windows.find(key)
 		if w == nil {
 			return nil
 		}
@@ -159,16 +156,15 @@ func (l *Ledger) Check(n int64, keys ...Fingerprint) error {
 func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := l.indexOf(key)
+	at := l.windows.indexOf(key)
 	if at < 0 {
 		return Reservation{}, ErrUnknownKey
 	}
-	w := l.windows[at]
+	w := l.windows.list[at]
 	err := w.check(uint64(n))
 	fresh, reset := w.empty(), false
-	if errors.Is(err, ErrStale) && w.restarts(uint64(n), l.cfg.ResetAfter) {
-		l.renew(at, key)
-		w = l.windows[at]
+	if errors.Is(err, ErrStale) && w.below.restart(uint64(n), l.cfg.ResetAfter) {
+		w = l.windows.renew(at, key, l.cfg)
 		l.resets++
 		err, fresh, reset = nil, true, true
 	}
@@ -176,11 +172,11 @@ func (l *Ledger) Reserve(key Fingerprint, n int64) (Reservation, error) {
 		return Reservation{}, err
 	}
 	if w.empty() || uint64(n) > w.highest() {
-		w.run = 0 // numbering continues above the window
+		w.below.run = 0 // numbering continues above the window
 	}
 	w.advance(uint64(n))
 	w.reserve(uint64(n))
-	l.latest = at
+	l.windows.latest = at
 	return Reservation{ledger: l, window: w, place: at, number: uint64(n), fresh: fresh, reset: reset}, nil
 }
 
@@ -233,7 +229,7 @@ func (r *Reservation) settle(how func(*window, uint64)) {
 	defer r.ledger.mu.Unlock()
 	// A window that was renewed in the meantime is no longer in the ledger, and its
 	// memory may belong to its successor.
-	if w := r.window; w == r.ledger.windows[r.place] {
+	if w := r.window; w == r.ledger.windows.list[r.place] {
 		how(w, r.number)
 	}
 }
@@ -252,7 +248,7 @@ func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := Stats{Highest: -1, Resets: l.resets, FileFaults: l.faults, FileFault: l.fault}
-	if w := l.windows[l.latest]; w.valid() && !w.empty() {
+	if w := l.windows.list[l.windows.latest]; w.valid() && !w.empty() {
 		s.Highest = int64(w.highest())
 	}
 	return s

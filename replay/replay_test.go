@@ -146,7 +146,7 @@ func TestTheOldestWindowMakesRoom(t *testing.T) {
 		}
 		l.Rotate(keys...)
 		for b := byte(1); b < 12; b++ {
-			require.Equal(t, slices.Contains(step.kept, b), l.find(key(b)) != nil, "after %v: key %d", step.rotate, b)
+			require.Equal(t, slices.Contains(step.kept, b), l.windows.find(key(b)) != nil, "after %v: key %d", step.rotate, b)
 		}
 	}
 }

@@ -15,6 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// tend checks the file once, after told was reported, and returns what is left.
+func tend(l *Ledger, told string) string {
+	t := tender{Ledger: l, told: told}
+	t.tend()
+	return t.told
+}
+
 // spend takes a number for good.
 func spend(t testing.TB, l *Ledger, n int64) {
 	t.Helper()
@@ -70,19 +77,19 @@ func TestFileIsHarmed(t *testing.T) {
 			for n := int64(1); n < 300; n += 3 {
 				spend(t, l, n)
 			}
-			require.Empty(t, l.tend(""))
+			require.Empty(t, tend(l, ""))
 			tt.harm(t, cfg.Path)
 			for n := int64(302); n < 900; n += 3 { // over all pages of the mapping
 				spend(t, l, n)
 			}
-			require.Empty(t, l.tend(""))
+			require.Empty(t, tend(l, ""))
 			require.Len(t, said, 1)
 			require.Contains(t, said[0], cfg.Path)
 			require.Contains(t, said[0], tt.says)
 			require.Contains(t, said[0], "|<nil>", "it was made anew")
 			require.Equal(t, uint64(1), l.Stats().FileFaults)
 			spend(t, l, 905) // goes to the new file
-			require.Empty(t, l.tend(""))
+			require.Empty(t, tend(l, ""))
 			require.Len(t, said, 1)
 
 			_, err := Open(cfg)
@@ -117,11 +124,11 @@ func TestPathStaysHeld(t *testing.T) {
 			require.NoError(t, harm(cfg.Path))
 			_, err := Open(cfg)
 			require.ErrorIs(t, err, ErrLocked)
-			require.Empty(t, l.tend(""))
+			require.Empty(t, tend(l, ""))
 			require.NoError(t, os.Remove(l.file.lock.Name()))
 			_, err = Open(cfg)
 			require.ErrorIs(t, err, ErrLocked)
-			require.Empty(t, l.tend(""))
+			require.Empty(t, tend(l, ""))
 			require.NoError(t, l.Close())
 		})
 	}
@@ -139,15 +146,15 @@ func TestPathIsTaken(t *testing.T) {
 	spend(t, l, 1)
 	require.NoError(t, errors.Join(os.Remove(cfg.Path), os.Remove(l.file.lock.Name())))
 	other := open(t, cfg)
-	told := l.tend("")
+	told := tend(l, "")
 	require.Contains(t, told, "in use")
 	require.Equal(t, told, l.Stats().FileFault)
-	require.Equal(t, told, l.tend(told))
+	require.Equal(t, told, tend(l, told))
 	require.Len(t, said, 1)
 	require.Equal(t, uint64(2), l.Stats().FileFaults)
 	spend(t, l, 2)
 	require.NoError(t, other.Close())
-	require.Empty(t, l.tend(told))
+	require.Empty(t, tend(l, told))
 	require.Empty(t, l.Stats().FileFault)
 	require.Len(t, said, 2)
 	require.NoError(t, l.Close())
@@ -166,11 +173,11 @@ func TestFileCannotBeRecreated(t *testing.T) {
 	l := open(t, cfg)
 	l.Rotate(key(1))
 	require.NoError(t, errors.Join(os.Rename(cfg.Path, cfg.Path+".old"), os.Mkdir(cfg.Path, 0o700)))
-	told := l.tend("")
+	told := tend(l, "")
 	require.NotEmpty(t, told)
 	spend(t, l, 7)
 	require.NoError(t, errors.Join(os.Remove(cfg.Path), os.Rename(cfg.Path+".old", cfg.Path)))
-	require.Empty(t, l.tend(told))
+	require.Empty(t, tend(l, told))
 	require.Equal(t, "<nil>|<nil>", last)
 	require.NoError(t, l.Close())
 	l = open(t, cfg)

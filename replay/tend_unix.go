@@ -34,49 +34,54 @@ func (l *Ledger) Run(ctx context.Context) {
 	}
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
-	told := ""
+	t := tender{Ledger: l}
 	for {
 		select {
 		case <-ctx.Done():
-			l.tend(told)
+			t.tend()
 			return
 		case <-ticker.C:
 		case <-l.file.wake:
 		}
-		told = l.tend(told)
+		t.tend()
 	}
 }
 
-// tend checks the file once and recreates it if necessary. told is the fault that
-// was last reported and has not been repaired; it returns the one that is left now.
-func (l *Ledger) tend(told string) string {
-	fault := l.look()
+// A tender keeps the state file of a ledger in order.
+type tender struct {
+	*Ledger
+	told string // the fault that was last reported and has not been repaired; "": none
+}
+
+// tend checks the file once and recreates it if necessary.
+func (t *tender) tend() {
+	fault := t.look()
 	var unmade error
 	lasts := ""
 	if fault != nil {
-		fault = fmt.Errorf("%s: %w", l.cfg.Path, fault)
-		if unmade = l.remake(); unmade != nil {
-			unmade = fmt.Errorf("%s: %w", l.cfg.Path, withoutPath(unmade))
+		fault = fmt.Errorf("%s: %w", t.cfg.Path, fault)
+		if unmade = t.remake(); unmade != nil {
+			unmade = fmt.Errorf("%s: %w", t.cfg.Path, withoutPath(unmade))
 			lasts = fault.Error() + "; it cannot be recreated: " + unmade.Error()
 		}
 	}
-	l.mu.Lock()
+	t.mu.Lock()
 	if fault != nil {
-		l.faults++
+		t.faults++
 	}
-	l.fault = lasts
-	l.mu.Unlock()
-	if report := l.cfg.Report; report != nil && (lasts != told || fault != nil && unmade == nil) {
+	t.fault = lasts
+	t.mu.Unlock()
+	if report := t.cfg.Report; report != nil && (lasts != t.told || fault != nil && unmade == nil) {
 		report(fault, unmade)
 	}
-	return lasts
+	t.told = lasts
 }
 
 // look returns what is wrong with the state file, or nil.
-func (l *Ledger) look() error {
-	f := l.file
-	_ = l.relock() // if another process was quicker, the file's own lock keeps it out
-	there, err := os.Stat(l.cfg.Path)
+func (t *tender) look() error {
+	f := t.file
+	_ = t.relock() // if another process was quicker, the file's own lock keeps it out
+	there, err := os.Stat(t.cfg.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return errors.New("state file was removed while in use")
 	}
@@ -94,23 +99,23 @@ func (l *Ledger) look() error {
 	case own.Size() < int64(len(f.data)):
 		return fmt.Errorf("state file was truncated while in use: it has %d bytes instead of %d", own.Size(), len(f.data))
 	}
-	l.mu.Lock()
+	t.mu.Lock()
 	fault := f.fault
-	l.mu.Unlock()
+	t.mu.Unlock()
 	if fault != nil {
 		return fmt.Errorf("state file cannot be written: %w", fault)
 	}
-	return l.compare()
+	return t.compare()
 }
 
 // compare checks that the file equals memory, page by page. It reads the file
 // instead of the mapping: a read returns an error where the mapping would fault.
-func (l *Ledger) compare() error {
-	f, page := l.file, make([]byte, pageSize)
+func (t *tender) compare() error {
+	f, page := t.file, make([]byte, pageSize)
 	for at := 0; at < len(f.data); at += pageSize {
-		same, err := l.same(page, at, false)
+		same, err := t.same(page, at, false)
 		if err == nil && !same {
-			same, err = l.same(page, at, true) // perhaps the ledger changed it in between
+			same, err = t.same(page, at, true) // perhaps the ledger changed it in between
 		}
 		if err != nil {
 			return fmt.Errorf("state file can no longer be read: %w", withoutPath(err))
@@ -124,54 +129,54 @@ func (l *Ledger) compare() error {
 
 // same compares one page. With held, the ledger is locked during the read, so that
 // it cannot change the page in between.
-func (l *Ledger) same(page []byte, at int, held bool) (bool, error) {
+func (t *tender) same(page []byte, at int, held bool) (bool, error) {
 	if held {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
 	}
-	if _, err := l.file.f.ReadAt(page, int64(at)); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := t.file.f.ReadAt(page, int64(at)); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	if !held {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
 	}
-	return bytes.Equal(page, l.image.bytes()[at:at+pageSize]), nil
+	return bytes.Equal(page, t.image.bytes()[at:at+pageSize]), nil
 }
 
 // relock locks the path again if the lock file is gone.
-func (l *Ledger) relock() error {
-	if lock := l.file.lock; lock != nil && isAt(lock, lock.Name()) {
+func (t *tender) relock() error {
+	if lock := t.file.lock; lock != nil && isAt(lock, lock.Name()) {
 		return nil
 	}
-	lock, err := lockPath(l.cfg.Path)
+	lock, err := lockPath(t.cfg.Path)
 	if err != nil {
 		return err
 	}
-	if l.file.lock != nil {
-		_ = l.file.lock.Close()
+	if t.file.lock != nil {
+		_ = t.file.lock.Close()
 	}
-	l.file.lock = lock
+	t.file.lock = lock
 	return nil
 }
 
 // remake recreates the state file from memory, replacing whatever is at its path.
-func (l *Ledger) remake() error {
-	if err := l.relock(); err != nil {
+func (t *tender) remake() error {
+	if err := t.relock(); err != nil {
 		return err
 	}
-	there, err := l.claim()
+	there, err := t.claim()
 	if err != nil {
 		return err
 	}
 	if there != nil {
 		defer func() { _ = there.Close() }()
 	}
-	temporary, err := writeTemporary(l.cfg, make(image, len(l.image)))
+	temporary, err := writeTemporary(t.cfg, make(image, len(t.image)))
 	if err != nil {
 		return err
 	}
-	old := l.file
+	old := t.file
 	fresh, err := mapFile(temporary, len(old.data))
 	if err == nil {
 		err = lockFile(temporary)
@@ -182,10 +187,10 @@ func (l *Ledger) remake() error {
 		return err
 	}
 	fresh.lock = old.lock
-	l.moveTo(fresh) // before the rename, so that the file at the path is always exact
-	if err := os.Rename(temporary.Name(), l.cfg.Path); err != nil {
+	t.moveTo(fresh) // before the rename, so that the file at the path is always exact
+	if err := os.Rename(temporary.Name(), t.cfg.Path); err != nil {
 		_ = os.Remove(temporary.Name())
-		l.moveTo(old)
+		t.moveTo(old)
 		_ = fresh.release()
 		return err
 	}
@@ -195,8 +200,8 @@ func (l *Ledger) remake() error {
 
 // claim locks the file at the path, if there is one and it is not ours, until the
 // result is closed. Error: ErrLocked, or why the file may not be replaced.
-func (l *Ledger) claim() (*os.File, error) {
-	f, err := os.OpenFile(l.cfg.Path, os.O_RDWR|unix.O_NONBLOCK, 0)
+func (t *tender) claim() (*os.File, error) {
+	f, err := os.OpenFile(t.cfg.Path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -208,7 +213,7 @@ func (l *Ledger) claim() (*os.File, error) {
 	case err != nil:
 	case !info.Mode().IsRegular():
 		err = errors.New("there is something at its path that is not a regular file")
-	case isAt(l.file.f, l.cfg.Path):
+	case isAt(t.file.f, t.cfg.Path):
 		_ = f.Close()
 		return nil, nil // already locked by us
 	default:

@@ -31,8 +31,6 @@ var larger = map[string][2]int{
 	"reorder.Buffer":            {7, 13},
 	"reorder.sequencer":         {9, 15},
 	"reorder.waiter":            {16, 1},
-	"replay.Ledger":             {10, 20},
-	"replay.window":             {10, 22},
 	"sidecar.Sidecar":           {11, 31},
 	"sidecar.drain":             {13, 9},
 	"sidecar.exchange":          {16, 40},
