@@ -53,6 +53,11 @@ func (x *exchange) refuse(err error) {
 	_ = x.conn.Answer(&answer, x.own())
 }
 
+// own returns the fields that every answer to this request has.
+func (x *exchange) own() front.Own {
+	return front.Own{RequestID: x.account.ID, Timing: timing(x.timing[:0], &x.account.Times)}
+}
+
 // final reports whether a retry with the same ticket can only be refused.
 func (x *exchange) final(r refusal) bool {
 	if x.route != nil && x.route.Open {

@@ -155,7 +155,7 @@ func (x *exchange) run() error {
 	if err != nil {
 		return err
 	}
-	x.answer(resp)
+	relayAnswer(x, resp)
 	return nil
 }
 

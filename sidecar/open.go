@@ -13,7 +13,7 @@ func (x *exchange) runOpen() error {
 	if err != nil {
 		return err
 	}
-	x.answer(resp)
+	relayAnswer(x, resp)
 	return nil
 }
 

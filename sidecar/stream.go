@@ -56,50 +56,43 @@ func (s *streams) next() *loop.Loop {
 	return s.loops[int(s.turn.Add(1))%len(s.loops)]
 }
 
-// A stream is the answer of an exchange while a loop runs it.
-type stream struct {
-	x     *exchange
-	resp  *upstream.Response
-	relay *relay.Relay
-}
-
 // lend gives an answer that has begun into the hands of a loop, if it is one for it:
 // an event stream over plain TCP, of which nothing is here at the moment. It is the
 // last thing that the exchange's goroutine does then.
-func (x *exchange) lend(resp *upstream.Response, r *relay.Relay) bool {
-	if len(x.h.streams.loops) == 0 || !x.account.Answer.EventStream || !resp.CanPoll() || !x.conn.CanLend() {
+func (a *answer) lend() bool {
+	x := a.x
+	if len(x.h.streams.loops) == 0 || !x.account.Answer.EventStream || !a.resp.CanPoll() || !x.conn.CanLend() {
 		return false
 	}
-	resp.ReleaseHead()
-	s := &stream{x, resp, r}
-	x.conn.Lend(s.begin)
+	a.resp.ReleaseHead()
+	x.conn.Lend(a.run)
 	return true
 }
 
-// begin has a loop run the stream.
-func (s *stream) begin() {
-	member, err := s.x.h.streams.next().Add(s, s.resp, s.x.conn)
+// run has a loop run the answer from here on, or does so itself.
+func (a *answer) run() {
+	member, err := a.x.h.streams.next().Add(a, a.resp, a.x.conn)
 	if err != nil {
-		go s.alone() // the line was cancelled meanwhile, or the kernel has no room
+		go a.alone() // the line was cancelled meanwhile, or the kernel has no room
 		return
 	}
-	s.x.attach(member)
+	a.x.attach(member)
 }
 
 // Happened implements loop.Stream.
-func (s *stream) Happened(h loop.Happening, now time.Time) loop.Want {
+func (a *answer) Happened(h loop.Happening, now time.Time) loop.Want {
 	if h&loop.Readable != 0 {
-		s.resp.Arrived(h&loop.Last != 0)
+		a.resp.Arrived(h&loop.Last != 0)
 	}
 	switch {
 	case h&loop.Silent != 0:
-		s.relay.Fail(upstream.ErrTimeout)
+		a.relay.Fail(upstream.ErrTimeout)
 		return loop.Nothing
-	case h&loop.Woken != 0 && s.x.why() != nil:
-		s.relay.Fail(upstream.ErrCanceled)
+	case h&loop.Woken != 0 && a.x.why() != nil:
+		a.relay.Fail(upstream.ErrCanceled)
 		return loop.Nothing
 	}
-	switch s.relay.Advance(now) {
+	switch a.relay.Advance(now) {
 	case relay.Starved:
 		return loop.Source
 	case relay.Full:
@@ -110,47 +103,45 @@ func (s *stream) Happened(h loop.Happening, now time.Time) loop.Want {
 	return loop.Nothing
 }
 
-// Ended implements loop.Stream. What is whole is settled at once; what broke may have
-// to wait for the client.
-func (s *stream) Ended(fault *loop.Fault) {
-	if fault == nil && s.relay.Whole() {
-		s.settle(nil)
+// Ended implements loop.Stream. What is whole is accounted for at once; what broke
+// may have to wait for the client.
+func (a *answer) Ended(fault *loop.Fault) {
+	if fault == nil && a.relay.Whole() {
+		a.end(nil)
 		return
 	}
-	go s.settle(fault)
+	go a.end(fault)
 }
 
-// settle accounts for the stream, and gives the connection back.
-func (s *stream) settle(fault *loop.Fault) {
-	defer s.x.conn.GiveBack()
-	defer s.recoverPanic()
+// end finishes an answer that a loop ran, and gives the connection back.
+func (a *answer) end(fault *loop.Fault) {
+	defer a.x.conn.GiveBack()
+	defer a.recoverPanic()
 	if fault != nil {
-		s.broke(fault.Value, fault.Stack)
+		a.broke(fault.Value, fault.Stack)
 		return
 	}
-	broken, werr := s.relay.Result()
-	s.x.finish(s.resp, s.relay, broken, werr)
+	a.finish(a.relay.Result())
 }
 
-// alone runs the stream where no loop does.
-func (s *stream) alone() {
-	defer s.x.conn.GiveBack()
-	defer s.recoverPanic()
-	broken, werr := s.relay.Run(nil)
-	s.x.finish(s.resp, s.relay, broken, werr)
+// alone runs the answer to its end where no loop does.
+func (a *answer) alone() {
+	defer a.x.conn.GiveBack()
+	defer a.recoverPanic()
+	a.finish(a.relay.Run(nil))
 }
 
-// recoverPanic is broke of what settling panics with.
-func (s *stream) recoverPanic() {
+// recoverPanic is broke of what finishing panics with.
+func (a *answer) recoverPanic() {
 	if fault := recover(); fault != nil {
-		s.broke(fault, debug.Stack())
+		a.broke(fault, debug.Stack())
 	}
 }
 
-// broke keeps a fault of ours to the stream that it is of, whose client sees that it
-// was broken off.
-func (s *stream) broke(fault any, stack []byte) {
-	x := s.x
+// broke keeps a fault of ours to this answer, whose client sees that it was broken
+// off.
+func (a *answer) broke(fault any, stack []byte) {
+	x := a.x
 	x.faulted(fault, stack)
 	x.account.Outcome = account.Internal
 	x.conn.Reset()

@@ -33,7 +33,7 @@ var larger = map[string][2]int{
 	"reorder.waiter":            {16, 1},
 	"sidecar.Sidecar":           {11, 31},
 	"sidecar.drain":             {13, 9},
-	"sidecar.exchange":          {16, 40},
+	"sidecar.exchange":          {16, 35},
 	"sidecar.handler":           {15, 6},
 	"sidecar.reports":           {11, 13},
 	"sidecar/admin.Server":      {4, 16},
