@@ -35,27 +35,19 @@ const (
 	maxClosingAnswer = 1 << 20
 )
 
-// sessions holds the open sessions and does what is due when they end. It is nil on
-// a worker without sessions.
+// sessions holds the open sessions. It is nil on a worker without sessions.
 type sessions struct {
 	all      *gate.Sessions
-	log      *zap.Logger
-	upstream func() *upstream.Client
-	places   chan struct{} // for the calls at once
-
-	life    context.Context // of the calls
-	abandon context.CancelFunc
-
-	ended  [gate.Causes]atomic.Uint64
-	called [2]atomic.Uint64 // failed, answered
+	ended    [gate.Causes]atomic.Uint64
+	closings closings
 }
 
 func newSessions(cfg *config.Config, log *zap.Logger, client func() *upstream.Client) *sessions {
 	if cfg.MaxSessions == 0 {
 		return nil
 	}
-	s := &sessions{log: log, upstream: client, places: make(chan struct{}, closingsAtOnce)}
-	s.life, s.abandon = context.WithCancel(context.Background())
+	s := &sessions{closings: closings{log: log, upstream: client, places: make(chan struct{}, closingsAtOnce)}}
+	s.closings.life, s.closings.abandon = context.WithCancel(context.Background())
 	s.all = gate.NewSessions(cfg.MaxSessions, s.bury)
 	return s
 }
@@ -87,8 +79,8 @@ func (s *sessions) run(ctx context.Context) {
 	}
 }
 
-// bury is called for each session that has ended. close waits for the goroutine
-// that it starts.
+// bury is called for each session that has ended. Sessions.Quiet waits for the
+// goroutine that it starts.
 func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
 	s.ended[cause].Add(1)
 	a := &session.Account
@@ -98,84 +90,8 @@ func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
 	}
 	go func() {
 		defer session.Rest()
-		if cut > 0 {
-			s.clear(session)
-		}
-		if session.OnCloseRoute == "" {
-			return
-		}
-		err := s.callBack(session)
-		if err == nil {
-			s.called[1].Add(1)
-			return
-		}
-		s.called[0].Add(1)
-		s.log.Warn("a session's on_close_route was not called, or failed", zap.String("request_id", a.ID),
-			zap.String("route", session.OnCloseRoute), zap.Error(err))
+		s.closings.close(session, cut > 0)
 	}()
-}
-
-// clear waits until no request of an ended session is left, and cuts those that
-// stay too long.
-func (s *sessions) clear(session *gate.Session) {
-	if !s.pause(cutPatience, session.Idle()) {
-		session.Force()
-		s.pause(cutPatience, session.Idle())
-	}
-	if session.OnCloseRoute != "" {
-		s.pause(noticePause, nil)
-	}
-}
-
-// pause waits for t, until over, or until the calls are abandoned. It reports
-// whether over came.
-func (s *sessions) pause(t time.Duration, over <-chan struct{}) bool {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-over:
-		return true
-	case <-timer.C:
-	case <-s.life.Done():
-	}
-	return false
-}
-
-// errAbandoned is the fault of closing calls that the end of the drain did not wait
-// for.
-var errAbandoned = errors.New("the worker left before")
-
-// callBack makes the session's closing call, once. Its route was checked when the
-// session was created.
-func (s *sessions) callBack(session *gate.Session) error {
-	select {
-	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
-	case <-s.life.Done():
-		return errAbandoned
-	}
-	ctx, cancel := context.WithTimeout(s.life, closingTimeout)
-	defer cancel()
-	line, err := s.upstream().Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, line.Cancel)()
-	resp, err := line.RoundTrip(&upstream.Request{
-		Header: []byte("Content-Type: application/json\r\n"), Path: []byte(session.OnCloseRoute),
-		RequestID: session.Account.ID, Body: session.ClosingBody,
-	})
-	if err != nil {
-		return err
-	}
-	defer resp.Close()
-	if code := resp.StatusCode(); code >= 400 {
-		return fmt.Errorf("it answered %d", code)
-	}
-	if _, err = io.CopyN(io.Discard, resp, maxClosingAnswer); errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
 
 // drain stops new sessions and ends each one as soon as it has no request.
@@ -193,7 +109,7 @@ func (s *sessions) close(wait func(time.Duration, <-chan struct{})) {
 	}
 	s.all.Close()
 	wait(2*cutPatience+noticePause+closingTimeout, s.all.Quiet())
-	s.abandon()
+	s.closings.abandon()
 	<-s.all.Quiet()
 }
 
@@ -221,7 +137,7 @@ func (s *sessions) attach(m *metrics.Metrics) {
 		if s == nil {
 			return map[string]uint64{account.OK.String(): 0, "failed": 0}
 		}
-		return map[string]uint64{account.OK.String(): s.called[1].Load(), "failed": s.called[0].Load()}
+		return map[string]uint64{account.OK.String(): s.closings.called[1].Load(), "failed": s.closings.called[0].Load()}
 	})
 }
 
@@ -241,4 +157,98 @@ func (s *sessions) describe(most int) func(time.Time) status.Sessions {
 		}
 		return d
 	}
+}
+
+// closings are the calls of on_close_route at the end of sessions.
+type closings struct {
+	log      *zap.Logger
+	upstream func() *upstream.Client
+	places   chan struct{} // for the calls at once
+
+	life    context.Context // of the calls
+	abandon context.CancelFunc
+
+	called [2]atomic.Uint64 // failed, answered
+}
+
+// close makes the closing call of a session, if it has one. If requests of it were
+// told to end, it first waits until they have.
+func (c *closings) close(session *gate.Session, cut bool) {
+	if cut {
+		c.clear(session)
+	}
+	if session.OnCloseRoute == "" {
+		return
+	}
+	err := c.call(session)
+	if err == nil {
+		c.called[1].Add(1)
+		return
+	}
+	c.called[0].Add(1)
+	c.log.Warn("a session's on_close_route was not called, or failed", zap.String("request_id", session.Account.ID),
+		zap.String("route", session.OnCloseRoute), zap.Error(err))
+}
+
+// clear waits until no request of an ended session is left, and cuts those that
+// stay too long.
+func (c *closings) clear(session *gate.Session) {
+	if !c.pause(cutPatience, session.Idle()) {
+		session.Force()
+		c.pause(cutPatience, session.Idle())
+	}
+	if session.OnCloseRoute != "" {
+		c.pause(noticePause, nil)
+	}
+}
+
+// pause waits for t, until over, or until the calls are abandoned. It reports
+// whether over came.
+func (c *closings) pause(t time.Duration, over <-chan struct{}) bool {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-over:
+		return true
+	case <-timer.C:
+	case <-c.life.Done():
+	}
+	return false
+}
+
+// errAbandoned is the fault of closing calls that the end of the drain did not wait
+// for.
+var errAbandoned = errors.New("the worker left before")
+
+// call makes the session's closing call, once. Its route was checked when the
+// session was created.
+func (c *closings) call(session *gate.Session) error {
+	select {
+	case c.places <- struct{}{}:
+		defer func() { <-c.places }()
+	case <-c.life.Done():
+		return errAbandoned
+	}
+	ctx, cancel := context.WithTimeout(c.life, closingTimeout)
+	defer cancel()
+	line, err := c.upstream().Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, line.Cancel)()
+	resp, err := line.RoundTrip(&upstream.Request{
+		Header: []byte("Content-Type: application/json\r\n"), Path: []byte(session.OnCloseRoute),
+		RequestID: session.Account.ID, Body: session.ClosingBody,
+	})
+	if err != nil {
+		return err
+	}
+	defer resp.Close()
+	if code := resp.StatusCode(); code >= 400 {
+		return fmt.Errorf("it answered %d", code)
+	}
+	if _, err = io.CopyN(io.Discard, resp, maxClosingAnswer); errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
