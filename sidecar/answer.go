@@ -131,9 +131,9 @@ func (a *answer) finish(broken, werr error) {
 	case errors.Is(cause, errCut), errors.Is(cause, errSessionEnded):
 		record.Outcome = account.Cut
 	case broken != nil && cause == nil:
-		broken = x.explain(broken)
+		broken = x.explain(broken, x.spent())
 		record.Outcome, record.Detail = refusalOf(broken).outcome, upstream.Detail(broken)
-		x.h.suspect(broken)
+		x.h.model.suspect(broken)
 	default:
 		x.clientGone(werr)
 	}

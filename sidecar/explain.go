@@ -12,28 +12,28 @@ import (
 )
 
 // explain adds to an error what helps the client and what the package that found it
-// could not know.
-func (x *exchange) explain(err error) error {
+// could not know. spent says whether the request spent its ticket.
+func (r *request) explain(err error, spent bool) error {
 	switch {
 	case errors.Is(err, errRouteUnknown):
-		return &explained{err, x.h.routes.names}
+		return &explained{err, r.h.routes.names}
 	case errors.Is(err, errMethod):
-		return &explained{err, "use " + x.h.routes.Allowed(x.conn.Head.Path)}
-	case errors.Is(err, front.ErrBodyTooLarge) && x.route != nil && x.route.Open:
+		return &explained{err, "use " + r.h.routes.Allowed(r.conn.Head.Path)}
+	case errors.Is(err, front.ErrBodyTooLarge) && r.open():
 		return &explained{err, "none is taken on this route"}
 	case errors.Is(err, front.ErrBodyTooLarge):
-		return x.ofBody(err, fmt.Sprintf("at most %d bytes", x.bodyLimit()))
+		return ofBody(err, fmt.Sprintf("at most %d bytes", r.bodyLimit()), spent)
 	case errors.Is(err, front.ErrBodyTimeout):
-		return x.ofBody(err, "send it again")
+		return ofBody(err, "send it again", spent)
 	case errors.Is(err, front.ErrBodyFraming):
-		return x.ofBody(err, "send it with a Content-Length")
-	case errors.Is(err, errCut) && x.spent():
+		return ofBody(err, "send it with a Content-Length", spent)
+	case errors.Is(err, errCut) && spent:
 		return errCutSent
 	case errors.Is(err, envelope.ErrInvalidJSON) && !errors.Is(err, envelope.ErrInvalidHeader):
-		form := formOf(x.conn.Head.Value(front.ContentType), x.body.Bytes())
+		form := formOf(r.conn.Head.Value(front.ContentType), r.body.Bytes())
 		switch {
 		case form == "":
-		case x.ticket.found:
+		case r.ticket.found:
 			return &explained{err, "it is " + form + "; on this route the model's members must be one JSON object"}
 		default:
 			return &explained{err, "it is " + form + "; send the ticket and the model's members as one JSON object, or the ticket in the head"}
@@ -44,16 +44,12 @@ func (x *exchange) explain(err error) error {
 
 // ofBody adds what to do about a faulty body. If part of it was passed on, the
 // ticket is spent and a retry needs a new one.
-func (x *exchange) ofBody(err error, words string) error {
-	if x.spent() {
+func ofBody(err error, words string, spent bool) error {
+	if spent {
 		words += ", with a new ticket: the ticket is spent, since the model server got a part of the body"
 	}
 	return &explained{err, words}
 }
-
-// spent reports whether the request spent its ticket: from the moment that sending
-// began, unless nothing could be sent after all.
-func (x *exchange) spent() bool { return !x.account.Times.Sent.IsZero() && !x.route.Open }
 
 // formOf says which kind of form a body is (multipart, RFC 7578, or
 // application/x-www-form-urlencoded); "" if it is none. curl labels every body as

@@ -28,22 +28,27 @@ func (x *exchange) refuse(err error) {
 		x.settle()
 		return
 	}
-	x.h.suspect(err)
-	err = x.explain(err)
+	x.h.model.suspect(err)
+	spent := x.spent()
+	err = x.explain(err, spent)
 	r := refusalOf(err)
 	a := &x.account
 	a.Outcome, a.Status, a.Detail = r.outcome, r.status, upstream.Detail(err)
-	if errors.Is(err, errCutSent) || errors.Is(err, errSessionEnded) && x.spent() {
+	if errors.Is(err, errCutSent) || errors.Is(err, errSessionEnded) && spent {
 		a.Outcome = account.Cut // the model server is not to blame
 	}
 	allowed := ""
 	if errors.Is(err, errMethod) {
 		allowed = x.h.routes.Allowed(x.conn.Head.Path)
 	}
-	answer := r.answer(told{
-		shape: x.api.Errors, requestID: a.ID, retryAfter: x.h.retryAfter(r), allowed: allowed,
-		spent: x.spent() && !x.pass.InSession(), final: x.final(r),
-	})
+	t := told{
+		shape: x.api.Errors, requestID: a.ID, allowed: allowed,
+		spent: spent && !x.pass.InSession(), final: x.final(r),
+	}
+	if r.retry {
+		t.retryAfter = x.h.comeback.seconds(time.Now())
+	}
+	answer := r.answer(t)
 	a.BytesOut = int64(len(answer.Body))
 	if cause != nil || closes(err) {
 		x.conn.CloseAfter()
@@ -58,9 +63,13 @@ func (x *exchange) own() front.Own {
 	return front.Own{RequestID: x.account.ID, Timing: timing(x.timing[:0], &x.account.Times)}
 }
 
+// spent reports whether the request spent its ticket: from the moment that sending
+// began, unless nothing could be sent after all.
+func (x *exchange) spent() bool { return !x.account.Times.Sent.IsZero() && !x.route.Open }
+
 // final reports whether a retry with the same ticket can only be refused.
 func (x *exchange) final(r refusal) bool {
-	if x.route != nil && x.route.Open {
+	if x.open() {
 		return false // there is none
 	}
 	if x.pass.InSession() {
@@ -77,14 +86,6 @@ func (x *exchange) clientGone(werr error) {
 	if x.conn.Stalled() || errors.Is(werr, os.ErrDeadlineExceeded) {
 		a.Outcome, a.Detail = account.ClientStalled, errSlowClient.Error()
 	}
-}
-
-// retryAfter returns the value of Retry-After in seconds; 0 if there is none.
-func (h *handler) retryAfter(r refusal) int {
-	if !r.retry {
-		return 0
-	}
-	return h.comeback.seconds(time.Now())
 }
 
 // closes reports whether a refusal closes the connection, because it is not known
@@ -107,12 +108,8 @@ func (x *exchange) settle() {
 	if x.line != nil {
 		x.line.Release()
 	}
-	if x.body.stream != nil { // nobody reads it any more
-		x.account.BytesIn = x.body.stream.Taken()
-		x.body.stream.Release()
-	}
+	x.account.BytesIn = x.body.end()
 	x.pass.Release()
-	x.body.Release()
 	if x.placed {
 		x.h.routes.open.give()
 	}
@@ -121,26 +118,30 @@ func (x *exchange) settle() {
 	x.h.calls.remove(&x.call, !x.account.Outcome.Whole())
 }
 
-// recoverPanic keeps a bug from ending the process (fasthttp does not recover) and
-// from leaking a slot.
-func (x *exchange) recoverPanic() {
-	fault := recover()
-	if fault == nil {
-		return
+// faults are bugs of ours that end no more than a request.
+type faults struct {
+	log   *zap.Logger
+	count func()
+}
+
+// recover keeps a bug from ending the process (fasthttp does not recover) and from
+// leaking a slot.
+func (f *faults) recover(x *exchange) {
+	if fault := recover(); fault != nil {
+		f.endCall(x, fault, debug.Stack())
+		x.conn.CloseAfter()
+		x.refuse(errInternal)
 	}
-	x.faulted(fault, debug.Stack())
-	x.conn.CloseAfter()
-	x.refuse(errInternal)
 }
 
-// faulted counts a fault of ours, and says where it was.
-func (h *handler) faulted(fault any, stack []byte, where ...zap.Field) {
-	h.panicked()
-	h.log.Error("internal fault", append(where, zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", stack))...)
+// endCall notes a fault that a request ran into, and ends its call.
+func (f *faults) endCall(x *exchange, fault any, stack []byte) {
+	f.note(fault, stack, zap.String("request_id", x.account.ID))
+	x.cancel(errInternal)
 }
 
-// faulted is that of a request, and ends its call.
-func (x *exchange) faulted(fault any, stack []byte) {
-	x.h.faulted(fault, stack, zap.String("request_id", x.account.ID))
-	x.call.cancel(errInternal)
+// note counts a fault, and logs where it was.
+func (f *faults) note(fault any, stack []byte, where ...zap.Field) {
+	f.count()
+	f.log.Error("internal fault", append(where, zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", stack))...)
 }

@@ -4,12 +4,8 @@ import (
 	"errors"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/config/route"
 	"github.com/usher-sidecar/usher/crypto"
-	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/front"
@@ -20,22 +16,19 @@ import (
 
 // A handler is all that serving a request needs.
 type handler struct {
-	cfg    *config.Config
-	log    *zap.Logger
-	routes routes
-	model  modelServer
-
+	routes   routes
+	sessions *sessions // nil: there are none
 	gate     *gate.Gate
-	streams  *streams // that are open
-	book     account.Book
-	calls    *calls
-	bodies   *front.Budget // memory for bodies whose senders are not verified yet
 	comeback *comeback
+	bodies   bodies
+	model    modelServer
+	calls    *calls
 	drain    *drain
-	sessions *sessions     // nil: there are none
-	reports  *reports      // to the autoscaler; nil: none, and no benchmark
-	tracer   *trace.Tracer // nil: no tracing
-	panicked func()        // counts a fault of ours
+
+	book    account.Book
+	reports *reports      // to the autoscaler; nil: none, and no benchmark
+	tracer  *trace.Tracer // nil: no tracing
+	faults  faults
 }
 
 // routes are the requests that are served.
@@ -45,14 +38,45 @@ type routes struct {
 	open  places // for the open ones
 }
 
-// A modelServer is where admitted requests go.
-type modelServer struct {
-	client   *upstream.Client
-	prober   *upstream.Prober
-	sawBytes sawBytes
-	// strict is for model servers that are known to end each stream with its API's
-	// last word: a stream that ends without it is broken. Else it is only logged.
-	strict bool
+// bodies bound the memory for bodies.
+type bodies struct {
+	*front.Budget     // of those whose senders are not verified yet
+	most          int // of one, in bytes
+}
+
+// serve answers the request that was read on c, or the fault that reading it
+// ended with.
+func (h *handler) serve(c *front.Conn, fault error) {
+	x := h.begin(c)
+	defer h.faults.recover(x)
+	err := fault
+	if x.blames(fault) {
+		err = x.pass.OpenHeader(new(envelope.Envelope), x.ticket.token)
+	}
+	if err == nil {
+		err = x.run()
+	}
+	if err != nil {
+		x.refuse(err)
+	}
+}
+
+// begin opens the account of a request.
+func (h *handler) begin(c *front.Conn) *exchange {
+	x := &exchange{request: request{h: h, conn: c}}
+	a, head := &x.account, &c.Head
+	a.Times.Start = time.Now()
+	a.ID, a.TraceID, a.Client = head.ID(), head.TraceID(), c.Client()
+	a.Ticket.Reqnum = -1
+	a.Route = x.find()
+	x.pass.Begin(h.gate, a)
+	x.pass.Occupant = (*occupant)(x)
+	if h.tracer != nil {
+		h.beginTrace(x)
+	}
+	h.calls.add(&x.call)
+	c.Watch(&x.call)
+	return x
 }
 
 // An exchange is one request and its answer. What it holds is taken in one
@@ -60,17 +84,9 @@ type modelServer struct {
 // once, whichever way the request ends.
 type exchange struct {
 	call
+	request
 	account account.Request
 
-	h     *handler
-	conn  *front.Conn
-	route *route.Entry // nil: the request is none of ours
-	api   *dialect.API // that the path speaks
-
-	manages bool // its path is one that manages sessions
-
-	ticket  headTicket
-	body    upload
 	pass    gate.Pass
 	waited  bool // for its turn, or has been admitted
 	placed  bool // has one of the places of open routes
@@ -78,20 +94,6 @@ type exchange struct {
 	settled bool
 	span    *trace.Request // nil: not traced
 	timing  [96]byte       // room for Server-Timing
-}
-
-// serve answers the request that was read on c, or the fault that reading it
-// ended with.
-func (h *handler) serve(c *front.Conn, fault error) {
-	x := h.begin(c)
-	defer x.recoverPanic()
-	err := x.explainFault(fault)
-	if err == nil {
-		err = x.run()
-	}
-	if err != nil {
-		x.refuse(err)
-	}
 }
 
 // run takes one request through the checks in their order and, when all are
@@ -111,18 +113,18 @@ func (x *exchange) run() error {
 	}
 	// 6 to 14: what manages sessions ends here, and goes to no model server.
 	if x.manages {
-		return x.manage()
+		return x.h.sessions.manage(x)
 	}
 	// 5 to 7: read the body, unless the ticket stands in the head, and open the
 	// envelope. In place: with copies of it in this frame, which lies under all the
 	// others, the verification would need a stack of 16 KiB, not 8.
 	var env envelope.Envelope
-	if err := x.open(&env); err != nil {
+	if err := x.openEnvelope(&env); err != nil {
 		return err
 	}
 	// 8 to 13: is it for us, fresh and genuine; the number is ours from here on.
 	err := x.pass.Judge(&env.Ticket)
-	x.punish(err)
+	punish(&x.conn.Penalty, err)
 	if err != nil {
 		return err
 	}
@@ -159,12 +161,14 @@ func (x *exchange) run() error {
 	return nil
 }
 
-// open opens the envelope. Where the ticket does not stand in the head it is in
-// the body, which is then read whole.
-func (x *exchange) open(env *envelope.Envelope) error {
+// openEnvelope opens the envelope. Where the ticket does not stand in the head it is
+// in the body, which is then read whole.
+func (x *exchange) openEnvelope(env *envelope.Envelope) error {
 	switch {
+	case x.ticket.twice:
+		return errTwoHeadTickets
 	case x.ticket.found:
-		return x.openHeader(env)
+		return x.pass.OpenHeader(env, x.ticket.token)
 	case !x.conn.Head.Is("POST"):
 		return errNoHeadTicket
 	}
@@ -174,21 +178,29 @@ func (x *exchange) open(env *envelope.Envelope) error {
 	return x.pass.Open(env, x.body.Bytes(), x.api)
 }
 
-// readBody reads the body whole.
-func (x *exchange) readBody() error {
-	err := x.body.Read(x.conn, x.bodyLimit(), x.h.bodies)
-	x.account.BytesIn = int64(len(x.body.Bytes()))
-	return err
-}
-
 // punish has a connection that brings forgeries wait, from the second one on.
-func (x *exchange) punish(err error) {
+func punish(p *front.Penalty, err error) {
 	switch {
 	case err == nil:
-		x.conn.Penalty.Good()
+		p.Good()
 	case errors.Is(err, crypto.ErrBadSignature):
-		x.conn.Penalty.Forged(time.Now())
+		p.Forged(time.Now())
 	}
+}
+
+// takeBody reads the body of a request whose ticket is in the head and was judged
+// good, if the work it asks for matters and can be read. Any other body is left in
+// the connection.
+func (x *exchange) takeBody(env *envelope.Envelope) error {
+	wants, _ := x.h.gate.WantsBody(x.api)
+	if !wants || x.conn.Head.Encoded {
+		return nil
+	}
+	if err := x.readBody(); err != nil {
+		return err
+	}
+	x.body.whole = true
+	return x.pass.TakeBody(env, x.body.Bytes(), x.api)
 }
 
 // forward sends the request, at most once.
@@ -203,18 +215,21 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	if err := x.h.calls.bind(&x.call, line); err != nil {
 		return nil, err
 	}
-	if err := x.beginStream(); err != nil {
-		return nil, err
+	body := x.leftBody()
+	if body != nil {
+		if err := body.Begin(); err != nil {
+			return nil, err
+		}
 	}
 	x.pass.Commit()
 	x.account.Times.Sent = start
 	head := &x.conn.Head
 	req := upstream.Request{
 		Header: head.Block, Method: head.Method, Path: head.Path, Query: head.Query,
-		RequestID: x.account.ID, Body: payload, Sender: x, Traceparent: x.sendTrace(),
+		RequestID: x.account.ID, Body: payload, Sender: (*sender)(x), Traceparent: x.span.Send(start),
 	}
-	if x.body.stream != nil {
-		req.Source, req.Length = x.body.stream, head.Length()
+	if body != nil {
+		req.Source, req.Length = body, head.Length()
 	}
 	resp, err := line.RoundTrip(&req)
 	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrRequest) {
@@ -232,8 +247,13 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	return resp, err
 }
 
-// RequestSent lets the next one go of those whose turn came together.
-func (x *exchange) RequestSent() { x.pass.Sent() }
+// A sender is an exchange while its request is sent.
+type sender exchange
 
-// BodySent gives back the body's memory, long before the answer may come.
-func (x *exchange) BodySent() { x.body.Release() }
+// RequestSent implements upstream.Sender. It lets the next one go of those whose turn
+// came together.
+func (x *sender) RequestSent() { x.pass.Sent() }
+
+// BodySent implements upstream.Sender. It gives back the body's memory, long before
+// the answer may come.
+func (x *sender) BodySent() { x.body.Release() }

@@ -1,15 +1,11 @@
 package sidecar
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/front"
-	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
 // readiness says whether requests may be sent here.
@@ -30,31 +26,17 @@ func (s *Sidecar) readiness() admin.Readiness {
 
 // aside answers the small requests that the public listener serves besides the
 // routes.
-func (s *Sidecar) aside(path string) (front.Answer, bool) {
+func aside(ready func() admin.Readiness) func(path string) (front.Answer, bool) {
 	const text = "text/plain; charset=utf-8"
-	switch {
-	case path == "/ping":
-		return front.Answer{Status: http.StatusOK, Type: text, Body: []byte("pong")}, true
-	case path != "/health":
-		return front.Answer{}, false
-	case s.readiness().OK():
-		return front.Answer{Status: http.StatusOK, Type: text, Body: []byte("ok")}, true
-	}
-	return front.Answer{Status: http.StatusServiceUnavailable, Type: text, Body: []byte("unavailable")}, true
-}
-
-func (s *Sidecar) reportHealth(healthy bool, err error) {
-	if healthy {
-		s.log.Info("model server is healthy")
-		return
-	}
-	s.log.Warn("model server is not healthy", zap.Error(err))
-}
-
-// suspect has the model server probed at once if err says that it was unreachable
-// or broken.
-func (h *handler) suspect(err error) {
-	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrBroken) {
-		h.model.prober.Suspect()
+	return func(path string) (front.Answer, bool) {
+		switch {
+		case path == "/ping":
+			return front.Answer{Status: http.StatusOK, Type: text, Body: []byte("pong")}, true
+		case path != "/health":
+			return front.Answer{}, false
+		case ready().OK():
+			return front.Answer{Status: http.StatusOK, Type: text, Body: []byte("ok")}, true
+		}
+		return front.Answer{Status: http.StatusServiceUnavailable, Type: text, Body: []byte("unavailable")}, true
 	}
 }

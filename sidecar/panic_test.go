@@ -19,7 +19,7 @@ func TestPanicsAreCounted(t *testing.T) {
 		status int // 0: no answer
 	}{
 		"none":             {func(*Sidecar) {}, http.StatusUnprocessableEntity},
-		"in the steps":     {func(s *Sidecar) { s.bodies = nil }, http.StatusInternalServerError},
+		"in the steps":     {func(s *Sidecar) { s.bodies.Budget = nil }, http.StatusInternalServerError},
 		"before the steps": {func(s *Sidecar) { s.routes.Table = nil }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

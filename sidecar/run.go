@@ -89,7 +89,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		s.profiler.Close()
 	}
 	s.public.Shutdown()
-	s.streams.close()
+	s.model.streams.close()
 	stop()
 	workers.Wait()
 	return err
@@ -114,7 +114,7 @@ func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
 	if s.engine != nil {
 		workers.Go(func() { _ = s.engine.Run(work) })
 	}
-	workers.Go(s.streams.run)
+	workers.Go(s.model.streams.run)
 	if s.certificates != nil {
 		workers.Go(func() { s.certificates.run(work) })
 	}

@@ -23,9 +23,9 @@ func (s *Sidecar) openServer() (err error) {
 		return err
 	}
 	s.front = front.New(front.Options{
-		Serve: s.handler.serve, Aside: s.aside, Methods: s.routes.Allowed, Closing: s.drain.begun,
+		Serve: s.handler.serve, Aside: aside(s.readiness), Methods: s.routes.Allowed, Closing: s.drain.begun,
 		CORS: front.NewCORS(s.cfg.CORSOrigins), TLS: s.tlsConfig(), Trusted: s.cfg.TrustedProxies,
-		Panicked:         func(fault any, stack []byte) { s.faulted(fault, stack) },
+		Panicked:         func(fault any, stack []byte) { s.faults.note(fault, stack) },
 		Debug:            func(event string) { s.log.Debug("http server", zap.String("event", event)) },
 		HandshakeTimeout: s.cfg.TLS.HandshakeTimeout, ReadTimeout: s.cfg.ReadTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxConnections: s.connections,
 	})

@@ -37,13 +37,16 @@ var errSessionEnded = fmt.Errorf("%w: it ended", gate.ErrSessionUnknown)
 // errRouteToClose refuses a session whose on_close_route is not a route.
 var errRouteToClose = &envelope.TicketError{Faults: []string{"on_close_route is not a path that is served here"}}
 
+// An occupant is an exchange whose request came in a session.
+type occupant exchange
+
 // SessionEnded implements gate.Occupant. It does not block.
-func (x *exchange) SessionEnded() { x.cancel(errSessionEnded) }
+func (x *occupant) SessionEnded() { x.cancel(errSessionEnded) }
 
 // SessionOverdue implements gate.Occupant. It abandons an answer that the client
 // does not take, which would keep its slot. Under the call's lock the connection
 // still belongs to this request and not to the next one on it.
-func (x *exchange) SessionOverdue() {
+func (x *occupant) SessionOverdue() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.over {
@@ -65,63 +68,63 @@ func (s *sessions) manages(r *route.Entry) bool {
 
 // closing finds the route to call at a session's end: one of the model server's
 // that needs a ticket. It returns nil if there is none.
-func (h *handler) closing(path string) *route.Entry {
+func (s *sessions) closing(routes *routes, path string) *route.Entry {
 	for _, c := range []byte(path) {
 		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
 			return nil // more, or less, than a path
 		}
 	}
-	r := h.routes.Find(http.MethodPost, []byte(path))
-	if r == nil || r.Open || h.sessions.manages(r) {
+	r := routes.Find(http.MethodPost, []byte(path))
+	if r == nil || r.Open || s.manages(r) {
 		return nil
 	}
 	return r
 }
 
 // manage answers a request about a session.
-func (x *exchange) manage() error {
+func (s *sessions) manage(x *exchange) error {
 	if err := x.readBody(); err != nil {
 		return err
 	}
 	if x.account.Route == pathSessionCreate {
-		return x.createSession()
+		return s.create(x)
 	}
 	var claim envelope.Claim
 	if err := claim.Open(x.body.Bytes()); err != nil {
 		return err
 	}
-	all, now := x.h.sessions.all, time.Now()
+	now := time.Now()
 	if x.account.Route == pathSessionEnd {
-		session, err := all.End(claim.ID, &claim.Ticket, now)
+		session, err := s.all.End(claim.ID, &claim.Ticket, now)
 		if err != nil {
 			return err
 		}
-		x.awaitRest(session)
-		return x.reply(200, append(quoted([]byte(`{"ended":true,"removed_session":`), claim.ID), '}'))
+		awaitRest(x, session)
+		return reply(x, 200, append(quoted([]byte(`{"ended":true,"removed_session":`), claim.ID), '}'))
 	}
-	session, expires, err := all.Find(claim.ID, &claim.Ticket, now)
+	session, expires, err := s.all.Find(claim.ID, &claim.Ticket, now)
 	switch {
 	case x.account.Route == pathSessionHealth:
-		return x.reply(200, []byte(`{"ok":`+strconv.FormatBool(err == nil)+`}`))
+		return reply(x, 200, []byte(`{"ok":`+strconv.FormatBool(err == nil)+`}`))
 	case err != nil:
 		return err
 	}
-	return x.reply(200, describeSession(claim.ID, session, expires))
+	return reply(x, 200, describeSession(claim.ID, session, expires))
 }
 
-// createSession opens a session. Its ticket passes the same checks as any other,
+// create opens a session. Its ticket passes the same checks as any other,
 // but does not wait for its turn: a session takes no slot.
-func (x *exchange) createSession() error {
+func (s *sessions) create(x *exchange) error {
 	var c envelope.Creation
 	if err := x.pass.OpenCreation(&c, x.body.Bytes()); err != nil {
 		return err
 	}
-	called := x.h.closing(c.OnCloseRoute)
+	called := s.closing(&x.h.routes, c.OnCloseRoute)
 	if called == nil && c.OnCloseRoute != "" {
 		return errRouteToClose
 	}
 	err := x.pass.Judge(&c.Ticket)
-	x.punish(err)
+	punish(&x.conn.Penalty, err)
 	if err != nil {
 		return err
 	}
@@ -155,7 +158,7 @@ func (x *exchange) createSession() error {
 	x.account.Report = nil
 	body := append(quoted([]byte(`{"session_id":`), []byte(id)), `,"expiration":`...)
 	body = append(appendEpoch(body, session.Created.Add(session.Lifetime)), '}')
-	if x.reply(201, body) != nil {
+	if reply(x, 201, body) != nil {
 		session.Close() // its client will never hear of it
 	}
 	return nil
@@ -163,7 +166,7 @@ func (x *exchange) createSession() error {
 
 // awaitRest waits a short while for the closing call, so that it is done when the
 // client hears of the session's end.
-func (x *exchange) awaitRest(session *gate.Session) {
+func awaitRest(x *exchange, session *gate.Session) {
 	patience := time.NewTimer(endPatience)
 	defer patience.Stop()
 	select {
@@ -175,7 +178,7 @@ func (x *exchange) awaitRest(session *gate.Session) {
 
 // reply sends an answer of Usher's own that is not a refusal, and returns the error
 // of writing it.
-func (x *exchange) reply(status int, body []byte) error {
+func reply(x *exchange, status int, body []byte) error {
 	a := &x.account
 	a.Outcome, a.Status, a.BytesOut = account.OK, status, int64(len(body))
 	x.settle()

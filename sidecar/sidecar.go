@@ -47,17 +47,17 @@ var ErrCut = errors.New("requests were cut")
 // A Sidecar is one Usher. Make it with New, then call Listen and Run once each;
 // the other methods are safe for concurrent use.
 type Sidecar struct {
+	cfg     *config.Config
+	log     *zap.Logger
+	version Version
+	started time.Time
+
 	handler
 	trust
 	listeners
-	version  Version
-	started  time.Time
-	buffer   *reorder.Buffer
-	engine   *engine.Watcher // nil: the model server tells nothing of its load
-	metrics  *metrics.Metrics
-	recorder *status.Recorder
-	admin    *admin.Server
-	sampler  *sampler
+	views
+	buffer *reorder.Buffer
+	engine *engine.Watcher // nil: the model server tells nothing of its load
 }
 
 // A trust is what tickets are verified by.
@@ -80,31 +80,41 @@ type listeners struct {
 	profiler      *admin.Profiler // nil: none
 }
 
+// The views are what operators see.
+type views struct {
+	metrics  *metrics.Metrics
+	recorder *status.Recorder
+	admin    *admin.Server
+	sampler  *sampler
+}
+
 // New makes a sidecar from the settings. It opens the state file and reads key and
 // certificate, but starts nothing. Its error wraps ErrStart.
 func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error) {
 	s := &Sidecar{
+		cfg: cfg, log: log, version: version, started: time.Now(),
 		handler: handler{
-			cfg: cfg, log: log,
 			routes: routes{
 				Table: route.NewTable(signedRoutes(cfg), cfg.OpenRoutes),
 				names: servedNames(route.Names(slices.Concat(cfg.Routes, cfg.OpenRoutes))),
 				open:  places{limit: int64(cfg.OpenConcurrency)},
 			},
-			calls: newCalls(), bodies: front.NewBudget(cfg.QueueBytes, cfg.BodiesBytes, cfg.MaxBodyBytes),
+			bodies: bodies{front.NewBudget(cfg.QueueBytes, cfg.BodiesBytes, cfg.MaxBodyBytes), cfg.MaxBodyBytes},
+			calls:  newCalls(),
 		},
-		trust:   trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
-		version: version, started: time.Now(),
-		metrics:  metrics.New(route.Names(signedRoutes(cfg)), route.Names(cfg.OpenRoutes), prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
-		recorder: status.NewRecorder(),
-		sampler:  newSampler(log),
+		trust: trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
+		views: views{
+			metrics:  metrics.New(route.Names(signedRoutes(cfg)), route.Names(cfg.OpenRoutes), prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
+			recorder: status.NewRecorder(),
+			sampler:  newSampler(log),
+		},
 	}
+	s.faults = faults{log, s.metrics.Panics.Inc}
 	s.model.sawBytes.origin = s.started
-	s.model.strict = cfg.Preset != nil && cfg.Preset.LastWord
 	s.sessions = newSessions(cfg, log, func() *upstream.Client { return s.model.client })
 	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
 	s.drain.sessions = s.sessions
-	for _, step := range []func() error{s.openReports, s.openGate, s.openUpstream, s.openEngine, s.openKey, s.openServer, s.openTracer} {
+	for _, step := range []func() error{s.openReports, s.openGate, s.openModel, s.openEngine, s.openKey, s.openServer, s.openTracer} {
 		if err := step(); err != nil {
 			s.close()
 			return nil, fmt.Errorf("%w: %w", ErrStart, err)
@@ -118,7 +128,6 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	s.reports.attach(&s.book, s.metrics)
 	s.sessions.attach(s.metrics)
 	s.drain.leave = s.reports.leave
-	s.panicked = s.metrics.Panics.Inc
 	s.book.Add(requestLog{log, s.sampler})
 	s.openAdmin()
 	return s, nil
@@ -172,39 +181,13 @@ func (s *Sidecar) reportReset(reqnum int64) {
 	s.log.Warn("the numbers start again: a new replay window", zap.Int64("reqnum", reqnum))
 }
 
-// openUpstream makes the client of the model server and the prober of its health.
-func (s *Sidecar) openUpstream() (err error) {
-	cfg := s.cfg
-	kept := cfg.UpstreamIdleTimeout
-	if kept == 0 {
-		kept = upstream.KeepNone
-	}
-	s.model.client, err = upstream.New(upstream.Options{
-		KeepIdle: kept,
-		Network:  cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
-		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization, WithoutOrigin: len(cfg.CORSOrigins) > 0,
-		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.UpstreamTimeout, IdleTimeout: cfg.StreamIdleTimeout,
+// openModel makes what talks to the model server.
+func (s *Sidecar) openModel() error {
+	return s.model.open(s.cfg, s.log, func(healthy bool) {
+		if s.engine != nil {
+			s.engine.Probed(healthy)
+		}
 	})
-	if err != nil {
-		return err
-	}
-	if s.streams, err = newStreams(cfg.StreamIdleTimeout); err != nil {
-		return err
-	}
-	s.model.prober, err = upstream.NewProber(upstream.ProberOptions{
-		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
-		Authorization: cfg.UpstreamAuthorization,
-		Path:          cfg.Upstream.PathPrefix + cfg.HealthPath,
-		Interval:      cfg.HealthInterval, Failures: cfg.HealthFailures,
-		Flowing: func() bool { return s.model.sawBytes.within(cfg.HealthInterval, time.Now()) },
-		Report:  s.reportHealth,
-		Probed: func(healthy bool) {
-			if s.engine != nil {
-				s.engine.Probed(healthy)
-			}
-		},
-	})
-	return err
 }
 
 // openAdmin makes the side that operators see.
@@ -242,12 +225,7 @@ func (s *Sidecar) close() {
 			s.log.Warn("the last spans were not sent", zap.Error(err))
 		}
 	}
-	if s.model.client != nil {
-		s.model.client.Close()
-	}
-	if s.streams != nil {
-		s.streams.close()
-	}
+	s.model.close()
 	if s.ledger != nil {
 		if err := s.ledger.Close(); err != nil {
 			s.log.Error("state file not closed", zap.Error(err))

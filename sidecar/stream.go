@@ -61,7 +61,7 @@ func (s *streams) next() *loop.Loop {
 // last thing that the exchange's goroutine does then.
 func (a *answer) lend() bool {
 	x := a.x
-	if len(x.h.streams.loops) == 0 || !x.account.Answer.EventStream || !a.resp.CanPoll() || !x.conn.CanLend() {
+	if len(x.h.model.streams.loops) == 0 || !x.account.Answer.EventStream || !a.resp.CanPoll() || !x.conn.CanLend() {
 		return false
 	}
 	a.resp.ReleaseHead()
@@ -71,7 +71,7 @@ func (a *answer) lend() bool {
 
 // run has a loop run the answer from here on, or does so itself.
 func (a *answer) run() {
-	member, err := a.x.h.streams.next().Add(a, a.resp, a.x.conn)
+	member, err := a.x.h.model.streams.next().Add(a, a.resp, a.x.conn)
 	if err != nil {
 		go a.alone() // the line was cancelled meanwhile, or the kernel has no room
 		return
@@ -142,7 +142,7 @@ func (a *answer) recoverPanic() {
 // off.
 func (a *answer) broke(fault any, stack []byte) {
 	x := a.x
-	x.faulted(fault, stack)
+	x.h.faults.endCall(x, fault, stack)
 	x.account.Outcome = account.Internal
 	x.conn.Reset()
 	x.settle()

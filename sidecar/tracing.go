@@ -12,7 +12,7 @@ import (
 )
 
 // openTracer makes the tracer if the settings want one. Without it a request costs
-// three comparisons with nil.
+// a few comparisons with nil.
 func (s *Sidecar) openTracer() (err error) {
 	if !s.cfg.Tracing {
 		return nil
@@ -24,29 +24,20 @@ func (s *Sidecar) openTracer() (err error) {
 }
 
 // beginTrace opens the request's span, if the sampler wants it.
-func (x *exchange) beginTrace() {
-	h := &x.conn.Head
+func (h *handler) beginTrace(x *exchange) {
+	head := &x.conn.Head
 	name := "HTTP" // the conventions' word where the method is not known
-	if x.route != nil || h.Is("POST") {
-		name = string(h.Method) // one of a route's: a client may make up others
+	if x.route != nil || head.Is("POST") {
+		name = string(head.Method) // one of a route's: a client may make up others
 	}
 	if x.account.Route != account.RouteOther {
 		name += " " + strings.TrimPrefix(x.account.Route, name+" ")
 	}
 	var parent, state string
 	if x.account.TraceID != "" {
-		parent, state = string(h.Value(front.Traceparent)), string(h.Value(front.Tracestate))
+		parent, state = string(head.Value(front.Traceparent)), string(head.Value(front.Tracestate))
 	}
-	if x.span = x.h.tracer.Begin(x.account.Times.Start, name, parent, state); x.span != nil {
+	if x.span = h.tracer.Begin(x.account.Times.Start, name, parent, state); x.span != nil {
 		x.account.TraceID, x.account.Span = x.span.TraceID(), x.span
 	}
-}
-
-// sendTrace opens the span of the exchange with the model server and returns the
-// traceparent to send there. With "" the client's own passes, as without tracing.
-func (x *exchange) sendTrace() string {
-	if x.span == nil {
-		return ""
-	}
-	return x.span.Send(x.account.Times.Sent)
 }

@@ -14,9 +14,9 @@ import (
 // trace runs what tracing adds to one request.
 func (x *exchange) trace(now time.Time) {
 	if x.h.tracer != nil {
-		x.beginTrace()
+		x.h.beginTrace(x)
 	}
-	_ = x.sendTrace()
+	_ = x.span.Send(x.account.Times.Sent)
 	if x.h.tracer != nil {
 		x.account.Times.End = now
 		x.h.tracer.Ended(&x.account)
@@ -25,7 +25,7 @@ func (x *exchange) trace(now time.Time) {
 
 // Without an endpoint tracing makes no garbage.
 func TestTracingOffIsFree(t *testing.T) {
-	x, now := &exchange{h: &newIdle(t).handler}, time.Now()
+	x, now := &exchange{request: request{h: &newIdle(t).handler}}, time.Now()
 	require.Nil(t, x.h.tracer)
 	require.Zero(t, testing.AllocsPerRun(1000, func() { x.trace(now) }))
 }
@@ -36,7 +36,7 @@ func TestTracingOffIsFree(t *testing.T) {
 func BenchmarkTracing(b *testing.B) {
 	now := time.Now()
 	b.Run("off", func(b *testing.B) {
-		x := &exchange{h: &handler{}}
+		x := &exchange{request: request{h: &handler{}}}
 		b.ReportAllocs()
 		for b.Loop() {
 			x.trace(now)
@@ -50,7 +50,7 @@ func BenchmarkTracing(b *testing.B) {
 		h, c := &handler{tracer: tracer}, &front.Conn{Head: front.Head{Method: []byte("POST")}}
 		b.ReportAllocs()
 		for b.Loop() {
-			x := &exchange{h: h, conn: c}
+			x := &exchange{request: request{h: h, conn: c}}
 			x.account.Route, x.account.Outcome, x.account.Times.Start, x.account.Times.Sent, x.account.Times.VerifyAt = "/generate", account.OK, now, now, now
 			x.trace(now)
 		}

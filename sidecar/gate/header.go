@@ -18,9 +18,9 @@ func (p *Pass) OpenHeader(env *envelope.Envelope, token []byte) error {
 // WantsBody reports whether the body of a request with its ticket in the head
 // should be read for the work it asks for, and whether the request needs that: it
 // must not pass if the body cannot be read.
-func (p *Pass) WantsBody(api *dialect.API) (wants, needs bool) {
+func (g *Gate) WantsBody(api *dialect.API) (wants, needs bool) {
 	known := len(api.Limits) > 0
-	return known && p.gate.c.Policy != Off, known && p.gate.c.Policy == Enforce
+	return known && g.c.Policy != Off, known && g.c.Policy == Enforce
 }
 
 // TakeBody reads the work that a body asks for, as Open does, when the ticket is in

@@ -105,8 +105,12 @@ func (t *Tracer) Begin(start time.Time, name, traceparent, tracestate string) *R
 func (r *Request) TraceID() string { return r.span.SpanContext().TraceID().String() }
 
 // Send opens the span of the exchange with the model server and returns the
-// traceparent that is to be sent there.
+// traceparent that is to be sent there. That of a nil Request is "": the client's own
+// passes, as without tracing.
 func (r *Request) Send(at time.Time) string {
+	if r == nil {
+		return ""
+	}
 	_, r.proxy = r.tracer.Start(r.ctx, "proxy", trace.WithTimestamp(at), trace.WithSpanKind(trace.SpanKindClient))
 	c := r.proxy.SpanContext()
 	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()

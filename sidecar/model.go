@@ -1,0 +1,77 @@
+package sidecar
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/sidecar/upstream"
+)
+
+// A modelServer is where admitted requests go.
+type modelServer struct {
+	client   *upstream.Client
+	prober   *upstream.Prober
+	streams  *streams // of its answers
+	sawBytes sawBytes
+	// strict is for model servers that are known to end each stream with its API's
+	// last word: a stream that ends without it is broken. Else it is only logged.
+	strict bool
+}
+
+// open makes the client, the prober and the loops. probed is told of each probe.
+func (m *modelServer) open(cfg *config.Config, log *zap.Logger, probed func(healthy bool)) (err error) {
+	m.strict = cfg.Preset != nil && cfg.Preset.LastWord
+	kept := cfg.UpstreamIdleTimeout
+	if kept == 0 {
+		kept = upstream.KeepNone
+	}
+	m.client, err = upstream.New(upstream.Options{
+		KeepIdle: kept,
+		Network:  cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
+		PathPrefix: cfg.Upstream.PathPrefix, Authorization: cfg.UpstreamAuthorization, WithoutOrigin: len(cfg.CORSOrigins) > 0,
+		ConnectTimeout: cfg.ConnectTimeout, ResponseTimeout: cfg.UpstreamTimeout, IdleTimeout: cfg.StreamIdleTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	if m.streams, err = newStreams(cfg.StreamIdleTimeout); err != nil {
+		return err
+	}
+	m.prober, err = upstream.NewProber(upstream.ProberOptions{
+		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host,
+		Authorization: cfg.UpstreamAuthorization,
+		Path:          cfg.Upstream.PathPrefix + cfg.HealthPath,
+		Interval:      cfg.HealthInterval, Failures: cfg.HealthFailures,
+		Flowing: func() bool { return m.sawBytes.within(cfg.HealthInterval, time.Now()) },
+		Report: func(healthy bool, err error) {
+			if healthy {
+				log.Info("model server is healthy")
+				return
+			}
+			log.Warn("model server is not healthy", zap.Error(err))
+		},
+		Probed: probed,
+	})
+	return err
+}
+
+// suspect has the model server probed at once if err says that it was unreachable
+// or broken.
+func (m *modelServer) suspect(err error) {
+	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrBroken) {
+		m.prober.Suspect()
+	}
+}
+
+// close gives back what open made.
+func (m *modelServer) close() {
+	if m.client != nil {
+		m.client.Close()
+	}
+	if m.streams != nil {
+		m.streams.close()
+	}
+}
