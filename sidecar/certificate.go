@@ -148,6 +148,14 @@ func (c *certificates) keys() (names []string) {
 	return names
 }
 
+// config returns the TLS configuration; nil without TLS.
+func (c *certificates) config() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return c.Config()
+}
+
 // expiry returns when the first certificate expires; zero without TLS.
 func (c *certificates) expiry() time.Time {
 	if c == nil {

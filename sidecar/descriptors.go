@@ -33,11 +33,3 @@ func limitConnections(descriptors uint64, wanted, slots int) (connections int, w
 	}
 	return connections, warning
 }
-
-// evicted returns how many idle connections were closed to make room.
-func (s *Sidecar) evicted() uint64 {
-	if s.public == nil { // before Listen
-		return 0
-	}
-	return s.public.Stats().Evicted
-}

@@ -39,21 +39,27 @@ type drain struct {
 	done     chan struct{} // closed when the drain is over
 	err      error         // ErrCut when requests were cut; valid after done
 
-	beginning atomic.Bool
-	refuses   atomic.Bool
+	phase     atomic.Int32 // serving, delaying or refusing
 	aborted   chan struct{}
 	abortOnce sync.Once
 }
+
+// The phases of a drain, in their order.
+const (
+	serving  = iota
+	delaying // not ready any more
+	refusing // of new requests
+)
 
 func newDrain(cfg *config.Config, log *zap.Logger, calls *calls, doors *listeners) *drain {
 	return &drain{cfg: cfg, log: log, calls: calls, doors: doors, done: make(chan struct{}), aborted: make(chan struct{})}
 }
 
 // begun reports whether the drain has begun, so that the sidecar is not ready.
-func (d *drain) begun() bool { return d.beginning.Load() }
+func (d *drain) begun() bool { return d.phase.Load() >= delaying }
 
 // refusing reports whether the delay is over, so that requests are refused.
-func (d *drain) refusing() bool { return d.refuses.Load() }
+func (d *drain) refusing() bool { return d.phase.Load() >= refusing }
 
 // abort ends the delay and the wait, of a drain under way or to come.
 func (d *drain) abort() {
@@ -83,7 +89,7 @@ func (d *drain) join(ctx context.Context) (cut bool, err error) {
 // after the delay, the time-out and the grace at the latest.
 func (d *drain) start() {
 	d.once.Do(func() {
-		d.beginning.Store(true)
+		d.phase.Store(delaying)
 		d.leave()
 		d.log.Info("draining", zap.Duration("delay", d.cfg.DrainDelay), zap.Duration("timeout", d.cfg.DrainTimeout))
 		go func() {
@@ -95,7 +101,7 @@ func (d *drain) start() {
 
 func (d *drain) sequence() {
 	d.wait(d.cfg.DrainDelay, nil)
-	d.refuses.Store(true)
+	d.phase.Store(refusing)
 	_ = d.doors.public.Close()
 	d.sessions.drain()
 	d.wait(d.cfg.DrainTimeout, d.calls.idle())

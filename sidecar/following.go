@@ -23,44 +23,31 @@ func (s *Sidecar) openEngine() (err error) {
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host, PathPrefix: cfg.Upstream.PathPrefix,
 		Authorization: cfg.UpstreamAuthorization,
 		Timeout:       min(max(cfg.HealthInterval, leastReading), 5*leastReading),
-		Traffic:       s.traffic,
-		Again:         func() { s.model.prober.Hasten() },
-		Report:        s.reportEngine,
+		// What is at the model server by our doing.
+		Traffic: func() engine.Traffic {
+			b := s.buffer.Stats()
+			more, uncertain := s.gate.Beyond()
+			return engine.Traffic{
+				Load:      engine.Load{InFlight: b.InFlight, Queued: b.Waiting - b.Held},
+				Runs:      b.InFlight + more,
+				Uncertain: uncertain || s.reports.loading(), // the benchmark has no slots
+			}
+		},
+		Again: func() { s.model.prober.Hasten() },
+		Report: func(slots string, err error) {
+			switch {
+			case err != nil:
+				s.log.Warn("the model server's figures cannot be read", zap.Error(err), zap.String("needs", cfg.Preset.Figures.Needs))
+			case slots != "":
+				s.log.Info("slots", zap.Int("slots", s.buffer.Stats().Slots), zap.String("reason", slots))
+			default:
+				s.log.Info("the model server's figures can be read again")
+			}
+		},
 	}
 	if cfg.AutoConcurrency {
 		o.Resize = s.buffer.Resize
 	}
 	s.engine, err = engine.New(o)
 	return err
-}
-
-// traffic is what is at the model server by our doing.
-func (s *Sidecar) traffic() engine.Traffic {
-	b := s.buffer.Stats()
-	more, uncertain := s.gate.Beyond()
-	return engine.Traffic{
-		Load:      engine.Load{InFlight: b.InFlight, Queued: b.Waiting - b.Held},
-		Runs:      b.InFlight + more,
-		Uncertain: uncertain || s.reports.loading(), // the benchmark has no slots
-	}
-}
-
-func (s *Sidecar) reportEngine(slots string, err error) {
-	switch {
-	case err != nil:
-		s.log.Warn("the model server's figures cannot be read", zap.Error(err), zap.String("needs", s.cfg.Preset.Figures.Needs))
-	case slots != "":
-		s.log.Info("slots", zap.Int("slots", s.buffer.Stats().Slots), zap.String("reason", slots))
-	default:
-		s.log.Info("the model server's figures can be read again")
-	}
-}
-
-// engineState is what is known of the model server's load; nil where it tells
-// nothing.
-func (s *Sidecar) engineState() func() engine.State {
-	if s.engine == nil {
-		return nil
-	}
-	return s.engine.State
 }

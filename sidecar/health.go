@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/front"
@@ -11,7 +10,7 @@ import (
 // readiness says whether requests may be sent here.
 func (s *Sidecar) readiness() admin.Readiness {
 	var r admin.Readiness
-	if len(s.keys.Accepted(time.Now())) == 0 {
+	if !s.keyed() {
 		r.Key = "no public key yet"
 	}
 	if !s.model.prober.Healthy() {

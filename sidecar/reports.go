@@ -33,92 +33,85 @@ type reports struct {
 	leaving   chan struct{} // closed when the drain begins
 	leaveOnce sync.Once
 	failing   map[report.Kind]bool // the reporter's own
-	fileFault error                // the benchmark's own: what was logged of its file
 }
 
-// openReports makes the reporter, the benchmark, and the check that waits for both.
-func (s *Sidecar) openReports() error {
-	cfg := s.cfg
+// newReports makes the reporter, the benchmark, and the check that waits for both, as
+// far as the settings want them; nil: neither. checks say when the worker was started,
+// is healthy, has a key and leaves.
+func newReports(cfg *config.Config, log *zap.Logger, checks report.LoadingOptions) (*reports, error) {
 	if cfg.Report.Generation == "" && cfg.Benchmark.Route == "" && cfg.Benchmark.MaxPerf == 0 {
-		return nil
+		return nil, nil
 	}
 	r := &reports{
-		log: s.log, started: s.started, leaving: make(chan struct{}),
+		log: log, started: checks.Started, leaving: make(chan struct{}),
 		tried: func(string, string) {}, failing: map[report.Kind]bool{},
 	}
+	var err error
 	if cfg.Benchmark.Route != "" {
-		if err := r.openBenchmark(cfg); err != nil {
-			return err
+		if r.measures, err = newBenchmark(cfg, log); err != nil {
+			return nil, err
 		}
 	}
-	r.loads = report.NewLoading(report.LoadingOptions{
-		Started:   s.started,
-		Healthy:   func() bool { return s.model.prober.Healthy() },
-		Keyed:     func() bool { return len(s.keys.Accepted(time.Now())) > 0 },
-		Draining:  s.drain.begun,
-		Benchmark: r.measures, MaxPerf: cfg.Benchmark.MaxPerf,
-		Loaded: func(after time.Duration) {
-			s.log.Info("loaded", zap.Duration("after", after))
-			if r.reporter != nil {
-				r.reporter.Poke() // the autoscaler waits for nothing else
-			}
-		},
-	})
+	checks.Benchmark, checks.MaxPerf = r.measures, cfg.Benchmark.MaxPerf
+	checks.Loaded = func(after time.Duration) {
+		log.Info("loaded", zap.Duration("after", after))
+		if r.reporter != nil {
+			r.reporter.Poke() // the autoscaler waits for nothing else
+		}
+	}
+	r.loads = report.NewLoading(checks)
 	if cfg.Report.Generation != "" {
-		if err := r.openReporter(cfg); err != nil {
-			return err
-		}
+		tally := report.NewTally(cfg.MaxConnections)
+		r.counter = report.NewCounter(tally)
+		r.reporter, err = report.New(report.Options{
+			Generation: report.Generation(cfg.Report.Generation), Addresses: cfg.Report.Addresses,
+			Identity: report.Identity{ID: cfg.Report.ID, Token: string(cfg.Report.Token), URL: cfg.Report.URL},
+			Tally:    tally, State: r.loads.State, Tried: r.note,
+		})
 	}
-	s.reports = r
-	return nil
+	return r, err
 }
 
-// openBenchmark makes the benchmark.
-func (r *reports) openBenchmark(cfg *config.Config) (err error) {
+// newBenchmark makes the benchmark.
+func newBenchmark(cfg *config.Config, log *zap.Logger) (*benchmark.Benchmark, error) {
 	b := cfg.Benchmark
 	amount := float64(benchmark.DefaultWork)
 	if b.Body != nil {
 		work, err := envelope.StatedWork(b.Body, dialect.Of(b.Route), cfg.Dialect())
 		if err != nil {
-			return fmt.Errorf("USHER_BENCHMARK_BODY: %w", err)
+			return nil, fmt.Errorf("USHER_BENCHMARK_BODY: %w", err)
 		}
 		if amount = work.Amount(); amount == 0 {
 			amount = 1
-			r.log.Warn("USHER_BENCHMARK_BODY states no work that is known: each request counts as 1, and max_perf is requests a second")
+			log.Warn("USHER_BENCHMARK_BODY states no work that is known: each request counts as 1, and max_perf is requests a second")
 		}
 	}
-	r.measures, err = benchmark.New(benchmark.Options{
+	progress := &progressLog{log: log}
+	return benchmark.New(benchmark.Options{
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host, PathPrefix: cfg.Upstream.PathPrefix,
 		Authorization: cfg.UpstreamAuthorization,
 		Route:         b.Route, Engine: cfg.Engine(), Body: b.Body, Work: amount,
 		Runs: b.Runs, Concurrency: b.Concurrency, Timeout: cfg.UpstreamTimeout, File: b.File,
-		Report: r.logProgress,
+		Report: progress.note,
 	})
-	return err
 }
 
-func (r *reports) logProgress(p benchmark.Progress) {
+// A progressLog logs how the benchmark gets on. It is called by one goroutine.
+type progressLog struct {
+	log       *zap.Logger
+	fileFault error // what was logged of the benchmark's file
+}
+
+func (l *progressLog) note(p benchmark.Progress) {
 	switch {
-	case p.File != nil && !errors.Is(p.File, r.fileFault):
-		r.fileFault = p.File
-		r.log.Warn("benchmark file not used", zap.Error(p.File))
+	case p.File != nil && !errors.Is(p.File, l.fileFault):
+		l.fileFault = p.File
+		l.log.Warn("benchmark file not used", zap.Error(p.File))
 	case p.Problem != "":
-		r.log.Warn("benchmark", zap.Stringer("progress", p))
+		l.log.Warn("benchmark", zap.Stringer("progress", p))
 	default:
-		r.log.Info("benchmark", zap.Stringer("progress", p), zap.Bool("kept", p.Kept))
+		l.log.Info("benchmark", zap.Stringer("progress", p), zap.Bool("kept", p.Kept))
 	}
-}
-
-// openReporter makes the tally and the reporter that sends it.
-func (r *reports) openReporter(cfg *config.Config) (err error) {
-	tally := report.NewTally(cfg.MaxConnections)
-	r.counter = report.NewCounter(tally)
-	r.reporter, err = report.New(report.Options{
-		Generation: report.Generation(cfg.Report.Generation), Addresses: cfg.Report.Addresses,
-		Identity: report.Identity{ID: cfg.Report.ID, Token: string(cfg.Report.Token), URL: cfg.Report.URL},
-		Tally:    tally, State: r.loads.State, Tried: r.note,
-	})
-	return err
 }
 
 // note counts an attempt, and logs when a kind of report begins to fail and when it

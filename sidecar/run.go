@@ -2,65 +2,21 @@ package sidecar
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/usher-sidecar/usher/sidecar/admin"
-	"github.com/usher-sidecar/usher/sidecar/hangup"
-	"github.com/usher-sidecar/usher/sidecar/proxy"
 )
 
 // Listen binds the public and the admin address, and that of the profiles.
 func (s *Sidecar) Listen() error {
-	adminListener, err := net.Listen("tcp", s.cfg.AdminAddr)
-	if err != nil {
-		return fmt.Errorf("USHER_ADMIN_ADDR: %w", err)
-	}
-	// hangup sets the keep-alive of each connection; Go's own would be set before it.
-	public, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", s.cfg.ListenAddr)
-	if err != nil {
-		_ = adminListener.Close()
-		return fmt.Errorf("USHER_LISTEN_ADDR: %w", err)
-	}
-	s.adminListener = adminListener
-	if s.cfg.PprofAddr != "" {
-		if s.profiler, err = admin.NewProfiler(s.cfg.PprofAddr); err != nil {
-			_ = adminListener.Close()
-			_ = public.Close()
-			return err
-		}
-		s.log.Info("profiles are served", zap.String("addr", s.profiler.Addr().String()))
-	}
-	s.public, err = hangup.Listen(public, hangup.Options{
-		MaxConnections: s.connections,
-		MaxPerIP:       s.cfg.MaxConnectionsPerIP,
-		Uncounted:      proxy.Trusted(s.cfg.TrustedProxies).Has,
-		WriteTimeout:   s.cfg.WriteTimeout,
-	})
-	if err != nil {
-		_ = adminListener.Close()
-		_ = public.Close()
-		if s.profiler != nil {
-			s.profiler.Close()
-		}
+	if err := s.bind(s.cfg, s.log); err != nil {
 		return err
 	}
 	s.log.Info("listening", zap.String("public", s.PublicAddr().String()), zap.String("admin", s.AdminAddr().String()),
 		zap.Bool("tls", s.certificates != nil), zap.String("version", s.version.Number))
 	return nil
 }
-
-// PublicAddr is where clients connect; valid after Listen.
-func (s *Sidecar) PublicAddr() net.Addr { return s.public.Addr() }
-
-// AdminAddr is where operators look; valid after Listen.
-func (s *Sidecar) AdminAddr() net.Addr { return s.adminListener.Addr() }
 
 // Run serves until ctx ends, then drains. It returns nil when every request
 // finished, ErrCut when some were cut, and whatever made serving impossible.
@@ -70,7 +26,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	s.startWorkers(work, &workers)
 	server := s.admin.HTTP(zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))))
-	failed := s.startListeners(server, &workers)
+	failed := s.listeners.serve(server, &workers)
 
 	var err error
 	select {
@@ -118,30 +74,6 @@ func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
 	if s.certificates != nil {
 		workers.Go(func() { s.certificates.run(work) })
 	}
-}
-
-// startListeners serves all listeners, each until it is closed. The channel holds
-// why one ended before.
-func (s *Sidecar) startListeners(server *http.Server, workers *sync.WaitGroup) <-chan error {
-	failed := make(chan error, 3) // one each: none of them waits
-	if s.profiler != nil {
-		workers.Go(func() {
-			if err := s.profiler.Run(); err != nil {
-				failed <- err
-			}
-		})
-	}
-	workers.Go(func() {
-		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("admin listener: %w", err)
-		}
-	})
-	workers.Go(func() {
-		if err := s.front.Serve(s.public); err != nil {
-			failed <- fmt.Errorf("public listener: %w", err)
-		}
-	})
-	return failed
 }
 
 // Reload re-reads the key and the certificate.

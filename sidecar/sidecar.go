@@ -5,9 +5,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,13 +16,12 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
-	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/admin"
 	"github.com/usher-sidecar/usher/sidecar/engine"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
-	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/metrics"
+	"github.com/usher-sidecar/usher/sidecar/report"
 	"github.com/usher-sidecar/usher/sidecar/status"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
@@ -60,26 +57,6 @@ type Sidecar struct {
 	engine *engine.Watcher // nil: the model server tells nothing of its load
 }
 
-// A trust is what tickets are verified by.
-type trust struct {
-	keys      *crypto.KeySet
-	refresher *crypto.Refresher
-	keyFault  atomic.Pointer[string] // of the last try to read the key; nil: it went well
-	ledger    *replay.Ledger
-	stateFile stateFileNote
-}
-
-// The listeners are where clients and operators come in.
-type listeners struct {
-	front         *front.Server
-	certificates  *certificates // nil without TLS
-	public        *hangup.Listener
-	connections   int    // of clients at once
-	crowding      string // says that they are fewer than set; "": they are not
-	adminListener net.Listener
-	profiler      *admin.Profiler // nil: none
-}
-
 // The views are what operators see.
 type views struct {
 	metrics  *metrics.Metrics
@@ -102,7 +79,7 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 			bodies: bodies{front.NewBudget(cfg.QueueBytes, cfg.BodiesBytes, cfg.MaxBodyBytes), cfg.MaxBodyBytes},
 			calls:  newCalls(),
 		},
-		trust: trust{keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
+		trust: trust{log: log, keys: crypto.NewKeySet(cfg.SignedFields, cfg.PublicKeyGrace)},
 		views: views{
 			metrics:  metrics.New(route.Names(signedRoutes(cfg)), route.Names(cfg.OpenRoutes), prometheus.Labels{"version": version.Number, "commit": version.Commit, "goversion": version.Go}),
 			recorder: status.NewRecorder(),
@@ -114,11 +91,9 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	s.sessions = newSessions(cfg, log, func() *upstream.Client { return s.model.client })
 	s.drain = newDrain(cfg, log, s.calls, &s.listeners)
 	s.drain.sessions = s.sessions
-	for _, step := range []func() error{s.openReports, s.openGate, s.openModel, s.openEngine, s.openKey, s.openServer, s.openTracer} {
-		if err := step(); err != nil {
-			s.close()
-			return nil, fmt.Errorf("%w: %w", ErrStart, err)
-		}
+	if err := s.open(); err != nil {
+		s.close()
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	s.book.Add(s.metrics)
 	s.book.Add(s.recorder)
@@ -133,20 +108,48 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	return s, nil
 }
 
-// openGate makes the gate, which decides on tickets.
+// open makes, in the order in which they need each other, the parts that can fail.
+func (s *Sidecar) open() (err error) {
+	s.reports, err = newReports(s.cfg, s.log, report.LoadingOptions{
+		Started: s.started, Healthy: func() bool { return s.model.prober.Healthy() }, Keyed: s.keyed, Draining: s.drain.begun,
+	})
+	if err != nil {
+		return err
+	}
+	if err = s.openGate(); err != nil {
+		return err
+	}
+	err = s.model.open(s.cfg, s.log, func(healthy bool) {
+		if s.engine != nil {
+			s.engine.Probed(healthy)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err = s.openEngine(); err != nil {
+		return err
+	}
+	if err = s.openKey(s.cfg, s.gate, s.metrics.KeyFailures.Inc); err != nil {
+		return err
+	}
+	if err = s.prepare(s.cfg, s.log); err != nil {
+		return err
+	}
+	s.openFront()
+	s.tracer, err = newTracer(s.cfg, s.version.Number, s.log)
+	return err
+}
+
+// openGate makes the gate, which decides on tickets, and what it asks.
 func (s *Sidecar) openGate() error {
 	cfg := s.cfg
 	audience, err := envelope.NewAudience(cfg.Endpoints, cfg.WorkerURLs)
 	if err != nil {
 		return err
 	}
-	s.ledger, err = replay.Open(replay.Config{
-		Window: cfg.ReplayWindow, Keys: crypto.MaxAccepted, ResetAfter: cfg.ReqnumResetAfter, Path: cfg.StateFile,
-		Identity: replay.Identity{Endpoints: cfg.Endpoints, WorkerURLs: cfg.WorkerURLs},
-		Report:   s.reportStateFile,
-	})
-	if err != nil {
-		return fmt.Errorf("USHER_STATE_FILE: %w", err)
+	if err = s.openLedger(cfg); err != nil {
+		return err
 	}
 	s.buffer, err = reorder.New(reorder.Config{
 		Slots: cfg.FirstSlots(), Capacity: cfg.QueueCapacity, Bytes: cfg.QueueBytes, Timeout: cfg.QueueTimeout,
@@ -158,7 +161,7 @@ func (s *Sidecar) openGate() error {
 	s.gate = gate.New(gate.Config{
 		Audience: audience, Schema: cfg.SignedFields, Keys: s.keys, Ledger: s.ledger, Buffer: s.buffer, Policy: CostPolicy(cfg), Engine: cfg.Dialect(),
 		Sessions: s.sessions.core(),
-		Meter:    &s.book, Numbers: &s.recorder.Strip, Stale: s.reportStale, Reset: s.reportReset, Accepted: s.reports.accepted(),
+		Meter:    &s.book, Numbers: &s.recorder.Strip, Stale: s.stale, Reset: s.restarted, Accepted: s.reports.accepted(),
 	})
 	s.comeback = newComeback(s.buffer.Stats, s.started)
 	return nil
@@ -172,49 +175,41 @@ func CostPolicy(cfg *config.Config) gate.Policy {
 	}[cfg.CostPolicy]
 }
 
-func (s *Sidecar) reportStale() {
-	s.log.Warn("every number is below the replay window: it seems that the autoscaler started its numbers again. "+
-		"Restart this worker with a new state file, or see USHER_REQNUM_RESET_AFTER", zap.Int("in_a_row", gate.StaleAlarm))
-}
-
-func (s *Sidecar) reportReset(reqnum int64) {
-	s.log.Warn("the numbers start again: a new replay window", zap.Int64("reqnum", reqnum))
-}
-
-// openModel makes what talks to the model server.
-func (s *Sidecar) openModel() error {
-	return s.model.open(s.cfg, s.log, func(healthy bool) {
-		if s.engine != nil {
-			s.engine.Probed(healthy)
-		}
+// openFront makes the public server.
+func (s *Sidecar) openFront() {
+	cfg := s.cfg
+	s.front = front.New(front.Options{
+		Serve: s.handler.serve, Aside: aside(s.readiness), Methods: s.routes.Allowed, Closing: s.drain.begun,
+		CORS: front.NewCORS(cfg.CORSOrigins), TLS: s.certificates.config(), Trusted: cfg.TrustedProxies,
+		Panicked:         func(fault any, stack []byte) { s.faults.note(fault, stack) },
+		Debug:            func(event string) { s.log.Debug("http server", zap.String("event", event)) },
+		HandshakeTimeout: cfg.TLS.HandshakeTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout, MaxConnections: s.connections,
 	})
 }
 
 // openAdmin makes the side that operators see.
 func (s *Sidecar) openAdmin() {
+	state := admin.State{
+		Ready:        s.readiness,
+		Drain:        s.drain.join,
+		KeyFault:     s.trust.fault,
+		Connections:  s.front.Open,
+		ReadingBytes: s.bodies.Used,
+		LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
+		Warnings:     func() []string { return append(s.listeners.warnings(), s.trust.warnings()...) },
+		Evicted:      s.evicted,
+		Handshakes:   s.front.Handshakes, HandshakesWaiting: s.front.HandshakesWaiting,
+		CertificateKeys: s.certificates.keys, CertificateExpiry: s.certificates.expiry,
+		Report:   s.reports.describe(),
+		Sessions: s.sessions.describe(s.cfg.MaxSessions),
+	}
+	if s.engine != nil {
+		state.Engine = s.engine.State
+	}
 	s.admin = admin.New(admin.Sources{
 		Config: s.cfg, Version: s.version.Number, Started: s.started,
 		Buffer: s.buffer, Ledger: s.ledger, Keys: s.keys, Upstream: s.model.client, Prober: s.model.prober,
-		State: admin.State{
-			Ready: s.readiness,
-			Drain: s.drain.join,
-			KeyFault: func() string {
-				if fault := s.keyFault.Load(); fault != nil {
-					return *fault
-				}
-				return ""
-			},
-			Connections:  s.front.Open,
-			ReadingBytes: s.bodies.Used,
-			LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
-			Warnings:     s.warnings,
-			Evicted:      s.evicted,
-			Handshakes:   s.front.Handshakes, HandshakesWaiting: s.front.HandshakesWaiting,
-			CertificateKeys: s.certificates.keys, CertificateExpiry: s.certificates.expiry,
-			Report:   s.reports.describe(),
-			Sessions: s.sessions.describe(s.cfg.MaxSessions),
-			Engine:   s.engineState(),
-		},
+		State: state,
 	}, s.metrics, s.recorder)
 }
 
@@ -226,9 +221,5 @@ func (s *Sidecar) close() {
 		}
 	}
 	s.model.close()
-	if s.ledger != nil {
-		if err := s.ledger.Close(); err != nil {
-			s.log.Error("state file not closed", zap.Error(err))
-		}
-	}
+	s.trust.close()
 }

@@ -6,21 +6,21 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/trace"
 )
 
-// openTracer makes the tracer if the settings want one. Without it a request costs
-// a few comparisons with nil.
-func (s *Sidecar) openTracer() (err error) {
-	if !s.cfg.Tracing {
-		return nil
+// newTracer makes the tracer if the settings want one, else nil. Without it a request
+// costs a few comparisons with nil.
+func newTracer(cfg *config.Config, version string, log *zap.Logger) (*trace.Tracer, error) {
+	if !cfg.Tracing {
+		return nil, nil
 	}
-	s.tracer, err = trace.New(context.Background(), s.version.Number, func(err error) {
-		s.log.Warn("spans were not sent", zap.Error(err))
+	return trace.New(context.Background(), version, func(err error) {
+		log.Warn("spans were not sent", zap.Error(err))
 	})
-	return err
 }
 
 // beginTrace opens the request's span, if the sampler wants it.

@@ -1,0 +1,130 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/sidecar/admin"
+	"github.com/usher-sidecar/usher/sidecar/front"
+	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/sidecar/proxy"
+)
+
+// The listeners are where clients and operators come in.
+type listeners struct {
+	front         *front.Server
+	certificates  *certificates // nil without TLS
+	public        *hangup.Listener
+	connections   int    // of clients at once
+	crowding      string // says that they are fewer than set; "": they are not
+	adminListener net.Listener
+	profiler      *admin.Profiler // nil: none
+}
+
+// prepare reads the certificates and finds how many connections there may be.
+func (l *listeners) prepare(cfg *config.Config, log *zap.Logger) (err error) {
+	descriptors := descriptorLimit()
+	if cfg.MaxSessions > 0 && descriptors > closingsAtOnce {
+		descriptors -= closingsAtOnce
+	}
+	l.connections, l.crowding = limitConnections(descriptors, cfg.MaxConnections, cfg.MaxConcurrency)
+	if l.crowding != "" {
+		log.Warn("USHER_MAX_CONNECTIONS is lowered to what the descriptor limit allows",
+			zap.Int("from", cfg.MaxConnections), zap.Int("to", l.connections), zap.Uint64("descriptors", descriptors))
+	}
+	l.certificates, err = openCertificates(cfg.TLS, log)
+	return err
+}
+
+// bind binds the public and the admin address, and that of the profiles.
+func (l *listeners) bind(cfg *config.Config, log *zap.Logger) (err error) {
+	var opened []func() error
+	defer func() {
+		if err != nil {
+			for _, undo := range opened {
+				_ = undo()
+			}
+		}
+	}()
+	l.adminListener, err = net.Listen("tcp", cfg.AdminAddr)
+	if err != nil {
+		return fmt.Errorf("USHER_ADMIN_ADDR: %w", err)
+	}
+	opened = append(opened, l.adminListener.Close)
+	// hangup sets the keep-alive of each connection; Go's own would be set before it.
+	public, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", cfg.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("USHER_LISTEN_ADDR: %w", err)
+	}
+	opened = append(opened, public.Close)
+	if cfg.PprofAddr != "" {
+		if l.profiler, err = admin.NewProfiler(cfg.PprofAddr); err != nil {
+			return err
+		}
+		opened = append(opened, func() error { l.profiler.Close(); return nil })
+		log.Info("profiles are served", zap.String("addr", l.profiler.Addr().String()))
+	}
+	l.public, err = hangup.Listen(public, hangup.Options{
+		MaxConnections: l.connections,
+		MaxPerIP:       cfg.MaxConnectionsPerIP,
+		Uncounted:      proxy.Trusted(cfg.TrustedProxies).Has,
+		WriteTimeout:   cfg.WriteTimeout,
+	})
+	return err
+}
+
+// PublicAddr is where clients connect; valid after Listen.
+func (l *listeners) PublicAddr() net.Addr { return l.public.Addr() }
+
+// AdminAddr is where operators look; valid after Listen.
+func (l *listeners) AdminAddr() net.Addr { return l.adminListener.Addr() }
+
+// serve serves all listeners, each until it is closed. The channel holds why one
+// ended before.
+func (l *listeners) serve(server *http.Server, workers *sync.WaitGroup) <-chan error {
+	failed := make(chan error, 3) // one each: none of them waits
+	if l.profiler != nil {
+		workers.Go(func() {
+			if err := l.profiler.Run(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	workers.Go(func() {
+		if err := server.Serve(l.adminListener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("admin listener: %w", err)
+		}
+	})
+	workers.Go(func() {
+		if err := l.front.Serve(l.public); err != nil {
+			failed <- fmt.Errorf("public listener: %w", err)
+		}
+	})
+	return failed
+}
+
+// evicted returns how many idle connections were closed to make room.
+func (l *listeners) evicted() uint64 {
+	if l.public == nil { // before Listen
+		return 0
+	}
+	return l.public.Stats().Evicted
+}
+
+// warnings returns what the status page warns about.
+func (l *listeners) warnings() (list []string) {
+	if l.crowding != "" {
+		list = append(list, l.crowding)
+	}
+	if l.certificates != nil {
+		list = append(list, l.certificates.warnings()...)
+	}
+	return list
+}
