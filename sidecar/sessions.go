@@ -129,7 +129,7 @@ func (s *sessions) create(x *exchange) error {
 		return err
 	}
 	x.pass.Accept()
-	session := &gate.Session{
+	terms := gate.Terms{
 		Lifetime: c.Lifetime, AuthData: bytes.Clone(c.AuthData), OnCloseRoute: c.OnCloseRoute, OnClosePayload: bytes.Clone(c.OnClosePayload),
 	}
 	if called != nil {
@@ -137,18 +137,19 @@ func (s *sessions) create(x *exchange) error {
 		if err != nil {
 			return err
 		}
-		session.ClosingBody = bytes.Clone(body)
+		terms.ClosingBody = bytes.Clone(body)
 	}
 	if cause := x.why(); cause != nil {
 		return cause // nobody is there to use it
 	}
 	// Reports count the session, from now to its end, instead of this request.
-	session.Account = x.account
-	session.Account.Span = nil
-	session.Account.Ticket.Admitted = true // the autoscaler is told when it entered
-	session.Account.Times.Sent = time.Now()
-	session.Account.Outcome, session.Account.Status = account.OK, 201
-	id, err := x.pass.Create(session, &c.Ticket)
+	a := &terms.Account
+	*a = x.account
+	a.Span = nil
+	a.Ticket.Admitted = true // the autoscaler is told when it entered
+	a.Times.Sent = time.Now()
+	a.Outcome, a.Status = account.OK, 201
+	session, id, err := x.pass.Create(terms, &c.Ticket)
 	if errors.Is(err, gate.ErrSessionsClosed) {
 		return errDraining
 	}

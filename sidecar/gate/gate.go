@@ -102,3 +102,11 @@ func (g *Gate) Install(keys []*crypto.Key) (came, left []*crypto.Key) {
 func (g *Gate) Options() envelope.Options {
 	return envelope.Options{ReqnumOptional: !g.numbersSigned}
 }
+
+// WantsBody reports whether the body of a request with its ticket in the head
+// should be read for the work it asks for, and whether the request needs that: it
+// must not pass if the body cannot be read.
+func (g *Gate) WantsBody(api *dialect.API) (wants, needs bool) {
+	known := len(api.Limits) > 0
+	return known && g.c.Policy != Off, known && g.c.Policy == Enforce
+}

@@ -29,7 +29,7 @@ func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 	case Audience:
 		return p.gate.c.Audience.Check(t)
 	case Fresh:
-		return p.fresh(t)
+		return p.gate.fresh(t)
 	case Signature:
 		return p.verify(t)
 	default:
@@ -43,9 +43,10 @@ func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 // ErrUnknownKey, crypto.ErrNoKey, ErrBadSignature. The ticket of a request in a
 // session was checked when that was opened; it must be the session's own, or the
 // error is ErrSessionUnknown.
-func (p *Pass) Judge(t *envelope.Ticket) error {
+func (p *Pass) Judge(t *envelope.Ticket) (err error) {
 	if p.named != nil {
-		return p.enter(t)
+		p.session, err = p.gate.c.Sessions.Enter(p.named, t, p.Occupant, time.Now())
+		return err
 	}
 	for s := range Steps {
 		if err := s.Check(p, t); err != nil {
@@ -74,14 +75,13 @@ func (p *Pass) Accept() {
 
 // fresh only looks the number up. A number that may be unsigned is not looked up,
 // because it proves nothing.
-func (p *Pass) fresh(t *envelope.Ticket) error {
-	g := p.gate
+func (g *Gate) fresh(t *envelope.Ticket) error {
 	if !g.numbersSigned {
 		return nil
 	}
 	err := g.c.Ledger.Check(t.Reqnum, g.c.Keys.Accepted(time.Now())...)
 	if err != nil {
-		p.noteNumber(err)
+		g.noteNumber(err)
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (p *Pass) reserve(t *envelope.Ticket) (err error) {
 		return nil
 	}
 	p.reservation, err = g.c.Ledger.Reserve(p.proof.Key, t.Reqnum)
-	p.noteNumber(err)
+	g.noteNumber(err)
 	if err != nil {
 		return err
 	}
@@ -128,8 +128,9 @@ func (p *Pass) reserve(t *envelope.Ticket) (err error) {
 	return nil
 }
 
-func (p *Pass) noteNumber(err error) {
-	if p.gate.stale.note(err) && p.gate.c.Stale != nil {
-		p.gate.c.Stale()
+// noteNumber takes the ledger's result for a number.
+func (g *Gate) noteNumber(err error) {
+	if g.stale.note(err) && g.c.Stale != nil {
+		g.c.Stale()
 	}
 }

@@ -2,11 +2,9 @@ package gate
 
 import (
 	"context"
-	"errors"
 
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
-	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/reorder"
 	"github.com/usher-sidecar/usher/replay"
 	"github.com/usher-sidecar/usher/sidecar/account"
@@ -16,89 +14,18 @@ import (
 // number, then the slot. Call Begin, then the steps in order (Open, Judge, Price,
 // Wait), and Release however the request ends. It is for one goroutine at a time.
 type Pass struct {
-	gate        *Gate
-	account     *account.Request
-	work        envelope.Work
+	demand
 	proof       crypto.Proof
 	reservation replay.Reservation
 	slot        reorder.Slot
-	named       []byte   // the session that the request says to belong to; nil: none
-	session     *Session // that it is in; nil: none
+	session     *Session // that the request is in; nil: none
 
 	// Occupant is told when the request's session ends.
 	Occupant Occupant
 }
 
 // Begin makes p the pass through g of the request with account a.
-func (p *Pass) Begin(g *Gate, a *account.Request) { *p = Pass{gate: g, account: a} }
-
-// Open opens the envelope of a request to a route that speaks api, and reads the
-// work it asks for if a policy needs that. Under Enforce, numbers that cannot be
-// understood are an error. Otherwise the model server judges them, and what could
-// be read is counted. A duplicate member is always an error, because the model
-// server might read it differently. Errors: envelope.ErrInvalidJSON,
-// ErrDuplicateMember, or a *envelope.TicketError.
-func (p *Pass) Open(env *envelope.Envelope, body []byte, api *dialect.API) error {
-	if err := env.Open(body, p.gate.Options()); err != nil {
-		return err
-	}
-	p.note(&env.Ticket)
-	if p.gate.c.Sessions != nil {
-		p.named = env.Session
-	}
-	return p.readWork(env, api)
-}
-
-// note records what the ticket says.
-func (p *Pass) note(ticket *envelope.Ticket) {
-	t := &p.account.Ticket
-	t.Endpoint, t.Reqnum, t.Cost, t.Index = ticket.Endpoint, ticket.Reqnum, ticket.Cost.Float64(), ticket.RequestIdx
-}
-
-// readWork reads the work that the request asks for, if it is needed.
-func (p *Pass) readWork(env *envelope.Envelope, api *dialect.API) (err error) {
-	policy := p.gate.c.Policy
-	if policy == Off {
-		if p.gate.asksWork {
-			p.work, _ = env.Work(api, p.gate.c.Engine) // what can be read of it
-		}
-		return nil
-	}
-	p.work, err = env.Work(api, p.gate.c.Engine)
-	switch {
-	case err == nil:
-		return nil
-	case policy == Enforce && errors.Is(err, envelope.ErrDuplicateMember):
-		return &envelope.TicketError{Faults: []string{err.Error()}}
-	case policy == Enforce || errors.Is(err, envelope.ErrDuplicateMember):
-		return err
-	}
-	return nil
-}
-
-// Price compares the work asked for with the signed cost and returns the payload to
-// forward. Errors: ErrCostExceeded, ErrWorkNotStated.
-func (p *Pass) Price(env *envelope.Envelope, api *dialect.API) (payload []byte, err error) {
-	policy := p.gate.c.Policy
-	if policy == Off {
-		return env.Payload, nil
-	}
-	p.account.Exceeded = p.work.Exceeds(env.Ticket.Cost)
-	switch {
-	case policy != Enforce:
-		return env.Payload, nil
-	case p.account.Exceeded:
-		return nil, ErrCostExceeded
-	case p.work.Stated:
-		return env.Payload, nil
-	}
-	payload, ok := env.WithLimit(api, p.gate.c.Engine, env.Ticket.Cost)
-	if !ok {
-		p.account.Exceeded = true
-		return nil, ErrWorkNotStated
-	}
-	return payload, nil
-}
+func (p *Pass) Begin(g *Gate, a *account.Request) { *p = Pass{demand: demand{gate: g, account: a}} }
 
 // Wait waits for the request's turn. Without a signed number that is the order of
 // arrival. size is that of the payload, as far as it was read; spooler reads the

@@ -10,14 +10,8 @@ import (
 
 // A Session is one of Sessions. Its exported fields do not change.
 type Session struct {
-	Created  time.Time
-	Lifetime time.Duration
-
-	AuthData       []byte          // the creating ticket, as it was given
-	OnCloseRoute   string          // is called when it ends; "": nothing is
-	OnClosePayload []byte          // as it was given; nil: none was
-	ClosingBody    []byte          // of that call
-	Account        account.Request // of the request that created it
+	Terms
+	Created time.Time
 
 	sessions *Sessions
 	id       mark
@@ -26,11 +20,21 @@ type Session struct {
 
 	// The mutex of sessions guards what follows.
 	expires  time.Time
-	place    int // in sessions.due
+	place    int // in register.due
 	inside   map[Occupant]struct{}
 	requests uint64
 	over     bool
 	idle     chan struct{} // closed when over, and nobody is inside
+}
+
+// Terms are what a session is opened with.
+type Terms struct {
+	Lifetime       time.Duration
+	AuthData       []byte          // the creating ticket, as it was given
+	OnCloseRoute   string          // is called when it ends; "": nothing is
+	OnClosePayload []byte          // as it was given; nil: none was
+	ClosingBody    []byte          // of that call
+	Account        account.Request // of the request that created it
 }
 
 // An Occupant is a request of a session.
@@ -62,16 +66,7 @@ func (c Cause) String() string { return [...]string{"closed", "expired", "draine
 func (s *Session) Leave(o Occupant) {
 	all := s.sessions
 	all.mu.Lock()
-	_, was := s.inside[o]
-	delete(s.inside, o)
-	last := was && len(s.inside) == 0
-	if last && s.over {
-		close(s.idle)
-	}
-	drained := last && !s.over && all.closed
-	if drained {
-		all.remove(s)
-	}
+	drained := all.register.leave(s, o)
 	all.mu.Unlock()
 	if drained {
 		all.finish(Drained, s)
@@ -84,7 +79,7 @@ func (s *Session) Close() {
 	all.mu.Lock()
 	open := !s.over
 	if open {
-		all.remove(s)
+		all.register.remove(s)
 	}
 	all.mu.Unlock()
 	if open {
@@ -115,8 +110,7 @@ func (s *Session) Rest() {
 	close(s.rested)
 	all := s.sessions
 	all.mu.Lock()
-	all.ending--
-	all.settle()
+	all.register.rest()
 	all.mu.Unlock()
 }
 

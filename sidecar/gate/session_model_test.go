@@ -63,8 +63,7 @@ func TestSessionsModel(t *testing.T) {
 			"open": func(t *rapid.T) {
 				next++
 				life := time.Duration(rapid.IntRange(1, 100).Draw(t, "lifetime")) * time.Second
-				s := &Session{Lifetime: life}
-				id, err := all.Open(s, ticketOf(next), now)
+				s, id, err := all.Open(Terms{Lifetime: life}, ticketOf(next), now)
 				switch {
 				case closed:
 					require.ErrorIs(t, err, ErrSessionsClosed)
@@ -154,7 +153,7 @@ func TestSessionsModel(t *testing.T) {
 				}
 				require.Equal(t, open(), all.Count().Open)
 				require.Equal(t, len(list)-ended, open())
-				require.Len(t, all.due, open())
+				require.Len(t, all.register.due, open())
 				require.Equal(t, closed && open() == 0, isClosed(all.Quiet()))
 				require.Len(t, all.Views(now, 2), min(2, open()))
 			},

@@ -58,8 +58,7 @@ func (w *wake) seen() map[*Session]Cause {
 }
 
 func openOne(t require.TestingT, all *Sessions, n int, lifetime time.Duration, now time.Time) (*Session, string) {
-	s := &Session{Lifetime: lifetime}
-	id, err := all.Open(s, ticketOf(n), now)
+	s, id, err := all.Open(Terms{Lifetime: lifetime}, ticketOf(n), now)
 	require.NoError(t, err)
 	return s, id
 }

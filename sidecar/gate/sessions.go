@@ -1,13 +1,14 @@
 package gate
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/usher-sidecar/usher/envelope"
@@ -30,60 +31,46 @@ var (
 // Neither ids nor tickets are kept, only their hashes. Finding a session costs the
 // same comparison whether it exists or not, and nothing kept here can open one.
 type Sessions struct {
-	most     int
-	ended    func(s *Session, why Cause, cut int)
-	earlier  chan struct{} // the next expiry is sooner than it was
-	requests atomic.Uint64 // that came in one
+	ended   func(s *Session, why Cause, cut int)
+	earlier chan struct{} // the next expiry is sooner than it was
 
-	mu     sync.Mutex
-	open   map[mark]*Session
-	due    dues
-	ending int           // have ended, and were not laid to rest yet
-	closed bool          // no other is opened
-	quiet  chan struct{} // closed when closed, and none is open or ending
+	mu       sync.Mutex
+	register register
 }
-
-// maxLead bounds how far ahead an expiry is moved, within what a Duration holds.
-const maxLead = 100 * 365 * 24 * time.Hour
 
 // NewSessions allows most sessions at a time. ended is called for each session that
 // has ended, with the number of requests that were told to end, by the goroutine
 // that ended it; it must not block. Call Rest once for each of them.
 func NewSessions(most int, ended func(s *Session, why Cause, cut int)) *Sessions {
 	return &Sessions{
-		most: most, ended: ended, earlier: make(chan struct{}, 1),
-		open: make(map[mark]*Session), quiet: make(chan struct{}),
+		ended: ended, earlier: make(chan struct{}, 1),
+		register: register{most: most, open: make(map[mark]*Session), quiet: make(chan struct{})},
 	}
 }
 
-// Open opens a session with a verified ticket, and returns its id, which cannot be
-// guessed. The caller fills in the session's exported fields before, except
-// Created. Errors: ErrSessionsFull, ErrSessionsClosed.
-func (s *Sessions) Open(session *Session, ticket *envelope.Ticket, now time.Time) (id string, err error) {
+// Open opens a session with a verified ticket, and returns it with its id, which
+// cannot be guessed. Errors: ErrSessionsFull, ErrSessionsClosed.
+func (s *Sessions) Open(terms Terms, ticket *envelope.Ticket, now time.Time) (session *Session, id string, err error) {
 	var random [18]byte // 144 bits, a whole number of base64's digits
 	_, _ = rand.Read(random[:])
 	id = base64.RawURLEncoding.EncodeToString(random[:])
-	session.Created, session.expires = now, now.Add(session.Lifetime)
-	session.sessions, session.id, session.ticket = s, sha256.Sum256([]byte(id)), markOf(ticket)
-	session.inside, session.idle, session.rested = make(map[Occupant]struct{}), make(chan struct{}), make(chan struct{})
-
+	session = &Session{
+		Terms: terms, Created: now, expires: now.Add(terms.Lifetime),
+		sessions: s, id: sha256.Sum256([]byte(id)), ticket: markOf(ticket),
+		inside: make(map[Occupant]struct{}), idle: make(chan struct{}), rested: make(chan struct{}),
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return "", ErrSessionsClosed
-	case len(s.open) >= s.most:
-		return "", ErrSessionsFull
+	if err = s.register.add(session); err != nil {
+		return nil, "", err
 	}
-	s.open[session.id] = session
-	s.due.add(session)
 	if session.place == 0 {
 		select {
 		case s.earlier <- struct{}{}:
 		default:
 		}
 	}
-	return id, nil
+	return session, id, nil
 }
 
 // Enter lets a request into a session, until Leave, and moves the session's expiry
@@ -92,18 +79,11 @@ func (s *Sessions) Enter(id []byte, ticket *envelope.Ticket, o Occupant, now tim
 	name, shown := sha256.Sum256(id), markOf(ticket)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	session := s.find(name, shown, now)
+	session := s.register.find(name, shown, now)
 	if session == nil {
 		return nil, ErrSessionUnknown
 	}
-	session.expires = session.expires.Add(session.Lifetime)
-	if latest := now.Add(maxLead); session.expires.After(latest) {
-		session.expires = latest
-	}
-	s.due.moved(session)
-	session.inside[o] = struct{}{}
-	session.requests++
-	s.requests.Add(1)
+	s.register.enter(session, o, now)
 	return session, nil
 }
 
@@ -112,7 +92,7 @@ func (s *Sessions) Find(id []byte, ticket *envelope.Ticket, now time.Time) (*Ses
 	name, shown := sha256.Sum256(id), markOf(ticket)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	session := s.find(name, shown, now)
+	session := s.register.find(name, shown, now)
 	if session == nil {
 		return nil, time.Time{}, ErrSessionUnknown
 	}
@@ -123,9 +103,9 @@ func (s *Sessions) Find(id []byte, ticket *envelope.Ticket, now time.Time) (*Ses
 func (s *Sessions) End(id []byte, ticket *envelope.Ticket, now time.Time) (*Session, error) {
 	name, shown := sha256.Sum256(id), markOf(ticket)
 	s.mu.Lock()
-	session := s.find(name, shown, now)
+	session := s.register.find(name, shown, now)
 	if session != nil {
-		s.remove(session)
+		s.register.remove(session)
 	}
 	s.mu.Unlock()
 	if session == nil {
@@ -135,32 +115,51 @@ func (s *Sessions) End(id []byte, ticket *envelope.Ticket, now time.Time) (*Sess
 	return session, nil
 }
 
-// find makes the one comparison of tickets. The mutex is held.
-func (s *Sessions) find(id, ticket mark, now time.Time) *Session {
-	session, want := s.open[id], &nobody
-	if session != nil {
-		want = &session.ticket
+// Run ends sessions when they expire, until ctx ends.
+func (s *Sessions) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-s.earlier:
+		case <-ctx.Done():
+			return
+		}
+		timer.Reset(s.Expire(time.Now()))
 	}
-	same := subtle.ConstantTimeCompare(ticket[:], want[:]) == 1
-	if session == nil || !same || !now.Before(session.expires) {
-		return nil
-	}
-	return session
 }
 
-// remove removes a session from the open ones. The mutex is held; call finish after
-// releasing it.
-func (s *Sessions) remove(session *Session) {
-	delete(s.open, session.id)
-	s.due.remove(session)
-	session.over = true
-	if len(session.inside) == 0 {
-		close(session.idle)
-	}
-	s.ending++
+// longest is how long Run sleeps where no session is open.
+const longest = time.Hour
+
+// Expire ends the sessions that have expired by now, and returns for how long no
+// other does.
+func (s *Sessions) Expire(now time.Time) time.Duration {
+	s.mu.Lock()
+	expired, next := s.register.expire(now)
+	s.mu.Unlock()
+	s.finish(Expired, expired...)
+	return next
 }
 
-// finish ends the requests of removed sessions and calls ended.
+// Drain stops new sessions and ends each one as soon as it has no request.
+func (s *Sessions) Drain() {
+	s.mu.Lock()
+	idle := s.register.close(false)
+	s.mu.Unlock()
+	s.finish(Drained, idle...)
+}
+
+// Close stops new sessions and ends all.
+func (s *Sessions) Close() {
+	s.mu.Lock()
+	all := s.register.close(true)
+	s.mu.Unlock()
+	s.finish(Drained, all...)
+}
+
+// finish ends the requests of sessions that were removed, and calls ended.
 func (s *Sessions) finish(cause Cause, list ...*Session) {
 	for _, session := range list {
 		inside := session.occupants()
@@ -171,13 +170,39 @@ func (s *Sessions) finish(cause Cause, list ...*Session) {
 	}
 }
 
-// settle closes quiet if it is time. The mutex is held.
-func (s *Sessions) settle() {
-	if s.closed && len(s.open) == 0 && s.ending == 0 {
-		select {
-		case <-s.quiet:
-		default:
-			close(s.quiet)
-		}
+// Quiet returns a channel that is closed after Drain or Close, when Rest was called
+// for the last session.
+func (s *Sessions) Quiet() <-chan struct{} { return s.register.quiet }
+
+// A View is a session as operators see it.
+type View struct {
+	Age      time.Duration
+	Left     time.Duration // until it expires
+	Requests uint64        // that came in it so far
+	Inside   int           // that are in it now
+}
+
+// A Count is how many sessions there are.
+type Count struct {
+	Open     int
+	Requests uint64 // that came in sessions, since the start
+}
+
+// Count counts them.
+func (s *Sessions) Count() Count {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Count{len(s.register.open), s.register.requests}
+}
+
+// Views returns the oldest sessions, at most that many.
+func (s *Sessions) Views(now time.Time, most int) []View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]View, 0, len(s.register.open))
+	for _, session := range s.register.open {
+		list = append(list, View{now.Sub(session.Created), session.expires.Sub(now), session.requests, len(session.inside)})
 	}
+	slices.SortFunc(list, func(a, b View) int { return cmp.Compare(b.Age, a.Age) })
+	return list[:min(len(list), most)]
 }
