@@ -48,8 +48,8 @@ func BenchmarkAdmitContended(b *testing.B) {
 	}
 }
 
-// BenchmarkWaiting is one that comes while so many wait, and one that goes: what
-// the sequencer does for a request that has to queue, without the goroutines.
+// BenchmarkWaiting is one arrival and one departure while many wait: what the
+// sequencer does for a request that has to queue, without the goroutines.
 func BenchmarkWaiting(b *testing.B) {
 	for _, waiting := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprint(waiting), func(b *testing.B) {
@@ -79,8 +79,8 @@ func BenchmarkWaiting(b *testing.B) {
 	}
 }
 
-// BenchmarkHeldAndFilled is a pair that comes in the wrong order, behind so many
-// that are held already: the first is held, the second lets it go.
+// BenchmarkHeldAndFilled is a pair that comes in the wrong order while many are
+// held: the first is held, the second releases it.
 func BenchmarkHeldAndFilled(b *testing.B) {
 	for _, waiting := range []int{0, 100, 10_000} {
 		b.Run(fmt.Sprint(waiting), func(b *testing.B) {

@@ -2,9 +2,9 @@
 // the order of their numbers: a request that arrives ahead of a missing number is
 // held for a short while, and when no slot is free the lowest number goes first.
 //
-// A sequencer, a state machine without clock, lock or goroutine, makes the
+// A sequencer, a state machine without a clock, lock or goroutine, makes the
 // decisions; a Buffer wraps it and does the waiting. "Late", "gap" and "reordered"
-// are used as in RFC 4737.
+// mean what they mean in RFC 4737.
 package reorder
 
 import (
@@ -17,10 +17,10 @@ import (
 )
 
 var (
-	// ErrFull refuses a request that may not wait: there is no room left, by
-	// number or by bytes, and it has the highest number of all.
+	// ErrFull: the queue has no room left, in requests or in bytes, and the request
+	// has the highest number of all.
 	ErrFull = errors.New("reorder: no room to wait")
-	// ErrTimeout refuses a request that waited for as long as it may.
+	// ErrTimeout: the request waited for Config.Timeout.
 	ErrTimeout = errors.New("reorder: waited too long")
 	// ErrConfig is wrapped by every error that New returns.
 	ErrConfig = errors.New("reorder: bad configuration")
@@ -31,41 +31,40 @@ var (
 type Config struct {
 	Slots    int           // requests admitted at once, until Resize; 0: no limit
 	Capacity int           // requests that may wait, held ones included; 0: none, and no holding
-	Bytes    int64         // sum of Request.Bytes of those that wait; a request above it is never held
+	Bytes    int64         // limit on the sum of Request.Bytes of all that wait; a request above it is never held
 	Timeout  time.Duration // longest wait, above 0; it bounds every hold as well
 
 	Hold time.Duration // how long a request ahead of a gap is held; 0: not at all; ignored with Auto
 
-	Auto    bool          // choose the hold instead of taking Hold
-	MaxHold time.Duration // with Auto: the hold is never longer; 0: no holding
+	Auto    bool          // learn the hold instead of using Hold
+	MaxHold time.Duration // with Auto: upper bound of the hold; 0: no holding
 	Target  float64       // with Auto: share of requests that may be admitted out of order; above 0, below 1
 }
 
-// A Request is what asks to be admitted.
+// A Request asks to be admitted.
 type Request struct {
 	Number    int64 // 0 … 2^63-1; a negative one makes the request Unordered
-	Unordered bool  // no number to trust: arrival order, and never held
-	Bytes     int64 // what it occupies while it waits; a negative count is taken as 0
+	Unordered bool  // has no trusted number: admitted in order of arrival, never held
+	Bytes     int64 // memory that it occupies while it waits; negative counts as 0
 
-	Spooler Spooler // takes in what belongs to it while it waits; nil: all is here
+	Spooler Spooler // reads the rest of the request while it waits; nil: it is complete
 }
 
-// A Spooler takes in, while a request waits, what belongs to it and was not here
-// when it came. Its methods are called by Admit, on its goroutine, each at most
-// once; neither may block for long.
+// A Spooler reads the rest of a request while it waits. Its methods are called by
+// Admit, on the caller's goroutine, each at most once; neither may block for long.
 type Spooler interface {
-	// Spool begins, once the request has to wait. more counts n more bytes that it
-	// occupies, and reports whether there is room for them; any goroutine may call
-	// it, until Halt has returned.
+	// Spool starts reading, once the request has to wait. more adds n bytes to those
+	// that the request occupies, and reports whether there is room for them; any
+	// goroutine may call it until Halt has returned.
 	Spool(more func(n int64) bool)
-	// Halt ends it, once the request waits no longer.
+	// Halt stops reading, once the request no longer waits.
 	Halt()
 }
 
-// A Buffer admits requests. Make it with New. All methods are safe for
-// concurrent use. It has no Close: it is empty when every Slot was released and
-// every context given to Admit has ended; one timer may outlive that by
-// Config.Timeout, and does nothing then.
+// A Buffer admits requests. Make it with New. All methods are safe for concurrent
+// use. It needs no Close: it is empty when every Slot has been released and every
+// context given to Admit has ended. One timer may outlive that by up to
+// Config.Timeout; it does nothing when it fires.
 type Buffer struct {
 	start time.Time
 	pool  sync.Pool // of *waiter; not shared between Buffers
@@ -74,12 +73,12 @@ type Buffer struct {
 	seq        *sequencer
 	departures departures
 	timer      *time.Timer
-	armed      time.Duration // when the timer fires; never when it does not
+	armed      time.Duration // when the timer fires; never if it is not set
 }
 
 const never = time.Duration(math.MaxInt64)
 
-// New makes a Buffer. It starts nothing. Every error wraps ErrConfig.
+// New makes a Buffer. It starts no goroutine. Every error wraps ErrConfig.
 func New(cfg Config) (*Buffer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -116,16 +115,16 @@ func (cfg *Config) validate() error {
 }
 
 // Admit waits until it is r's turn and returns its Slot, which must be released
-// once. With an error the Slot holds nothing and only tells how long r waited:
-// ErrFull, at once or when a lower number takes its place; ErrTimeout; or
-// context.Cause(ctx) when ctx ends while r waits. A Slot granted in the instant
-// in which ctx ends goes back at once.
+// once. The error is ErrFull, either at once or when a request with a lower number
+// takes r's place; ErrTimeout; or context.Cause(ctx) if ctx ends while r waits.
+// With an error the Slot is empty and only says how long r waited. A Slot that is
+// granted just as ctx ends is given back at once.
 //
-// A request that need not wait is admitted whatever the state of ctx. A number
-// whose request came and left without a Slot holds up nobody; it may come again.
+// A request that need not wait is admitted even if ctx has ended. A number whose
+// request came and left without a Slot delays nobody, and may come again.
 func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 	s := r.Spooler
-	r.Spooler = nil // no waiter keeps it
+	r.Spooler = nil // so that no waiter keeps it alive
 	now := b.now()
 	b.mu.Lock()
 	w, v := b.seq.arrive(r, now)
@@ -146,16 +145,15 @@ func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 	return b.wait(ctx, w, s)
 }
 
-// more is a Spooler's.
+// more is what Spooler.Spool is given.
 func (b *Buffer) more(w *waiter, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return w.verdict == waiting && b.seq.queue.grow(w, n)
 }
 
-// depart lets a newcomer go who was admitted at once. With others on their way it
-// goes behind them, and there is a waiter for it; with others behind it, it has
-// a turn.
+// depart sends off a request that was admitted at once. If others are departing it
+// joins them, as a waiter; if others will follow it, it has a turn.
 func (b *Buffer) depart(now time.Duration) (w *waiter, turn uint64) {
 	switch {
 	case !b.departures.idle():
@@ -180,7 +178,7 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 		gone = true
 	}
 	if s != nil {
-		s.Halt() // before w is another's
+		s.Halt() // before w is reused
 	}
 	if gone {
 		now := b.now()
@@ -194,8 +192,8 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 			b.pool.Put(w)
 			return waited, context.Cause(ctx)
 		}
-		// Settled between the end of ctx and the lock: the wake-up is on its way.
-		// It must be taken, or the waiter's next owner would get it.
+		// w was settled between the end of ctx and the lock, so a wake-up is on its
+		// way. It must be received, or the next owner of w would get it.
 		<-w.ready
 	}
 	v, slot := w.verdict, Slot{turn: w.turn, held: w.held, queued: w.queued}
@@ -214,8 +212,8 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 	return slot, nil
 }
 
-// Skip says that the request of a number came, and needs no slot: it holds up
-// nobody.
+// Skip records that the request with this number came but needs no slot, so that
+// nobody is held for it.
 func (b *Buffer) Skip(number int64) {
 	now := b.now()
 	b.mu.Lock()
@@ -225,9 +223,9 @@ func (b *Buffer) Skip(number int64) {
 	wake(woken)
 }
 
-// Restart says that the numbers start again, from anywhere. The next one to come
-// is not held. Those that wait keep their order, go before all that come later,
-// and are not held any more.
+// Restart records that numbering has restarted, at any number. The next request is
+// not held. Those that wait keep their order, go before all that come later, and
+// are no longer held.
 func (b *Buffer) Restart() {
 	now := b.now()
 	b.mu.Lock()
@@ -237,9 +235,9 @@ func (b *Buffer) Restart() {
 	wake(woken)
 }
 
-// Resize changes how many requests are admitted at once; 0: no limit, a negative
-// number is taken as 1. Those that run keep their slots: where more run than may,
-// nobody is admitted until enough were released.
+// Resize changes how many requests are admitted at once; 0 means no limit, and a
+// negative number counts as 1. Running requests keep their slots: if there are more
+// than slots, nobody is admitted until enough have been released.
 func (b *Buffer) Resize(slots int) {
 	if slots < 0 {
 		slots = 1
@@ -290,13 +288,13 @@ func (b *Buffer) tick() {
 	wake(woken)
 }
 
-// flush, under the lock, sees to it that the timer fires in time and returns
-// those to wake. A timer that fires too early only costs a tick, so it is never
-// set to a later moment: that would be work for nearly every request.
+// flush, called under the lock, sets the timer and returns the waiters to wake. A
+// timer that fires too early only costs a tick, so it is never moved to a later
+// time: that would be work for nearly every request.
 func (b *Buffer) flush(now time.Duration) *waiter {
 	woken := b.departures.join(b.seq.settled.take())
 	if w := b.departures.next(now); w != nil {
-		// Those who are refused can wait: they are in nobody's way.
+		// The refused are woken last: they delay nobody.
 		last := w
 		for last.nextSettled != nil {
 			last = last.nextSettled
@@ -314,8 +312,8 @@ func (b *Buffer) flush(now time.Duration) *waiter {
 	return woken
 }
 
-// wake, outside the lock, wakes a list of waiters. Each belongs to its
-// own goroutine again as soon as it is woken, so its link is read before.
+// wake, called outside the lock, wakes a list of waiters. A waiter belongs to its
+// own goroutine again as soon as it is woken, so its link is read first.
 func wake(w *waiter) {
 	for w != nil {
 		next := w.nextSettled

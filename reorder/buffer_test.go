@@ -73,7 +73,7 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 		waited, err := b.Admit(ctx, Request{Number: 2})
 		require.ErrorIs(t, err, reason)
 		assert.Equal(t, 5*ms, waited.Queued())
-		waited.Release() // holds nothing
+		waited.Release() // an empty Slot
 		assert.Equal(t, 1, b.Stats().InFlight)
 		assert.Zero(t, b.Stats().Waiting)
 		slot.Release()
@@ -148,8 +148,8 @@ func TestSpooling(t *testing.T) {
 }
 
 // TestNobodyWaitsInVain lets a few hundred requests come, run, give up and be
-// refused in virtual time. Whenever all of them wait, nobody may be able to go;
-// and in the end everyone got exactly one answer, by its deadline.
+// refused in virtual time. Whenever all of them are blocked, none could have gone;
+// and in the end each got exactly one answer, by its deadline.
 func TestNobodyWaitsInVain(t *testing.T) {
 	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 	}
 }
 
-// requireLive fails if a slot is free, a waiter may go and does not.
+// requireLive fails if a slot is free and a waiter that may go has not gone.
 func requireLive(t *testing.T, b *Buffer) {
 	t.Helper()
 	b.mu.Lock()
@@ -288,8 +288,8 @@ func TestInOrder(t *testing.T) {
 	})
 }
 
-// Slots that come while requests wait are used at once, and time without a free
-// slot is told as queueing, whatever their number was meanwhile.
+// Slots that are added while requests wait are used at once, and time without a free
+// slot counts as queueing, however many slots there were.
 func TestResize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := New(Config{Slots: 1, Capacity: 10, Bytes: 100, Timeout: time.Minute})

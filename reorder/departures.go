@@ -3,48 +3,47 @@ package reorder
 import "time"
 
 // maxStall bounds how long an admitted request waits for the one before it to be
-// sent: far longer than sending takes, and too short to be felt.
+// sent: far longer than sending takes, and too short to notice.
 const maxStall = 5 * time.Millisecond
 
 // mostStalls is how many may stall before those behind stop waiting for anyone:
-// then it is not one who is slow, but the way to the model server.
+// then not one request is slow, but the connection to the model server.
 const mostStalls = 8
 
-// Departures let those who are admitted together go one by one, each when the
-// one before it has set out (Slot.Sent). Woken all at once they would race to
-// the model server, and Go's scheduler runs the last one woken first: of ten
-// held behind one gap three quarters overtook another on their way.
+// departures wakes requests that were admitted together one by one, each when the
+// one before it has been sent (Slot.Sent). Woken all at once they would race to the
+// model server, and Go's scheduler runs the last one woken first: of ten requests
+// held behind one gap, three quarters overtook another.
 //
-// One who is admitted alone does not come here, but for what Admit does while
-// others are still on their way. Nobody is waited for longer than maxStall; who
-// takes longer is passed over, and only that one is out of order for it.
+// A request that is admitted alone does not come here, unless others are still
+// departing. Nobody is waited for longer than maxStall; a request that takes longer
+// is passed over, and only that one is out of order.
 type departures struct {
-	behind list   // admitted and not woken
-	turn   uint64 // whose it is, counted; 0 is nobody's
-	out    bool   // whose turn it is has not set out yet
-	until  time.Duration
-	stalls int // since nobody was behind
+	behind list          // admitted, not yet woken
+	turn   uint64        // counts turns; 0 is no turn
+	out    bool          // the request whose turn it is has not been sent yet
+	until  time.Duration // when it is passed over
+	stalls int           // since behind was last empty
 }
 
-// idle reports whether nobody is on the way or behind.
+// idle reports whether nobody is departing.
 func (d *departures) idle() bool { return !d.out && d.behind.first == nil }
 
-// begin gives the turn to one who goes at once, with others behind.
+// begin gives the turn to a request that goes now.
 func (d *departures) begin(now time.Duration) (turn uint64) {
 	d.turn++
 	d.out, d.until = true, now+maxStall
 	return d.turn
 }
 
-// sent ends a turn. It may be over already.
+// sent ends a turn, unless that is already over.
 func (d *departures) sent(turn uint64) {
 	if turn == d.turn {
 		d.out = false
 	}
 }
 
-// join puts those who were admitted at the end and returns the others, who have
-// nowhere to go.
+// join appends the admitted ones among settled and returns the others.
 func (d *departures) join(settled *waiter) (others *waiter) {
 	for w := settled; w != nil; {
 		next := w.nextSettled
@@ -59,8 +58,8 @@ func (d *departures) join(settled *waiter) (others *waiter) {
 	return others
 }
 
-// next takes out who is to be woken now: the next one, or all of them, in their
-// order, if too many before have taken too long.
+// next removes and returns those to wake now: one request, or all of them, in
+// order, if too many have stalled.
 func (d *departures) next(now time.Duration) *waiter {
 	w := d.behind.first
 	if w == nil || d.out && now < d.until {
@@ -80,7 +79,7 @@ func (d *departures) next(now time.Duration) *waiter {
 	return w
 }
 
-// wake returns when next must be called at the latest.
+// wake returns the latest time at which next must be called again.
 func (d *departures) wake() time.Duration {
 	if d.out && d.behind.first != nil {
 		return d.until

@@ -25,7 +25,7 @@ func (j *journey) add(n int64) {
 	j.steps = append(j.steps, n)
 }
 
-// Those held behind one gap set out in their order, however long each takes.
+// Requests held behind one gap are sent in order, however long each takes.
 func TestDeparturesAreInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := New(fixed())
@@ -58,7 +58,7 @@ func TestDeparturesAreInOrder(t *testing.T) {
 	})
 }
 
-// One that goes at once although lower ones wait goes behind them.
+// A request that is admitted at once while lower ones wait goes after them.
 func TestDepartureOfANewcomerBehindOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := fixed()
@@ -83,8 +83,8 @@ func TestDepartureOfANewcomerBehindOthers(t *testing.T) {
 	})
 }
 
-// Nobody waits for long for one who does not set out, nor for one whose client
-// has left.
+// Nobody waits long for a request that is not sent, nor for one whose client has
+// left.
 func TestDeparturesDoNotStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := New(fixed())
@@ -130,7 +130,8 @@ func TestDeparturesDoNotStall(t *testing.T) {
 	})
 }
 
-// One that stalls is out of order alone; where many do, nobody is waited for.
+// A request that stalls is the only one out of order; if many stall, nobody is
+// waited for.
 func TestDeparturesPassOverWhoStalls(t *testing.T) {
 	for stalled, want := range map[int]time.Duration{
 		1: maxStall, mostStalls - 1: (mostStalls - 1) * maxStall, mostStalls: mostStalls * maxStall, 30: mostStalls * maxStall,

@@ -2,18 +2,18 @@ package reorder
 
 import "time"
 
-// An estimator says how long a request ahead of a gap is held. The sequencer
-// tells it of every number as it comes, in the order of their coming: from that
-// alone follows which numbers were missing when a higher one came, how much
-// later each of them came, and which never did. It is called under the Buffer's
-// lock, with moments that never run backwards.
+// An estimator decides how long a request ahead of a gap is held. The sequencer
+// reports every number to it in order of arrival. That alone shows which numbers
+// were missing when a higher one came, how much later each of them came, and which
+// never did. It is called under the Buffer's lock, with times that never run
+// backwards.
 type estimator interface {
-	// arrived is told of every signed number, those of requests that are
-	// refused or come a second time included.
+	// arrived is called for every signed number, including those of requests that
+	// are refused or repeated.
 	arrived(number int64, now time.Duration)
-	// restart is told that the numbers start again.
+	// restart is called when numbering restarts.
 	restart(now time.Duration)
-	// hold returns the hold of a request that comes now; 0 or less: none.
+	// hold returns the hold for a request that arrives now; 0 or less: none.
 	hold(now time.Duration) time.Duration
 }
 
@@ -24,7 +24,7 @@ func newEstimator(cfg Config) estimator {
 	return fixedHold(cfg.Hold)
 }
 
-// A fixedHold is always the same.
+// A fixedHold is an estimator that always returns itself.
 type fixedHold time.Duration
 
 func (fixedHold) arrived(int64, time.Duration)           {}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The estimators that were compared; the learner is the one that ships. All
-// measure lateness alike and differ in what they make of it.
+// The estimators that were compared; the learner is the one in use. All measure
+// lateness in the same way and differ in what they derive from it.
 
 // A history is the quantile of everything since the start.
 type history struct {

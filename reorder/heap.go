@@ -2,15 +2,15 @@ package reorder
 
 // The heaps in which a waiter can be.
 const (
-	byRank     = iota // lowest first: who goes next
-	byRankDown        // highest first: who is refused
-	byHold            // who was held long enough first; only those not due
+	byRank     = iota // lowest first: the next to go
+	byRankDown        // highest first: the next to be refused
+	byHold            // the end of the hold, earliest first; only those not due
 	heaps
 )
 
-// A heap is a binary min-heap of waiters by (key, tie) in which each waiter
-// knows its index, so that it can be taken out of the middle. The keys lie in
-// the slice: comparing them does not touch the waiters.
+// A heap is a binary min-heap of waiters by (key, tie). Each waiter knows its index,
+// so that it can be removed from the middle. The keys are in the slice, so that
+// comparing them does not touch the waiters' memory.
 type heap struct {
 	which   int
 	entries []entry
@@ -90,9 +90,9 @@ func (h *heap) place(i int, e entry) {
 	e.w.at[h.which] = int32(i)
 }
 
-// bytesBelow adds up the bytes of the waiters whose key is below limit, in the
-// part of the heap under index i, until there are enough. It looks at no others
-// but their children.
+// bytesBelow adds up the bytes of waiters with a key below limit, in the subtree
+// under index i, until there are enough. Besides these waiters it visits only their
+// children.
 func (h *heap) bytesBelow(i int, limit, enough int64) int64 {
 	if i >= len(h.entries) || h.entries[i].key >= limit || enough <= 0 {
 		return 0

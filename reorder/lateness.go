@@ -5,32 +5,31 @@ import (
 	"time"
 )
 
-// gapsKept is how many runs of missing numbers are remembered. With more, the
-// oldest is forgotten: its numbers will hardly come any more.
+// gapsKept is how many runs of missing numbers are remembered. Beyond that the
+// oldest is forgotten: its numbers are unlikely to come.
 const gapsKept = 512
 
-// A lateness measures how late numbers come. A number is overtaken when a higher
-// one comes before it; its lateness is the time from the first such arrival to
-// its own, 0 if there was none (RFC 5236, section 4.1, measures this by count,
-// and RFC 4737, section 4.3, by time). With a hold of at least that it is
-// admitted in order. It does not depend on the hold in force, and takes a number
-// that came too late to be in order like any other. Numbers that never come have
-// none. Memory is fixed; a call takes O(log gapsKept), and a move of as many
-// entries at worst.
+// A lateness measures how late numbers arrive. A number is overtaken if a higher
+// one arrives before it; its lateness is the time from the first such arrival to
+// its own, or 0 (RFC 5236, section 4.1, measures this by count, RFC 4737, section
+// 4.3, by time). With a hold at least that long the number is admitted in order.
+// The measure does not depend on the hold in force, and treats numbers that came
+// too late like all others. Numbers that never arrive have no lateness. Memory is
+// fixed; a call takes O(log gapsKept), and at worst moves gapsKept entries.
 type lateness struct {
 	started bool
 	highest int64
 	gaps    []gap // ascending
 }
 
-// A gap is a run of missing numbers, all of which were overtaken at one moment.
+// A gap is a run of missing numbers that were all overtaken at the same time.
 type gap struct {
-	from, to int64 // to is the last of them
+	from, to int64 // inclusive
 	since    time.Duration
 }
 
-// arrived takes number n in and returns how late it was; false for one that came
-// before, is the first, or whose gap is forgotten.
+// arrived records number n and returns how late it was. ok is false for a repeated
+// number, the first one, and one whose gap was forgotten.
 func (l *lateness) arrived(n int64, now time.Duration) (late time.Duration, ok bool) {
 	switch {
 	case !l.started:
@@ -59,7 +58,7 @@ func (l *lateness) open(g gap) {
 	l.gaps = append(l.gaps, g)
 }
 
-// fill takes n out of its gap and tells since when it was missing.
+// fill removes n from its gap and returns since when it was missing.
 func (l *lateness) fill(n int64) (since time.Duration, ok bool) {
 	i := sort.Search(len(l.gaps), func(i int) bool { return l.gaps[i].to >= n })
 	if i == len(l.gaps) || l.gaps[i].from > n {

@@ -7,35 +7,34 @@ import (
 
 const (
 	// learnerWindow is how many numbers a learner looks back on: enough for the
-	// quantile at a target of a hundredth, and few enough to follow a change of
-	// the network.
+	// quantile at a target of 0.01, and few enough to follow changes in the network.
 	learnerWindow = 512
-	// correction is how many numbers too many out of order, in a row, take the
-	// aim from the target to nothing.
+	// correction is how many numbers in a row must be out of order to lower the aim
+	// from the target to 0.
 	correction = 20
-	// leeway is how far above the target the aim may go, so that what is lost by
-	// rounding down comes back.
+	// leeway is how far the aim may rise above the target, as a factor, to make up
+	// for rounding down.
 	leeway = 1.2
 )
 
-// A learner finds the shortest hold that keeps the share of requests admitted
-// out of order at its target. A number is in order if the hold is at least its
-// lateness, so that is the (1-target)-quantile of the lateness of all numbers,
-// those that were not late included as 0. Numbers that never come have none:
+// A learner finds the shortest hold that keeps the share of requests admitted out
+// of order at its target. A number is in order if the hold is at least its
+// lateness, so this hold is the (1-target)-quantile of the lateness of all numbers,
+// counting those that were not late as 0. Numbers that never come do not count:
 // they cannot be out of order, and waiting for them gains nothing.
 //
 // The quantile is that of the last learnerWindow numbers. With k the largest
-// integer not above target×(n+1), the next of n+1 exchangeable values exceeds
-// the k+1-th largest of the others with a probability of at most the target,
-// whatever the distribution (the argument of split conformal prediction): no
-// model of the network is fitted. A few outliers change nothing, and a network
-// that has become slower shows after k+1 late numbers.
+// integer not above target×(n+1), the next of n+1 exchangeable values exceeds the
+// k+1-th largest of the others with a probability of at most the target, whatever
+// the distribution (the argument of split conformal prediction): no model of the
+// network is fitted. A few outliers change nothing, and a network that has become
+// slower shows after k+1 late numbers.
 //
-// Numbers are not quite exchangeable: one that is fast overtakes many, and those
-// not here yet are the latest. So the share aimed at is corrected by what became
-// of it (Gibbs and Candès 2021, Adaptive Conformal Inference Under Distribution
-// Shift): a number that the hold did not cover takes the aim down, all others
-// bring it back, and in the long run the share is the target.
+// Numbers are not quite exchangeable: a fast one overtakes many, and those still
+// missing are the latest of all. So the share aimed at is adjusted by the outcome
+// (Gibbs and Candès 2021, Adaptive Conformal Inference Under Distribution Shift):
+// each number that the hold did not cover lowers the aim, all others raise it, and
+// in the long run the share meets the target.
 type learner struct {
 	target  float64
 	longest time.Duration
@@ -43,13 +42,13 @@ type learner struct {
 	numbers lateness
 
 	ring   [learnerWindow]uint16 // buckets of the last numbers
-	n, at  int
+	n, at  int                   // how many there are, and where the next goes
 	counts [latenessBuckets]int
 
 	quantile int // the bucket of the hold
 	above    int // values above it
 
-	aim float64 // the share of values to be above the hold
+	aim float64 // share of values that should be above the hold
 }
 
 func newLearner(target float64, longest time.Duration) *learner {
@@ -69,8 +68,8 @@ func (l *learner) arrived(n int64, now time.Duration) {
 	l.take(latenessBucket(late))
 }
 
-// correct moves the aim by what the hold in force made of a number. One that no
-// hold may cover says nothing about the hold.
+// correct adjusts the aim by whether the hold in force covered a number. A number
+// later than the longest hold says nothing about the hold.
 func (l *learner) correct(late, now time.Duration) {
 	l.aim += l.target * l.target / correction
 	if late > l.hold(now) && late <= l.longest {
@@ -79,11 +78,11 @@ func (l *learner) correct(late, now time.Duration) {
 	l.aim = min(max(l.aim, 0), l.target*leeway)
 }
 
-// restart keeps what was learned: the network did not change with the numbers.
+// restart keeps what was learned: the network is still the same.
 func (l *learner) restart(time.Duration) { l.numbers.restart() }
 
-// take puts a value in, lets the oldest go, and moves the quantile by the few
-// buckets that this can change.
+// take adds a value, drops the oldest, and moves the quantile by the few buckets
+// that this can change.
 func (l *learner) take(bucket int) {
 	if l.n == learnerWindow {
 		old := int(l.ring[l.at])
@@ -111,9 +110,9 @@ func (l *learner) take(bucket int) {
 	}
 }
 
-// hold is the quantile. Where that is longer than a hold may be, the target is
-// out of reach, and it is the longest lateness that a hold can still cover:
-// longer would cost and bring nothing.
+// hold returns the quantile. If that is longer than a hold may be, the target is out
+// of reach, and hold returns the longest lateness seen that a hold can still cover:
+// holding longer would gain nothing.
 func (l *learner) hold(time.Duration) time.Duration {
 	b := min(l.quantile, l.top)
 	for b > 0 && l.counts[b] == 0 {
@@ -122,9 +121,8 @@ func (l *learner) hold(time.Duration) time.Duration {
 	return latenessEdges[b]
 }
 
-// Buckets of lateness: 0 is "not late", the next ends at 50 µs, each after that
-// is 5 % wider than the one before, and the last, which begins at a minute,
-// holds all that is above.
+// Buckets of lateness: 0 is "not late", the next ends at 50 µs, each further bound
+// is 5 % above the one before, and the last bucket, from about a minute on, is open.
 const (
 	latenessStep    = 1.05
 	latenessFirst   = 50 * time.Microsecond
@@ -132,7 +130,7 @@ const (
 )
 
 var (
-	// latenessEdges are the highest values of the buckets.
+	// latenessEdges are the upper bounds of the buckets.
 	latenessEdges = func() (edges [latenessBuckets]time.Duration) {
 		for i := 1; i < latenessBuckets; i++ {
 			edges[i] = time.Duration(float64(latenessFirst) * math.Pow(latenessStep, float64(i-1)))

@@ -77,7 +77,7 @@ func TestLearnerIgnoresOutliers(t *testing.T) {
 	assert.Less(t, upset.hold(0), 2*calm.hold(0))
 }
 
-// What no hold can repair is not waited for.
+// Nobody is held for numbers that no hold can cover.
 func TestLearnerStaysBelowTheMaximum(t *testing.T) {
 	l := newLearner(0.01, 100*ms)
 	teach(l, scenario{rate: 200, path: "bimodal"}.arrivals(2000))
@@ -101,8 +101,8 @@ func TestLatenessBuckets(t *testing.T) {
 	require.Equal(t, latenessBuckets-1, latenessBucket(1<<62))
 }
 
-// A lateness is what a list of all that came would tell, as long as its gaps are
-// few; with more it forgets and never invents.
+// A lateness agrees with a list of all numbers that came, as long as there are few
+// gaps; with more it forgets some, but never invents any.
 func TestLatenessIsTheList(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 0))

@@ -12,8 +12,8 @@ import (
 )
 
 // A model is the buffer as one would explain it: a list that is sorted again for
-// every question. It has no heaps, no counters that could drift, and takes time
-// in proportion to everything.
+// every question. It has no heaps, no counters that could drift, and takes linear
+// time for everything.
 type model struct {
 	cfg      Config
 	expected int64
@@ -75,14 +75,14 @@ func (m *model) run(w *modelled) {
 	}
 }
 
-// skip passes the numbers that came but are not here any more.
+// skip passes over numbers that came and have left.
 func (m *model) skip() {
 	for m.came[m.expected] && !slices.ContainsFunc(m.list, func(w *modelled) bool { return w.rank <= m.expected }) {
 		m.expected++
 	}
 }
 
-// settle lets go who may go.
+// settle admits all that may go.
 func (m *model) settle(now time.Duration) (out []string) {
 	for {
 		m.skip()
@@ -221,8 +221,8 @@ func (m *model) restart(now time.Duration) []string {
 	return append(out, m.settle(now)...)
 }
 
-// refusedFirst is the order in which a sequencer tells: that the newcomer is
-// refused is the result of the call, and of the others it tells after that.
+// refusedFirst is the order in which a sequencer reports: a newcomer's refusal is
+// the result of the call, the others follow.
 func refusedFirst(name string, words []string) []string {
 	if i := slices.Index(words, name+"!"); i > 0 {
 		copy(words[1:i+1], words[:i])
@@ -231,7 +231,7 @@ func refusedFirst(name string, words []string) []string {
 	return words
 }
 
-// check holds the sequencer's state against what must always be so.
+// check checks the sequencer's invariants.
 func check(t *rapid.T, s *sequencer, m *model) {
 	require.Equal(t, m.inFlight, s.slots.taken)
 	require.Equal(t, m.expected, s.numbers.expected)
@@ -263,8 +263,8 @@ func check(t *rapid.T, s *sequencer, m *model) {
 	require.Equal(t, st.GapsOpened-st.GapsFilled-st.GapsGivenUp, s.numbers.missing)
 }
 
-// TestSequencerIsTheModel does the same, at random, to both, and wants the same
-// of both: who goes, who is refused, who times out, in the same order.
+// TestSequencerIsTheModel makes the same random calls to both and requires the same
+// results: who goes, who is refused, who times out, in the same order.
 func TestSequencerIsTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := Config{

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// numbers knows which numbers of the series came and which were admitted.
+// numbers records which numbers of the current series came and which were admitted.
+// A series ends when numbering restarts.
 type numbers struct {
 	fresh       bool  // the next number is the first of its series
-	expected    int64 // the lowest that was neither passed nor came; saturates at 2^63-1
+	expected    int64 // the lowest that neither came nor was passed over; saturates at 2^63-1
 	highestSeen int64 // expected-1 or above
-	highestGone int64 // the highest admitted of its series; -1 if none was
+	highestGone int64 // the highest that was admitted; -1: none yet
 	seen        recent
-	missing     uint64 // numbers above expected that a higher one left open
+	missing     uint64 // numbers from expected to highestSeen that have not come
 
 	late, reordered         uint64 // as in Stats
 	opened, filled, givenUp uint64 // gaps, as in Stats
@@ -21,7 +22,7 @@ type numbers struct {
 
 func newNumbers() numbers { return numbers{fresh: true, highestSeen: -1, highestGone: -1} }
 
-// came takes down that number n came.
+// came records that number n came.
 func (s *numbers) came(n int64) {
 	if s.fresh {
 		s.fresh, s.expected, s.highestSeen = false, n, n-1
@@ -41,7 +42,7 @@ func (s *numbers) came(n int64) {
 	s.seen.add(n, s.expected)
 }
 
-// admitted takes down that the request with number n got a slot.
+// admitted records that the request with number n got a slot.
 func (s *numbers) admitted(n int64, now time.Duration) {
 	reordered := n < s.highestGone
 	if reordered {
@@ -58,7 +59,7 @@ func (s *numbers) admitted(n int64, now time.Duration) {
 // expectedCame reports whether the expected number has come.
 func (s *numbers) expectedCame() bool { return s.seen.has(s.expected, s.expected) }
 
-// pass moves expected beyond n and gives up what is missing below.
+// pass moves expected beyond n and gives up the numbers still missing below.
 func (s *numbers) pass(n int64) {
 	came := s.seen.forget(s.expected, n)
 	givenUp := min(uint64(n-s.expected)-came, s.missing)

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// optimum is the least mean hold at which at most a share of the requests is
-// admitted out of order and nobody is held for longer than limit, by one who
-// knows the future, slots without limit. It reports false if there is none.
+// optimum is the least mean hold with which at most a given share of the requests
+// is admitted out of order and nobody is held for longer than limit, for somebody
+// who knows the future and has unlimited slots. It reports false if there is none.
 //
-// Who knows the future waits for nothing that is lost, and chooses which of the
-// late ones not to wait for. Those waited for, in order of their numbers, are a
-// chain: a request goes when the last one before it in the chain is there. From
-// one link to the next the cost is the holds of those between, and a price for
-// each of them that comes later and is not waited for. At a given price the
+// With knowledge of the future one waits for no lost request, and chooses which
+// late ones not to wait for. Those that are waited for, in order of their numbers,
+// form a chain: a request goes when the last one before it in the chain has come.
+// From one link to the next the cost is the holds of those between, plus a price
+// for each of them that comes later and is not waited for. At a given price the
 // cheapest chain is a shortest path; the price is found by bisection.
 func optimum(list []arrival, from int, share float64, limit time.Duration) (result, bool) {
 	counted := slices.Clone(list[from:])

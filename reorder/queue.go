@@ -2,49 +2,49 @@ package reorder
 
 import "time"
 
-// A waiter is a request that waits: held, or queued for a slot.
+// A waiter is a request that waits: either held, or queued for a slot.
 type waiter struct {
 	// ready is the Buffer's, with room for one wake-up; the sequencer never
 	// touches it.
 	ready chan struct{}
 
 	request  Request
-	rank     int64 // place in the order: the number, or what stands for it
-	arrival  int64 // counts arrivals: which of two with the same rank came first
-	due      bool  // not held, or not any more: only a slot is missing
+	rank     int64 // place in the order: the number, or a substitute for one
+	arrival  int64 // counts arrivals, to order waiters of the same rank
+	due      bool  // not held, or no longer: it only needs a slot
 	deadline time.Duration
 	since    time.Duration // when it came
-	sinceOff time.Duration // the sequencer's free time when it came
+	sinceOff time.Duration // slots.freeUntil at that time
 
 	verdict      verdict
-	held, queued time.Duration // valid with a verdict
-	turn         uint64        // of the departures
+	held, queued time.Duration // valid once there is a verdict
+	turn         uint64        // see departures
 
 	at          [heaps]int32 // index in each heap
 	prev, next  *waiter      // in order of arrival
 	nextSettled *waiter
 }
 
-// end gives w its verdict and splits its wait: what passed while a slot was free
-// was a hold, by the total of such time until now.
+// end gives w its verdict and splits its wait in two: the time during which a slot
+// was free was a hold. freeTime is slots.freeUntil(now).
 func (w *waiter) end(v verdict, freeTime, now time.Duration) {
 	w.verdict = v
 	w.held = freeTime - w.sinceOff
 	w.queued = now - w.since - w.held
 }
 
-// A queue is the requests that wait, in each order in which they are looked for.
+// A queue is the requests that wait, sorted in every order that is needed.
 type queue struct {
-	capacity int   // how many may wait
-	maxBytes int64 // sum of their bytes at most
+	capacity int   // limit on how many wait
+	maxBytes int64 // limit on the sum of their bytes
 
 	lowest   heap
 	highest  heap
 	holds    heap
 	arrivals arrivals
-	count    int64 // of arrivals that had to wait
-	due      int   // waiters that are due
-	bytes    int64
+	count    int64 // how many had to wait, so far
+	due      int   // how many waiters are due
+	bytes    int64 // sum over all waiters
 }
 
 func newQueue(capacity int, maxBytes int64) queue {
@@ -55,7 +55,7 @@ func newQueue(capacity int, maxBytes int64) queue {
 
 func (q *queue) len() int { return q.lowest.len() }
 
-// nextRank returns the lowest rank of those that wait; false if nobody does.
+// nextRank returns the lowest rank among the waiters; ok is false without any.
 func (q *queue) nextRank() (rank int64, ok bool) {
 	if q.lowest.len() == 0 {
 		return 0, false
@@ -63,10 +63,10 @@ func (q *queue) nextRank() (rank int64, ok bool) {
 	return q.lowest.entries[0].key, true
 }
 
-// rank returns a newcomer's place among those that wait. One without a number
-// goes behind all that are there before it. If it went by the expected number, a
-// stream of its kind would keep out for ever those behind a gap; as it is, only
-// the numbers still missing below its rank can pass it, and they are finite.
+// rank returns a newcomer's place among the waiters. One without a number goes
+// behind all of them. If it were given the expected number instead, a steady stream
+// of such requests would starve those held behind a gap; this way only numbers still
+// missing below its rank can pass it, and these are finitely many.
 func (q *queue) rank(r Request, expected int64) int64 {
 	switch {
 	case !r.Unordered:
@@ -77,18 +77,18 @@ func (q *queue) rank(r Request, expected int64) int64 {
 	return max(expected, ^q.highest.entries[0].key)
 }
 
-// admits reports whether a request of so many bytes may wait if nobody else does.
+// admits reports whether a request of this many bytes fits into the empty queue.
 func (q *queue) admits(bytes int64) bool { return q.capacity > 0 && bytes <= q.maxBytes }
 
 func (q *queue) fits(bytes int64) bool {
 	return q.len() < q.capacity && bytes <= q.maxBytes-q.bytes
 }
 
-// canMakeRoom reports whether a newcomer fits once some of those with a higher
-// rank are refused. Of equal ranks the newcomer's is the higher.
+// canMakeRoom reports whether a newcomer fits if waiters of a higher rank are
+// refused. Of equal ranks the newcomer's is the higher.
 //
-// Looking for the bytes takes a step for each waiter above the newcomer, but
-// they cannot be many: all of them together have fewer bytes than it has alone.
+// Looking for the bytes takes a step for each waiter above the newcomer, but only
+// until those found have as many bytes as the newcomer lacks.
 func (q *queue) canMakeRoom(rank, bytes int64) bool {
 	switch {
 	case !q.admits(bytes):
@@ -102,10 +102,10 @@ func (q *queue) canMakeRoom(rank, bytes int64) bool {
 	return lacking <= 0 || q.highest.bytesBelow(0, ^rank, lacking) >= lacking
 }
 
-// grow counts n more bytes of one that waits, and reports whether there is room for
-// them: it may not have more in all than is left free then, or one of them alone
-// would take what those to come need (the dynamic threshold of Choudhury and Hahne,
-// 1998, at alpha = 1). Nobody is refused for it.
+// grow adds n bytes to a waiter and reports whether there was room for them: it may
+// not have more in total than is left free afterwards, so that one waiter cannot
+// take the space that later ones need (the dynamic threshold of Choudhury and Hahne,
+// 1998, with alpha = 1). Nobody is refused to make room for it.
 func (q *queue) grow(w *waiter, n int64) bool {
 	free := q.maxBytes - q.bytes - n
 	if free < 0 || w.request.Bytes+n > free {
@@ -116,7 +116,7 @@ func (q *queue) grow(w *waiter, n int64) bool {
 	return true
 }
 
-// push puts w in at its rank. Unless it is due it is held until the moment given.
+// push inserts w at its rank. Unless it is due, it is held until the given time.
 func (q *queue) push(w *waiter, until time.Duration) {
 	q.count++
 	w.arrival = q.count
@@ -143,7 +143,7 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// nextHold returns when the next hold runs out; never if nobody is held.
+// nextHold returns when the next hold ends; never if nobody is held.
 func (q *queue) nextHold() time.Duration {
 	if q.holds.len() == 0 {
 		return never
@@ -151,7 +151,7 @@ func (q *queue) nextHold() time.Duration {
 	return time.Duration(q.holds.entries[0].key)
 }
 
-// endHolds makes those due whose hold has run out.
+// endHolds makes waiters due whose hold has ended.
 func (q *queue) endHolds(now time.Duration) {
 	for q.nextHold() <= now {
 		w := q.holds.entries[0].w
@@ -161,8 +161,8 @@ func (q *queue) endHolds(now time.Duration) {
 	}
 }
 
-// forgetNumbers gives those that wait ranks below all numbers, in the order they
-// had, and ends their holds.
+// forgetNumbers gives all waiters ranks below every number, keeping their order, and
+// ends their holds.
 func (q *queue) forgetNumbers() {
 	ws := make([]*waiter, 0, q.len())
 	for q.lowest.len() > 0 {
@@ -180,8 +180,8 @@ func (q *queue) forgetNumbers() {
 	}
 }
 
-// An arrivals is a list of waiters in the order in which they came, which is
-// that of their deadlines.
+// An arrivals is a list of waiters in the order in which they came, which is also
+// the order of their deadlines.
 type arrivals struct{ first, last *waiter }
 
 func (l *arrivals) append(w *waiter) {
@@ -208,7 +208,7 @@ func (l *arrivals) remove(w *waiter) {
 	w.prev, w.next = nil, nil
 }
 
-// A list is of settled waiters, linked by nextSettled.
+// A list holds settled waiters, linked by nextSettled.
 type list struct{ first, last *waiter }
 
 func (l *list) append(w *waiter) {
@@ -220,7 +220,7 @@ func (l *list) append(w *waiter) {
 	l.last = w
 }
 
-// take returns the first of them, and leaves the list empty.
+// take empties the list and returns its first waiter.
 func (l *list) take() *waiter {
 	w := l.first
 	l.first = nil

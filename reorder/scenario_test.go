@@ -91,7 +91,7 @@ func (s scenario) capacity() (slots int, service time.Duration) {
 	return slots, time.Duration(float64(slots) / load * float64(time.Second))
 }
 
-// A result is what a strategy made of a scenario. The holds are those of all
+// A result is how a strategy fared in a scenario. The holds are those of all
 // requests, most of them 0.
 type result struct {
 	reordered       float64 // share (RFC 4737, section 3.3)
@@ -108,8 +108,8 @@ func summarise(holds []time.Duration, reordered int) result {
 	return result{float64(reordered) / float64(n), sum / time.Duration(n), holds[n/2], holds[n*99/100]}
 }
 
-// run sends arrivals through a real Buffer in virtual time, each request a
-// goroutine. What comes before from is traffic as well but not counted.
+// run sends arrivals through a real Buffer in virtual time, one goroutine for each
+// request. Those that come before from take part but are not counted.
 func (s scenario) run(t *testing.T, list []arrival, from int, cfg Config, e func(Config) estimator) (out result) {
 	cfg.Timeout, cfg.Capacity, cfg.Bytes = 24*time.Hour, 1<<20, 1<<40
 	service := time.Duration(0)

@@ -16,7 +16,7 @@ func fixed() Config {
 	return Config{Capacity: 100, Bytes: 1 << 20, Timeout: 10 * time.Second, Hold: 100 * ms, MaxHold: time.Second}
 }
 
-// A bench runs scripts against a sequencer and remembers what became of whom.
+// A bench runs scripts against a sequencer and remembers how each request ended.
 type bench struct {
 	t   require.TestingT
 	q   *sequencer
@@ -32,8 +32,8 @@ func newBench(t require.TestingT, cfg Config) *bench {
 
 // step does one word of a script: "5" arrives, "u" an unordered one, "-5" leaves,
 // "free" gives a slot back, "slots=3" changes their number, "+20ms" lets time pass,
-// "restart", "x5" comes and needs no slot. It returns the
-// words for those decided on: "5", "5 full", "5 timeout".
+// "restart", "x5" comes and needs no slot. It returns the words for those decided
+// on: "5", "5 full", "5 timeout".
 func (b *bench) step(word string) (out []string) {
 	switch {
 	case word == "free":

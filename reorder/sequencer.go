@@ -16,14 +16,14 @@ const (
 	left
 )
 
-// A sequencer decides who goes when. It is a pure state machine: moments are
-// arguments (monotonic, since any fixed one), and whom it admitted or refused is
-// taken from settled, in the order in which it happened. It is not safe for
+// A sequencer decides who goes when. It is a pure state machine: times are arguments
+// (monotonic, since some fixed moment), and the caller takes those whom it admitted
+// or refused from settled, in the order in which that happened. It is not safe for
 // concurrent use.
 //
-// Whenever a method returns with a slot free, all that wait are held: each is
-// above the expected number, and the hold of none has run out. That is the
-// liveness of the whole: pump runs last in all of them.
+// Whenever a method returns and a slot is free, all waiters are held: each is above
+// the expected number, and no hold has ended. This guarantees progress; every method
+// runs pump last to ensure it.
 type sequencer struct {
 	timeout   time.Duration // longest wait
 	estimator estimator
@@ -34,7 +34,7 @@ type sequencer struct {
 	numbers  numbers
 	queue    queue
 	settled  list
-	counters Stats // the counters that stand nowhere else; snapshot adds the rest
+	counters Stats // counters that are kept nowhere else; snapshot adds the rest
 }
 
 func newSequencer(cfg Config, e estimator, alloc func() *waiter) *sequencer {
@@ -44,9 +44,9 @@ func newSequencer(cfg Config, e estimator, alloc func() *waiter) *sequencer {
 	}
 }
 
-// arrive takes a newcomer in. The verdict is admitted, full or waiting; only
-// with waiting is there a waiter (which may have been settled already, and then
-// has its place among the settled).
+// arrive handles a new request. The verdict is admitted, full or waiting. There is a
+// waiter only with waiting; it may already have been settled, and is then among the
+// settled.
 func (s *sequencer) arrive(r Request, now time.Duration) (*waiter, verdict) {
 	now = s.advance(now)
 	r.Bytes = max(r.Bytes, 0)
@@ -100,7 +100,7 @@ func (s *sequencer) release(now time.Duration) {
 	s.pump(now)
 }
 
-// passOver takes down a number whose request needs no slot.
+// passOver records a number whose request needs no slot.
 func (s *sequencer) passOver(n int64, now time.Duration) {
 	now = s.advance(now)
 	s.numbers.came(n)
@@ -108,8 +108,8 @@ func (s *sequencer) passOver(n int64, now time.Duration) {
 	s.pump(now)
 }
 
-// leave takes out a waiter whose client went away. It reports false, and does
-// nothing, if w was settled before.
+// leave removes a waiter whose context ended. It reports false, and does nothing, if
+// w was already settled.
 func (s *sequencer) leave(w *waiter, now time.Duration) bool {
 	now = s.advance(now)
 	if w.verdict != waiting {
@@ -122,17 +122,17 @@ func (s *sequencer) leave(w *waiter, now time.Duration) bool {
 	return true
 }
 
-// resize changes how many may be admitted at once; 0: no limit. With fewer slots
-// than are taken none is free until enough were given back; those that are held
-// keep their holds, as where slots run out.
+// resize changes how many may be admitted at once; 0: no limit. If fewer slots exist
+// than are taken, none is free until enough have been given back; held requests keep
+// their holds, as when all slots are taken.
 func (s *sequencer) resize(limit int, now time.Duration) {
 	now = s.advance(now)
 	s.slots.resize(limit, now)
 	s.pump(now)
 }
 
-// restart begins a new series of numbers. Those that wait go before all of it,
-// in the order they had.
+// restart begins a new series of numbers. Those that wait keep their order and go
+// before all of it.
 func (s *sequencer) restart(now time.Duration) {
 	now = s.advance(now)
 	s.estimator.restart(now)
@@ -141,8 +141,8 @@ func (s *sequencer) restart(now time.Duration) {
 	s.pump(now)
 }
 
-// wake returns when advance must be called at the latest; never if need not be. A
-// hold that runs out while no slot is free changes nothing: release sees to it.
+// wake returns the latest time at which advance must be called; never if there is
+// none. A hold that ends while no slot is free changes nothing until release.
 func (s *sequencer) wake() time.Duration {
 	if s.queue.arrivals.first == nil {
 		return never
@@ -171,9 +171,10 @@ func (s *sequencer) snapshot(now time.Duration) Stats {
 	return st
 }
 
-// advance moves time on (never back: of two callers the one that read the clock
-// first may come second) and does what became due. Holds come before time-outs:
-// one that may go does not time out because the timer was slow.
+// advance moves time forward and does what has become due. Time never goes back: of
+// two callers, the one that read the clock first may come second. Holds come before
+// timeouts, so that a request that may go does not time out because the timer was
+// late.
 func (s *sequencer) advance(now time.Duration) time.Duration {
 	now = max(now, s.now)
 	s.now = now
@@ -197,11 +198,11 @@ func (s *sequencer) hold(now time.Duration) time.Duration {
 	return max(0, min(s.estimator.hold(now), s.timeout))
 }
 
-// pump admits all that may go: while a slot is free, the lowest goes if it is
-// not above the expected number, or if any waiter is due, as that one is either
-// the lowest or stands above it and may not pass it. Before that it lets the
-// expected number pass those that came and left without a slot; a waiter whose
-// rank is not above expected may have that very number.
+// pump admits all that may go. While a slot is free, the lowest waiter goes if it is
+// not above the expected number, or if any waiter is due: that one is either the
+// lowest itself, or above it and may not pass it. Before that, pump moves expected
+// past numbers that came and left without a slot, but not past a waiter, whose
+// number it may be.
 func (s *sequencer) pump(now time.Duration) {
 	for {
 		rank, ok := s.queue.nextRank()
@@ -215,8 +216,8 @@ func (s *sequencer) pump(now time.Duration) {
 	}
 }
 
-// admitBelow admits those that must go before r, which is not held although it
-// may be ahead of a gap: those that wait with a lower number, or the same.
+// admitBelow admits the waiters that must go before r, which itself is not held:
+// those with a lower number or the same.
 func (s *sequencer) admitBelow(r Request, now time.Duration) {
 	for !r.Unordered && s.slots.free() {
 		rank, ok := s.queue.nextRank()
@@ -227,8 +228,8 @@ func (s *sequencer) admitBelow(r Request, now time.Duration) {
 	}
 }
 
-// follow gives a newcomer who is admitted its place behind those that were
-// settled before it in the same step: a waiter, if there are any.
+// follow puts a newcomer that is admitted behind those that were settled earlier in
+// the same step. It returns a waiter if there are any.
 func (s *sequencer) follow(r Request, now time.Duration) (*waiter, verdict) {
 	if s.settled.first == nil {
 		return nil, admitted
@@ -249,7 +250,7 @@ func (s *sequencer) occupy(r Request, now time.Duration) {
 	}
 }
 
-// settle takes w out of the queue with a verdict.
+// settle removes w from the queue, with a verdict.
 func (s *sequencer) settle(w *waiter, v verdict, now time.Duration) {
 	s.queue.remove(w)
 	if v == admitted {

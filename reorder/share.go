@@ -2,7 +2,7 @@ package reorder
 
 import "time"
 
-// ShareSpan is the time that Stats.RecentAdmitted and RecentReordered look back.
+// ShareSpan is how far back Stats.RecentAdmitted and RecentReordered look.
 const ShareSpan = 5 * time.Minute
 
 const shareBuckets = 30
@@ -10,10 +10,10 @@ const shareBuckets = 30
 // A share counts admissions over the last ShareSpan, in buckets of ten seconds.
 type share struct {
 	buckets [shareBuckets]struct{ admitted, reordered uint64 }
-	epoch   int64 // the bucket that is being filled, counted from the start
+	epoch   int64 // number of the bucket being filled, since the start
 }
 
-// advance empties the buckets between the last moment and now.
+// advance clears the buckets between the last call and now.
 func (s *share) advance(now time.Duration) {
 	epoch := int64(now / (ShareSpan / shareBuckets))
 	if epoch-s.epoch >= shareBuckets {

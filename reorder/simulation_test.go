@@ -20,8 +20,8 @@ var (
 	results   = flag.String("results", "", "write the simulation's table to this file, tab separated")
 )
 
-// settling is how many requests come first and are not counted: what the hold is
-// learned from.
+// settling is how many requests come first and are not counted, while the hold is
+// learned.
 const settling = 300
 
 // simulated is how many requests are simulated.
@@ -83,8 +83,8 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// TestSimulationOfEstimators prints what each estimator that was thought of
-// makes of each scenario without a limit of slots.
+// TestSimulationOfEstimators prints how each estimator that was considered fares in
+// each scenario without a limit on slots.
 func TestSimulationOfEstimators(t *testing.T) {
 	names := make([]string, len(alternatives))
 	for i, st := range alternatives {
@@ -101,8 +101,8 @@ func TestSimulationOfEstimators(t *testing.T) {
 	print(t, table)
 }
 
-// bestFixed finds the shortest fixed hold that reorders no more than r did, and
-// what it costs: what one would have set who had seen the run before.
+// bestFixed finds the shortest fixed hold that reorders no more than r did, and its
+// cost: the best setting in hindsight.
 func (s scenario) bestFixed(t *testing.T, arrivals []arrival, r result) (hold, mean time.Duration) {
 	low, high := time.Duration(0), learned.MaxHold
 	for high-low > high/50+10*time.Microsecond {
@@ -117,8 +117,7 @@ func (s scenario) bestFixed(t *testing.T, arrivals []arrival, r result) (hold, m
 	return high, mean
 }
 
-// ratio is the mean of r over that of an optimum, where that is one and more
-// than nothing.
+// ratio is the mean of r over that of an optimum, if there is one above 0.
 func ratio(r, best result, ok bool) string {
 	if !ok || best.mean <= 10*time.Microsecond {
 		return ""

@@ -2,19 +2,18 @@ package reorder
 
 import "time"
 
-// A Slot is the right to run. It is not safe for concurrent use; of its copies
-// only one may be released. The zero value holds nothing.
+// A Slot is the right to run. It is not safe for concurrent use; of its copies only
+// one may be released. The zero value is empty, and its methods do nothing.
 type Slot struct {
 	buffer       *Buffer
-	turn         uint64 // 0: nobody waits for it to set out
+	turn         uint64 // 0: nobody waits for this request to be sent
 	held, queued time.Duration
 }
 
-// Sent says that the request has been sent, as far as its place in the order
-// goes: only then the next of those that were admitted together with it is woken
-// from Admit, so that they are sent in their order. Release says so as well, and
-// nobody waits for it longer than a few milliseconds. Only the first call does
-// anything, and with nobody behind not even that.
+// Sent records that the request has been sent, as far as its place in the order is
+// concerned. Of requests that were admitted together, the next returns from Admit
+// only then, so that they are sent in order. Nobody waits for Sent longer than a few
+// milliseconds, and Release implies it. Further calls do nothing.
 func (s *Slot) Sent() {
 	if turn := s.turn; s.buffer != nil && turn != 0 {
 		s.turn = 0
@@ -22,8 +21,7 @@ func (s *Slot) Sent() {
 	}
 }
 
-// Release gives the slot back. On the same Slot only the first call does
-// anything.
+// Release gives the slot back. Further calls do nothing.
 func (s *Slot) Release() {
 	if b := s.buffer; b != nil {
 		s.buffer = nil
@@ -31,8 +29,8 @@ func (s *Slot) Release() {
 	}
 }
 
-// Held returns how long the request waited for missing numbers, that is while a
-// slot was free.
+// Held returns how long the request waited for missing numbers, which is how long it
+// waited while a slot was free.
 func (s Slot) Held() time.Duration { return s.held }
 
 // Queued returns how long the request waited while no slot was free.

@@ -2,17 +2,17 @@ package reorder
 
 import "time"
 
-// slots counts who is admitted, and for how long a slot was free.
+// slots counts those admitted, and the time during which a slot was free.
 type slots struct {
-	limit     int // 0: none
+	limit     int // 0: no limit
 	taken     int
-	freeSince time.Duration // since when a slot is free, if one is
-	freeTime  time.Duration // how long one was before that, in all
+	freeSince time.Duration // if a slot is free: since when
+	freeTime  time.Duration // total time with a free slot, before freeSince
 }
 
 func (s *slots) free() bool { return s.limit == 0 || s.taken < s.limit }
 
-// freeUntil returns for how long in all, until now, a slot was free.
+// freeUntil returns the total time, until now, during which a slot was free.
 func (s *slots) freeUntil(now time.Duration) time.Duration {
 	if !s.free() {
 		return s.freeTime
@@ -20,7 +20,7 @@ func (s *slots) freeUntil(now time.Duration) time.Duration {
 	return s.freeTime + now - s.freeSince
 }
 
-// take takes a free slot.
+// take takes a slot, one of which must be free.
 func (s *slots) take(now time.Duration) {
 	until := s.freeUntil(now)
 	s.taken++

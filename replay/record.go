@@ -8,11 +8,11 @@ import (
 
 // A record is the part of a window that survives a restart: a header of slotWords
 // words and a ring. Each change of a word is copied to the state file, if there is
-// one; the file is read only at start-up. The low 32 bits of a word are data. The high 32 bits are a checksum of
-// the data and the word's place, so that each word shows on its own whether
-// something else changed it, and an interrupted sequence of changes is not mistaken
-// for damage. A word of the ring has one bit for each of 32 numbers, set when the
-// number is spent.
+// one; the file is read only at start-up. The low 32 bits of a word are data. The
+// high 32 bits are a checksum of the data and the word's place, so that each word
+// shows on its own whether something else changed it, and an interrupted sequence
+// of changes is not mistaken for damage. A word of the ring has one bit for each of
+// 32 numbers, set when the number is spent.
 //
 // Every change is a sequence of aligned 64-bit stores, ordered so that after each
 // of them the file shows no spent number as free, no free number as spent, and
