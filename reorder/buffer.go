@@ -125,17 +125,14 @@ func (cfg *Config) validate() error {
 func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 	s := r.Spooler
 	r.Spooler = nil // so that no waiter keeps it alive
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	w, v := b.seq.arrive(r, now)
 	turn := uint64(0)
 	if v == admitted {
 		w, turn = b.depart(now)
 		s = nil
 	}
-	woken := b.flush(now)
-	b.mu.Unlock()
-	wake(woken)
+	b.unlock(now)
 	switch {
 	case v == admitted && w == nil:
 		return Slot{buffer: b, turn: turn}, nil
@@ -145,20 +142,14 @@ func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 	return b.wait(ctx, w, s)
 }
 
-// more is what Spooler.Spool is given.
-func (b *Buffer) more(w *waiter, n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return w.verdict == waiting && b.seq.queue.grow(w, n)
-}
-
 // depart sends off a request that was admitted at once. If others are departing it
 // joins them, as a waiter; if others will follow it, it has a turn.
 func (b *Buffer) depart(now time.Duration) (w *waiter, turn uint64) {
 	switch {
 	case !b.departures.idle():
 		w = b.seq.alloc()
-		*w = waiter{ready: w.ready, verdict: admitted}
+		*w = waiter{ready: w.ready}
+		w.verdict = admitted
 		b.departures.join(w)
 	case b.seq.settled.first != nil:
 		turn = b.departures.begin(now)
@@ -169,7 +160,11 @@ func (b *Buffer) depart(now time.Duration) (w *waiter, turn uint64) {
 // wait blocks until the sequencer has settled w or ctx ends.
 func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 	if s != nil {
-		s.Spool(func(n int64) bool { return b.more(w, n) })
+		s.Spool(func(n int64) bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return w.verdict == waiting && b.seq.queue.grow(w, n)
+		})
 	}
 	gone := false
 	select {
@@ -181,12 +176,9 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 		s.Halt() // before w is reused
 	}
 	if gone {
-		now := b.now()
-		b.mu.Lock()
+		now := b.lock()
 		left := b.seq.leave(w, now)
-		woken := b.flush(now)
-		b.mu.Unlock()
-		wake(woken)
+		b.unlock(now)
 		if left {
 			waited := Slot{held: w.held, queued: w.queued}
 			b.pool.Put(w)
@@ -215,24 +207,18 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 // Skip records that the request with this number came but needs no slot, so that
 // nobody is held for it.
 func (b *Buffer) Skip(number int64) {
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	b.seq.passOver(number, now)
-	woken := b.flush(now)
-	b.mu.Unlock()
-	wake(woken)
+	b.unlock(now)
 }
 
 // Restart records that numbering has restarted, at any number. The next request is
 // not held. Those that wait keep their order, go before all that come later, and
 // are no longer held.
 func (b *Buffer) Restart() {
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	b.seq.restart(now)
-	woken := b.flush(now)
-	b.mu.Unlock()
-	wake(woken)
+	b.unlock(now)
 }
 
 // Resize changes how many requests are admitted at once; 0 means no limit, and a
@@ -242,56 +228,49 @@ func (b *Buffer) Resize(slots int) {
 	if slots < 0 {
 		slots = 1
 	}
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	b.seq.resize(slots, now)
-	woken := b.flush(now)
-	b.mu.Unlock()
-	wake(woken)
+	b.unlock(now)
 }
 
 // Stats returns a consistent snapshot.
 func (b *Buffer) Stats() Stats {
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	defer b.mu.Unlock()
 	return b.seq.snapshot(now)
 }
 
 func (b *Buffer) release(turn uint64) {
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	b.departures.sent(turn)
 	b.seq.release(now)
-	woken := b.flush(now)
-	b.mu.Unlock()
-	wake(woken)
+	b.unlock(now)
 }
 
 func (b *Buffer) sent(turn uint64) {
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	b.departures.sent(turn)
-	woken := b.flush(now)
-	b.mu.Unlock()
-	wake(woken)
+	b.unlock(now)
 }
 
 // tick runs when the timer fires.
 func (b *Buffer) tick() {
-	now := b.now()
-	b.mu.Lock()
+	now := b.lock()
 	b.armed = never
 	b.seq.advance(now)
-	woken := b.flush(now)
-	b.mu.Unlock()
-	wake(woken)
+	b.unlock(now)
 }
 
-// flush, called under the lock, sets the timer and returns the waiters to wake. A
-// timer that fires too early only costs a tick, so it is never moved to a later
-// time: that would be work for nearly every request.
-func (b *Buffer) flush(now time.Duration) *waiter {
+// lock locks b and returns the time.
+func (b *Buffer) lock() time.Duration {
+	now := time.Since(b.start)
+	b.mu.Lock()
+	return now
+}
+
+// unlock follows a change: it sets the timer, unlocks b and wakes those that were
+// settled.
+func (b *Buffer) unlock(now time.Duration) {
 	woken := b.departures.join(b.seq.settled.take())
 	if w := b.departures.next(now); w != nil {
 		// The refused are woken last: they delay nobody.
@@ -301,6 +280,8 @@ func (b *Buffer) flush(now time.Duration) *waiter {
 		}
 		last.nextSettled, woken = woken, w
 	}
+	// A timer that fires too early only costs a tick, so it is never moved to a later
+	// time: that would be work for nearly every request.
 	if at := min(b.seq.wake(), b.departures.wake()); at < b.armed {
 		b.armed = at
 		if wait := at - now; b.timer == nil {
@@ -309,7 +290,8 @@ func (b *Buffer) flush(now time.Duration) *waiter {
 			b.timer.Reset(wait)
 		}
 	}
-	return woken
+	b.mu.Unlock()
+	wake(woken)
 }
 
 // wake, called outside the lock, wakes a list of waiters. A waiter belongs to its
@@ -322,5 +304,3 @@ func wake(w *waiter) {
 		w = next
 	}
 }
-
-func (b *Buffer) now() time.Duration { return time.Since(b.start) }

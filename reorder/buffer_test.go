@@ -202,7 +202,7 @@ func requireLive(t *testing.T, b *Buffer) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
+	now := time.Since(b.start)
 	for w := b.seq.queue.arrivals.first; w != nil && b.seq.slots.free(); w = w.next {
 		require.False(t, w.due || w.rank <= b.seq.numbers.expected, "number %d may go and does not", w.request.Number)
 	}

@@ -9,20 +9,29 @@ type waiter struct {
 	ready chan struct{}
 
 	request  Request
-	rank     int64 // place in the order: the number, or a substitute for one
-	arrival  int64 // counts arrivals, to order waiters of the same rank
-	due      bool  // not held, or no longer: it only needs a slot
-	deadline time.Duration
 	since    time.Duration // when it came
 	sinceOff time.Duration // slots.freeUntil at that time
+	deadline time.Duration
+	standing
 
-	verdict      verdict
+	ending
+	nextSettled *waiter
+}
+
+// A standing is a waiter's place in the queue.
+type standing struct {
+	rank       int64        // place in the order: the number, or a substitute for one
+	arrival    int64        // counts arrivals, to order waiters of the same rank
+	due        bool         // not held, or no longer: it only needs a slot
+	at         [heaps]int32 // index in each heap
+	prev, next *waiter      // in order of arrival
+}
+
+// An ending is how a wait ended.
+type ending struct {
+	verdict      verdict       // waiting: it has not
 	held, queued time.Duration // valid once there is a verdict
 	turn         uint64        // see departures
-
-	at          [heaps]int32 // index in each heap
-	prev, next  *waiter      // in order of arrival
-	nextSettled *waiter
 }
 
 // end gives w its verdict and splits its wait in two: the time during which a slot

@@ -5,17 +5,6 @@ import (
 	"time"
 )
 
-// A verdict is what became of a request.
-type verdict uint8
-
-const (
-	waiting verdict = iota
-	admitted
-	full
-	timedOut
-	left
-)
-
 // A sequencer decides who goes when. It is a pure state machine: times are arguments
 // (monotonic, since some fixed moment), and the caller takes those whom it admitted
 // or refused from settled, in the order in which that happened. It is not safe for
@@ -27,20 +16,16 @@ const (
 type sequencer struct {
 	timeout   time.Duration // longest wait
 	estimator estimator
-	alloc     func() *waiter
-
-	now      time.Duration // the latest moment seen
-	slots    slots
-	numbers  numbers
-	queue    queue
-	settled  list
-	counters Stats // counters that are kept nowhere else; snapshot adds the rest
+	now       time.Duration // the latest time seen
+	admission
 }
 
 func newSequencer(cfg Config, e estimator, alloc func() *waiter) *sequencer {
 	return &sequencer{
-		timeout: cfg.Timeout, estimator: e, alloc: alloc,
-		slots: slots{limit: cfg.Slots}, numbers: newNumbers(), queue: newQueue(cfg.Capacity, cfg.Bytes),
+		timeout: cfg.Timeout, estimator: e,
+		admission: admission{
+			alloc: alloc, slots: slots{limit: cfg.Slots}, numbers: newNumbers(), queue: newQueue(cfg.Capacity, cfg.Bytes),
+		},
 	}
 }
 
@@ -82,9 +67,10 @@ func (s *sequencer) arrive(r Request, now time.Duration) (*waiter, verdict) {
 	}
 	w := s.alloc()
 	*w = waiter{
-		ready: w.ready, request: r, rank: rank, due: hold <= 0,
+		ready: w.ready, request: r,
 		since: now, sinceOff: s.slots.freeUntil(now), deadline: later(now, s.timeout),
 	}
+	w.rank, w.due = rank, hold <= 0
 	if !w.due {
 		s.counters.HeldTotal++
 	}
@@ -196,68 +182,6 @@ func (s *sequencer) advance(now time.Duration) time.Duration {
 // hold returns how long a request ahead of a gap is held.
 func (s *sequencer) hold(now time.Duration) time.Duration {
 	return max(0, min(s.estimator.hold(now), s.timeout))
-}
-
-// pump admits all that may go. While a slot is free, the lowest waiter goes if it is
-// not above the expected number, or if any waiter is due: that one is either the
-// lowest itself, or above it and may not pass it. Before that, pump moves expected
-// past numbers that came and left without a slot, but not past a waiter, whose
-// number it may be.
-func (s *sequencer) pump(now time.Duration) {
-	for {
-		rank, ok := s.queue.nextRank()
-		for s.numbers.expectedCame() && !(ok && rank <= s.numbers.expected) {
-			s.numbers.pass(s.numbers.expected)
-		}
-		if !ok || !s.slots.free() || rank > s.numbers.expected && s.queue.due == 0 {
-			return
-		}
-		s.settle(s.queue.lowest.entries[0].w, admitted, now)
-	}
-}
-
-// admitBelow admits the waiters that must go before r, which itself is not held:
-// those with a lower number or the same.
-func (s *sequencer) admitBelow(r Request, now time.Duration) {
-	for !r.Unordered && s.slots.free() {
-		rank, ok := s.queue.nextRank()
-		if !ok || rank > r.Number {
-			return
-		}
-		s.settle(s.queue.lowest.entries[0].w, admitted, now)
-	}
-}
-
-// follow puts a newcomer that is admitted behind those that were settled earlier in
-// the same step. It returns a waiter if there are any.
-func (s *sequencer) follow(r Request, now time.Duration) (*waiter, verdict) {
-	if s.settled.first == nil {
-		return nil, admitted
-	}
-	w := s.alloc()
-	*w = waiter{ready: w.ready, request: r, since: now, sinceOff: s.slots.freeUntil(now)}
-	w.end(admitted, w.sinceOff, now)
-	s.settled.append(w)
-	return w, waiting
-}
-
-// occupy gives r a free slot.
-func (s *sequencer) occupy(r Request, now time.Duration) {
-	s.slots.take(now)
-	s.counters.Admitted++
-	if !r.Unordered {
-		s.numbers.admitted(r.Number, now)
-	}
-}
-
-// settle removes w from the queue, with a verdict.
-func (s *sequencer) settle(w *waiter, v verdict, now time.Duration) {
-	s.queue.remove(w)
-	if v == admitted {
-		s.occupy(w.request, now)
-	}
-	w.end(v, s.slots.freeUntil(now), now)
-	s.settled.append(w)
 }
 
 func later(now, d time.Duration) time.Duration { return now + min(d, math.MaxInt64-now) }
