@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
@@ -12,13 +11,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // rsaPair makes a certificate with an RSA key.
 func rsaPair(t *testing.T) (cert, key string) {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	private := rsakey.New(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	require.NoError(t, err)

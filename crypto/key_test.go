@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 func block(kind string, der []byte) string {
@@ -50,8 +52,7 @@ func parseOne(text string) (*Key, error) {
 
 // One key has one fingerprint, in whatever form it comes.
 func TestKeyForms(t *testing.T) {
-	r, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	r := rsakey.New(t)
 	e, _, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	for algorithm, forms := range map[string][]string{
@@ -76,8 +77,7 @@ func TestKeyForms(t *testing.T) {
 }
 
 func TestKeysThatAreRefused(t *testing.T) {
-	r, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	r := rsakey.New(t)
 	good := pkix(t, &r.PublicKey)
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

@@ -16,6 +16,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // selfSigned is a certificate that expired long ago: only its key matters.
@@ -40,8 +42,7 @@ func utf16Text(text string, order binary.AppendByteOrder) string {
 
 // However a key is wrapped on its way here, it is the same key.
 func TestKeyTexts(t *testing.T) {
-	r, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	r := rsakey.New(t)
 	e, seed, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	first, second := pkix(t, &r.PublicKey), openSSH(t, e)
@@ -84,8 +85,7 @@ func TestKeyTexts(t *testing.T) {
 
 // What is refused is named, and nothing of it is quoted.
 func TestKeyTextsThatAreRefused(t *testing.T) {
-	r, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	r := rsakey.New(t)
 	e, seed, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -146,8 +146,7 @@ func TestKeyTextsThatAreRefused(t *testing.T) {
 // than it may be, each key of it can be used, and stands in it in a form that is
 // read by itself as well.
 func FuzzParsePublicKeys(f *testing.F) {
-	r, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(f, err)
+	r := rsakey.New(f)
 	e, seed, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(f, err)
 	first, second := pkix(f, &r.PublicKey), openSSH(f, e)

@@ -1,14 +1,14 @@
 package crypto
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // Over a real socket: a redirect is followed only to where a key may come from,
@@ -52,8 +52,7 @@ func TestFetch(t *testing.T) {
 // An address that has another key than the pinned one does not hide the next.
 func TestPinnedKeyAtTheSecondAddress(t *testing.T) {
 	private, key := testKey(t)
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	other := rsakey.New(t)
 	pin := key.Fingerprint()
 	source := URLs([]string{"http://a.example/", "http://b.example/"}, &pin, transport(func(r *http.Request) (*http.Response, error) {
 		if r.URL.Host == "a.example" {

@@ -3,7 +3,6 @@ package crypto
 import (
 	"bytes"
 	gocrypto "crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/usher-sidecar/usher/crypto/modexp"
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // wycheproofGroup is the part of a Wycheproof file that is used.
@@ -107,8 +107,7 @@ func fits(k *Key, message, signature []byte) bool {
 func TestForgeries(t *testing.T) {
 	message := []byte("message")
 	digest := sha256.Sum256(message)
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	private := rsakey.New(t)
 	keys := waysOf(t, &private.PublicKey)
 	// raw makes the signature that stands for any encoded message: what a
 	// forger would have to find, we compute with the private key.
@@ -189,8 +188,7 @@ func cubeRoot(n *big.Int) *big.Int {
 // testKey makes a signer and its key.
 func testKey(t testing.TB) (*rsa.PrivateKey, *Key) {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	private := rsakey.New(t)
 	key, err := newRSAKey(&private.PublicKey)
 	require.NoError(t, err)
 	return private, key

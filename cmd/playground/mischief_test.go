@@ -14,19 +14,22 @@ import (
 
 	"github.com/usher-sidecar/usher/test/autoscaler"
 	"github.com/usher-sidecar/usher/test/modelserver"
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // clientOf makes a client of one worker, whatever that may be. The worker must
 // answer /health with 200.
 func clientOf(t *testing.T, worker string) *client {
 	t.Helper()
+	key, err := autoscaler.NewKey(rsakey.New(t))
+	require.NoError(t, err)
 	scaler, err := autoscaler.Start(autoscaler.Options{
-		Endpoint: endpoint, APIKey: apiKey, Workers: []string{worker}, FirstReqnum: firstReqnum,
+		Key: key, Endpoint: endpoint, APIKey: apiKey, Workers: []string{worker}, FirstReqnum: firstReqnum,
 		HealthTimeout: 20 * time.Second,
 	})
 	require.NoError(t, err)
 	t.Cleanup(scaler.Close)
-	attacker, err := autoscaler.NewRSAKey()
+	attacker, err := autoscaler.NewKey(rsakey.New(t))
 	require.NoError(t, err)
 	c := &client{
 		autoscaler: scaler, workers: []string{worker}, options: options{rps: 1000, tokens: 2, seed: 1},

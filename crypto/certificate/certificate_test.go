@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -20,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // An authority signs certificates.
@@ -70,9 +71,7 @@ func ecKey(t *testing.T) crypto.Signer {
 
 func rsaKey(t *testing.T) crypto.Signer {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
-	return key
+	return rsakey.New(t)
 }
 
 // put writes a pair; its chain ends with the authority's certificate.

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/usher-sidecar/usher/test/autoscaler"
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -93,8 +94,7 @@ func verify(t *testing.T, key *autoscaler.Key, ticket autoscaler.Ticket) bool {
 }
 
 func TestTickets(t *testing.T) {
-	rsaKey, err := autoscaler.NewRSAKey()
-	require.NoError(t, err)
+	rsaKey := rsaKey(t)
 	edKey, err := autoscaler.NewEd25519Key()
 	require.NoError(t, err)
 	for _, key := range []*autoscaler.Key{rsaKey, edKey} {
@@ -109,9 +109,16 @@ func TestTickets(t *testing.T) {
 }
 
 // group starts n workers and an autoscaler for them.
+func rsaKey(t *testing.T) *autoscaler.Key {
+	t.Helper()
+	key, err := autoscaler.NewKey(rsakey.New(t))
+	require.NoError(t, err)
+	return key
+}
+
 func group(t *testing.T, n int, o autoscaler.Options) (*autoscaler.Autoscaler, []*atomic.Bool) {
 	t.Helper()
-	o.Endpoint, o.HealthCache = "toys", time.Nanosecond
+	o.Endpoint, o.HealthCache, o.Key = "toys", time.Nanosecond, rsaKey(t)
 	var health []*atomic.Bool
 	for range n {
 		healthy := new(atomic.Bool)
@@ -233,8 +240,7 @@ func TestPublicKeyAndRotation(t *testing.T) {
 	require.False(t, verify(t, a.Key(), ticket))
 	require.True(t, verify(t, a.Key(), a.Ticket(0, 1)))
 
-	next, err := autoscaler.NewRSAKey()
-	require.NoError(t, err)
+	next := rsaKey(t)
 	inForce := a.Key()
 	a.Publish(next)
 	require.Equal(t, next.PEM(), published(), "published before it signs")

@@ -17,7 +17,7 @@ import (
 func reported(t *testing.T, silence time.Duration) (a *autoscaler.Autoscaler, say func(path, body string) int) {
 	t.Helper()
 	a, err := autoscaler.Start(autoscaler.Options{
-		Endpoint: "toys", Workers: []string{"http://fast", "http://slow"}, MasterToken: "secret", Silence: silence,
+		Endpoint: "toys", Workers: []string{"http://fast", "http://slow"}, MasterToken: "secret", Silence: silence, Key: rsaKey(t),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/usher-sidecar/usher/test/autoscaler"
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // keys are the autoscaler: its key, those before it, and the server that tells
@@ -44,7 +45,12 @@ type keys struct {
 func newKeys(t testing.TB, rsa bool) (*keys, error) {
 	k := &keys{}
 	var err error
-	if k.signing, err = newKey(rsa); err != nil {
+	if rsa {
+		k.signing, err = autoscaler.NewKey(rsakey.New(t))
+	} else {
+		k.signing, err = autoscaler.NewEd25519Key()
+	}
+	if err != nil {
 		return nil, err
 	}
 	if k.foreign, err = autoscaler.NewEd25519Key(); err != nil {

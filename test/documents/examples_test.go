@@ -16,6 +16,7 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/modelserver"
 	"github.com/usher-sidecar/usher/test/rig"
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // Every example in docs/clients.md and the README's calls work as pasted, against
@@ -25,7 +26,7 @@ func TestClientExamples(t *testing.T) {
 	model := modelserver.New(modelserver.Options{Handler: rig.BeyondText})
 	require.NoError(t, model.Start())
 	t.Cleanup(model.Close)
-	key, err := autoscaler.NewRSAKey()
+	key, err := autoscaler.NewKey(rsakey.New(t))
 	require.NoError(t, err)
 	page := rig.NewExamplePage(t)
 	u := rig.Start(t, rig.Env{
@@ -79,7 +80,7 @@ func TestTicketedFetch(t *testing.T) {
 	model := modelserver.New(modelserver.Options{})
 	require.NoError(t, model.Start())
 	t.Cleanup(model.Close)
-	key, err := autoscaler.NewRSAKey()
+	key, err := autoscaler.NewKey(rsakey.New(t))
 	require.NoError(t, err)
 	u := rig.Start(t, rig.Env{
 		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": "any", "USHER_PUBLIC_KEY": key.PEM(), "USHER_UPSTREAM_URL": model.URL(),

@@ -14,11 +14,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // A Signer is the autoscaler's half of the trust: it signs the canonical
@@ -30,33 +31,11 @@ type Signer struct {
 	Next    atomic.Int64
 }
 
-// NewSigner has a key of its own among the signers of a test. Tests share keys,
-// which take longer to make than many a test to run.
+// NewSigner has a key of its own among the signers of a test.
 func NewSigner(t testing.TB) *Signer {
 	t.Helper()
-	test, _, _ := strings.Cut(t.Name(), "/")
-	keys.Lock()
-	defer keys.Unlock()
-	n := keys.taken[test]
-	keys.taken[test]++
-	t.Cleanup(func() {
-		keys.Lock()
-		defer keys.Unlock()
-		keys.taken[test]--
-	})
-	if n == len(keys.made) {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		require.NoError(t, err)
-		keys.made = append(keys.made, key)
-	}
-	return &Signer{rsa: keys.made[n]}
+	return &Signer{rsa: rsakey.New(t)}
 }
-
-var keys = struct {
-	sync.Mutex
-	made  []*rsa.PrivateKey
-	taken map[string]int // by name of the test
-}{taken: map[string]int{}}
 
 func NewEd25519Signer(t testing.TB) *Signer {
 	t.Helper()

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
 // An Issuer signs certificates.
@@ -45,13 +46,13 @@ func NewIssuer(t testing.TB) *Issuer {
 func (i *Issuer) Issue(kind x509.PublicKeyAlgorithm) tls.Certificate {
 	i.t.Helper()
 	var key crypto.Signer
-	var err error
 	if kind == x509.RSA {
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
+		key = rsakey.New(i.t)
 	} else {
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		require.NoError(i.t, err)
+		key = curve
 	}
-	require.NoError(i.t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().Add(1000 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
