@@ -1,0 +1,103 @@
+package rig
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+var Binary string
+
+// besides is how many tests of a package run side by side on each processor: most
+// of their time they wait for one another's processes.
+const besides = 4
+
+// Main is what the TestMain of each package does: it builds the binary, and has
+// more tests run at once than there are processors.
+func Main(m *testing.M) {
+	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if !told {
+		_ = flag.Set("test.parallel", strconv.Itoa(besides*runtime.GOMAXPROCS(0)))
+	}
+	dir, err := build()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "building usher:", err)
+		os.Exit(1)
+	}
+	Binary = filepath.Join(dir, "usher")
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// build makes the binary and returns a new folder that has it. All packages share
+// one: linking takes longer than most tests. Of those that one go command tests
+// only the first calls the go tool, which does nothing where nothing has changed.
+// The folder is a link of its own to the binary, as a later run may replace it.
+func build() (dir string, err error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	shared, err := os.UserCacheDir()
+	if err != nil {
+		shared = os.TempDir()
+	}
+	sum := sha256.Sum256([]byte(root))
+	shared = filepath.Join(shared, "usher-test", hex.EncodeToString(sum[:8]))
+	args := []string{"build"}
+	if RaceEnabled {
+		shared += "-race"
+		args = append(args, "-race")
+	}
+	if err := os.MkdirAll(shared, 0o700); err != nil {
+		return "", err
+	}
+	lock, err := os.Create(filepath.Join(shared, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
+	made, note, run := filepath.Join(shared, "usher"), filepath.Join(shared, "made-by"), goCommand()
+	if last, err := os.ReadFile(note); run == "" || err != nil || string(last) != run {
+		if out, err := exec.Command("go", append(args, "-o", made, "../../cmd/usher")...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%w: %s", err, out)
+		}
+		if err := os.WriteFile(note, []byte(run), 0o600); err != nil {
+			return "", err
+		}
+	}
+	if dir, err = os.MkdirTemp(shared, "run"); err != nil {
+		return "", err
+	}
+	return dir, os.Link(made, filepath.Join(dir, "usher"))
+}
+
+// goCommand names the go command that runs this test: its process and when that
+// was started. It is empty where that cannot be told.
+func goCommand() string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", os.Getppid()))
+	if err != nil {
+		return ""
+	}
+	id, rest, ok := strings.Cut(string(stat), " (go) ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 20 {
+		return ""
+	}
+	return id + " " + fields[19] // starttime, proc_pid_stat(5)
+}
