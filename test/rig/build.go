@@ -3,6 +3,7 @@ package rig
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 var Binary string
@@ -81,10 +83,28 @@ func build() (dir string, err error) {
 			return "", err
 		}
 	}
-	if dir, err = os.MkdirTemp(shared, "run"); err != nil {
+	sweep(shared)
+	if dir, err = os.MkdirTemp(shared, fmt.Sprintf("run-%d-", os.Getpid())); err != nil {
 		return "", err
 	}
 	return dir, os.Link(made, filepath.Join(dir, "usher"))
+}
+
+// sweep removes what runs left that were killed: folders that are a day old, of
+// processes that are gone.
+func sweep(shared string) {
+	left, _ := filepath.Glob(filepath.Join(shared, "run*"))
+	for _, dir := range left {
+		info, err := os.Stat(dir)
+		if err != nil || time.Since(info.ModTime()) < 24*time.Hour {
+			continue
+		}
+		var pid int
+		_, err = fmt.Sscanf(filepath.Base(dir), "run-%d-", &pid)
+		if err != nil || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir)
+		}
+	}
 }
 
 // goCommand names the go command that runs this test: its process and when that
