@@ -9,7 +9,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// A Request is what is logged of one: its outcome counts a line that is left out.
+// A Request is a field of a log line about a request. If the line is left out, it is
+// counted under LogOutcome.
 type Request interface {
 	LogOutcome() string
 }
@@ -22,17 +23,17 @@ type Core struct {
 	w       *Writer
 }
 
-// NewCore returns a core that encodes into w. w has one core: the line that
-// counts what was left out is encoded by it.
+// NewCore returns a core that encodes into w. Make only one for each w: it also
+// encodes the line that says how many lines were left out.
 func NewCore(encoder zapcore.Encoder, w *Writer, level zapcore.LevelEnabler) *Core {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	own := encoder.Clone()
-	w.report = func(leftOut map[string]uint64) []byte { return reportLine(own, leftOut) }
+	w.backlog.report = func(leftOut map[string]uint64) []byte { return reportLine(own, leftOut) }
 	return &Core{level, encoder, w}
 }
 
-// WriterOf returns what log writes to; nil: no Writer.
+// WriterOf returns the Writer that log writes to, or nil if it has none.
 func WriterOf(log *zap.Logger) *Writer {
 	if c, ok := log.Core().(*Core); ok {
 		return c.w
@@ -57,8 +58,8 @@ func (c *Core) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.Checked
 	return to
 }
 
-// Write implements zapcore.Core. A line above info may be the last that is heard
-// of the process, and waits for no others.
+// Write implements zapcore.Core. A line above info is written without delay: it may
+// be the last one of the process.
 func (c *Core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	line, err := c.encoder.EncodeEntry(e, fields)
 	if err != nil {
@@ -81,7 +82,7 @@ func outcomeOf(fields []zapcore.Field) string {
 	return OutcomeNone
 }
 
-// reportLine tells how many lines are missing where it stands.
+// reportLine returns the line that says how many lines are missing in its place.
 func reportLine(encoder zapcore.Encoder, leftOut map[string]uint64) []byte {
 	var sum uint64
 	outcomes := make([]zapcore.Field, 0, len(leftOut))

@@ -18,7 +18,7 @@ var keys = zapcore.EncoderConfig{
 	EncodeTime: zapcore.RFC3339NanoTimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
 }
 
-// A request is an outcome and what makes its line long.
+// A request has an outcome, and padding that makes its line long.
 type request struct{ outcome, text string }
 
 func (r *request) LogOutcome() string { return r.outcome }
@@ -35,8 +35,8 @@ func logger(r *reader) (*zap.Logger, *Writer) {
 	return zap.New(NewCore(zapcore.NewJSONEncoder(keys), w, zap.InfoLevel)), w
 }
 
-// Lines of requests are counted by outcome, all others together; the line that
-// says how many is one of the log like the others.
+// Lines about requests are counted by outcome, all others together; the line that
+// says how many looks like any other.
 func TestLinesLeftOutAreCountedByOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reader
@@ -71,7 +71,7 @@ func TestLinesLeftOutAreCountedByOutcome(t *testing.T) {
 	})
 }
 
-// Neither a warning nor what zap does after a line above error waits.
+// Neither a warning nor zap's Sync after a line above error waits.
 func TestNoLevelWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reader
@@ -110,8 +110,7 @@ func TestWriterOf(t *testing.T) {
 	require.Nil(t, WriterOf(zap.NewNop()))
 }
 
-// BenchmarkLine is what a request pays for its line, beside what it pays where
-// it is encoded and nothing is done with it.
+// BenchmarkLine is the cost of a request's line, compared with only encoding it.
 func BenchmarkLine(b *testing.B) {
 	w := New(io.Discard)
 	go w.Run()

@@ -1,6 +1,6 @@
-// Package asynclog writes the log without anyone having to wait for it. Lines go
-// into memory, one goroutine writes them, and what finds no room there is
-// counted: a reader that stalls or goes away must not take requests along.
+// Package asynclog writes the log without making anyone wait for it. Lines go into
+// bounded memory, one goroutine writes them, and lines that do not fit are counted:
+// a log reader that stalls or goes away must not stall requests.
 package asynclog
 
 import (
@@ -14,51 +14,38 @@ import (
 )
 
 const (
-	// maxHeld is how many bytes of lines may wait to be written.
-	maxHeld = 4 << 20
-	// chunkBytes is written at once: of a request's cost a system call of its
-	// own would be a twelfth.
-	chunkBytes = 32 << 10
-	// maxSpare is how many chunks are kept for the lines to come.
-	maxSpare = 8
 	// gatherDelay is how long a line may wait for others, to be written together.
 	gatherDelay = 10 * time.Millisecond
-	// retryDelay is the time between two tries to write after one that failed.
+	// retryDelay is the time between attempts to write after one failed.
 	retryDelay = 200 * time.Millisecond
-	// closeTimeout is how long Close waits for the lines that are left.
+	// closeTimeout is how long Close waits for the remaining lines.
 	closeTimeout = time.Second
 )
 
-// ErrLeft is returned by Close when lines were left that nobody took.
+// ErrLeft is returned by Close if some lines could not be written.
 var ErrLeft = errors.New("asynclog: not all lines were written")
 
-// OutcomeNone stands, where lines left out are counted by outcome, for those that
-// tell of no request.
+// OutcomeNone is the outcome under which left-out lines are counted that are not
+// about a request.
 const OutcomeNone = "none"
 
-// A Writer passes lines on to a writer that may block or fail. Make it with New;
-// its methods but Run never wait for that writer, and are safe for concurrent
+// A Writer passes lines on to a writer that may block or fail. Make it with New; its
+// methods other than Run never wait for that writer, and are safe for concurrent
 // use.
 //
-// What cannot be written is tried again, so that a reader may go and another
-// come; meanwhile up to 4 MiB of lines are kept. From then on lines are left out
-// until half of that is written, and one line in their place says how many.
+// A failed write is repeated, so that the log's reader can be restarted; meanwhile
+// up to 4 MiB of lines are kept. After that, lines are left out until half of that
+// has been written, and one line in their place says how many.
 type Writer struct {
 	out     io.Writer
-	wake    chan struct{} // holds one: there are lines
-	hurry   chan struct{} // holds one: and they wait for no others
+	wake    chan struct{} // buffered: there are lines
+	hurry   chan struct{} // buffered: the lines should be written at once
 	closing chan struct{}
 	ended   chan struct{} // closed when Run returns
 	once    sync.Once
 
 	mu      sync.Mutex
-	chunks  [][]byte // of whole lines, in their order; the last one takes more
-	spare   [][]byte
-	held    int               // bytes in chunks and of what Run is writing
-	leaving bool              // lines are left out
-	leftOut map[string]uint64 // by outcome, since the last line that said so
-	total   map[string]uint64 // by outcome, since the start
-	report  func(leftOut map[string]uint64) []byte
+	backlog backlog
 }
 
 // New returns a Writer to out. Lines are written while Run runs.
@@ -67,71 +54,44 @@ func New(out io.Writer) *Writer {
 		out:  out,
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		closing: make(chan struct{}), ended: make(chan struct{}),
-		leftOut: make(map[string]uint64), total: make(map[string]uint64),
-		report: func(map[string]uint64) []byte { return nil },
+		backlog: newBacklog(),
 	}
 }
 
-// Write implements io.Writer for text that ends a line. It never fails and keeps
-// nothing of p.
+// Write implements io.Writer. p must end with a line break. It never fails and does
+// not retain p.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.put(p, true, func() string { return OutcomeNone })
 	return len(p), nil
 }
 
-// Sync has the lines written soon, and does not wait for that.
+// Sync has the lines written soon, without waiting for it.
 func (w *Writer) Sync() error {
 	nudge(w.hurry)
 	return nil
 }
 
-// LeftOut returns how many lines were left out since the start, by the outcome of
-// the request that they told of, or OutcomeNone.
+// LeftOut returns how many lines have been left out since the start, by the outcome
+// of the request they were about, or OutcomeNone.
 func (w *Writer) LeftOut() map[string]uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return maps.Clone(w.total)
+	return maps.Clone(w.backlog.total)
 }
 
-// put takes a line, or counts it under outcome.
+// put takes a line, or leaves it out and counts it under outcome.
 func (w *Writer) put(line []byte, urgent bool, outcome func() string) {
 	w.mu.Lock()
-	if w.leaving || w.held+len(line) > maxHeld {
-		w.leaving = true
-		o := outcome()
-		w.leftOut[o]++
-		w.total[o]++
-		w.mu.Unlock()
-		nudge(w.wake)
-		return
-	}
-	before := len(w.chunks)
-	w.add(line)
-	after := len(w.chunks)
+	before := len(w.backlog.chunks)
+	kept := w.backlog.put(line, outcome)
+	after := len(w.backlog.chunks)
 	w.mu.Unlock()
-	if before == 0 {
+	if !kept || before == 0 {
 		nudge(w.wake)
 	}
-	if urgent || before > 0 && after > before {
+	if kept && (urgent || before > 0 && after > before) {
 		nudge(w.hurry)
 	}
-}
-
-// add appends a line; mu is held.
-func (w *Writer) add(line []byte) {
-	w.held += len(line)
-	last := len(w.chunks) - 1
-	if last < 0 || len(w.chunks[last])+len(line) > cap(w.chunks[last]) {
-		var chunk []byte
-		if n := len(w.spare); n > 0 && len(line) <= chunkBytes {
-			chunk, w.spare = w.spare[n-1], w.spare[:n-1]
-		} else {
-			chunk = make([]byte, 0, max(chunkBytes, len(line)))
-		}
-		w.chunks = append(w.chunks, chunk)
-		last++
-	}
-	w.chunks[last] = append(w.chunks[last], line...)
 }
 
 func nudge(c chan struct{}) {
@@ -141,7 +101,7 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// Run writes until Close; it is called once.
+// Run writes until Close. Call it once.
 func (w *Writer) Run() {
 	defer close(w.ended)
 	gather := time.NewTimer(gatherDelay)
@@ -174,43 +134,31 @@ func (w *Writer) Run() {
 	}
 }
 
-// take returns the chunks that wait; their room is given back by wrote. The list
-// before is used again.
+// take returns the chunks to write. Their memory counts until wrote is called. The
+// slice that was returned before is reused.
 func (w *Writer) take(before [][]byte) [][]byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.resume() // where a line was left out that alone is too long, nothing waits
-	batch := w.chunks
-	w.chunks = before[:0]
+	if w.backlog.resume() { // nothing else would, if the one line left out was too long by itself
+		nudge(w.wake)
+	}
+	batch := w.backlog.chunks
+	w.backlog.chunks = before[:0]
 	return batch
 }
 
-// wrote gives the room of a chunk back.
+// wrote frees the memory of a chunk.
 func (w *Writer) wrote(chunk []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.held -= len(chunk)
-	if cap(chunk) == chunkBytes && len(w.spare) < maxSpare {
-		w.spare = append(w.spare, chunk[:0])
-	}
-	w.resume()
-}
-
-// resume ends leaving lines out once there is room for many, and puts the line
-// that counts them into their place; mu is held.
-func (w *Writer) resume() {
-	if !w.leaving || w.held > maxHeld/2 {
-		return
-	}
-	w.leaving = false
-	if line := w.report(w.leftOut); len(line) > 0 {
-		w.add(line)
+	w.backlog.free(chunk)
+	if w.backlog.resume() {
 		nudge(w.wake)
 	}
-	clear(w.leftOut)
 }
 
-// write writes a chunk, however often it has to try; false: it is given up.
+// write writes a chunk, with as many attempts as it takes. It reports false if it
+// gave up.
 func (w *Writer) write(chunk []byte) bool {
 	for done := 0; ; {
 		n, err := w.out.Write(chunk[done:])
@@ -218,13 +166,13 @@ func (w *Writer) write(chunk []byte) bool {
 			return true
 		}
 		gone := errors.Is(err, syscall.EPIPE)
-		if gone { // the next reader begins with a whole line
+		if gone { // the next reader should begin with a whole line
 			done = bytes.LastIndexByte(chunk[:done], '\n') + 1
 		}
 		switch closing := w.isClosing(); {
 		case closing && gone:
 			return false
-		case closing: // until Close gives up, and the process ends
+		case closing: // until Close times out and the process ends
 			time.Sleep(gatherDelay)
 		default:
 			select {
@@ -244,9 +192,9 @@ func (w *Writer) isClosing() bool {
 	}
 }
 
-// Close has Run write what is left and end, and waits a second for that at most.
-// Its error is ErrLeft. A Run that hangs in a write then is left to the end of
-// the process, which is what Close is for.
+// Close makes Run write the remaining lines and return, and waits for that for at
+// most a second. Its error is ErrLeft. A Run that hangs in a write is abandoned:
+// Close is for the end of the process.
 func (w *Writer) Close() error {
 	w.once.Do(func() { close(w.closing) })
 	over := time.NewTimer(closeTimeout)
@@ -258,7 +206,7 @@ func (w *Writer) Close() error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.held > 0 {
+	if w.backlog.held > 0 {
 		return ErrLeft
 	}
 	return nil

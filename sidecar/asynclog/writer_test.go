@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reader takes what is written, unless it is stopped or has gone.
+// A reader accepts what is written, unless it is stopped or has gone.
 type reader struct {
 	mu     sync.Mutex
 	writes []string
 	gone   error         // what a write fails with
-	takes  int           // of a write, before it fails
-	gate   chan struct{} // nil: reads; a write waits until it is closed
+	takes  int           // bytes of a write that are accepted before it fails
+	gate   chan struct{} // a write waits until it is closed; nil: it does not wait
 }
 
 func (r *reader) Write(p []byte) (int, error) {
@@ -42,7 +42,7 @@ func (r *reader) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// stop has writes wait until the function it returns is called.
+// stop makes writes wait until the function it returns is called.
 func (r *reader) stop() (goOn func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,7 +56,7 @@ func (r *reader) stop() (goOn func()) {
 	}
 }
 
-// fail has writes take so many bytes and fail; nil: they succeed again.
+// fail makes writes fail after a number of bytes; with nil they succeed again.
 func (r *reader) fail(err error, takes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,12 +78,12 @@ func (r *reader) text() string {
 // running starts a Writer to r; the test must close it.
 func running(r *reader) *Writer {
 	w := New(r)
-	w.report = func(leftOut map[string]uint64) []byte { return fmt.Appendf(nil, "left out: %v\n", leftOut) }
+	w.backlog.report = func(leftOut map[string]uint64) []byte { return fmt.Appendf(nil, "left out: %v\n", leftOut) }
 	go w.Run()
 	return w
 }
 
-// say writes a line of no hurry, of a request with that outcome.
+// say writes a line that is not urgent, about a request with the given outcome.
 func (w *Writer) say(outcome, line string) {
 	w.put([]byte(line), false, func() string { return outcome })
 }
@@ -153,8 +153,8 @@ func TestLinesKeepTheirOrder(t *testing.T) {
 	require.Equal(t, []int{2000, 2000, 2000, 2000}, next)
 }
 
-// While nobody reads, nobody waits: lines are kept up to the bound, then counted,
-// and the line that says so stands where they are missing.
+// While nobody reads, nobody waits: lines are kept up to the limit, then counted,
+// and a line in place of the missing ones says so.
 func TestAReaderThatStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reader
@@ -168,7 +168,7 @@ func TestAReaderThatStops(t *testing.T) {
 		w.say("bad_signature", "y\n") // it would fit, but not in its place
 		synctest.Wait()
 		require.Equal(t, began, time.Now())
-		require.Equal(t, maxHeld, w.held)
+		require.Equal(t, maxHeld, w.backlog.held)
 		want := map[string]uint64{"ok": maxHeld / 1024, "bad_signature": 1}
 		require.Equal(t, want, w.LeftOut())
 
@@ -182,13 +182,13 @@ func TestAReaderThatStops(t *testing.T) {
 		require.Equal(t, 1, strings.Count(text, "left out"))
 		require.Equal(t, strings.Repeat(line, maxHeld/len(line))+report+"after\n", text)
 		require.Equal(t, want, w.LeftOut(), "the total stays")
-		require.LessOrEqual(t, len(w.spare), maxSpare, "what the stall took is given back")
+		require.LessOrEqual(t, len(w.backlog.spare), maxSpare, "what the stall took is given back")
 		require.NoError(t, w.Close())
 	})
 }
 
-// A reader that goes may come back: nothing that was kept is lost, and it begins
-// with a whole line.
+// A reader that goes away may come back: no line that was kept is lost, and it
+// begins with a whole line.
 func TestAReaderThatGoesAndComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, tt := range map[string]struct {
@@ -230,8 +230,8 @@ func TestALineThatIsTooLong(t *testing.T) {
 	})
 }
 
-// The end waits for what is left, but only a second, and not for a reader that
-// has gone.
+// Close waits for the remaining lines, but for at most a second, and not for a
+// reader that has gone.
 func TestClose(t *testing.T) {
 	for name, tt := range map[string]struct {
 		prepare func(*reader)
@@ -264,8 +264,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// However often the reader stops: what was written and what was counted is all,
-// and the counts stand where the lines are missing.
+// However often the reader stops, every line was either written or counted, and
+// the counts are in place of the missing lines.
 func TestNothingIsLostUncounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reader

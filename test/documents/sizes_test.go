@@ -29,7 +29,6 @@ var larger = map[string][2]int{
 	"config.Config":             {70, 8},
 	"config.loader":             {7, 50},
 	"sidecar/admin.Server":      {4, 16},
-	"sidecar/asynclog.Writer":   {14, 12},
 	"sidecar/front.Conn":        {14, 46},
 	"sidecar/front.Head":        {12, 16},
 	"sidecar/front.Stream":      {11, 16},
