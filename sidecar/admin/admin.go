@@ -1,6 +1,6 @@
-// Package admin is what operators and their tools see and do: probes, metrics,
-// the status page, the drain. It is ordinary net/http, off the data path: it
-// answers when that is saturated, and to the end of a drain.
+// Package admin serves operators and their tools: probes, metrics, the status page,
+// the drain. It is ordinary net/http, off the data path: it answers even if that is
+// saturated, and until the end of a drain.
 package admin
 
 import (
@@ -24,24 +24,24 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// ReportPatience is how long no report may be acknowledged before that is shown
-// as a fault.
+// ReportPatience is how long reports may go unacknowledged before that is shown as a
+// fault.
 const ReportPatience = time.Minute
 
-// A Readiness is the answer to "may requests be sent here", with its reasons;
-// an empty reason is a check that holds.
+// A Readiness says whether requests may be sent here. Each field is the reason why
+// one check fails; "" if it passes.
 type Readiness struct {
 	Key      string
 	Upstream string
-	Loaded   string // it is not yet, for this reason
+	Loaded   string
 	Draining string
 }
 
-// OK reports whether every check holds.
+// OK reports whether every check passes.
 func (r Readiness) OK() bool { return r == Readiness{} }
 
-// Sources are what the admin side shows, and the one thing that it does. All of
-// it must be safe for concurrent use.
+// Sources is where the admin pages get their data. Everything in it must be safe for
+// concurrent use.
 type Sources struct {
 	Config   *config.Config
 	Version  string
@@ -54,27 +54,27 @@ type Sources struct {
 	State
 }
 
-// A State is what only the whole sidecar knows.
+// A State is what only the sidecar as a whole knows.
 type State struct {
 	Ready        func() Readiness
-	Drain        func(context.Context) (cut bool, err error) // drains without leaving; err is the context's
-	KeyFault     func() string                               // of the last try to read the key; "": it went well
-	Connections  func() int                                  // open ones of clients
-	ReadingBytes func() int64                                // of request bodies
-	LinesLeftOut func() map[string]uint64                    // of the log, by outcome
-	Evicted      func() uint64                               // idle connections, closed to make room
-	Warnings     func() []string                             // beyond those of the settings
+	Drain        func(context.Context) (cut bool, err error) // drains without exiting; err is the context's
+	KeyFault     func() string                               // why the key could not be read at the last attempt; "": it could
+	Connections  func() int                                  // open client connections
+	ReadingBytes func() int64                                // memory of request bodies being read
+	LinesLeftOut func() map[string]uint64                    // log lines, by outcome
+	Evicted      func() uint64                               // idle connections closed to make room
+	Warnings     func() []string                             // in addition to those about settings
 
-	Handshakes        func() map[string]uint64            // of TLS, by outcome
-	HandshakesWaiting func() int                          // for their turn
-	CertificateKeys   func() []string                     // the types of the keys in force; none: no TLS
-	CertificateExpiry func() time.Time                    // of the one in force; zero: no TLS
-	Report            func(now time.Time) status.Report   // to the autoscaler; nil: there is none, and no benchmark
-	Sessions          func(now time.Time) status.Sessions // of clients; nil: there are none
-	Engine            func() engine.State                 // what the model server tells of its load; nil: nothing
+	Handshakes        func() map[string]uint64            // TLS handshakes, by outcome
+	HandshakesWaiting func() int                          // TLS handshakes waiting for their turn
+	CertificateKeys   func() []string                     // types of the certificates' keys; none: no TLS
+	CertificateExpiry func() time.Time                    // of the certificate in force; zero: no TLS
+	Report            func(now time.Time) status.Report   // reports to the autoscaler; nil: no reports and no benchmark
+	Sessions          func(now time.Time) status.Sessions // nil: sessions are off
+	Engine            func() engine.State                 // the model server's own figures; nil: it has none
 }
 
-// A Server answers operators. Make it with New.
+// A Server serves the admin listener. Make it with New.
 type Server struct {
 	Sources
 	metrics *metrics.Metrics
@@ -82,26 +82,25 @@ type Server struct {
 	hosts   hostNames
 }
 
-// New makes a Server that shows what the sinks gathered, and registers with the
-// metrics what the sources keep. It starts nothing.
+// New makes a Server that shows what m and recorder have gathered and what the
+// sources say, and registers gauges for the latter with m. It starts nothing.
 func New(sources Sources, m *metrics.Metrics, recorder *status.Recorder) *Server {
 	s := &Server{Sources: sources, metrics: m, hosts: newHostNames()}
 	s.pages = status.NewPages(recorder, status.Source{State: s.describe, Load: s.load, Sample: s.sample})
-	s.registerGauges()
+	registerGauges(m, &s.Sources)
 	return s
 }
 
-// Run keeps the status pages up to date until ctx ends, and returns its error.
+// Run keeps the status pages up to date until ctx ends, and returns ctx's error.
 func (s *Server) Run(ctx context.Context) error { return s.pages.Run(ctx) }
 
-// HTTP is the server of the admin listener. log is for its own faults.
+// HTTP returns the server for the admin listener, which logs its own errors to log.
 func (s *Server) HTTP(log *stdlog.Logger) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	// The second is for a preStop hook with httpGet, which cannot POST: it holds
-	// the pod just the same.
+	// /prestop is for preStop hooks with httpGet, which cannot POST.
 	s.handleAction(mux, http.MethodPost, "/drain")
 	s.handleAction(mux, http.MethodGet, "/prestop")
 	mux.Handle("/", s.hosts.guard(s.pages.Handler()))
@@ -111,12 +110,13 @@ func (s *Server) HTTP(log *stdlog.Logger) *http.Server {
 		IdleTimeout:       time.Minute,
 		ErrorLog:          log,
 	}
-	// Shutdown waits for streams, and those of the pages never end by themselves.
+	// Shutdown waits for streams, and those of the status pages never end by
+	// themselves.
 	server.RegisterOnShutdown(s.pages.Close)
 	return server
 }
 
-// handleAction has a request of exactly this method drain.
+// handleAction makes path drain, for requests with this method only.
 func (s *Server) handleAction(mux *http.ServeMux, method, path string) {
 	drain := refuseBrowsers(s.serveDrain)
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +129,7 @@ func (s *Server) handleAction(mux *http.ServeMux, method, path string) {
 	})
 }
 
-// serveReady names what fails.
+// serveReady answers 200 or 503, and names the checks that fail.
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	r := s.Ready()
 	checks := map[string]string{"key": cmp.Or(r.Key, "ok"), "upstream": cmp.Or(r.Upstream, "ok"), "draining": "no"}
@@ -147,8 +147,8 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"ready": r.OK(), "checks": checks})
 }
 
-// serveDrain drains without leaving and answers when nothing is in flight, so
-// that a preStop hook holds the pod until then.
+// serveDrain drains without exiting. It answers when nothing is in flight, so that a
+// preStop hook delays the end of the pod until then.
 func (s *Server) serveDrain(w http.ResponseWriter, r *http.Request) {
 	cut, err := s.Drain(r.Context())
 	if err != nil {

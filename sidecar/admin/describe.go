@@ -10,7 +10,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/status"
 )
 
-func (s *Server) load() (status.Load, int64) {
+// load is what changes from moment to moment, and the expected number.
+func (s *Sources) load() (status.Load, int64) {
 	b := s.Buffer.Stats()
 	return status.Load{
 		InFlight: b.InFlight, Slots: b.Slots, Waiting: b.Waiting, Held: b.Held,
@@ -19,13 +20,13 @@ func (s *Server) load() (status.Load, int64) {
 	}, b.Expected
 }
 
-func (s *Server) sample(dst *status.Sample) {
+func (s *Sources) sample(dst *status.Sample) {
 	b := s.Buffer.Stats()
 	dst.InFlight, dst.Waiting, dst.Hold, dst.Reordered = b.InFlight, b.Waiting, b.Hold.Seconds(), s.reorderedRatio()
 }
 
 // describe fills in what the recorder does not know.
-func (s *Server) describe(d *status.Snapshot) {
+func (s *Sources) describe(d *status.Snapshot) {
 	cfg, now := s.Config, d.At
 	d.Version, d.Uptime = s.Version, now.Sub(s.Started).Seconds()
 	d.Name, d.URL = strings.Join(cfg.Endpoints, ", "), strings.Join(cfg.WorkerURLs, ", ")
@@ -67,9 +68,8 @@ func (s *Server) describe(d *status.Snapshot) {
 	d.Warnings = slices.Concat(cfg.Warnings(), s.Warnings())
 }
 
-// describeEngine is what the model server tells of its load; nil: it is not known
-// to tell anything.
-func (s *Server) describeEngine() *status.Engine {
+// describeEngine describes the model server's own figures; nil if it has none.
+func (s *Sources) describeEngine() *status.Engine {
 	if s.Engine == nil {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (s *Server) describeEngine() *status.Engine {
 	return d
 }
 
-func (s *Server) describeKey(now time.Time) status.Key {
+func (s *Sources) describeKey(now time.Time) status.Key {
 	st := s.Keys.Status(now)
 	k := status.Key{Source: "USHER_PUBLIC_KEY"}
 	switch {

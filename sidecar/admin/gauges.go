@@ -5,20 +5,19 @@ import (
 	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/engine"
+	"github.com/usher-sidecar/usher/sidecar/metrics"
 )
 
-// registerGauges shows the figures that others keep: they are read when
-// /metrics is.
-func (s *Server) registerGauges() {
-	m := s.metrics
+// registerGauges registers figures that are kept elsewhere and read at each scrape.
+func registerGauges(m *metrics.Metrics, s *Sources) {
 	m.Gauge("usher_in_flight", "Requests at the model server.", func() float64 { return float64(s.Buffer.Stats().InFlight) })
-	m.Gauge("usher_waiting", "Requests that wait, held ones included.", func() float64 { return float64(s.Buffer.Stats().Waiting) })
+	m.Gauge("usher_waiting", "Requests that wait, including held ones.", func() float64 { return float64(s.Buffer.Stats().Waiting) })
 	m.Gauge("usher_held", "Requests held for a missing number while a slot is free.", func() float64 { return float64(s.Buffer.Stats().Held) })
-	m.Gauge("usher_waiting_bytes", "Bytes of body that wait.", func() float64 { return float64(s.Buffer.Stats().WaitingBytes) })
-	m.Gauge("usher_reading_bytes", "Memory of request bodies that are being read and checked, beyond the first 16 KiB of each.", func() float64 { return float64(s.ReadingBytes()) })
-	m.Gauge("usher_slots", "Requests that may be at the model server at once; 0: no limit.", func() float64 { return float64(s.Buffer.Stats().Slots) })
-	m.Gauge("usher_learned_hold_seconds", "Hold in force for a request ahead of a gap.", func() float64 { return s.Buffer.Stats().Hold.Seconds() })
-	m.Gauge("usher_reordered_ratio", "Share of the requests admitted in the last five minutes that went after one with a higher number; 0 without any.", s.reorderedRatio)
+	m.Gauge("usher_waiting_bytes", "Bytes of request bodies that wait.", func() float64 { return float64(s.Buffer.Stats().WaitingBytes) })
+	m.Gauge("usher_reading_bytes", "Memory of request bodies being read and checked, not counting the first 16 KiB of each.", func() float64 { return float64(s.ReadingBytes()) })
+	m.Gauge("usher_slots", "Limit on requests at the model server; 0: no limit.", func() float64 { return float64(s.Buffer.Stats().Slots) })
+	m.Gauge("usher_learned_hold_seconds", "How long a request ahead of a gap is held at present.", func() float64 { return s.Buffer.Stats().Hold.Seconds() })
+	m.Gauge("usher_reordered_ratio", "Share of the requests admitted in the last five minutes that went after one with a higher number; 0 if there were none.", s.reorderedRatio)
 	m.Gauge("usher_upstream_up", "1 while the model server counts as healthy.", func() float64 { return truth(s.Prober.Healthy()) })
 	m.Gauge("usher_ready", "1 while requests may be sent here.", func() float64 { return truth(s.Ready().OK()) })
 	m.Gauge("usher_public_key_fetched_timestamp_seconds", "When the key in force was last read, in Unix time; 0 without a key.", s.keyFetched)
@@ -27,40 +26,40 @@ func (s *Server) registerGauges() {
 	m.Gauge("usher_replay_window_highest", "Highest verified reqnum; -1 before the first.", func() float64 { return float64(s.Ledger.Stats().Highest) })
 	m.Gauge("usher_connections", "Open client connections.", func() float64 { return float64(s.Connections()) })
 
-	s.registerEngine()
+	registerEngine(m, s.Engine)
 
 	m.Total("usher_reordered_total", "Requests admitted after one with a higher number (RFC 4737).", func() float64 { return float64(s.Buffer.Stats().Reordered) })
-	m.Total("usher_held_total", "Requests that were held for a missing number, for however short a time.", func() float64 { return float64(s.Buffer.Stats().HeldTotal) })
+	m.Total("usher_held_total", "Requests that were held for a missing number, however briefly.", func() float64 { return float64(s.Buffer.Stats().HeldTotal) })
 	m.Total("usher_late_total", "Requests that came after their gap was given up.", func() float64 { return float64(s.Buffer.Stats().Late) })
 	m.Total("usher_gaps_opened_total", "Numbers found missing.", func() float64 { return float64(s.Buffer.Stats().GapsOpened) })
 	m.Total("usher_gaps_filled_total", "Missing numbers that came in time.", func() float64 { return float64(s.Buffer.Stats().GapsFilled) })
 	m.Total("usher_gaps_given_up_total", "Missing numbers that were waited for in vain.", func() float64 { return float64(s.Buffer.Stats().GapsGivenUp) })
-	m.Total("usher_replay_window_resets_total", "Times that numbers were taken to start again.", func() float64 { return float64(s.Ledger.Stats().Resets) })
-	m.Total("usher_connections_evicted_total", "Idle client connections that were closed to make room for new ones.", func() float64 { return float64(s.Evicted()) })
-	m.Totals("usher_tls_handshakes_total", "TLS handshakes by how they ended: full, resumed, gone, timeout, crowded (too many waited), plaintext, rejected (by the client), unverified (no certificate of the client's), failed.", "outcome", s.Handshakes)
-	m.Gauge("usher_tls_handshakes_waiting", "TLS handshakes that wait for their turn.", func() float64 { return float64(s.HandshakesWaiting()) })
-	m.Total("usher_state_file_faults_total", "Faults of the state file found while in use (truncated, removed, replaced, changed, not writable), failed tries to make it anew included.", func() float64 { return float64(s.Ledger.Stats().FileFaults) })
-	m.Totals("usher_log_lines_left_out_total", "Lines that were left out of the log, in a flood of refusals or because nobody read it.", "outcome", s.LinesLeftOut)
+	m.Total("usher_replay_window_resets_total", "Times that numbering was found to have restarted.", func() float64 { return float64(s.Ledger.Stats().Resets) })
+	m.Total("usher_connections_evicted_total", "Idle client connections closed to make room for new ones.", func() float64 { return float64(s.Evicted()) })
+	m.Totals("usher_tls_handshakes_total", "TLS handshakes by how they ended: full, resumed, gone, timeout, crowded (too many waited), plaintext, rejected (by the client), unverified (no valid client certificate), failed.", "outcome", s.Handshakes)
+	m.Gauge("usher_tls_handshakes_waiting", "TLS handshakes waiting for their turn.", func() float64 { return float64(s.HandshakesWaiting()) })
+	m.Total("usher_state_file_faults_total", "Faults of the state file found while in use (truncated, removed, replaced, changed, not writable), including failed attempts to recreate it.", func() float64 { return float64(s.Ledger.Stats().FileFaults) })
+	m.Totals("usher_log_lines_left_out_total", "Lines left out of the log, because of a flood of refusals or because the log was not being read.", "outcome", s.LinesLeftOut)
 	m.Total("usher_upstream_dials_total", "Connections opened to the model server.", func() float64 { return float64(s.Upstream.Stats().Dials) })
 }
 
-// registerEngine shows what the model server tells of its load. What it does not
-// tell, or what could not be read at the last probe, is absent.
-func (s *Server) registerEngine() {
-	if s.Engine == nil {
+// registerEngine registers the model server's own figures. A figure that it does not
+// report, or that could not be read at the last probe, is absent.
+func registerEngine(m *metrics.Metrics, state func() engine.State) {
+	if state == nil {
 		return
 	}
 	for _, g := range []struct {
 		name, help string
 		read       func(engine.State) float64
 	}{
-		{"usher_engine_running", "Requests that the model server says it works on; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Figures.Running) }},
-		{"usher_engine_waiting", "Requests that the model server says wait there; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Figures.Waiting) }},
-		{"usher_engine_cache_ratio", "Share of the model server's cache for keys and values that is in use; absent where it does not tell.", func(e engine.State) float64 { return e.Figures.Cache }},
-		{"usher_engine_orphans", "Requests that the model server has held for over ten seconds beyond those that were sent there; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Orphans) }},
+		{"usher_engine_running", "Requests running, according to the model server; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Figures.Running) }},
+		{"usher_engine_waiting", "Requests waiting in the model server's own queue, according to it; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Figures.Waiting) }},
+		{"usher_engine_cache_ratio", "Share of the model server's KV cache that is in use; absent if it does not report that.", func(e engine.State) float64 { return e.Figures.Cache }},
+		{"usher_engine_orphans", "Requests that the model server has had for over ten seconds beyond those that Usher sent; absent while it cannot be read.", func(e engine.State) float64 { return float64(e.Orphans) }},
 	} {
-		s.metrics.Optional(g.name, g.help, func() (float64, bool) {
-			e := s.Engine()
+		m.Optional(g.name, g.help, func() (float64, bool) {
+			e := state()
 			v := g.read(e)
 			return v, e.Known && !math.IsNaN(v)
 		})
@@ -74,8 +73,8 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// reorderedRatio is the share out of order over the last minutes.
-func (s *Server) reorderedRatio() float64 {
+// reorderedRatio is the share admitted out of order in the last reorder.ShareSpan.
+func (s *Sources) reorderedRatio() float64 {
 	b := s.Buffer.Stats()
 	if b.RecentAdmitted == 0 {
 		return 0
@@ -83,8 +82,8 @@ func (s *Server) reorderedRatio() float64 {
 	return float64(b.RecentReordered) / float64(b.RecentAdmitted)
 }
 
-// certificateExpiry is how long the certificate is good for, in seconds.
-func (s *Server) certificateExpiry() float64 {
+// certificateExpiry is the time until the certificate expires, in seconds.
+func (s *Sources) certificateExpiry() float64 {
 	end := s.CertificateExpiry()
 	if end.IsZero() {
 		return math.Inf(1)
@@ -93,7 +92,7 @@ func (s *Server) certificateExpiry() float64 {
 }
 
 // keyFetched is when the keys were last read, in Unix seconds.
-func (s *Server) keyFetched() float64 {
+func (s *Sources) keyFetched() float64 {
 	fetched := s.Keys.Status(time.Now()).Fetched
 	if fetched.IsZero() {
 		return 0
@@ -102,7 +101,7 @@ func (s *Server) keyFetched() float64 {
 }
 
 // keyAge is how long ago that was, in seconds.
-func (s *Server) keyAge() float64 {
+func (s *Sources) keyAge() float64 {
 	now := time.Now()
 	fetched := s.Keys.Status(now).Fetched
 	if fetched.IsZero() {

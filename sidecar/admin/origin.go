@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// hostNames are the names under which the admin listener may be opened in a
-// browser. A site whose own name is made to point at this address (DNS
-// rebinding) is of one origin with the admin listener, in a browser's eyes; but
-// it cannot choose its name freely: it has to be one that its owner has in the
-// public DNS. So addresses are allowed, and names that nobody can own there.
+// hostNames decides under which names the admin pages may be opened in a browser. To
+// a browser, a site that points its own name at this address (DNS rebinding) has the
+// same origin as the admin listener. But its name must be one that it owns in the
+// public DNS. So IP addresses are allowed, and names that nobody can own there.
 type hostNames struct{ own string }
 
 func newHostNames() hostNames {
@@ -19,8 +18,8 @@ func newHostNames() hostNames {
 	return hostNames{own: strings.ToLower(name)}
 }
 
-// privateSuffixes end names that are not in the public DNS (RFC 6761, RFC 6762,
-// RFC 9476, ICANN's .internal), and those that Kubernetes gives Services.
+// privateSuffixes are suffixes of names outside the public DNS (RFC 6761, RFC 6762,
+// RFC 9476, ICANN's .internal), and of Kubernetes Services.
 var privateSuffixes = []string{".localhost", ".local", ".internal", ".alt", ".home.arpa", ".test", ".svc"}
 
 func (h hostNames) allows(hostport string) bool {
@@ -40,12 +39,12 @@ func (h hostNames) allows(hostport string) bool {
 	return false
 }
 
-// guard keeps what shows the state from other sites' scripts.
+// guard hides the pages from other sites' scripts.
 func (h hostNames) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !h.allows(r.Host) {
 			http.Error(w, "This page is not served under the name in the address bar, so that no other site can pose as it. "+
-				"Open it by an IP address, localhost (kubectl port-forward, ssh -L) or the machine's own name.",
+				"Open it by IP address, as localhost (kubectl port-forward, ssh -L) or by the machine's own name.",
 				http.StatusMisdirectedRequest)
 			return
 		}
@@ -53,14 +52,14 @@ func (h hostNames) guard(next http.Handler) http.Handler {
 	})
 }
 
-// refuseBrowsers keeps pages from acting: what changes something is for hooks and
-// commands. Any of these fields stands in every request that a page can make
-// but a GET over plain HTTP with its referrer suppressed, and a page cannot take
-// the browser's name out of that one.
+// refuseBrowsers keeps web pages from triggering an action, which is for hooks and
+// commands. Every request that a page can make has one of the fields below, except a
+// GET over plain HTTP with the referrer suppressed, and from that a page cannot
+// remove the browser's User-Agent.
 func refuseBrowsers(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"Origin", "Referer", "Sec-Fetch-Site"} {
-			if _, stands := r.Header[name]; stands {
+			if _, sent := r.Header[name]; sent {
 				http.Error(w, "A browser may not do this.", http.StatusForbidden)
 				return
 			}

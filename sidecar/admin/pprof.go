@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// A Profiler serves the runtime's profiles (net/http/pprof) on an address of its
-// own: they tell more than the admin pages, and taking one costs CPU.
+// A Profiler serves the runtime's profiles (net/http/pprof) on an address of its own:
+// they reveal more than the admin pages, and taking one costs CPU time.
 type Profiler struct {
 	listener net.Listener
 	server   *http.Server
 }
 
-// NewProfiler binds the address.
+// NewProfiler makes a Profiler that listens on addr ("host:port").
 func NewProfiler(addr string) (*Profiler, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -31,10 +31,10 @@ func NewProfiler(addr string) (*Profiler, error) {
 	return &Profiler{ln, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}, nil
 }
 
-// Addr is where it listens.
+// Addr returns the address it listens on.
 func (p *Profiler) Addr() net.Addr { return p.listener.Addr() }
 
-// Run serves until Close.
+// Run serves until Close, and then returns nil.
 func (p *Profiler) Run() error {
 	if err := p.server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("profile listener: %w", err)
@@ -42,7 +42,7 @@ func (p *Profiler) Run() error {
 	return nil
 }
 
-// Close ends Run, and a profile under way.
+// Close ends Run, and any profile being taken.
 func (p *Profiler) Close() {
 	_ = p.server.Close()
 	_ = p.listener.Close()

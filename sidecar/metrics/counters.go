@@ -9,8 +9,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// requestCounters is usher_requests_total{route,outcome}: a fixed grid, so that
-// counting is one atomic addition and clients cannot create series.
+// requestCounters is usher_requests_total{route,outcome}, as a fixed grid: counting
+// is one atomic addition, and clients cannot create series.
 type requestCounters struct {
 	desc   *prometheus.Desc
 	routes []string // the last is account.RouteOther
@@ -25,7 +25,7 @@ func newRequestCounters(routes []string) *requestCounters {
 		row: make(map[string]int),
 	}
 	for _, r := range append(slices.Clone(routes), account.RouteOther) {
-		if _, ok := c.row[r]; !ok { // a signed and an open route may be called the same
+		if _, ok := c.row[r]; !ok { // a signed and an open route may have the same name
 			c.row[r] = len(c.routes)
 			c.routes = append(c.routes, r)
 		}
@@ -45,8 +45,8 @@ func (c *requestCounters) add(route string, outcome account.Outcome) {
 // Describe implements prometheus.Collector.
 func (c *requestCounters) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
-// Collect implements prometheus.Collector. Combinations that never happened are
-// shown as 0, so that rates are right from the first event on and the number of
+// Collect implements prometheus.Collector. Combinations that have not occurred are
+// exported as 0, so that rates are right from the first event on and the number of
 // series never changes.
 func (c *requestCounters) Collect(ch chan<- prometheus.Metric) {
 	for row, route := range c.routes {

@@ -9,32 +9,31 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// genAI are the server metrics of OpenTelemetry's semantic conventions for
-// generative AI (gen_ai.server.*, status "development"), under the names and with
-// the buckets that they have in Prometheus. They describe the model server as seen
-// from outside, from the moment Usher begins to send it a request. Each piece of an
-// event stream counts as a token; the model and the real number of tokens are not
-// known here.
+// genAI is the server metrics of OpenTelemetry's semantic conventions for generative
+// AI (gen_ai.server.*, status "development"), with their Prometheus names and the
+// recommended buckets. They describe the model server as seen from outside, from
+// when Usher begins to send it a request. Each piece of an event stream counts as
+// one token; neither the model nor the real number of tokens is known here.
 type genAI struct {
 	duration, firstToken, perToken *prometheus.HistogramVec
 	routes                         map[string]*genAIRoute
 }
 
-// A genAIRoute holds the histograms of one route, found once.
+// A genAIRoute holds the histograms of one route, looked up once.
 type genAIRoute struct {
 	duration             [account.Outcomes]prometheus.Observer
 	firstToken, perToken prometheus.Observer
 }
 
-// The bucket boundaries, in seconds, that the conventions document.
+// The bucket boundaries, in seconds, that the conventions recommend.
 var (
 	genAIDurationBuckets   = []float64{.01, .02, .04, .08, .16, .32, .64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}
 	genAIFirstTokenBuckets = []float64{.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
 	genAIPerTokenBuckets   = []float64{.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5}
 )
 
-// genAIError is the value of error_type; a request that went well has none, which
-// in Prometheus is the empty value.
+// genAIError returns the value of error_type, which is empty for a request that
+// succeeded.
 func genAIError(o account.Outcome) string {
 	switch o {
 	case account.OK:
@@ -54,9 +53,9 @@ func newGenAI(routes []string) *genAI {
 		duration: vec("gen_ai_server_request_duration_seconds",
 			"Time from sending a request to the model server to the last byte of its answer.", genAIDurationBuckets, "error_type"),
 		firstToken: vec("gen_ai_server_time_to_first_token_seconds",
-			"Time from sending a request to the first piece of its event stream, for streams that ended well.", genAIFirstTokenBuckets),
+			"Time from sending a request to the first piece of its event stream, for streams that succeeded.", genAIFirstTokenBuckets),
 		perToken: vec("gen_ai_server_time_per_output_token_seconds",
-			"Mean time between the pieces of an event stream that ended well, one value a stream; a piece is what came at once, mostly one token.", genAIPerTokenBuckets),
+			"Mean time between the pieces of an event stream, one value for each stream that succeeded; a piece is what arrives at once, usually one token.", genAIPerTokenBuckets),
 		routes: make(map[string]*genAIRoute),
 	}
 	for _, route := range routes {
@@ -78,7 +77,7 @@ func (g *genAI) collectors() []prometheus.Collector {
 	return []prometheus.Collector{g.duration, g.firstToken, g.perToken}
 }
 
-// observe records a request that was sent to the model server.
+// observe records a request, if it was sent to the model server.
 func (g *genAI) observe(r *account.Request) {
 	route := g.routes[r.Route]
 	if route == nil || r.Times.Sent.IsZero() {

@@ -2,14 +2,14 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// optional is a gauge that is not always known.
+// optional is a gauge that may have no value.
 type optional struct {
 	desc *prometheus.Desc
 	read func() (value float64, known bool)
 }
 
-// Optional registers a figure that is read at each scrape, and absent while it is
-// not known.
+// Optional registers a gauge whose value is read at each scrape, and which is absent
+// while the value is not known.
 func (m *Metrics) Optional(name, help string, read func() (value float64, known bool)) {
 	m.Registry.MustRegister(&optional{prometheus.NewDesc(name, help, nil, nil), read})
 }

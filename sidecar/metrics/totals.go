@@ -9,7 +9,7 @@ type totals struct {
 }
 
 // Totals registers counters that are kept elsewhere, one for each value of a label.
-// read returns all of them, including those that are 0.
+// read is called at each scrape and returns all of them, including those that are 0.
 func (m *Metrics) Totals(name, help, label string, read func() map[string]uint64) {
 	m.Registry.MustRegister(&totals{prometheus.NewDesc(name, help, []string{label}, nil), read})
 }
