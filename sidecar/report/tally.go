@@ -5,7 +5,6 @@ package report
 
 import (
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -55,16 +54,14 @@ type Tally struct {
 
 	reported atomic.Int64 // what received was in the last acknowledged report
 
-	named   *named // requests in work that have an index; nil: none is named
-	ended   *ring  // those that ended; nil with named
-	entries sync.Pool
+	roll // of the requests that have an index
 }
 
 // A Work is one verified request while it is in work. The zero Work is of a
 // request that was not verified.
 type Work struct {
 	units int64
-	place int // in Tally.named; valid with entry
+	place int // in roll.named; valid with entry
 	entry *entry
 	begun bool
 }
@@ -74,9 +71,7 @@ type Work struct {
 func NewTally(capacity int) *Tally {
 	t := &Tally{}
 	if capacity > 0 {
-		t.named = newNamed(capacity)
-		t.ended = newRing(maxWaiting)
-		t.entries.New = func() any { return new(entry) }
+		t.open(capacity)
 	}
 	return t
 }
@@ -94,9 +89,7 @@ func (t *Tally) Begin(workload float64, index string) Work {
 	t.working.Add(1)
 	t.verified.Add(1)
 	if index != "" && t.named != nil {
-		w.entry = t.entries.Get().(*entry)
-		*w.entry = entry{index: index}
-		w.place = t.named.add(w.entry)
+		w.entry, w.place = t.enter(index)
 	}
 	return w
 }
@@ -127,8 +120,7 @@ func (t *Tally) End(w *Work, end End, times Times) {
 	if e := w.entry; e != nil {
 		w.entry = nil
 		e.end, e.times = end, times
-		t.named.remove(w.place)
-		t.ended.put(e)
+		t.leave(e, w.place)
 	}
 }
 

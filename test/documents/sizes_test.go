@@ -34,7 +34,6 @@ var larger = map[string][2]int{
 	"sidecar/hangup.Conn":       {14, 28},
 	"sidecar/loop.Loop":         {13, 18},
 	"sidecar/relay.Relay":       {15, 14},
-	"sidecar/report.Tally":      {13, 3},
 	"sidecar/socket.Conn":       {6, 13},
 	"sidecar/status.Snapshot":   {0, 14},
 	"sidecar/upstream.Response": {16, 36},

@@ -1,8 +1,36 @@
 package report
 
 import (
+	"sync"
 	"sync/atomic"
 )
+
+// A roll names the requests that have an index: those in work, and those that ended.
+// The zero roll names none.
+type roll struct {
+	named   *named
+	ended   *ring
+	entries sync.Pool
+}
+
+// open makes room for up to capacity requests in work.
+func (r *roll) open(capacity int) {
+	r.named, r.ended = newNamed(capacity), newRing(maxWaiting)
+	r.entries.New = func() any { return new(entry) }
+}
+
+// enter names a request that is in work from now on.
+func (r *roll) enter(index string) (e *entry, place int) {
+	e = r.entries.Get().(*entry)
+	*e = entry{index: index}
+	return e, r.named.add(e)
+}
+
+// leave names an entry, which is complete, as ended.
+func (r *roll) leave(e *entry, place int) {
+	r.named.remove(place)
+	r.ended.put(e)
+}
 
 // maxWaiting is how many ended requests may wait to be named to the autoscaler.
 // Beyond it the oldest are dropped.
