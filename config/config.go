@@ -110,8 +110,12 @@ type Config struct {
 	LogFormat    string
 	Tracing      bool // an OTLP endpoint is set, and nothing turns it off
 
-	inForce  []Value
-	warnings []string
+	// InForce lists the settings in force in the order of docs/settings.md; secrets
+	// are masked and an inline key is shown by its fingerprint.
+	InForce []Value
+	// Warnings names, a sentence each, what weakens the protection, and variables
+	// that look misspelt.
+	Warnings []string
 }
 
 // A Fault is one wrong or missing setting.
@@ -146,25 +150,25 @@ func LoadWithin(environ []string, memory int64) (*Config, error) {
 	}
 	l := &loader{vars: vars, links: serviceLinks(vars), text: text, memory: memory, cfg: &Config{}}
 	l.mistakes()
-	l.engine()
-	l.identity()
-	l.key()
-	l.listeners()
-	l.tls()
-	l.upstream()
-	l.routes()
-	l.limits()
-	l.sessions()
-	l.order()
-	l.timing()
-	l.report()
-	l.benchmark()
-	l.logging()
+	readEngine(l)
+	readIdentity(l)
+	readKey(l)
+	readListeners(l)
+	readTLS(l)
+	readUpstream(l)
+	readRoutes(l)
+	readLimits(l)
+	readSessions(l)
+	readOrder(l)
+	readTiming(l)
+	readReport(l)
+	readBenchmark(l)
+	readLogging(l)
 	if len(l.faults) > 0 {
 		return nil, l.faults
 	}
-	l.cfg.inForce = l.valuesInForce()
-	l.cfg.warnings = l.warnings()
+	l.cfg.InForce = valuesInForce(l)
+	l.cfg.Warnings = warnings(l)
 	return l.cfg, nil
 }
 
@@ -187,11 +191,3 @@ type Value struct {
 	Name  string
 	Value string
 }
-
-// InForce lists the settings in force in the order of docs/settings.md; secrets are masked
-// and an inline key is shown by its fingerprint.
-func (c *Config) InForce() []Value { return c.inForce }
-
-// Warnings names, a sentence each, what weakens the protection, and variables
-// that look misspelt.
-func (c *Config) Warnings() []string { return c.warnings }

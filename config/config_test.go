@@ -78,7 +78,7 @@ func TestDefaults(t *testing.T) {
 	} {
 		require.Equal(t, want, d)
 	}
-	require.Empty(t, c.Warnings())
+	require.Empty(t, c.Warnings)
 	require.Nil(t, c.PublicKeyPin)
 	require.Empty(t, c.TLS.Pairs)
 	require.Equal(t, "info", c.LogLevel)
@@ -281,27 +281,27 @@ func TestWarnings(t *testing.T) {
 		"USHER_ENDPIONT=x":                                 {"USHER_ENDPIONT is no setting of usher; did you mean USHER_ENDPOINT?"},
 		"USHER_COLOUR=x":                                   {"USHER_COLOUR is no setting of usher"},
 	} {
-		require.Len(t, load(t, setting).Warnings(), len(wants), setting)
+		require.Len(t, load(t, setting).Warnings, len(wants), setting)
 		for i, want := range wants {
-			require.Contains(t, load(t, setting).Warnings()[i], want, setting)
+			require.Contains(t, load(t, setting).Warnings[i], want, setting)
 		}
 	}
-	unbound := load(t, "USHER_COST_POLICY=enforce", "USHER_ROUTES=/v1/embeddings,/v1/chat/completions,/tokenize,/api/chat").Warnings()
+	unbound := load(t, "USHER_COST_POLICY=enforce", "USHER_ROUTES=/v1/embeddings,/v1/chat/completions,/tokenize,/api/chat").Warnings
 	require.Len(t, unbound, 1)
 	require.Contains(t, unbound[0], "cost does not bind there: /v1/embeddings, /tokenize")
-	require.Empty(t, load(t, "USHER_ROUTES=/tokenize").Warnings(), "observe binds nothing anywhere")
+	require.Empty(t, load(t, "USHER_ROUTES=/tokenize").Warnings, "observe binds nothing anywhere")
 	c, err := Load([]string{
 		"USHER_ENDPOINT=E", "USHER_WORKER_URL=http://w", "USHER_PUBLIC_KEY_URL=http://a.example/", "USHER_PUBLIC_KEY_SHA256=" + strings.Repeat("0", 64),
 	})
 	require.NoError(t, err)
-	require.Len(t, c.Warnings(), 1)
-	require.Contains(t, c.Warnings()[0], "without TLS")
+	require.Len(t, c.Warnings, 1)
+	require.Contains(t, c.Warnings[0], "without TLS")
 }
 
 func TestInForceMasksSecrets(t *testing.T) {
 	c := load(t, "USHER_UPSTREAM_AUTHORIZATION=Bearer hush", "USHER_QUEUE_TIMEOUT=7s")
 	shown := ""
-	for _, v := range c.InForce() {
+	for _, v := range c.InForce {
 		shown += v.Name + "=" + v.Value + "\n"
 	}
 	require.NotContains(t, shown, "hush")
@@ -310,7 +310,7 @@ func TestInForceMasksSecrets(t *testing.T) {
 	require.Contains(t, shown, "USHER_PUBLIC_KEY=RSA-2048 ")
 	require.Contains(t, shown, "USHER_QUEUE_TIMEOUT=7s")
 	require.Contains(t, shown, "USHER_LISTEN_ADDR=:3000")
-	require.Len(t, c.InForce(), len(Settings()))
+	require.Len(t, c.InForce, len(Settings()))
 }
 
 func TestAdminAddr(t *testing.T) {

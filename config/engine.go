@@ -8,9 +8,9 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// engine reads which model server this is, and takes from its preset whatever is
+// readEngine reads which model server this is, and takes from its preset whatever is
 // not set.
-func (l *loader) engine() {
+func readEngine(l *loader) {
 	if l.text.Engine == "" {
 		return
 	}
@@ -47,8 +47,8 @@ func (c *Config) Dialect() dialect.Engine {
 	return c.Preset.Engine
 }
 
-// concurrency reads how many requests may be at the model server at once.
-func (l *loader) concurrency() {
+// readConcurrency reads how many requests may be at the model server at once.
+func readConcurrency(l *loader) {
 	c, text := l.cfg, &l.text.MaxConcurrency
 	tells := c.Preset != nil && c.Preset.Tells()
 	if l.vars["USHER_MAX_CONCURRENCY"] == "" && tells {
@@ -74,7 +74,7 @@ func (c *Config) FirstSlots() int {
 }
 
 // engineWarnings warns about settings that the engine does not support.
-func (l *loader) engineWarnings() (list []string) {
+func engineWarnings(l *loader) (list []string) {
 	if strings.EqualFold(l.text.MaxConcurrency, "auto") && !l.cfg.AutoConcurrency {
 		list = append(list, fmt.Sprintf("USHER_MAX_CONCURRENCY is auto, but there is no USHER_ENGINE that tells its load: it is %d", l.cfg.MaxConcurrency))
 	}

@@ -58,7 +58,7 @@ func TestEngineNobodyKnows(t *testing.T) {
 }
 
 func inForce(c *Config, name string) string {
-	for _, v := range c.InForce() {
+	for _, v := range c.InForce {
 		if v.Name == name {
 			return v.Value
 		}
@@ -86,12 +86,12 @@ func TestConcurrencyFollowsTheEngine(t *testing.T) {
 		require.Equal(t, tt.first, c.FirstSlots(), tt.settings)
 		require.Equal(t, tt.most, c.MaxConcurrency, tt.settings)
 		require.Equal(t, tt.shown, inForce(c, "USHER_MAX_CONCURRENCY"), tt.settings)
-		require.NotContains(t, strings.Join(c.Warnings(), "\n"), "USHER_MAX_CONCURRENCY")
+		require.NotContains(t, strings.Join(c.Warnings, "\n"), "USHER_MAX_CONCURRENCY")
 	}
 	for _, settings := range [][]string{{"USHER_MAX_CONCURRENCY=auto"}, {"USHER_ENGINE=ollama", "USHER_MAX_CONCURRENCY=auto"}} {
 		c := load(t, settings...)
 		require.Equal(t, 128, c.FirstSlots())
-		require.Contains(t, strings.Join(c.Warnings(), "\n"), "USHER_MAX_CONCURRENCY is auto, but")
+		require.Contains(t, strings.Join(c.Warnings, "\n"), "USHER_MAX_CONCURRENCY is auto, but")
 	}
 	_, err := Load(append(base(publicKey(t)), "USHER_ENGINE=vllm", "USHER_MAX_CONCURRENCY=many"))
 	require.ErrorContains(t, err, "USHER_MAX_CONCURRENCY")

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// identity reads who this worker is: endpoints and addresses.
-func (l *loader) identity() {
-	l.cfg.Endpoints = l.endpoints()
-	ssl := l.useSSL()
+// readIdentity reads who this worker is: endpoints and addresses.
+func readIdentity(l *loader) {
+	l.cfg.Endpoints = readEndpoints(l)
+	ssl := useSSL(l)
 	listen := l.text.ListenAddr
 	if listen == "" {
 		port := "3000"
@@ -27,8 +27,8 @@ func (l *loader) identity() {
 		return
 	}
 	urls := list(text)
-	if text == "" && l.toldByVast() {
-		urls = l.vastURL(ssl)
+	if text == "" && toldByVast(l) {
+		urls = vastURL(l, ssl)
 	} else if len(urls) == 0 {
 		l.fault("USHER_WORKER_URL", "is required: this worker's public address as the autoscaler signs it, or any (PUBLIC_IPADDR and VAST_TCP_PORT_<port> would do, too)")
 	}
@@ -42,7 +42,7 @@ func (l *loader) identity() {
 
 // vastPort returns the variable that holds a Vast instance's public port for the
 // listening port.
-func (l *loader) vastPort() string {
+func vastPort(l *loader) string {
 	_, port, err := net.SplitHostPort(l.cfg.ListenAddr)
 	if err != nil {
 		return "" // a fault of its own
@@ -50,13 +50,13 @@ func (l *loader) vastPort() string {
 	return "VAST_TCP_PORT_" + port
 }
 
-func (l *loader) toldByVast() bool {
-	return l.vars["PUBLIC_IPADDR"] != "" && l.vars[l.vastPort()] != ""
+func toldByVast(l *loader) bool {
+	return l.vars["PUBLIC_IPADDR"] != "" && l.vars[vastPort(l)] != ""
 }
 
 // vastURL makes this worker's address from a Vast instance's variables.
-func (l *loader) vastURL(ssl bool) []string {
-	host, port := l.vars["PUBLIC_IPADDR"], l.vastPort()
+func vastURL(l *loader, ssl bool) []string {
+	host, port := l.vars["PUBLIC_IPADDR"], vastPort(l)
 	l.mistaken("PUBLIC_IPADDR", host)
 	mapped := strconv.FormatInt(l.integer(port, l.vars[port], 1, math.MaxUint16), 10)
 	scheme := "http"

@@ -29,8 +29,8 @@ const (
 	connectionMemory = 64 << 10 // for each connection, and what it shares in; TLS takes twice as much
 )
 
-// key reads where the public key comes from, and looks at it where it is here.
-func (l *loader) key() {
+// readKey reads where the public key comes from, and looks at it where it is here.
+func readKey(l *loader) {
 	c, t := l.cfg, &l.text
 	c.PublicKeyRefresh = l.duration("USHER_PUBLIC_KEY_REFRESH", t.PublicKeyRefresh, time.Second)
 	c.PublicKeyGrace = l.duration("USHER_PUBLIC_KEY_GRACE", t.PublicKeyGrace, 0)
@@ -58,7 +58,7 @@ func (l *loader) key() {
 		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "name exactly one source of the key")
 	case t.PublicKey != "":
 		c.PublicKey = t.PublicKey
-		l.inspectKey("USHER_PUBLIC_KEY", []byte(c.PublicKey))
+		inspectKey(l, "USHER_PUBLIC_KEY", []byte(c.PublicKey))
 	case t.PublicKeyFile != "":
 		c.PublicKeyFile = t.PublicKeyFile
 		text, err := crypto.ReadRegular(t.PublicKeyFile)
@@ -66,13 +66,13 @@ func (l *loader) key() {
 			l.fault("USHER_PUBLIC_KEY_FILE", "cannot be read: %s", err)
 			return
 		}
-		l.inspectKey("USHER_PUBLIC_KEY_FILE", text)
+		inspectKey(l, "USHER_PUBLIC_KEY_FILE", text)
 	default:
-		l.keyURLs()
+		readKeyURLs(l)
 	}
 }
 
-func (l *loader) inspectKey(variable string, text []byte) {
+func inspectKey(l *loader, variable string, text []byte) {
 	if _, err := crypto.ParsePinned(text, l.cfg.PublicKeyPin); errors.Is(err, crypto.ErrPinMismatch) {
 		l.fault(variable, "%s, not that of USHER_PUBLIC_KEY_SHA256", err)
 	} else if err != nil {
@@ -80,7 +80,7 @@ func (l *loader) inspectKey(variable string, text []byte) {
 	}
 }
 
-func (l *loader) keyURLs() {
+func readKeyURLs(l *loader) {
 	variable, urls := "USHER_PUBLIC_KEY_URL", list(l.text.PublicKeyURL)
 	if len(urls) == 0 {
 		variable = "REPORT_ADDR"
@@ -100,8 +100,8 @@ func (l *loader) keyURLs() {
 	l.cfg.PublicKeyURLs = urls
 }
 
-// listeners reads addresses and origins.
-func (l *loader) listeners() {
+// readListeners reads addresses and origins.
+func readListeners(l *loader) {
 	c, t := l.cfg, &l.text
 	c.AdminAddr = l.address("USHER_ADMIN_ADDR", t.AdminAddr)
 	if c.AdminAddr == c.ListenAddr && !strings.HasSuffix(c.AdminAddr, ":0") {
@@ -120,8 +120,8 @@ func (l *loader) listeners() {
 	}
 }
 
-// upstream reads where the model server is and what is served of it.
-func (l *loader) upstream() {
+// readUpstream reads where the model server is and what is served of it.
+func readUpstream(l *loader) {
 	c, t := l.cfg, &l.text
 	if socket, ok := strings.CutPrefix(t.UpstreamURL, "unix:"); ok {
 		socket = strings.TrimPrefix(socket, "//")
@@ -147,12 +147,12 @@ func (l *loader) upstream() {
 		l.fault("USHER_UPSTREAM_AUTHORIZATION", "is quoted: the quotes of an env file are part of its value; write it without")
 	}
 	c.UpstreamAuthorization = t.UpstreamAuthorization
-	c.HealthPath = l.healthPath()
+	c.HealthPath = readHealthPath(l)
 }
 
-// healthPath reads the model server's health path. The field's workers name it
+// readHealthPath reads the model server's health path. The field's workers name it
 // by MODEL_HEALTH_ENDPOINT, as a path or as a whole address.
-func (l *loader) healthPath() string {
+func readHealthPath(l *loader) string {
 	variable, text := "USHER_HEALTH_PATH", l.text.HealthPath
 	if text == "" {
 		variable, text = "MODEL_HEALTH_ENDPOINT", l.vars["MODEL_HEALTH_ENDPOINT"]
@@ -173,19 +173,19 @@ func (l *loader) healthPath() string {
 	return text
 }
 
-// limits reads counts and sizes.
-func (l *loader) limits() {
+// readLimits reads counts and sizes.
+func readLimits(l *loader) {
 	c, t := l.cfg, &l.text
 	c.CostPolicy = CostPolicy(l.choice("USHER_COST_POLICY", t.CostPolicy, string(CostOff), string(CostObserve), string(CostEnforce)))
 	c.ReplayWindow = int(l.integer("USHER_REPLAY_WINDOW", t.ReplayWindow, 1, mostWindow))
 	c.ReqnumResetAfter = int(l.integer("USHER_REQNUM_RESET_AFTER", t.ReqnumResetAfter, 0, mostWindow))
 	c.StateFile = l.place("USHER_STATE_FILE", t.StateFile)
-	l.concurrency()
+	readConcurrency(l)
 	c.QueueCapacity = int(l.integer("USHER_QUEUE_CAPACITY", t.QueueCapacity, 0, mostQueue))
 	c.QueueBytes = l.bytes("USHER_QUEUE_BYTES", t.QueueBytes, 0, math.MaxInt64)
 	c.MaxBodyBytes = int(l.bytes("USHER_MAX_BODY_BYTES", t.MaxBodyBytes, 1, mostBody))
 	c.MaxConnections = int(l.integer("USHER_MAX_CONNECTIONS", t.MaxConnections, 1, mostConnections))
-	l.fit()
+	fitMemory(l)
 	c.MaxConnectionsPerIP = int(l.integer("USHER_MAX_CONNECTIONS_PER_IP", t.MaxConnectionsPerIP, 0, mostConnections))
 	for _, text := range list(t.TrustedProxies) {
 		prefix, err := prefixOf(text)
@@ -197,8 +197,8 @@ func (l *loader) limits() {
 	c.HealthFailures = int(l.integer("USHER_HEALTH_FAILURES", t.HealthFailures, 1, 1000))
 }
 
-// fit lowers what is not set to what there is memory for.
-func (l *loader) fit() {
+// fitMemory lowers what is not set to what there is memory for.
+func fitMemory(l *loader) {
 	if l.memory == 0 {
 		return
 	}
@@ -219,8 +219,8 @@ func (l *loader) fit() {
 	}
 }
 
-// order reads how requests are held.
-func (l *loader) order() {
+// readOrder reads how requests are held.
+func readOrder(l *loader) {
 	c, t := l.cfg, &l.text
 	c.ReorderMaxHold = l.duration("USHER_REORDER_MAX_HOLD", t.ReorderMaxHold, 0)
 	if strings.EqualFold(t.ReorderHold, "auto") {
@@ -241,8 +241,8 @@ func (l *loader) order() {
 	c.ReorderTarget = target
 }
 
-// timing reads the other durations.
-func (l *loader) timing() {
+// readTiming reads the other durations.
+func readTiming(l *loader) {
 	c, t := l.cfg, &l.text
 	const least = time.Millisecond
 	c.QueueTimeout = l.duration("USHER_QUEUE_TIMEOUT", t.QueueTimeout, least)
@@ -258,9 +258,9 @@ func (l *loader) timing() {
 	c.DrainTimeout = l.duration("USHER_DRAIN_TIMEOUT", t.DrainTimeout, 0)
 }
 
-func (l *loader) logging() {
+func readLogging(l *loader) {
 	l.cfg.LogLevel = l.choice("USHER_LOG_LEVEL", l.text.LogLevel, "info", "debug", "warn", "error")
 	l.cfg.LogFormat = l.choice("USHER_LOG_FORMAT", l.text.LogFormat, LogJSON, LogConsole)
 	// The other OTEL_ variables are OpenTelemetry's own to read.
-	l.cfg.Tracing = l.tracing()
+	l.cfg.Tracing = readTracing(l)
 }

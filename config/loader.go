@@ -14,7 +14,9 @@ import (
 	"time"
 )
 
-// A loader turns text into settings and gathers the faults.
+// A loader turns text into settings and gathers the faults. Its methods read what
+// many settings have in common; each section of the settings is read by a function of
+// its own.
 type loader struct {
 	vars    map[string]string
 	links   []string // Kubernetes' variables that vars does not hold any more
@@ -147,7 +149,7 @@ func webURL(text string) (*url.URL, error) {
 }
 
 // useSSL reads USE_SSL, which the field's workers set.
-func (l *loader) useSSL() bool {
+func useSSL(l *loader) bool {
 	switch strings.ToLower(l.vars["USE_SSL"]) {
 	case "true", "1", "yes", "on":
 		return true

@@ -35,9 +35,9 @@ func TestMemory(t *testing.T) {
 			require.Equal(t, tt.bodies, c.BodiesBytes)
 			require.Equal(t, tt.body, c.MaxBodyBytes)
 			require.Equal(t, tt.connections, c.MaxConnections)
-			require.Len(t, c.Warnings(), len(tt.warnings))
+			require.Len(t, c.Warnings, len(tt.warnings))
 			for i, warning := range tt.warnings {
-				require.True(t, strings.HasPrefix(c.Warnings()[i], warning), c.Warnings()[i])
+				require.True(t, strings.HasPrefix(c.Warnings[i], warning), c.Warnings[i])
 			}
 		})
 	}

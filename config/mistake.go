@@ -58,8 +58,8 @@ func isQuoted(text string) bool {
 	return len(r) > 1 && strings.ContainsRune(quotes, r[0]) && strings.ContainsRune(quotes, r[len(r)-1])
 }
 
-// endpoints reads the names of the endpoint group.
-func (l *loader) endpoints() []string {
+// readEndpoints reads the names of the endpoint group.
+func readEndpoints(l *loader) []string {
 	names := escapedList(l.text.Endpoint)
 	if len(names) == 0 {
 		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
@@ -70,9 +70,9 @@ func (l *loader) endpoints() []string {
 	return names
 }
 
-// tracing reads whether an OTLP endpoint is set and not turned off. One without a
+// readTracing reads whether an OTLP endpoint is set and not turned off. One without a
 // scheme is a fault, because spans would go elsewhere.
-func (l *loader) tracing() bool {
+func readTracing(l *loader) bool {
 	if l.vars["OTEL_TRACES_EXPORTER"] == "none" || strings.EqualFold(l.vars["OTEL_SDK_DISABLED"], "true") {
 		return false
 	}

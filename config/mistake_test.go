@@ -165,8 +165,8 @@ func TestServiceLinks(t *testing.T) {
 	require.Equal(t, []string{
 		"REPORT_ADDR, USHER_ADMIN_PORT, USHER_PORT, WORKER_PORT: set by Kubernetes for a Service of that name, and ignored; " +
 			"enableServiceLinks: false keeps such variables away",
-	}, c.Warnings())
-	require.Len(t, load(t, "USHER_PORT=3000").Warnings(), 1, "nobody but its author set that")
+	}, c.Warnings)
+	require.Len(t, load(t, "USHER_PORT=3000").Warnings, 1, "nobody but its author set that")
 	_, err := Load(append(base(publicKey(t)), "USHER_UPSTREAM_URL=tcp://h:1"))
 	require.ErrorContains(t, err, "USHER_UPSTREAM_URL: wants http://host:port or unix:/path")
 }

@@ -59,8 +59,8 @@ var benchmarkRoutes = []string{"/generate", "/v1/completions", "/v1/chat/complet
 // mostRuns bounds runs and requests of a benchmark.
 const mostRuns = 1000
 
-// report reads whether reports are sent, and the settings they need.
-func (l *loader) report() {
+// readReport reads whether reports are sent, and the settings they need.
+func readReport(l *loader) {
 	text := l.text.Report
 	on := l.vars["REPORT_ADDR"] != "" && l.vars["CONTAINER_ID"] != ""
 	generation := l.choice("USHER_REPORT", text, "auto", "off", Report2026, Report2024)
@@ -95,8 +95,8 @@ func (l *loader) report() {
 	case len(urls) > 0:
 		r.URL = urls[0]
 	case !strings.EqualFold(l.text.WorkerURL, "any"): // a fault of its own
-	case l.toldByVast():
-		if urls := l.vastURL(l.useSSL()); len(urls) > 0 {
+	case toldByVast(l):
+		if urls := vastURL(l, useSSL(l)); len(urls) > 0 {
 			r.URL = urls[0]
 		}
 	default:
@@ -104,8 +104,8 @@ func (l *loader) report() {
 	}
 }
 
-// benchmark reads how this worker's speed is determined.
-func (l *loader) benchmark() {
+// readBenchmark reads how this worker's speed is determined.
+func readBenchmark(l *loader) {
 	b, t := &l.cfg.Benchmark, &l.text
 	b.Runs = int(l.integer("USHER_BENCHMARK_RUNS", t.BenchmarkRuns, 1, mostRuns))
 	b.Concurrency = int(l.integer("USHER_BENCHMARK_CONCURRENCY", t.BenchmarkConcurrency, 1, mostRuns))
@@ -113,7 +113,7 @@ func (l *loader) benchmark() {
 		b.Concurrency = min(b.Concurrency, limit)
 	}
 	b.File = l.place("USHER_BENCHMARK_FILE", t.BenchmarkFile)
-	b.Body = l.benchmarkBody(t.BenchmarkBody)
+	b.Body = readBenchmarkBody(l, t.BenchmarkBody)
 	text := t.Benchmark
 	if text == "" && l.cfg.Report.Generation != "" {
 		text = "auto"
@@ -122,7 +122,7 @@ func (l *loader) benchmark() {
 	switch {
 	case text == "", strings.EqualFold(text, "off"):
 	case strings.EqualFold(text, "auto"):
-		b.Route = l.firstBenchmarkRoute()
+		b.Route = firstBenchmarkRoute(l.cfg.Routes)
 	case err == nil && figure > 0 && !math.IsInf(figure, 0):
 		b.MaxPerf = figure
 	case err == nil:
@@ -138,17 +138,17 @@ func (l *loader) benchmark() {
 }
 
 // firstBenchmarkRoute returns the route that auto takes; "" if there is none.
-func (l *loader) firstBenchmarkRoute() string {
+func firstBenchmarkRoute(routes []route.Route) string {
 	for _, path := range benchmarkRoutes[:len(benchmarkRoutes)-1] {
-		if route.Posts(l.cfg.Routes, path) {
+		if route.Posts(routes, path) {
 			return path
 		}
 	}
 	return ""
 }
 
-// benchmarkBody reads the body of a benchmark's requests: JSON, or @ and a file.
-func (l *loader) benchmarkBody(text string) []byte {
+// readBenchmarkBody reads the body of a benchmark's requests: JSON, or @ and a file.
+func readBenchmarkBody(l *loader, text string) []byte {
 	const variable = "USHER_BENCHMARK_BODY"
 	if text == "" {
 		return nil
@@ -174,7 +174,7 @@ func (l *loader) benchmarkBody(text string) []byte {
 }
 
 // reportWarnings warns about what makes reports less useful or less safe.
-func (l *loader) reportWarnings() (list []string) {
+func reportWarnings(l *loader) (list []string) {
 	r := &l.cfg.Report
 	if r.Generation == "" {
 		return nil
@@ -195,7 +195,7 @@ func (l *loader) reportWarnings() (list []string) {
 
 // benchmarkWarnings warns if a benchmark, asked for or implied by reports, has no
 // route to measure.
-func (l *loader) benchmarkWarnings() (list []string) {
+func benchmarkWarnings(l *loader) (list []string) {
 	b, reports := &l.cfg.Benchmark, l.cfg.Report.Generation != ""
 	asked := strings.EqualFold(l.text.Benchmark, "auto") || l.text.Benchmark == "" && reports
 	if !asked || b.Route != "" {

@@ -26,17 +26,17 @@ func TestReport(t *testing.T) {
 		Generation: Report2026, Addresses: []string{"https://a.example", "http://127.0.0.1:8080"}, ID: 17,
 		Token: "do-not-tell", URL: "http://203.0.113.7:3000",
 	}, c.Report)
-	require.Empty(t, c.Warnings())
+	require.Empty(t, c.Warnings)
 	require.Equal(t, Report2024, load(t, append(reporting, "USHER_REPORT=2024")...).Report.Generation)
 
 	c = load(t, append(reporting, "USHER_WORKER_URL=any", "PUBLIC_IPADDR=198.51.100.9", "VAST_TCP_PORT_3000=41000")...)
 	require.Equal(t, "http://198.51.100.9:41000", c.Report.URL)
 
 	c = load(t, "REPORT_ADDR=http://10.1.2.3", "CONTAINER_ID=1", "USHER_REPORT_INSECURE=true")
-	require.Len(t, c.Warnings(), 2)
-	require.Contains(t, c.Warnings()[0], "MASTER_TOKEN is not set")
-	require.Contains(t, c.Warnings()[1], "in clear")
-	require.Empty(t, load(t, "REPORT_ADDR=https://a.example", "CONTAINER_ID=1", "USHER_REPORT=2024").Warnings(), "no token is sent")
+	require.Len(t, c.Warnings, 2)
+	require.Contains(t, c.Warnings[0], "MASTER_TOKEN is not set")
+	require.Contains(t, c.Warnings[1], "in clear")
+	require.Empty(t, load(t, "REPORT_ADDR=https://a.example", "CONTAINER_ID=1", "USHER_REPORT=2024").Warnings, "no token is sent")
 }
 
 func TestReportFaults(t *testing.T) {
@@ -97,15 +97,15 @@ func TestBenchmark(t *testing.T) {
 
 	for _, set := range []string{"USHER_BENCHMARK=off", "USHER_ROUTES=/mine"} {
 		c := load(t, append(reporting, set)...)
-		require.Len(t, c.Warnings(), 1)
-		require.Contains(t, c.Warnings()[0], "max_perf is reported as 0")
+		require.Len(t, c.Warnings, 1)
+		require.Contains(t, c.Warnings[0], "max_perf is reported as 0")
 	}
 
 	for _, set := range []string{"USHER_ROUTES=/mine", "USHER_ROUTES=GET /generate"} {
-		require.Empty(t, load(t, set).Warnings(), "off")
+		require.Empty(t, load(t, set).Warnings, "off")
 		require.Equal(t, []string{
 			"USHER_BENCHMARK is auto, and measures nothing: USHER_ROUTES has none of /generate, /v1/completions, /v1/chat/completions, /api/generate",
-		}, load(t, set, "USHER_BENCHMARK=auto").Warnings(), "without reports, too")
+		}, load(t, set, "USHER_BENCHMARK=auto").Warnings, "without reports, too")
 	}
 }
 
@@ -115,13 +115,13 @@ func TestTokenIsNotPrinted(t *testing.T) {
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
 	for _, shown := range []string{
-		fmt.Sprintf("%v %+v %#v %v %q %x", *c, *c, *c, c.Report, c.Report.Token, c.Report.Token), fmt.Sprint(c.InForce()), string(text),
+		fmt.Sprintf("%v %+v %#v %v %q %x", *c, *c, *c, c.Report, c.Report.Token, c.Report.Token), fmt.Sprint(c.InForce), string(text),
 	} {
 		require.NotContains(t, shown, "do-not-tell")
 		require.NotContains(t, shown, fmt.Sprintf("%x", "do-not-tell"))
 	}
 	inForce := map[string]string{}
-	for _, v := range c.InForce() {
+	for _, v := range c.InForce {
 		inForce[v.Name] = v.Value
 	}
 	require.Equal(t, "2026", inForce["USHER_REPORT"])

@@ -14,15 +14,15 @@ const mostOpen = 1 << 16
 // noRoutes stands for no open routes, where a preset's are not wanted.
 const noRoutes = "none"
 
-// routes reads which of the model server's paths are served.
-func (l *loader) routes() {
+// readRoutes reads which of the model server's paths are served.
+func readRoutes(l *loader) {
 	c, t := l.cfg, &l.text
-	c.Routes = l.routeList("USHER_ROUTES", t.Routes, route.Parse)
+	c.Routes = readRouteList(l, "USHER_ROUTES", t.Routes, route.Parse)
 	if len(list(t.Routes)) == 0 {
 		l.fault("USHER_ROUTES", "names no path")
 	}
 	if !strings.EqualFold(t.OpenRoutes, noRoutes) {
-		c.OpenRoutes = l.routeList("USHER_OPEN_ROUTES", t.OpenRoutes, route.ParseOpen)
+		c.OpenRoutes = readRouteList(l, "USHER_OPEN_ROUTES", t.OpenRoutes, route.ParseOpen)
 	}
 	c.OpenConcurrency = int(l.integer("USHER_OPEN_CONCURRENCY", t.OpenConcurrency, 1, mostOpen))
 	c.OpenRoutes = slices.DeleteFunc(c.OpenRoutes, func(open route.Route) bool {
@@ -34,8 +34,8 @@ func (l *loader) routes() {
 	})
 }
 
-// routeList reads a list of routes without duplicates.
-func (l *loader) routeList(variable, text string, parse func(string) (route.Route, error)) (routes []route.Route) {
+// readRouteList reads a list of routes without duplicates.
+func readRouteList(l *loader, variable, text string, parse func(string) (route.Route, error)) (routes []route.Route) {
 	for _, item := range list(text) {
 		switch r, err := parse(item); {
 		case err != nil:

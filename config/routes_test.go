@@ -38,8 +38,8 @@ func TestRoutes(t *testing.T) {
 		require.ErrorContains(t, err, want, setting)
 	}
 	require.Equal(t, []string{"usher answers this by itself, and the model server never sees it: GET /health, /ping"},
-		load(t, "USHER_ROUTES=GET /health,/health", "USHER_OPEN_ROUTES=/ping").Warnings())
-	warned := load(t, "USHER_COST_POLICY=enforce", "USHER_ROUTES=/generate,/v1/*,GET /v1/completions").Warnings()
+		load(t, "USHER_ROUTES=GET /health,/health", "USHER_OPEN_ROUTES=/ping").Warnings)
+	warned := load(t, "USHER_COST_POLICY=enforce", "USHER_ROUTES=/generate,/v1/*,GET /v1/completions").Warnings
 	require.Len(t, warned, 1)
 	require.Contains(t, warned[0], "/v1/*, GET /v1/completions")
 	require.NotContains(t, warned[0], "/generate")

@@ -8,9 +8,9 @@ var SessionPaths = []string{"/session/create", "/session/get", "/session/health"
 // mostSessions bounds USHER_MAX_SESSIONS.
 const mostSessions = 1 << 20
 
-// sessions reads how many sessions there may be. The routes must have been read
+// readSessions reads how many sessions there may be. The routes must have been read
 // before.
-func (l *loader) sessions() {
+func readSessions(l *loader) {
 	l.cfg.MaxSessions = int(l.integer("USHER_MAX_SESSIONS", l.text.MaxSessions, 0, mostSessions))
 	for _, path := range SessionPaths {
 		if l.cfg.MaxSessions > 0 && route.Posts(l.cfg.Routes, path) {

@@ -17,12 +17,12 @@ type TLS struct {
 	HandshakeTimeout time.Duration
 }
 
-// tls reads the settings of TLS and checks the files they name.
-func (l *loader) tls() {
+// readTLS reads the settings of TLS and checks the files they name.
+func readTLS(l *loader) {
 	c, t := &l.cfg.TLS, &l.text
 	c.HandshakeTimeout = l.duration("USHER_HANDSHAKE_TIMEOUT", t.HandshakeTimeout, time.Millisecond)
 	certs, keys := list(t.TLSCertFile), list(t.TLSKeyFile)
-	if len(certs) == 0 && len(keys) == 0 && l.useSSL() {
+	if len(certs) == 0 && len(keys) == 0 && useSSL(l) {
 		certs, keys = []string{"/etc/instance.crt"}, []string{"/etc/instance.key"}
 	}
 	const both = "USHER_TLS_CERT_FILE, USHER_TLS_KEY_FILE"
@@ -39,15 +39,15 @@ func (l *loader) tls() {
 		for i := range certs {
 			c.Pairs = append(c.Pairs, certificate.Files{Cert: certs[i], Key: keys[i]})
 		}
-		if err := certificate.Together(l.keyPairs(c.Pairs)); err != nil {
+		if err := certificate.Together(readKeyPairs(l, c.Pairs)); err != nil {
 			l.fault(both, "%s", err)
 		}
 	}
-	l.clientCA(t.TLSClientCAFile, len(certs) > 0)
+	readClientCA(l, t.TLSClientCAFile, len(certs) > 0)
 }
 
-// keyPairs reads the pairs. Those that do not load are faults and left out.
-func (l *loader) keyPairs(pairs []certificate.Files) (good []*tls.Certificate) {
+// readKeyPairs reads the pairs. Those that do not load are faults and left out.
+func readKeyPairs(l *loader, pairs []certificate.Files) (good []*tls.Certificate) {
 	for _, files := range pairs {
 		cert, certErr := crypto.ReadRegular(files.Cert)
 		if certErr != nil {
@@ -70,8 +70,8 @@ func (l *loader) keyPairs(pairs []certificate.Files) (good []*tls.Certificate) {
 	return good
 }
 
-// clientCA reads the authorities of clients' certificates.
-func (l *loader) clientCA(file string, secure bool) {
+// readClientCA reads the authorities of clients' certificates.
+func readClientCA(l *loader, file string, secure bool) {
 	const name = "USHER_TLS_CLIENT_CA_FILE"
 	l.cfg.TLS.ClientCAFile = file
 	if file == "" {

@@ -29,7 +29,7 @@ func TestTracing(t *testing.T) {
 			cfg, err := Load(append([]string{"USHER_ENDPOINT=e", "USHER_WORKER_URL=http://w", "USHER_PUBLIC_KEY_URL=https://a/pubkey/"}, test.more...))
 			require.NoError(t, err)
 			require.Equal(t, test.on, cfg.Tracing)
-			said := strings.Join(cfg.Warnings(), "\n")
+			said := strings.Join(cfg.Warnings, "\n")
 			if test.warning == "" {
 				require.NotContains(t, said, "OTEL_")
 			} else {

@@ -16,7 +16,7 @@ import (
 const masked = "(set)"
 
 // valuesInForce shows the settings as they are, defaults included.
-func (l *loader) valuesInForce() []Value {
+func valuesInForce(l *loader) []Value {
 	c := l.cfg
 	v := reflect.ValueOf(l.text)
 	shown := make([]Value, v.NumField())
@@ -68,7 +68,7 @@ func shownKeys(c *Config) string {
 }
 
 // warnings names what weakens the protection.
-func (l *loader) warnings() []string {
+func warnings(l *loader) []string {
 	c := l.cfg
 	var list []string
 	for _, weak := range []struct {
@@ -112,15 +112,15 @@ func (l *loader) warnings() []string {
 	if len(l.links) > 0 {
 		list = append(list, strings.Join(l.links, ", ")+": set by Kubernetes for a Service of that name, and ignored; enableServiceLinks: false keeps such variables away")
 	}
-	list = append(list, l.memoryWarnings()...)
-	list = append(list, l.engineWarnings()...)
-	list = append(list, l.reportWarnings()...)
-	list = append(list, l.benchmarkWarnings()...)
-	return append(list, l.misspelt()...)
+	list = append(list, memoryWarnings(l)...)
+	list = append(list, engineWarnings(l)...)
+	list = append(list, reportWarnings(l)...)
+	list = append(list, benchmarkWarnings(l)...)
+	return append(list, misspelt(l.vars)...)
 }
 
 // memoryWarnings names what was set and finds no memory.
-func (l *loader) memoryWarnings() (list []string) {
+func memoryWarnings(l *loader) (list []string) {
 	c := l.cfg
 	if l.memory == 0 {
 		return nil
@@ -141,13 +141,13 @@ func isLoopback(host string) bool {
 }
 
 // misspelt finds variables that begin like ours and are none.
-func (l *loader) misspelt() []string {
+func misspelt(vars map[string]string) []string {
 	known := make([]string, 0, 64)
 	for _, s := range Settings() {
 		known = append(known, s.Name)
 	}
 	var list []string
-	for name := range l.vars {
+	for name := range vars {
 		if !strings.HasPrefix(name, "USHER_") || slices.Contains(known, name) {
 			continue
 		}

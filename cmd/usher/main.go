@@ -108,7 +108,7 @@ func serve(environ []string, stderr io.Writer) int {
 	// What libraries would write to stderr themselves; net/http does.
 	defer zap.RedirectStdLog(log)()
 	room.tell(log, cfg)
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
 	s, err := sidecar.New(cfg, log, version())

@@ -71,7 +71,7 @@ func (in *inspection) check(name string, err error, passed string) bool {
 
 func (in *inspection) printSettings() {
 	in.say("settings in force")
-	for _, v := range in.cfg.InForce() {
+	for _, v := range in.cfg.InForce {
 		switch v.Name {
 		case "USHER_ENDPOINT", "USHER_WORKER_URL", "USHER_SIGNED_FIELDS", "USHER_COST_POLICY", "USHER_MAX_BODY_BYTES",
 			"USHER_PUBLIC_KEY", "USHER_PUBLIC_KEY_FILE", "USHER_PUBLIC_KEY_URL":

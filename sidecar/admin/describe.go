@@ -62,10 +62,10 @@ func (s *Sources) describe(d *status.Snapshot) {
 		Address: cfg.Upstream.Address, Probe: cfg.Upstream.PathPrefix + cfg.HealthPath,
 	}
 	d.Engine = s.describeEngine()
-	for _, v := range cfg.InForce() {
+	for _, v := range cfg.InForce {
 		d.Settings = append(d.Settings, status.Setting{Name: v.Name, Value: v.Value})
 	}
-	d.Warnings = slices.Concat(cfg.Warnings(), s.Warnings())
+	d.Warnings = slices.Concat(cfg.Warnings, s.Warnings())
 }
 
 // describeEngine describes the model server's own figures; nil if it has none.

@@ -26,8 +26,6 @@ const (
 var larger = map[string][2]int{
 	"cmd/playground.attempt":    {5, 27},
 	"cmd/playground.options":    {14, 1},
-	"config.Config":             {70, 8},
-	"config.loader":             {7, 50},
 	"sidecar/front.Conn":        {14, 46},
 	"sidecar/front.Head":        {12, 16},
 	"sidecar/front.Stream":      {11, 16},
