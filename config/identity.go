@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,6 +41,18 @@ func readIdentity(l *loader) {
 	l.cfg.WorkerURLs = urls
 }
 
+// readEndpoints reads the names of the endpoint group.
+func readEndpoints(l *loader) []string {
+	names := escapedList(l.text.Endpoint)
+	if len(names) == 0 {
+		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
+	}
+	if isQuoted(l.text.Endpoint) || slices.ContainsFunc(names, isQuoted) {
+		l.fault("USHER_ENDPOINT", "%s is quoted: the quotes of an env file are part of its value; write it without", l.text.Endpoint)
+	}
+	return names
+}
+
 // vastPort returns the variable that holds a Vast instance's public port for the
 // listening port.
 func vastPort(l *loader) string {
@@ -69,4 +82,16 @@ func vastURL(l *loader, ssl bool) []string {
 		return nil
 	}
 	return []string{address}
+}
+
+// useSSL reads USE_SSL, which the field's workers set.
+func useSSL(l *loader) bool {
+	switch strings.ToLower(l.vars["USE_SSL"]) {
+	case "true", "1", "yes", "on":
+		return true
+	case "", "false", "0", "no", "off":
+		return false
+	}
+	l.fault("USE_SSL", "%q is not true or false", l.vars["USE_SSL"])
+	return false
 }

@@ -264,3 +264,24 @@ func readLogging(l *loader) {
 	// The other OTEL_ variables are OpenTelemetry's own to read.
 	l.cfg.Tracing = readTracing(l)
 }
+
+// readTracing reads whether an OTLP endpoint is set and not turned off. One without a
+// scheme is a fault, because spans would go elsewhere.
+func readTracing(l *loader) bool {
+	if l.vars["OTEL_TRACES_EXPORTER"] == "none" || strings.EqualFold(l.vars["OTEL_SDK_DISABLED"], "true") {
+		return false
+	}
+	set := false
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		text := l.vars[name]
+		if text == "" {
+			continue
+		}
+		set = true
+		u, err := url.Parse(text)
+		if !l.mistaken(name, text) && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
+			l.fault(name, "%q is not an address like http://collector:4318", text)
+		}
+	}
+	return set
+}

@@ -67,6 +67,31 @@ func (l *loader) integer(variable, text string, least, most int64) int64 {
 	return n
 }
 
+// byteUnits are the binary units of IEC 80000-13.
+var byteUnits = []string{"KiB", "MiB", "GiB", "TiB"}
+
+// bytes reads a number of bytes within a range, with or without a unit.
+func (l *loader) bytes(variable, text string, least, most int64) int64 {
+	digits, factor := text, int64(1)
+	for i, unit := range byteUnits {
+		if number, ok := strings.CutSuffix(text, unit); ok {
+			digits, factor = number, 1<<(10*(i+1))
+		}
+	}
+	n, ok := whole(digits)
+	if !ok || n > most/factor || n*factor < least {
+		l.fault(variable, "%q is not a number of bytes from %d to %d; write it like 16777216, 16MiB or 1GiB", text, least, most)
+		return least
+	}
+	return n * factor
+}
+
+// whole reads plain decimal digits.
+func whole(text string) (int64, bool) {
+	n, err := strconv.ParseUint(text, 10, 63) // without a sign
+	return int64(n), err == nil
+}
+
 // choice reads one of a few words, in any case.
 func (l *loader) choice(variable, text string, words ...string) string {
 	word := strings.ToLower(text)
@@ -146,16 +171,4 @@ func webURL(text string) (*url.URL, error) {
 		}
 	}
 	return u, nil
-}
-
-// useSSL reads USE_SSL, which the field's workers set.
-func useSSL(l *loader) bool {
-	switch strings.ToLower(l.vars["USE_SSL"]) {
-	case "true", "1", "yes", "on":
-		return true
-	case "", "false", "0", "no", "off":
-		return false
-	}
-	l.fault("USE_SSL", "%q is not true or false", l.vars["USE_SSL"])
-	return false
 }

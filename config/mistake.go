@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -56,64 +55,6 @@ const quotes = "\"'`“”‘’"
 func isQuoted(text string) bool {
 	r := []rune(text)
 	return len(r) > 1 && strings.ContainsRune(quotes, r[0]) && strings.ContainsRune(quotes, r[len(r)-1])
-}
-
-// readEndpoints reads the names of the endpoint group.
-func readEndpoints(l *loader) []string {
-	names := escapedList(l.text.Endpoint)
-	if len(names) == 0 {
-		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
-	}
-	if isQuoted(l.text.Endpoint) || slices.ContainsFunc(names, isQuoted) {
-		l.fault("USHER_ENDPOINT", "%s is quoted: the quotes of an env file are part of its value; write it without", l.text.Endpoint)
-	}
-	return names
-}
-
-// readTracing reads whether an OTLP endpoint is set and not turned off. One without a
-// scheme is a fault, because spans would go elsewhere.
-func readTracing(l *loader) bool {
-	if l.vars["OTEL_TRACES_EXPORTER"] == "none" || strings.EqualFold(l.vars["OTEL_SDK_DISABLED"], "true") {
-		return false
-	}
-	set := false
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
-		text := l.vars[name]
-		if text == "" {
-			continue
-		}
-		set = true
-		u, err := url.Parse(text)
-		if !l.mistaken(name, text) && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
-			l.fault(name, "%q is not an address like http://collector:4318", text)
-		}
-	}
-	return set
-}
-
-// byteUnits are the binary units of IEC 80000-13.
-var byteUnits = []string{"KiB", "MiB", "GiB", "TiB"}
-
-// bytes reads a number of bytes within a range, with or without a unit.
-func (l *loader) bytes(variable, text string, least, most int64) int64 {
-	digits, factor := text, int64(1)
-	for i, unit := range byteUnits {
-		if number, ok := strings.CutSuffix(text, unit); ok {
-			digits, factor = number, 1<<(10*(i+1))
-		}
-	}
-	n, ok := whole(digits)
-	if !ok || n > most/factor || n*factor < least {
-		l.fault(variable, "%q is not a number of bytes from %d to %d; write it like 16777216, 16MiB or 1GiB", text, least, most)
-		return least
-	}
-	return n * factor
-}
-
-// whole reads plain decimal digits.
-func whole(text string) (int64, bool) {
-	n, err := strconv.ParseUint(text, 10, 63) // without a sign
-	return int64(n), err == nil
 }
 
 // serviceLinks removes from vars what Kubernetes sets for the Services of a
