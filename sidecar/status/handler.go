@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// The page is plain files: no build step, nothing from elsewhere. uPlot
-// (web/uplot, MIT licence beside it) draws the charts.
+// The page is plain files: there is no build step, and nothing is loaded from
+// elsewhere. uPlot (web/uplot, with its MIT licence) draws the charts.
 //
 //go:embed web
 var web embed.FS
 
-// policy lets the page load from its own origin and talk to it, and nothing
-// else: no inline script or style, no frame around it, no form.
+// policy lets the page load from and connect to its own origin, and nothing else: no
+// inline script or style, no framing, no form.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Handler serves the page (as text to whoever does not ask for HTML), its
-// assets, /status.json and /events.
+// Handler serves the page (as text to clients that do not ask for HTML), its assets,
+// /status.json and /events.
 func (p *Pages) Handler() http.Handler {
 	mux := http.NewServeMux()
 	index := mustAsset("web/index.html")
@@ -68,7 +68,7 @@ type asset struct {
 	content                 []byte
 }
 
-// mustAsset panics where the binary was built without the file.
+// mustAsset panics if the binary was built without the file.
 func mustAsset(name string) *asset {
 	content, err := web.ReadFile(name)
 	if err != nil {
@@ -83,7 +83,7 @@ func mustAsset(name string) *asset {
 	return a
 }
 
-// contentTypes are our own: those of package mime depend on the system's tables.
+// contentTypes is used instead of package mime, which depends on the system's tables.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -91,8 +91,8 @@ var contentTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// serve has the browser ask each time whether its copy is still the right one:
-// the next version of Usher brings another.
+// serve makes the browser revalidate its copy each time: the next version of Usher
+// may have another.
 func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", a.contentType)

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// Log-linear buckets as in HDR histograms: from 1 µs up, each power of two in
-// eight steps, so that a quantile is off by a sixteenth at most.
+// Log-linear buckets as in HDR histograms: from 1 µs on, eight for each power of two,
+// so that a quantile is off by at most a sixteenth.
 const (
 	steps   = 8
 	octaves = 33 // up to about an hour and a half
 	buckets = steps * octaves
 )
 
-// A Histogram counts durations. Observe is one atomic addition, without a lock
-// or an allocation. The zero value is empty; it is safe for concurrent use.
+// A Histogram counts durations. Observe is one atomic addition, without locking or
+// allocating. The zero value is empty; it is safe for concurrent use.
 type Histogram struct {
 	counts [buckets]atomic.Uint64
 }
@@ -23,8 +23,8 @@ type Histogram struct {
 // Observe counts one duration; a negative one counts as 0.
 func (h *Histogram) Observe(d time.Duration) { h.counts[bucket(d)].Add(1) }
 
-// bucket is d's place: below 8 µs one bucket a microsecond, then eight a power
-// of two.
+// bucket returns d's bucket: below 8 µs there is one for each microsecond, then eight
+// for each power of two.
 func bucket(d time.Duration) int {
 	micros := uint64(max(d, 0)) / uint64(time.Microsecond)
 	if micros < steps {
@@ -34,7 +34,7 @@ func bucket(d time.Duration) int {
 	return min(steps*(shift+1)+int(micros>>shift)-steps, buckets-1)
 }
 
-// middle is the middle of a bucket, in seconds.
+// middle returns the middle of a bucket, in seconds.
 func middle(b int) float64 {
 	if b < steps {
 		return (float64(b) + 0.5) * 1e-6
@@ -44,7 +44,7 @@ func middle(b int) float64 {
 	return (float64(low) + float64(uint64(1)<<shift)/2) * 1e-6
 }
 
-// counts is a Histogram at one moment.
+// counts is the content of a Histogram at one moment.
 type counts [buckets]uint64
 
 func (h *Histogram) read(c *counts) {
@@ -53,15 +53,14 @@ func (h *Histogram) read(c *counts) {
 	}
 }
 
-// Quantiles are those of a span of time, in seconds; 0 where nothing was
-// counted.
+// Quantiles are quantiles over some time, in seconds; 0 if nothing was counted.
 type Quantiles struct {
 	Count uint64  `json:"count"`
 	P50   float64 `json:"p50"`
 	P99   float64 `json:"p99"`
 }
 
-// between tells the quantiles of what was counted from one reading to the next.
+// between returns the quantiles of what was counted between two readings.
 func between(from, to *counts) Quantiles {
 	var q Quantiles
 	for i := range to {

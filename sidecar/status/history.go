@@ -7,24 +7,25 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A history is the last points, and the counts a minute back.
+// A history is the points of the charts, and the counts of the last minute, both as
+// rings.
 type history struct {
 	points [historyPoints]Point
-	size   int // of points, the oldest first, from next on when full
-	next   int
+	size   int // number of points
+	next   int // where the next point goes
 
-	at      [minutePoints + 1]time.Time // of the counts, the newest at now
-	totals  [minutePoints + 1]totals    // likewise
-	latency [minutePoints + 1]latencies // likewise
-	now     int
+	at      [minutePoints + 1]time.Time // when the counts were taken
+	totals  [minutePoints + 1]totals
+	latency [minutePoints + 1]latencies
+	now     int       // index of the newest counts
+	filled  int       // how many older ones there are
 	origin  time.Time // of the first point
-	filled  int       // steps of the minute that are there
 }
 
-// totals are requests by outcome, since the start.
+// totals counts requests by outcome, since the start.
 type totals [account.Outcomes]uint64
 
-// latencies are the histograms at one moment.
+// latencies is the content of the histograms at one moment.
 type latencies struct{ firstByte, tokenGap, hold, queue counts }
 
 func (l *latencies) read(r *Recorder) {
@@ -40,7 +41,7 @@ type Point struct {
 	Rates     []float64 `json:"rates"` // requests a second by class, in the order of Classes
 	FirstByte Quantiles `json:"first_byte"`
 	TokenGap  Quantiles `json:"token_gap"`
-	Wait      Quantiles `json:"wait"` // for a missing number or for a slot, whichever was longer
+	Wait      Quantiles `json:"wait"` // for missing numbers or for a slot, whichever was longer
 	InFlight  int       `json:"in_flight"`
 	Waiting   int       `json:"waiting"`
 	Hold      float64   `json:"hold"`      // seconds
@@ -61,7 +62,7 @@ func (h *history) add(now time.Time, s Sample, r *Recorder) {
 		h.origin = now
 	}
 	p := Point{
-		// By the monotonic clock: points stay in order when the wall clock is set.
+		// By the monotonic clock, so that points stay in order if the wall clock is set.
 		At: h.origin.Unix() + int64(now.Sub(h.origin).Round(time.Second)/time.Second), InFlight: s.InFlight, Waiting: s.Waiting, Hold: s.Hold, Reordered: s.Reordered,
 		Rates:     make([]float64, len(account.Classes)),
 		FirstByte: between(&old.firstByte, &l.firstByte),
@@ -76,13 +77,13 @@ func (h *history) add(now time.Time, s Sample, r *Recorder) {
 	h.size = min(h.size+1, historyPoints)
 }
 
-// back is the place of the counts some steps ago, as far back as there are any.
+// back returns the index of the counts some steps ago, or of the oldest.
 func (h *history) back(steps int) int {
 	return (h.now - min(steps, h.filled) + len(h.totals)) % len(h.totals)
 }
 
-// seconds is the time from some counts to the newest: a sample may have been
-// late. Before the first counts it is one step.
+// seconds returns the time between some counts and the newest: samples may be late.
+// Before the first counts it is one step.
 func (h *history) seconds(from int) float64 {
 	if h.at[from].IsZero() || !h.at[h.now].After(h.at[from]) {
 		return HistoryStep.Seconds()
@@ -90,7 +91,7 @@ func (h *history) seconds(from int) float64 {
 	return h.at[h.now].Sub(h.at[from]).Seconds()
 }
 
-// list returns the points, the oldest first.
+// list returns the points, oldest first.
 func (h *history) list() []Point {
 	list := make([]Point, h.size)
 	for i := range list {
@@ -103,5 +104,5 @@ func longer(a, b Quantiles) Quantiles {
 	return Quantiles{Count: max(a.Count, b.Count), P50: max(a.P50, b.P50), P99: max(a.P99, b.P99)}
 }
 
-// index is the place of a class among account.Classes.
+// index returns the index of a class in account.Classes.
 func index(c account.Class) int { return slices.Index(account.Classes, c) }

@@ -10,36 +10,36 @@ import (
 )
 
 const (
-	// beat is how often the strip moves on an open page; everything else is told
-	// once in beatsPerNews of them.
+	// beat is how often the strip moves on an open page; everything else is sent once
+	// in beatsPerNews beats.
 	beat         = 250 * time.Millisecond
 	beatsPerNews = 4
 	beatsPerStep = int(HistoryStep / beat)
 
 	// MaxPages is how many pages may be open at once.
 	MaxPages = 32
-	// pageBacklog is how many events a page may lag behind before it is closed;
-	// it then connects again and starts afresh.
+	// pageBacklog is how many events a page may lag behind before it is disconnected;
+	// it then reconnects and starts over.
 	pageBacklog = 16
 	// pageWriteTimeout bounds one write to a page.
 	pageWriteTimeout = 10 * time.Second
 )
 
-// A Source is the sidecar, as far as Pages ask it. Its functions must not block
-// and may be called at any time.
+// A Source is what Pages ask the sidecar. Its functions must not block, and may be
+// called at any time.
 type Source struct {
-	State  func(*Snapshot) // fills in all but what Recorder.Complete does
+	State  func(*Snapshot) // fills in everything that Recorder.Complete does not
 	Load   func() (l Load, expected int64)
 	Sample func(*Sample)
 }
 
-// Pages samples the Recorder and keeps the open pages informed. What they are
-// told is made once for all of them, and not at all while none is open. Make it
-// with NewPages and run Run; it is safe for concurrent use.
+// Pages samples the Recorder and sends updates to the open pages. An update is built
+// once for all of them, and not at all while none is open. Make it with NewPages and
+// call Run; it is safe for concurrent use.
 type Pages struct {
 	recorder *Recorder
 	source   Source
-	sample   Sample // of Run alone
+	sample   Sample // used by Run only
 
 	mu     sync.Mutex
 	open   map[*page]struct{}
@@ -49,15 +49,15 @@ type Pages struct {
 
 // A page is one open stream of events.
 type page struct {
-	events chan []byte // closed, under the mutex, when the page lags behind
+	events chan []byte // closed, under the mutex, if the page lags behind
 }
 
-// NewPages makes Pages that show r and what source tells. It starts nothing.
+// NewPages makes Pages that show what r and source know. It starts nothing.
 func NewPages(r *Recorder, source Source) *Pages {
 	return &Pages{recorder: r, source: source, open: make(map[*page]struct{}), done: make(chan struct{})}
 }
 
-// Run samples and informs until ctx ends, and returns its error.
+// Run samples and sends updates until ctx ends, and returns ctx's error.
 func (p *Pages) Run(ctx context.Context) error {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
@@ -84,7 +84,7 @@ func (p *Pages) Run(ctx context.Context) error {
 	}
 }
 
-// Snapshot is the state of everything, now.
+// Snapshot returns the current state of everything.
 func (p *Pages) Snapshot() Snapshot {
 	s := Snapshot{At: time.Now()}
 	p.source.State(&s)
@@ -92,15 +92,15 @@ func (p *Pages) Snapshot() Snapshot {
 	return s
 }
 
-// A newsline remembers what the pages know.
+// A newsline remembers what the pages have been sent.
 type newsline struct {
-	at    int64  // the last point of history told
-	seq   uint64 // the last refusal told
+	at    int64  // the last point of history
+	seq   uint64 // the last refusal
 	shown Picture
 	load  Load
 }
 
-// next leaves out of s what was told.
+// next removes from s what was already sent.
 func (n *newsline) next(s Snapshot) Snapshot {
 	s = s.news(n.at, n.seq)
 	if len(s.History) > 0 {
@@ -113,14 +113,14 @@ func (n *newsline) next(s Snapshot) Snapshot {
 	return s
 }
 
-// A moved is what changes from beat to beat.
+// moved is what changes from beat to beat.
 type moved struct {
 	Strip    Picture `json:"strip"`
 	Load     Load    `json:"load"`
 	Expected int64   `json:"expected"`
 }
 
-// strip tells what moved, and whether anything did.
+// strip returns what moved, and whether anything did.
 func (n *newsline) strip(p *Pages) (moved, bool) {
 	load, expected := p.source.Load()
 	m := moved{p.recorder.Strip.Picture(expected), load, expected}
@@ -129,11 +129,11 @@ func (n *newsline) strip(p *Pages) (moved, bool) {
 	return m, changed
 }
 
-// event writes one server-sent event (HTML Living Standard, section 9.2).
+// event returns one server-sent event (HTML Living Standard, section 9.2).
 func event(name string, data any) []byte {
 	body, err := json.Marshal(data)
 	if err != nil {
-		return nil // cannot be: no type here has a marshaller that fails, or a figure that is not one
+		return nil // not reached: no type here has a marshaller that fails, or holds NaN
 	}
 	return append(append([]byte("event: "+name+"\ndata: "), body...), "\n\n"...)
 }
@@ -144,7 +144,7 @@ func (p *Pages) none() bool {
 	return len(p.open) == 0
 }
 
-// tell hands an event to every page; one that lags behind is closed.
+// tell passes an event to every page, and disconnects those that lag behind.
 func (p *Pages) tell(event []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,8 +158,8 @@ func (p *Pages) tell(event []byte) {
 	}
 }
 
-// Close ends all streams and refuses new ones: an open page holds up nobody. It
-// does not wait for them.
+// Close ends all streams, without waiting for that, and refuses new ones, so that an
+// open page does not delay a shutdown.
 func (p *Pages) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,7 +169,7 @@ func (p *Pages) Close() {
 	}
 }
 
-var errPages = errors.New("no room for one more page")
+var errPages = errors.New("too many pages are open")
 
 func (p *Pages) join() (*page, error) {
 	p.mu.Lock()
@@ -188,14 +188,14 @@ func (p *Pages) leave(one *page) {
 	delete(p.open, one)
 }
 
-// serveEvents streams to one page: the whole first, then the news. It joins
-// before it takes the whole, so that a page may hear something twice, but never
-// misses any.
+// serveEvents streams to one page: everything first, then what is new. It joins
+// before it takes the snapshot, so that a page may be sent something twice, but never
+// misses anything.
 func (p *Pages) serveEvents(w http.ResponseWriter, r *http.Request) {
 	one, err := p.join()
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, "Too many pages are open, or Usher is leaving.", http.StatusServiceUnavailable)
+		http.Error(w, "Too many status pages are open, or Usher is shutting down.", http.StatusServiceUnavailable)
 		return
 	}
 	defer p.leave(one)

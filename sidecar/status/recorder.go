@@ -1,6 +1,6 @@
-// Package status shows a sidecar at work: a Recorder that the data path feeds
-// with nothing but cheap stores, a Snapshot of it with a verdict in plain words,
-// and the pages that show it, live.
+// Package status shows a sidecar at work: a Recorder that the data path feeds with
+// nothing but cheap stores, a Snapshot of it with a verdict in plain words, and live
+// pages that show it.
 package status
 
 import (
@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// HistorySpan is how far back the page's charts go, HistoryStep the time
-	// between two points of them.
+	// HistorySpan is how far back the page's charts go, HistoryStep the time between
+	// two of their points.
 	HistorySpan = 15 * time.Minute
 	HistoryStep = 5 * time.Second
 
 	historyPoints = int(HistorySpan / HistoryStep)
-	// minutePoints is how many steps "the last minute" has.
+	// minutePoints is how many steps "the last minute" is.
 	minutePoints = int(time.Minute / HistoryStep)
-	// ratePoints is how many steps "now" has: long enough to be steady.
+	// ratePoints is how many steps "now" is: long enough to be steady.
 	ratePoints = 2
 )
 
-// A Recorder gathers what the pages show: it is an account.Meter. What the data
-// path calls takes no allocation and no lock (a refusal: one short one), whether
-// pages are open or not. Make it with NewRecorder.
+// A Recorder is an account.Meter that gathers what the pages show. What the data path
+// calls neither allocates nor locks (except briefly for a refusal), whether or not
+// pages are open. Make it with NewRecorder; it is safe for concurrent use.
 type Recorder struct {
 	Strip Strip
 
 	firstByte Histogram // from the request's head to the first byte of its answer
 	tokenGap  Histogram // between two pieces of a stream
-	hold      Histogram // waited for a missing number
-	queue     Histogram // waited for a slot
+	hold      Histogram // wait for missing numbers
+	queue     Histogram // wait for a slot
 
 	ended    [account.Outcomes]atomic.Uint64 // requests by outcome, since the start
 	refusals refusals
@@ -42,7 +42,7 @@ type Recorder struct {
 	history history
 }
 
-// NewRecorder makes a Recorder that nothing was told yet.
+// NewRecorder makes an empty Recorder.
 func NewRecorder() *Recorder { return new(Recorder) }
 
 // Verified implements account.Meter; the pages do not show it.
@@ -77,7 +77,7 @@ func (r *Recorder) Ended(a *account.Request) {
 	}
 }
 
-// states are how the strip shows the ends of requests whose number was good.
+// states says how the strip shows the outcome of a request with a valid number.
 var states = func() (t [account.Outcomes]State) {
 	for o := range t {
 		switch account.Outcome(o).Class() {
@@ -94,15 +94,15 @@ var states = func() (t [account.Outcomes]State) {
 	return t
 }()
 
-// A Sample is what Sample needs to know beside what the Recorder counted.
+// A Sample is what a point of the history shows besides what the Recorder counted.
 type Sample struct {
 	InFlight  int
 	Waiting   int
-	Hold      float64 // in force, seconds
-	Reordered float64 // share of the requests admitted lately
+	Hold      float64 // the hold in force, in seconds
+	Reordered float64 // share of recently admitted requests that were out of order
 }
 
-// Sample adds a point to the history; it is to be called every HistoryStep.
+// Sample adds a point to the history. Call it every HistoryStep.
 func (r *Recorder) Sample(now time.Time, s Sample) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

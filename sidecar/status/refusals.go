@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// RefusalsKept is how many of the last refusals are remembered.
+// RefusalsKept is how many refusals are remembered.
 const RefusalsKept = 50
 
-// A Refusal is one request that was not let through, or whose answer broke. It
-// holds no prompt, signature or key.
+// A Refusal is a request that was refused, or whose answer was broken off. It contains
+// no prompt, signature or key.
 type Refusal struct {
-	Seq       uint64    `json:"seq"` // counts them; set by the Recorder
+	Seq       uint64    `json:"seq"` // counts refusals; set by the Recorder
 	At        time.Time `json:"at"`
 	RequestID string    `json:"request_id"`
 	Client    string    `json:"client"`
@@ -23,7 +23,7 @@ type Refusal struct {
 	Detail    string    `json:"detail,omitempty"` // why the model server failed
 }
 
-// refusals is a ring of the last ones.
+// refusals is a ring of the latest ones.
 type refusals struct {
 	mu   sync.Mutex
 	seq  uint64
@@ -38,7 +38,7 @@ func (r *refusals) add(x Refusal) {
 	r.mu.Unlock()
 }
 
-// last lists them, the newest first.
+// last lists them, newest first.
 func (r *refusals) last() []Refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// A Report is what the autoscaler was told last, in words, and how far the
-// benchmark is.
+// A Report describes the last report to the autoscaler, or the progress of the
+// benchmark, in words.
 type Report struct {
 	OK   bool   `json:"ok"`
-	Text string `json:"text"` // when the last one was acknowledged, or that there are none
-	Said string `json:"said"` // what it said; "": nothing yet
+	Text string `json:"text"` // when the last report was acknowledged, or why there are none
+	Said string `json:"said"` // what the last report said; "": nothing yet
 }
 
-// Reported says when a report was acknowledged last: silent ago, since the start
-// if never.
+// Reported says when a report was last acknowledged. silent is how long ago that was,
+// or the time since the start if none was.
 func Reported(acknowledged bool, silent time.Duration) string {
 	if !acknowledged {
 		return "none acknowledged since the start, " + age(silent.Seconds()) + " ago"

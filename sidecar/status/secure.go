@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// TLS is how clients connect, where they do so by TLS.
+// TLS describes how clients connect, if TLS is on.
 type TLS struct {
-	OK         bool              `json:"ok"`         // no handshake waits for its turn
-	Text       string            `json:"text"`       // the keys, and how handshakes end
+	OK         bool              `json:"ok"`         // no handshake is waiting for its turn
+	Text       string            `json:"text"`       // the rest in words
 	Keys       []string          `json:"keys"`       // the types of the certificates' keys
-	Waiting    int               `json:"waiting"`    // handshakes, for their turn
+	Waiting    int               `json:"waiting"`    // handshakes waiting for their turn
 	Handshakes map[string]uint64 `json:"handshakes"` // since the start, by how they ended
 }
 
-// NewTLS puts it into words.
+// NewTLS makes a TLS, with its Text.
 func NewTLS(keys []string, handshakes map[string]uint64, waiting int) *TLS {
 	var failed uint64
 	for outcome, n := range handshakes {

@@ -4,25 +4,25 @@ import (
 	"sync/atomic"
 )
 
-// stripCells is how many numbers the strip remembers, a power of two; StripShown
-// is how many of the newest a Strip's picture shows.
+// stripCells is how many numbers the strip remembers, a power of two. StripShown is
+// how many of the newest a Picture shows.
 const (
 	stripCells = 1024
 	StripShown = 240
 )
 
-// A State is what has become of a number, as a letter of Picture.Cells.
+// A State is the state of a number, as a letter of Picture.Cells.
 type State byte
 
 // The states of a number.
 const (
-	Missing State = '.' // a higher one came, this one has not
-	GivenUp State = 'x' // was missing, and a higher one went ahead
+	Missing State = '.' // it has not come, but a higher one has
+	GivenUp State = 'x' // it was missing, and a higher one was admitted
 	Waiting State = 'w'
-	Running State = 'i' // at the model server
+	Running State = 'i' // in flight
 	Served  State = 's'
 	Refused State = 'r'
-	Gone    State = 'g' // its client left, or was cut
+	Gone    State = 'g' // its client left, or was cut off
 	Failed  State = 'e' // at the model server
 )
 
@@ -31,21 +31,21 @@ type Mark byte
 
 // The marks of a number.
 const (
-	InTurn Mark = '.' // in its turn, or ahead of it
-	Filled Mark = 'f' // after a higher one, but before that one went
-	Late   Mark = 'l' // went after a higher one: out of order
+	InTurn Mark = '.' // before every higher one
+	Filled Mark = 'f' // after a higher one, but before that was admitted
+	Late   Mark = 'l' // admitted after a higher one: out of order
 )
 
-// A Strip is the latest numbers and what became of each: what the reorder
-// buffer looks like from outside. Each change is an atomic store or two, without
-// a lock or an allocation. The zero value is empty; it is safe for concurrent
-// use, but changes of one number must not race with one another: whoever
-// reserved the number makes them.
+// A Strip is the latest numbers and the state of each: what the reorder buffer looks
+// like from outside. Each change is an atomic store or two, without locking or
+// allocating. The zero value is empty; it is safe for concurrent use, except that
+// changes of the same number must not race: only the request that reserved the number
+// may make them.
 //
-// A cell is one word: what there is to tell about the latest number that shares
-// it. Numbers that have left the picture are dropped.
+// A cell is one word, about the latest number that shares it. Numbers that are no
+// longer shown are dropped.
 type Strip struct {
-	highest atomic.Int64 // that came, plus one; 0: none
+	highest atomic.Int64 // the highest that came, plus one; 0: none
 	gone    atomic.Int64 // the highest that was admitted, plus one
 	cells   [stripCells]atomic.Uint64
 }
@@ -58,7 +58,7 @@ func cell(n int64, m Mark, s State) uint64 {
 // holds reports whether word is about n.
 func holds(word uint64, n int64) bool { return word != 0 && word>>16 == uint64(n/stripCells)&(1<<48-1) }
 
-// Came notes that a verified number came and waits for its turn.
+// Came records that a verified number came and waits for its turn.
 func (s *Strip) Came(n int64) {
 	mark := Filled
 	for {
@@ -74,7 +74,7 @@ func (s *Strip) Came(n int64) {
 	s.cells[n%stripCells].Store(cell(n, mark, Waiting))
 }
 
-// Ran notes that the number was admitted.
+// Ran records that the number was admitted.
 func (s *Strip) Ran(n int64) {
 	mark := s.mark(n)
 	for {
@@ -90,7 +90,7 @@ func (s *Strip) Ran(n int64) {
 	s.set(n, mark, Running)
 }
 
-// Ended notes what became of the number at last.
+// Ended records the final state of the number.
 func (s *Strip) Ended(n int64, state State) { s.set(n, s.mark(n), state) }
 
 func (s *Strip) mark(n int64) Mark {
@@ -100,16 +100,16 @@ func (s *Strip) mark(n int64) Mark {
 	return InTurn
 }
 
-// set drops what is no longer shown: a newer number has the cell, or the
-// numbers have started again below.
+// set ignores numbers that are no longer shown, because a newer number has the cell
+// or numbering has restarted.
 func (s *Strip) set(n int64, m Mark, state State) {
 	if highest := s.highest.Load() - 1; n <= highest && n > highest-stripCells {
 		s.cells[n%stripCells].Store(cell(n, m, state))
 	}
 }
 
-// Claimed notes that a ticket which did not verify claimed the number. It is
-// shown where nothing better is known of that number, and moves nothing.
+// Claimed records that a ticket with this number did not verify. That is shown only if
+// nothing better is known about the number, and never moves the strip.
 func (s *Strip) Claimed(n int64) {
 	highest := s.highest.Load() - 1
 	if n < 0 || n <= highest-stripCells/2 || n > highest+stripCells/4 {
@@ -121,13 +121,13 @@ func (s *Strip) Claimed(n int64) {
 	}
 }
 
-// nearBelow is how far below the highest number a new series may begin and still
-// be taken for the old one going on.
+// nearBelow is how far below the highest number a new series may begin and still count
+// as a continuation of the old one.
 const nearBelow = 16
 
-// Restart tells that a new window of numbers begins with first. Where that is
-// below those known, the numbers start again and the strip is emptied; where it
-// is not, as after a change of key, they go on.
+// Restart records that a new replay window begins with number first. If that is below
+// the known numbers, numbering has restarted and the strip is cleared; if not, as
+// after a change of key, numbering continues.
 func (s *Strip) Restart(first int64) {
 	if first > s.highest.Load()-nearBelow {
 		return
@@ -139,15 +139,16 @@ func (s *Strip) Restart(first int64) {
 	}
 }
 
-// A Picture is the newest part of a Strip, one letter a number.
+// A Picture is the newest part of a Strip, one letter for each number.
 type Picture struct {
 	From    int64  `json:"from"`    // the first letter's number
 	Cells   string `json:"cells"`   // of State
 	Marks   string `json:"marks"`   // of Mark
-	Missing int    `json:"missing"` // numbers shown that are awaited
+	Missing int    `json:"missing"` // how many have the state Missing
 }
 
-// Picture takes the picture; what is missing below expected was given up.
+// Picture returns the strip's current picture. Numbers missing below expected count as
+// given up.
 func (s *Strip) Picture(expected int64) Picture {
 	highest := s.highest.Load() - 1
 	if highest < 0 {
@@ -155,7 +156,7 @@ func (s *Strip) Picture(expected int64) Picture {
 	}
 	p := Picture{From: max(0, highest-StripShown+1)}
 	var cells, marks [StripShown]byte
-	known := -1 // the first letter of which something is known
+	known := -1 // index of the first number that came
 	size := int(highest - p.From + 1)
 	for i := range size {
 		n := p.From + int64(i)
@@ -171,7 +172,7 @@ func (s *Strip) Picture(expected int64) Picture {
 			p.Missing++
 		}
 	}
-	// What lies before the first number that ever came was never missing.
+	// Numbers below the first one that ever came were never missing.
 	known = max(known, 0)
 	p.From += int64(known)
 	p.Cells, p.Marks = string(cells[known:size]), string(marks[known:size])

@@ -9,12 +9,11 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A Terminal is what Text writes for. The zero value is a plain text of 100
-// columns, without colour.
+// A Terminal says how Text is formatted. The zero value is plain text of 100 columns.
 type Terminal struct {
-	Width    int  // columns; 0: 100; never below 40
+	Width    int  // columns; 0: 100; below 40 counts as 40
 	Color    bool // ANSI colours
-	Settings bool // the settings in force, too
+	Settings bool // include the settings in force
 }
 
 // WriteText writes a Snapshot as plain text, settings included.
@@ -23,8 +22,8 @@ func WriteText(w io.Writer, s *Snapshot) error {
 	return err
 }
 
-// Text shows a Snapshot in a terminal, what matters most first. Control
-// characters in what it shows are left out. Without colours it is ASCII, but for
+// Text returns a Snapshot as text for a terminal, the most important things first.
+// Control characters in it are left out. Without colours it is ASCII, except for
 // names that are not.
 func (s *Snapshot) Text(t Terminal) string {
 	p := &printer{width: max(t.Width, 40), color: t.Color}
@@ -53,15 +52,15 @@ func (s *Snapshot) Text(t Terminal) string {
 	return p.text.String()
 }
 
-// A printer writes lines of a width.
+// A printer writes lines of a limited width.
 type printer struct {
 	text  strings.Builder
 	width int
 	color bool
 }
 
-// SGR parameters (ECMA-48, section 8.3.117), of the 16 colours that terminals
-// let people choose.
+// SGR parameters (ECMA-48, section 8.3.117), from the 16 colours that users can
+// configure in their terminals.
 const (
 	bold   = "1"
 	green  = "32"
@@ -72,7 +71,7 @@ const (
 
 func tone(l Level) string { return map[Level]string{Good: green, Warn: "1;33", Bad: "1;31"}[l] }
 
-// paint colours a text that is already as long as it should be.
+// paint colours a text, whose length must be final.
 func (p *printer) paint(style, text string) string {
 	if !p.color || style == "" {
 		return text
@@ -80,7 +79,7 @@ func (p *printer) paint(style, text string) string {
 	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
 
-// line writes one line, cut at the width.
+// line writes one line, truncated to the width.
 func (p *printer) line(style, format string, args ...any) {
 	text := []rune(printable(fmt.Sprintf(format, args...)))
 	if len(text) > p.width {
@@ -94,7 +93,7 @@ func (p *printer) title(name string) {
 	p.line(bold, "%s", name)
 }
 
-// wrap writes a text behind a label, on as many lines as it takes.
+// wrap writes a text after a label, on as many lines as it takes.
 func (p *printer) wrap(style, label, text string) {
 	indent := len([]rune(label))
 	if indent > p.width/2 {
@@ -115,7 +114,7 @@ func (p *printer) wrap(style, label, text string) {
 	p.text.WriteString(printable(label) + p.paint(style, row) + "\n")
 }
 
-// printable leaves out what could steer a terminal.
+// printable removes characters that could control a terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
@@ -125,7 +124,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// glyphs are the strip's states in one character each, and how they look.
+// glyphs are the characters for the strip's states, and their style.
 var glyphs = map[State]struct{ glyph, style string }{
 	Missing: {"?", "1;31"}, GivenUp: {"x", red}, Waiting: {"w", yellow}, Running: {">", blue},
 	Served: {"#", green}, Refused: {"!", yellow}, Gone: {"-", ""}, Failed: {"E", red},
@@ -140,7 +139,7 @@ func (p *printer) order(s *Snapshot) {
 	}
 	p.line("", "  hold %s (%s)   out of order %s, target %s", span(o.Hold), hold,
 		share(o.Reordered), share(o.Target))
-	p.line("", "  %d numbers found missing: %d came in time, %d given up, %d came late", o.Opened, o.Filled, o.GivenUp, o.Late)
+	p.line("", "  %d numbers were missing: %d came in time, %d were given up, %d came late", o.Opened, o.Filled, o.GivenUp, o.Late)
 	cells, marks := s.Strip.Cells, s.Strip.Marks
 	if cells == "" || len(marks) != len(cells) {
 		p.line("", "  no signed number has come yet")
@@ -198,9 +197,9 @@ func (p *printer) figures(s *Snapshot) {
 }
 
 func (p *printer) reasons(s *Snapshot) {
-	p.title("not served: last minute, in all, why, what to do")
+	p.title("not served: last minute, total, why, what to do")
 	if len(s.Reasons) == 0 {
-		p.line("", "  nobody since the start")
+		p.line("", "  none since the start")
 	}
 	for _, r := range s.Reasons {
 		p.wrap("", fmt.Sprintf("%7d %7d  ", r.Minute, r.Total), r.Code+": "+r.Reason+". "+r.Advice)

@@ -14,32 +14,33 @@ type Level string
 // The levels.
 const (
 	Good Level = "good"
-	Warn Level = "warn" // it works, but somebody is not served as they should be
-	Bad  Level = "bad"  // requests are not let in, or fail
+	Warn Level = "warn" // it works, but some are not served as they should be
+	Bad  Level = "bad"  // requests are not let in, or they fail
 )
 
-// A Verdict is the whole in one sentence.
+// A Verdict sums everything up in a sentence or two.
 type Verdict struct {
 	Level Level  `json:"level"`
 	Text  string `json:"text"`
 }
 
-// An Answer is what an operator who is paged asks first.
+// An Answer answers one of the first questions of an operator who is paged.
 type Answer struct {
 	Level    Level  `json:"level"`
 	Question string `json:"question"`
 	Short    string `json:"short"`
 	Detail   string `json:"detail"`
-	clause   string // of the verdict
+	clause   string // for the verdict
 }
 
-// manyRefused is the share of refused requests from which on somebody should
-// look; fewer are the everyday faults of clients. In seconds: less than felt is
-// no wait, and longWait is one that somebody complains of.
 const (
+	// manyRefused is the share of refused requests above which somebody should look;
+	// fewer are the usual mistakes of clients.
 	manyRefused = 0.05
-	felt        = 0.0005
-	longWait    = 1.0
+	// felt is the shortest wait that counts as one, in seconds.
+	felt = 0.0005
+	// longWait is a wait that people complain about, in seconds.
+	longWait = 1.0
 )
 
 // judge fills in the answers and the verdict.
@@ -71,7 +72,7 @@ func (s *Snapshot) judge() {
 
 func (s *Snapshot) lettingIn() Answer {
 	a := Answer{Level: Good, Question: "Is it letting requests in?"}
-	served := s.rate(account.ClassServed)
+	served := s.Now.of(account.ClassServed)
 	var failing []string
 	for _, c := range s.Checks {
 		if !c.OK {
@@ -79,15 +80,15 @@ func (s *Snapshot) lettingIn() Answer {
 		}
 	}
 	switch {
-	case !s.Ready && s.draining():
-		a.Level, a.Short = Warn, "Leaving"
+	case !s.Ready && s.Checks.fails(CheckDraining):
+		a.Level, a.Short = Warn, "Draining"
 		a.Detail = fmt.Sprintf("Draining: %s in flight, %d waiting.", requests(s.Load.InFlight), s.Load.Waiting)
 		a.clause = fmt.Sprintf("Draining, with %s still in flight", requests(s.Load.InFlight))
 	case !s.Ready && s.Key.Algorithm == "":
 		a.Level, a.Short = Bad, "No"
 		a.Detail = sentence("no public key yet", s.Key.Error)
 		a.clause = "Letting nothing in: there is no public key yet to verify tickets with"
-	case !s.Ready && s.fails(CheckLoaded) && s.Upstream.Healthy:
+	case !s.Ready && s.Checks.fails(CheckLoaded) && s.Upstream.Healthy:
 		a.Level, a.Short = Warn, "Not yet"
 		a.Detail = "Not loaded yet: " + strings.Join(failing, "; ") + "."
 		a.clause = "Not loaded yet: " + strings.Join(failing, "; ")
@@ -95,13 +96,13 @@ func (s *Snapshot) lettingIn() Answer {
 		a.Level, a.Short = Bad, "Not ready"
 		a.Detail = "Not ready: " + strings.Join(failing, "; ") + "."
 		a.clause = "Not ready: the model server does not answer its health probe"
-	case s.minute() == 0:
+	case s.Now.minute() == 0:
 		a.Short, a.Detail = "Yes, idle", "No request in the last minute."
 		a.clause = "Ready and idle: no request in the last minute"
 	default:
-		a.Short = "Yes, " + perSecond(served)
-		a.Detail = fmt.Sprintf("%d served in the last minute.", s.last(account.ClassServed))
-		a.clause = "Letting requests in, " + perSecond(served) + " served"
+		a.Short = "Yes, " + perSecond(served.PerSecond)
+		a.Detail = fmt.Sprintf("%d served in the last minute.", served.Minute)
+		a.clause = "Letting requests in, " + perSecond(served.PerSecond) + " served"
 	}
 	return a
 }
@@ -114,21 +115,21 @@ func (s *Snapshot) bottleneck() Answer {
 		slots = fmt.Sprintf("%d of %d slots taken", l.InFlight, l.Slots)
 	}
 	a.Detail = slots + "."
-	failed, all := s.last(account.ClassModel), s.minute()
+	failed, all := s.Now.of(account.ClassModel).Minute, s.Now.minute()
 	full := l.Slots > 0 && l.InFlight >= l.Slots
 	switch {
 	case !s.Upstream.Healthy:
 		a.Level, a.Short, a.Detail = Bad, "It is down", sentence("", s.Upstream.Detail)
-		if s.Ready || s.draining() {
+		if s.Ready || s.Checks.fails(CheckDraining) {
 			a.clause = "the model server does not answer its health probe"
 		}
 	case failed > 0 && float64(failed) >= manyRefused*float64(all):
 		a.Level, a.Short = Bad, "It fails"
 		a.Detail = fmt.Sprintf("%d of %s failed at the model server in the last minute; %s.", failed, requests(int(all)), slots)
 		a.clause = fmt.Sprintf("the model server fails %s of them", percent(failed, all))
-		if s.rate(account.ClassModel) == 0 {
+		if s.Now.of(account.ClassModel).PerSecond == 0 {
 			a.Level, a.Short = Warn, "It failed"
-			a.clause = fmt.Sprintf("the model server failed %s of them in the last minute, but not in the last seconds", percent(failed, all))
+			a.clause = fmt.Sprintf("the model server failed %s of them in the last minute, but none in the last seconds", percent(failed, all))
 		}
 	case full && l.Waiting > l.Held, s.Latency.Queue.P50 >= felt:
 		a.Level, a.Short = Warn, "Yes"
@@ -145,7 +146,7 @@ func (s *Snapshot) bottleneck() Answer {
 
 func (s *Snapshot) refusing() Answer {
 	a := Answer{Level: Good, Question: "Who is refused, and why?", Short: "Nobody", Detail: "No refusal in the last minute."}
-	refused, all := s.last(account.ClassTicket)+s.last(account.ClassBusy)+s.last(account.ClassWorker), s.minute()
+	refused, all := s.Now.of(account.ClassTicket).Minute+s.Now.of(account.ClassBusy).Minute+s.Now.of(account.ClassWorker).Minute, s.Now.minute()
 	if refused == 0 {
 		return a
 	}
@@ -179,8 +180,8 @@ func (s *Snapshot) refusing() Answer {
 	return a
 }
 
-// topClient is the address that was refused most often in the last minute,
-// among the refusals that are remembered.
+// topClient returns the address that was refused most often in the last minute, with
+// its count and the total, among the refusals that are remembered.
 func (s *Snapshot) topClient() (who string, n, of int) {
 	seen := make(map[string]int)
 	for _, r := range s.Refusals {
@@ -218,45 +219,4 @@ func (s *Snapshot) keepingWaiting() Answer {
 		a.Level = Warn
 	}
 	return a
-}
-
-func (s *Snapshot) draining() bool { return s.fails(CheckDraining) }
-
-// fails reports whether a check is among those that were made, and fails.
-func (s *Snapshot) fails(check string) bool {
-	for _, c := range s.Checks {
-		if c.Name == check {
-			return !c.OK
-		}
-	}
-	return false
-}
-
-// Names of checks that mean something to the verdict: the one that fails during a
-// drain, and the one that fails until the worker is loaded.
-const (
-	CheckDraining = "not draining"
-	CheckLoaded   = "loaded"
-)
-
-func (s *Snapshot) rate(c account.Class) float64 {
-	if i := index(c); i < len(s.Now) {
-		return s.Now[i].PerSecond
-	}
-	return 0
-}
-
-// last is how many requests of a class the last minute had, minute of all.
-func (s *Snapshot) last(c account.Class) uint64 {
-	if i := index(c); i < len(s.Now) {
-		return s.Now[i].Minute
-	}
-	return 0
-}
-
-func (s *Snapshot) minute() (all uint64) {
-	for _, r := range s.Now {
-		all += r.Minute
-	}
-	return all
 }

@@ -37,11 +37,11 @@ func TestVerdict(t *testing.T) {
 			[4]string{"Yes, 10/s", "No", "Nobody", "Nobody waits"}},
 		"an orphan": {func(s *Snapshot) { s.Engine = &Engine{Known: true, Orphans: 1} }, Warn,
 			"Letting requests in, 10/s served, and the model server keeps up (3 of 8 slots taken). " +
-				"The model server runs 1 request that nobody here waits for: a cancelled one that it did not notice, or somebody goes around Usher.",
+				"The model server is running 1 request that no client of Usher is waiting for: either it did not notice that it was cancelled, or something else sends it requests.",
 			[4]string{"Yes, 10/s", "No", "Nobody", "Nobody waits"}},
 		"orphans": {func(s *Snapshot) { s.Engine = &Engine{Known: true, Orphans: 3}; s.Now = rates(nil) }, Warn,
 			"Ready and idle: no request in the last minute. " +
-				"The model server runs 3 requests that nobody here waits for: cancelled ones that it did not notice, or somebody goes around Usher.",
+				"The model server is running 3 requests that no client of Usher is waiting for: either it did not notice that they were cancelled, or something else sends it requests.",
 			[4]string{"Yes, idle", "No", "Nobody", "Nobody waits"}},
 		"no orphans": {func(s *Snapshot) { s.Engine = &Engine{Known: true} }, Good,
 			"Letting requests in, 10/s served, and the model server keeps up (3 of 8 slots taken).",
@@ -65,7 +65,7 @@ func TestVerdict(t *testing.T) {
 			[4]string{"Not yet", "No", "Nobody", "Nobody waits"}},
 		"draining": {func(s *Snapshot) { s.Ready, s.Checks[1].OK = false, false; s.Now = rates(nil) }, Warn,
 			"Draining, with 3 requests still in flight.",
-			[4]string{"Leaving", "No", "Nobody", "Nobody waits"}},
+			[4]string{"Draining", "No", "Nobody", "Nobody waits"}},
 		"full": {func(s *Snapshot) {
 			s.Load.InFlight, s.Load.Waiting = 8, 5
 			s.Latency.Queue = Quantiles{100, 2, 4}
@@ -87,7 +87,7 @@ func TestVerdict(t *testing.T) {
 		"failed": {func(s *Snapshot) {
 			s.Now = rates(map[account.Class]uint64{account.ClassServed: 80, account.ClassModel: 20})
 			s.Now[index(account.ClassModel)].PerSecond = 0
-		}, Warn, "Letting requests in, 1.3/s served, and the model server failed 20 % of them in the last minute, but not in the last seconds.",
+		}, Warn, "Letting requests in, 1.3/s served, and the model server failed 20 % of them in the last minute, but none in the last seconds.",
 			[4]string{"Yes, 1.3/s", "It failed", "Nobody", "Nobody waits"}},
 		"failing": {func(s *Snapshot) {
 			s.Now = rates(map[account.Class]uint64{account.ClassServed: 80, account.ClassModel: 20})

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// span writes seconds for people, with two figures or three.
+// span formats seconds for people, with two or three digits.
 func span(seconds float64) string {
 	switch {
 	case seconds < 0.00005:
@@ -26,7 +26,7 @@ func span(seconds float64) string {
 	return age(seconds)
 }
 
-// age writes a longer time for people, in its two largest units.
+// age formats a longer time for people, in its two largest units.
 func age(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	day := 24 * time.Hour
@@ -41,7 +41,7 @@ func age(seconds float64) string {
 	return fmt.Sprintf("%d d %d h", d/day, d%day/time.Hour)
 }
 
-// perSecond writes a rate.
+// perSecond formats a rate.
 func perSecond(rate float64) string {
 	if rate > 0 && rate < 10 {
 		return fmt.Sprintf("%.1f/s", rate)
@@ -49,7 +49,7 @@ func perSecond(rate float64) string {
 	return fmt.Sprintf("%.0f/s", rate)
 }
 
-// percent writes a share; what is not nothing never reads as 0 %.
+// percent formats a share. A share above 0 is never shown as 0 %.
 func percent(part, whole uint64) string {
 	share := 100 * float64(part) / math.Max(1, float64(whole))
 	switch {
@@ -68,7 +68,7 @@ func requests(n int) string {
 	return fmt.Sprintf("%d requests", n)
 }
 
-// sentence makes one of a few words and, if there is one, their detail.
+// sentence makes a sentence of a few words and a detail, either of which may be "".
 func sentence(words, detail string) string {
 	if words != "" && detail != "" {
 		words += ": "

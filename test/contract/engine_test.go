@@ -273,5 +273,5 @@ func TestOrphansAreTold(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return u.Metric("usher_engine_orphans") == 2 }, rig.Patience, 50*time.Millisecond)
 	_, text := u.Get("/status.json")
-	require.Contains(t, text, "The model server runs 2 requests that nobody here waits for")
+	require.Contains(t, text, "The model server is running 2 requests that no client of Usher is waiting for")
 }

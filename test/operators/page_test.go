@@ -33,7 +33,7 @@ func TestPageInABrowser(t *testing.T) {
 	b.Says("live", "live")
 	b.Says("verdict-text", "Ready and idle")
 	b.Says("strip-text", "No signed number has come yet")
-	b.Says("reasons-none", "Everybody was served")
+	b.Says("reasons-none", "Every request since the start was served")
 
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(5).Flat("")).Status)
 	b.Says("strip-text", "Next expected 6: 0 missing")

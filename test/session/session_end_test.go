@@ -308,7 +308,7 @@ func TestSessionsOnTheStatusPage(t *testing.T) {
 	var text string
 	require.Eventually(t, func() bool {
 		_, text = u.Get("/")
-		return strings.Contains(text, "1 request, 0 under way")
+		return strings.Contains(text, "1 request, 0 in flight")
 	}, rig.Patience, time.Millisecond)
 	require.Contains(t, text, "1 of 4 open, 1 request in sessions since the start")
 	status, page := u.Get("/status.json")

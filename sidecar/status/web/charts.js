@@ -1,6 +1,6 @@
-// The charts, drawn by uPlot over the last fifteen minutes. Lines differ in
-// their dashes and areas in their hatching, not in colour alone; the legends
-// hold the figures as text.
+// The charts of the last fifteen minutes, drawn by uPlot. Lines differ in their dashes
+// and areas in their hatching, not only in colour; the legends show the figures as
+// text.
 import { perSecond, span, percent } from "./words.js";
 
 const minutes = 15 * 60;
@@ -89,7 +89,8 @@ class Chart {
     this.tell(null);
   }
 
-  // range is the time there is something to show of: two minutes to fifteen.
+  // range is the time for which there are points, but at least two minutes and at most
+  // fifteen.
   range() {
     const now = this.values[0].at(-1) ?? Date.now() / 1000, first = this.values[0][0] ?? now;
     return [now - Math.max(120, Math.min(minutes, now - first)), now];
@@ -133,7 +134,7 @@ class Chart {
     this.tell(this.plot.cursor.idx);
   }
 
-  // tell puts the values under the cursor, or the latest, into the legend.
+  // tell shows the values under the cursor, or the latest, in the legend.
   tell(index) {
     this.kind.series.forEach((s, i) => {
       const column = this.values[i + 1], value = column[index ?? column.length - 1];

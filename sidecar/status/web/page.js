@@ -1,5 +1,5 @@
-// The page follows /events: "all" once, then "news" every second and "strip"
-// between them. Everything that came from outside is shown as text.
+// The page follows /events: "all" once, then "news" every second and "strip" in
+// between. Everything from outside is inserted as text, never as HTML.
 import { Strip } from "./strip.js";
 import { Charts } from "./charts.js";
 import { age, percent, span } from "./words.js";
@@ -19,10 +19,10 @@ function element(name, attributes, ...children) {
   return e;
 }
 
-// set changes a text only where it differs, so that selections stay.
+// set changes a text only if it differs, so that selections survive.
 function set(id, text) { if ($(id).textContent !== text) $(id).textContent = text; }
 
-// fill replaces the children of a list only when what they show has changed.
+// fill replaces the children of a list only if what they show has changed.
 const shown = new Map();
 function fill(id, data, build) {
   const key = JSON.stringify(data);
@@ -59,7 +59,7 @@ function render() {
   set("version", s.version);
   set("uptime", `up ${age(s.uptime)}`);
   if ($("verdict").dataset.level !== s.verdict.level) {
-    // Spoken when the level changes, and not each second.
+    // Read out by screen readers when the level changes, not every second.
     if ($("verdict").dataset.level) set("announce", `${words[s.verdict.level]}: ${s.verdict.text}`);
     $("verdict").dataset.level = s.verdict.level;
   }
@@ -77,10 +77,10 @@ function render() {
 
 function order(s) {
   const o = s.ordering;
-  const figures = [[span(o.hold), o.learned ? `learned hold, of at most ${span(o.max_hold)}` : "hold, as set"],
-    [percent(o.reordered), `out of order in five minutes${o.learned ? `, target ${percent(o.target)}` : ""}`],
-    [String(o.opened), `numbers found missing: ${o.filled} came in time, ${o.given_up} were given up, ${o.late} came late`]];
-  if (o.restarts > 0) figures.push([String(o.restarts), "times the numbers started again"]);
+  const figures = [[span(o.hold), o.learned ? `hold (learned, at most ${span(o.max_hold)})` : "hold (as set)"],
+    [percent(o.reordered), `out of order in the last five minutes${o.learned ? `, target ${percent(o.target)}` : ""}`],
+    [String(o.opened), `numbers were missing: ${o.filled} came in time, ${o.given_up} were given up, ${o.late} came late`]];
+  if (o.restarts > 0) figures.push([String(o.restarts), "times numbering restarted"]);
   fill("order-figures", figures, ([value, name]) => element("span", {}, element("b", {}, value), ` ${name}`));
 }
 
@@ -91,7 +91,7 @@ function moved(m) {
 function reasons(s) {
   $("reasons-none").hidden = s.reasons.length > 0;
   fill("reasons", s.reasons, (r) => element("li", { class: r.minute > 0 ? "" : "old", "data-code": r.code },
-    element("span", { class: "count" }, String(r.minute), element("small", {}, `${r.total} in all`)),
+    element("span", { class: "count" }, String(r.minute), element("small", {}, `${r.total} total`)),
     element("span", { class: "why" }, r.reason, element("code", {}, r.code)),
     element("p", {}, r.advice)));
 }
@@ -107,17 +107,17 @@ function list(id, rows) {
 function engine(e) {
   if (!e) return [];
   const cache = e.cache === undefined ? "" : `, ${(100 * e.cache).toFixed(0)} % of its cache in use`;
-  return [["why so many", e.slots],
-    [e.name, e.known ? `${e.running} running, ${e.waiting} waiting${cache}` : e.fault || "it has no figures", Boolean(e.fault)],
-    ["nobody waits for", e.orphans > 0 && `${e.orphans} of them`, true]];
+  return [["why this many", e.slots],
+    [e.name, e.known ? `${e.running} running, ${e.waiting} waiting${cache}` : e.fault || "it reports no figures", Boolean(e.fault)],
+    ["orphans", e.orphans > 0 && `${e.orphans} requests that no client of Usher is waiting for`, true]];
 }
 
 function facts(s) {
   fill("checks", s.checks, (c) => element("li", { "data-level": c.ok ? "good" : "bad" },
-    element("span", { class: "sign" }, c.ok ? "✓" : "✕"), element("span", { class: "quiet" }, c.ok ? "holds: " : "fails: "), c.ok ? c.detail : `${c.name}: ${c.detail}`));
+    element("span", { class: "sign" }, c.ok ? "✓" : "✕"), element("span", { class: "quiet" }, c.ok ? "passes: " : "fails: "), c.ok ? c.detail : `${c.name}: ${c.detail}`));
   const k = s.key;
   list("key", [["fingerprint", k.fingerprint || "none yet"], ["algorithm", k.algorithm], ["source", k.source],
-    ["last seen there", k.algorithm && `${age(k.age)} ago`], ["in force", k.algorithm && `for ${age(k.in_force)}`],
+    ["last read", k.algorithm && `${age(k.age)} ago`], ["in force", k.algorithm && `for ${age(k.in_force)}`],
     ["last error", k.error || "none", Boolean(k.error)],
     ...(k.others ?? []).map((o) => ["also accepted", o.fingerprint + (o.for ? `, for ${age(o.for)} more` : "")])]);
   const u = s.upstream, l = s.load;
@@ -128,7 +128,7 @@ function facts(s) {
     ["TLS", s.tls?.text, !s.tls?.ok],
     ["reports", s.report?.text, !s.report?.ok], ["last report", s.report?.said],
     ["sessions", s.sessions && `${s.sessions.open} of ${s.sessions.most} open, ${s.sessions.requests} requests in them so far`],
-    ...(s.sessions?.oldest ?? []).map((o) => ["one of them", `opened ${age(o.age)} ago, expires in ${age(o.left)}, ${o.requests} requests, ${o.inside} under way`])]);
+    ...(s.sessions?.oldest ?? []).map((o) => ["one of them", `opened ${age(o.age)} ago, expires in ${age(o.left)}, ${o.requests} requests, ${o.inside} in flight`])]);
 }
 
 function recent(s) {
@@ -150,10 +150,10 @@ function follow() {
   source.addEventListener("all", (e) => { all(JSON.parse(e.data)); live(true, "live"); });
   source.addEventListener("news", (e) => news(JSON.parse(e.data)));
   source.addEventListener("strip", (e) => moved(JSON.parse(e.data)));
-  source.addEventListener("end", () => live(false, "Usher is leaving"));
+  source.addEventListener("end", () => live(false, "Usher is shutting down"));
   source.onerror = () => {
     live(false, "not connected; trying again");
-    // A browser does not try again after an answer that is no stream.
+    // A browser does not reconnect after an answer that is not an event stream.
     if (source.readyState === EventSource.CLOSED && !again) again = setTimeout(follow, 5000);
   };
 }

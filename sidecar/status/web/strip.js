@@ -1,18 +1,18 @@
-// The strip: one column a number, which moves down its lanes from missing to
-// served. Place and shape tell the states apart, colour only helps.
+// The strip: one column for each number, which moves down the lanes from missing to
+// served. States differ in place and shape; colour is only an aid.
 
 const lanes = ["missing", "waiting", "in flight", "served", "not served"];
 const states = {
-  ".": { lane: 0, name: "missing: a higher one came, this one has not", color: "--missing", shape: "hollow" },
+  ".": { lane: 0, name: "missing: it has not come, but a higher one has", color: "--missing", shape: "hollow" },
   w: { lane: 1, name: "waiting", color: "--waiting", shape: "half" },
   i: { lane: 2, name: "in flight", color: "--running", shape: "full" },
   s: { lane: 3, name: "served", color: "--served", shape: "full" },
-  x: { lane: 4, name: "given up: it never came in time", color: "--missing", shape: "cross" },
+  x: { lane: 4, name: "given up: it did not come in time", color: "--missing", shape: "cross" },
   r: { lane: 4, name: "refused", color: "--ticket", shape: "triangle" },
   e: { lane: 4, name: "failed at the model server", color: "--model", shape: "bolt" },
   g: { lane: 4, name: "its client left", color: "--gone", shape: "low" },
 };
-const marks = { ".": "", f: ", after a higher one, in time: it filled a gap", l: ", late: after a higher one had gone" };
+const marks = { ".": "", f: ", after a higher one, in time: it filled a gap", l: ", late: after a higher one had been admitted" };
 const legend = [["w", "waiting"], ["i", "in flight"], ["s", "served"], [".", "missing"], ["x", "given up"],
   ["r", "refused"], ["e", "failed"], ["g", "client left"], ["f", "filled a gap"], ["l", "late"]];
 
@@ -24,7 +24,7 @@ export class Strip {
     this.readout = readout;
     this.text = text;
     this.picture = { from: 0, cells: "", marks: "", missing: 0 };
-    this.right = 0; // the number at the right edge, between two while moving
+    this.right = 0; // the number at the right edge; fractional while moving
     this.cursor = null;
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     new ResizeObserver(() => this.draw()).observe(canvas);
@@ -92,7 +92,7 @@ export class Strip {
     for (let i = p.cells.length - 1; i >= 0; i--) {
       const n = p.from + i, at = x(n), state = states[p.cells[i]] || states["."];
       if (at < from - cw / 2) break;
-      if (p.cells[i] === ".") { // the whole column is a hole
+      if (p.cells[i] === ".") { // shade the whole column
         g.fillStyle = color("--missing");
         g.globalAlpha = 0.16;
         g.fillRect(at, top, cw, lane * lanes.length);
@@ -174,8 +174,8 @@ function shape(g, kind, x, y, w, h, color) {
   }
 }
 
-// A mark above the column: a diamond where a gap was filled, a downward
-// triangle where the number was late.
+// mark draws above a column: a diamond if the number filled a gap, a downward triangle
+// if it was late.
 function mark(g, letter, x, y, color) {
   g.fillStyle = color;
   g.beginPath();

@@ -1,4 +1,4 @@
-// Figures for people.
+// How figures are written for people.
 
 export function span(seconds) {
   if (!(seconds > 0)) return "0 ms";
