@@ -1,41 +1,150 @@
 package sidecar
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
-	"strconv"
+	"slices"
+	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/config"
 	"github.com/usher-sidecar/usher/config/route"
-	"github.com/usher-sidecar/usher/envelope"
 	"github.com/usher-sidecar/usher/sidecar/account"
-	"github.com/usher-sidecar/usher/sidecar/front"
 	"github.com/usher-sidecar/usher/sidecar/gate"
+	"github.com/usher-sidecar/usher/sidecar/metrics"
+	"github.com/usher-sidecar/usher/sidecar/status"
+	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// The paths on which sessions are managed, where there are any: config.SessionPaths.
-const (
-	pathSessionCreate = "/session/create"
-	pathSessionGet    = "/session/get"
-	pathSessionHealth = "/session/health"
-	pathSessionEnd    = "/session/end"
-)
+// sessions holds the open sessions. It is nil on a worker without sessions.
+type sessions struct {
+	all      *gate.Sessions
+	ended    [gate.Causes]atomic.Uint64
+	closings closings
+}
 
-// maxSessionBody bounds the body of a request about a session, in bytes.
-const maxSessionBody = 64 << 10
+func newSessions(cfg *config.Config, log *zap.Logger, client func() *upstream.Client) *sessions {
+	if cfg.MaxSessions == 0 {
+		return nil
+	}
+	s := &sessions{closings: closings{log: log, upstream: client, places: make(chan struct{}, closingsAtOnce)}}
+	s.closings.life, s.closings.abandon = context.WithCancel(context.Background())
+	s.all = gate.NewSessions(cfg.MaxSessions, s.bury)
+	return s
+}
 
-// endPatience is how long the answer to /session/end waits for the closing call:
-// less than the usual clients wait for the answer.
-const endPatience = 5 * time.Second
+// signedRoutes returns the routes that need a ticket, including Usher's own.
+func signedRoutes(cfg *config.Config) []route.Route {
+	if cfg.MaxSessions == 0 {
+		return cfg.Routes
+	}
+	routes := slices.Clone(cfg.Routes)
+	for _, path := range config.SessionPaths {
+		routes = append(routes, route.Route{Method: http.MethodPost, Path: path})
+	}
+	return routes
+}
+
+// core returns what the gate looks sessions up in; nil if there are none.
+func (s *sessions) core() *gate.Sessions {
+	if s == nil {
+		return nil
+	}
+	return s.all
+}
+
+// run ends the sessions that expire, until ctx ends.
+func (s *sessions) run(ctx context.Context) {
+	if s != nil {
+		s.all.Run(ctx)
+	}
+}
+
+// bury is called for each session that has ended. Sessions.Quiet waits for the
+// goroutine that it starts.
+func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
+	s.ended[cause].Add(1)
+	a := &session.Account
+	if a.Report != nil {
+		a.Times.End = time.Now()
+		a.Report.Ended(a)
+	}
+	go func() {
+		defer session.Rest()
+		s.closings.close(session, cut > 0)
+	}()
+}
+
+// drain stops new sessions and ends each one as soon as it has no request.
+func (s *sessions) drain() {
+	if s != nil {
+		s.all.Drain()
+	}
+}
+
+// close ends the remaining sessions and waits, for at most wait, until each has had
+// its closing call. Calls still under way then are aborted.
+func (s *sessions) close(wait func(time.Duration, <-chan struct{})) {
+	if s == nil {
+		return
+	}
+	s.all.Close()
+	wait(2*cutPatience+noticePause+closingTimeout, s.all.Quiet())
+	s.closings.abandon()
+	<-s.all.Quiet()
+}
+
+// attach shows the sessions in the metrics.
+func (s *sessions) attach(m *metrics.Metrics) {
+	count := func() (c gate.Count) {
+		if s != nil {
+			c = s.all.Count()
+		}
+		return c
+	}
+	m.Gauge("usher_sessions", "Sessions that are open.", func() float64 { return float64(count().Open) })
+	m.Total("usher_session_requests_total", "Requests that came in a session.", func() float64 { return float64(count().Requests) })
+	m.Totals("usher_session_ends_total", "Sessions that have ended: closed by their client, expired, or drained with the worker.", "cause", func() map[string]uint64 {
+		ends := make(map[string]uint64, gate.Causes)
+		for c := range gate.Causes {
+			ends[c.String()] = 0
+			if s != nil {
+				ends[c.String()] = s.ended[c].Load()
+			}
+		}
+		return ends
+	})
+	m.Totals("usher_session_closings_total", "Calls of an on_close_route, at the end of a session.", "outcome", func() map[string]uint64 {
+		if s == nil {
+			return map[string]uint64{account.OK.String(): 0, "failed": 0}
+		}
+		return map[string]uint64{account.OK.String(): s.closings.called[1].Load(), "failed": s.closings.called[0].Load()}
+	})
+}
+
+// shownSessions is how many the status pages show.
+const shownSessions = 20
+
+// describe returns what the status pages show; nil if there are no sessions.
+func (s *sessions) describe(most int) func(time.Time) status.Sessions {
+	if s == nil {
+		return nil
+	}
+	return func(now time.Time) status.Sessions {
+		count := s.all.Count()
+		d := status.Sessions{Open: count.Open, Most: most, Requests: count.Requests}
+		for _, v := range s.all.Views(now, shownSessions) {
+			d.Oldest = append(d.Oldest, status.Session{Age: v.Age.Seconds(), Left: v.Left.Seconds(), Requests: v.Requests, Inside: v.Inside})
+		}
+		return d
+	}
+}
 
 // errSessionEnded ends the requests of a session that has ended.
 var errSessionEnded = fmt.Errorf("%w: it ended", gate.ErrSessionUnknown)
-
-// errRouteToClose refuses a session whose on_close_route is not a route.
-var errRouteToClose = &envelope.TicketError{Faults: []string{"on_close_route is not a path that is served here"}}
 
 // An occupant is an exchange whose request came in a session.
 type occupant exchange
@@ -52,175 +161,4 @@ func (x *occupant) SessionOverdue() {
 	if !x.over {
 		x.conn.Abandon()
 	}
-}
-
-// manages reports whether a route is one of those that manage sessions.
-func (s *sessions) manages(r *route.Entry) bool {
-	if s == nil || r.Method != http.MethodPost {
-		return false
-	}
-	switch r.Label {
-	case pathSessionCreate, pathSessionGet, pathSessionHealth, pathSessionEnd:
-		return true
-	}
-	return false
-}
-
-// closing finds the route to call at a session's end: one of the model server's
-// that needs a ticket. It returns nil if there is none.
-func (s *sessions) closing(routes *routes, path string) *route.Entry {
-	for _, c := range []byte(path) {
-		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
-			return nil // more, or less, than a path
-		}
-	}
-	r := routes.Find(http.MethodPost, []byte(path))
-	if r == nil || r.Open || s.manages(r) {
-		return nil
-	}
-	return r
-}
-
-// manage answers a request about a session.
-func (s *sessions) manage(x *exchange) error {
-	if err := x.readBody(); err != nil {
-		return err
-	}
-	if x.account.Route == pathSessionCreate {
-		return s.create(x)
-	}
-	var claim envelope.Claim
-	if err := claim.Open(x.body.Bytes()); err != nil {
-		return err
-	}
-	now := time.Now()
-	if x.account.Route == pathSessionEnd {
-		session, err := s.all.End(claim.ID, &claim.Ticket, now)
-		if err != nil {
-			return err
-		}
-		awaitRest(x, session)
-		return reply(x, 200, append(quoted([]byte(`{"ended":true,"removed_session":`), claim.ID), '}'))
-	}
-	session, expires, err := s.all.Find(claim.ID, &claim.Ticket, now)
-	switch {
-	case x.account.Route == pathSessionHealth:
-		return reply(x, 200, []byte(`{"ok":`+strconv.FormatBool(err == nil)+`}`))
-	case err != nil:
-		return err
-	}
-	return reply(x, 200, describeSession(claim.ID, session, expires))
-}
-
-// create opens a session. Its ticket passes the same checks as any other,
-// but does not wait for its turn: a session takes no slot.
-func (s *sessions) create(x *exchange) error {
-	var c envelope.Creation
-	if err := x.pass.OpenCreation(&c, x.body.Bytes()); err != nil {
-		return err
-	}
-	called := s.closing(&x.h.routes, c.OnCloseRoute)
-	if called == nil && c.OnCloseRoute != "" {
-		return errRouteToClose
-	}
-	err := x.pass.Judge(&c.Ticket)
-	punish(&x.conn.Penalty, err)
-	if err != nil {
-		return err
-	}
-	x.pass.Accept()
-	terms := gate.Terms{
-		Lifetime: c.Lifetime, AuthData: bytes.Clone(c.AuthData), OnCloseRoute: c.OnCloseRoute, OnClosePayload: bytes.Clone(c.OnClosePayload),
-	}
-	if called != nil {
-		body, err := x.pass.PriceClosing(&c, called.API(http.MethodPost, []byte(c.OnCloseRoute)))
-		if err != nil {
-			return err
-		}
-		terms.ClosingBody = bytes.Clone(body)
-	}
-	if cause := x.why(); cause != nil {
-		return cause // nobody is there to use it
-	}
-	// Reports count the session, from now to its end, instead of this request.
-	a := &terms.Account
-	*a = x.account
-	a.Span = nil
-	a.Ticket.Admitted = true // the autoscaler is told when it entered
-	a.Times.Sent = time.Now()
-	a.Outcome, a.Status = account.OK, 201
-	session, id, err := x.pass.Create(terms, &c.Ticket)
-	if errors.Is(err, gate.ErrSessionsClosed) {
-		return errDraining
-	}
-	if err != nil {
-		return err
-	}
-	x.account.Report = nil
-	body := append(quoted([]byte(`{"session_id":`), []byte(id)), `,"expiration":`...)
-	body = append(appendEpoch(body, session.Created.Add(session.Lifetime)), '}')
-	if reply(x, 201, body) != nil {
-		session.Close() // its client will never hear of it
-	}
-	return nil
-}
-
-// awaitRest waits a short while for the closing call, so that it is done when the
-// client hears of the session's end.
-func awaitRest(x *exchange, session *gate.Session) {
-	patience := time.NewTimer(endPatience)
-	defer patience.Stop()
-	select {
-	case <-session.Rested():
-	case <-patience.C:
-	case <-x.Done():
-	}
-}
-
-// reply sends an answer of Usher's own that is not a refusal, and returns the error
-// of writing it.
-func reply(x *exchange, status int, body []byte) error {
-	a := &x.account
-	a.Outcome, a.Status, a.BytesOut = account.OK, status, int64(len(body))
-	x.settle()
-	return x.conn.Answer(&front.Answer{
-		Status: status, Type: "application/json", Fields: []byte("Cache-Control: no-store\r\n"), Body: body,
-	}, x.own())
-}
-
-// describeSession returns the answer to /session/get. It repeats what the client
-// gave byte for byte.
-func describeSession(id []byte, s *gate.Session, expires time.Time) []byte {
-	b := quoted([]byte(`{"session_id":`), id)
-	b = append(append(b, `,"auth_data":`...), s.AuthData...)
-	b = strconv.AppendFloat(append(b, `,"lifetime":`...), s.Lifetime.Seconds(), 'f', -1, 64)
-	b = appendEpoch(append(b, `,"expiration":`...), expires)
-	b = appendEpoch(append(b, `,"created_at":`...), s.Created)
-	b = append(b, `,"on_close_route":`...)
-	if s.OnCloseRoute != "" {
-		b = quoted(b, []byte(s.OnCloseRoute))
-	} else {
-		b = append(b, "null"...)
-	}
-	b = append(b, `,"on_close_payload":`...)
-	if s.OnClosePayload != nil {
-		b = append(b, s.OnClosePayload...)
-	} else {
-		b = append(b, "null"...)
-	}
-	return append(b, '}')
-}
-
-// quoted appends a text as a JSON string.
-func quoted(dst, text []byte) []byte {
-	literal, err := json.Marshal(string(text))
-	if err != nil { // there is no such text
-		literal = []byte(`""`)
-	}
-	return append(dst, literal...)
-}
-
-// appendEpoch appends a time in seconds since 1970, to the microsecond.
-func appendEpoch(dst []byte, t time.Time) []byte {
-	return strconv.AppendFloat(dst, float64(t.UnixMicro())/1e6, 'f', -1, 64)
 }

@@ -20,8 +20,8 @@ import (
 // when the wall clock is set.
 var wallClock = []string{
 	"sidecar/admin/gauges.go",   // usher_public_key_fetched_timestamp_seconds
+	"sidecar/manage.go",         // when a session was opened, and expires
 	"sidecar/report/status.go",  // when a request came, began and ended
-	"sidecar/sessions.go",       // when a session was opened, and expires
 	"sidecar/status/history.go", // the charts' time axis
 	"sidecar/trace/encode.go",   // when a span began and ended
 }
