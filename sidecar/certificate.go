@@ -37,9 +37,9 @@ type certificateFault struct {
 func (f *certificateFault) note() string {
 	switch f.part {
 	case certificate.PartStaple:
-		return "OCSP response not passed on: " + f.text
+		return "OCSP response not stapled: " + f.text
 	case certificate.PartAuthorities:
-		return "authorities of clients not reloaded; the last good ones stay in force: " + f.text
+		return "client CA certificates not reloaded; the last good ones stay in force: " + f.text
 	}
 	return "certificate not reloaded; the last good one stays in force: " + f.text
 }
@@ -110,7 +110,7 @@ func (c *certificates) sayReloaded(part certificate.Part) {
 	case certificate.PartStaple:
 		c.log.Info("OCSP response reloaded")
 	case certificate.PartAuthorities:
-		c.log.Info("authorities of clients reloaded")
+		c.log.Info("client CA certificates reloaded")
 	}
 }
 
@@ -119,9 +119,9 @@ func (c *certificates) sayFault(f *certificateFault) {
 	case certificate.PartPair:
 		c.log.Warn("certificate not reloaded; the last good one stays in force", text)
 	case certificate.PartStaple:
-		c.log.Warn("OCSP response not passed on", text)
+		c.log.Warn("OCSP response not stapled", text)
 	case certificate.PartAuthorities:
-		c.log.Warn("authorities of clients not reloaded; the last good ones stay in force", text)
+		c.log.Warn("client CA certificates not reloaded; the last good ones stay in force", text)
 	}
 }
 

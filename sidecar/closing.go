@@ -55,7 +55,7 @@ func (c *closings) close(session *gate.Session, cut bool) {
 		return
 	}
 	c.called[0].Add(1)
-	c.log.Warn("a session's on_close_route was not called, or failed", zap.String("request_id", session.Account.ID),
+	c.log.Warn("call of a session's on_close_route failed", zap.String("request_id", session.Account.ID),
 		zap.String("route", session.OnCloseRoute), zap.Error(err))
 }
 

@@ -39,7 +39,7 @@ func (s *Sidecar) openEngine() (err error) {
 			case err != nil:
 				s.log.Warn("the model server's figures cannot be read", zap.Error(err), zap.String("needs", cfg.Preset.Figures.Needs))
 			case slots != "":
-				s.log.Info("slots", zap.Int("slots", s.buffer.Stats().Slots), zap.String("reason", slots))
+				s.log.Info("number of slots changed", zap.Int("slots", s.buffer.Stats().Slots), zap.String("reason", slots))
 			default:
 				s.log.Info("the model server's figures can be read again")
 			}

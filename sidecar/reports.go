@@ -108,9 +108,9 @@ func (l *progressLog) note(p benchmark.Progress) {
 		l.fileFault = p.File
 		l.log.Warn("benchmark file not used", zap.Error(p.File))
 	case p.Problem != "":
-		l.log.Warn("benchmark", zap.Stringer("progress", p))
+		l.log.Warn("benchmark run failed", zap.Stringer("progress", p))
 	default:
-		l.log.Info("benchmark", zap.Stringer("progress", p), zap.Bool("kept", p.Kept))
+		l.log.Info("benchmark progress", zap.Stringer("progress", p), zap.Bool("kept", p.Kept))
 	}
 }
 
@@ -124,10 +124,10 @@ func (r *reports) note(kind report.Kind, outcome report.Outcome, err error) {
 	}
 	r.failing[kind] = failed
 	if failed {
-		r.log.Warn("the autoscaler does not take reports", zap.String("kind", string(kind)), zap.Error(err))
+		r.log.Warn("the autoscaler does not accept reports", zap.String("kind", string(kind)), zap.Error(err))
 		return
 	}
-	r.log.Info("the autoscaler takes reports again", zap.String("kind", string(kind)))
+	r.log.Info("the autoscaler accepts reports again", zap.String("kind", string(kind)))
 }
 
 // attach has the book count requests and the metrics show the state of reports.

@@ -56,7 +56,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
 	workers.Go(func() {
 		if err := reserveDescriptors(s.connections); err != nil {
-			s.log.Debug("no room was made for descriptors", zap.Error(err))
+			s.log.Debug("descriptor table not enlarged", zap.Error(err))
 		}
 	})
 	workers.Go(func() { _ = s.model.prober.Run(work) })

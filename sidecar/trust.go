@@ -83,7 +83,7 @@ func (t *trust) openKey(cfg *config.Config, g *gate.Gate, failed func()) (err er
 				t.log.Info("public key in force", zap.String("algorithm", k.Algorithm()), zap.String("fingerprint", k.Fingerprint().String()))
 			}
 			for _, k := range left {
-				t.log.Info("public key has left its source", zap.String("fingerprint", k.Fingerprint().String()), zap.Duration("accepted_for", cfg.PublicKeyGrace))
+				t.log.Info("public key removed from its source", zap.String("fingerprint", k.Fingerprint().String()), zap.Duration("accepted_for", cfg.PublicKeyGrace))
 			}
 		},
 		Report: func(err error) {
@@ -115,13 +115,13 @@ func (t *trust) fault() string {
 
 // stale is called when every number is below the replay window.
 func (t *trust) stale() {
-	t.log.Warn("every number is below the replay window: it seems that the autoscaler started its numbers again. "+
-		"Restart this worker with a new state file, or see USHER_REQNUM_RESET_AFTER", zap.Int("in_a_row", gate.StaleAlarm))
+	t.log.Warn("every number is below the replay window: the autoscaler seems to have restarted its numbering. "+
+		"Restart this worker with a new state file, or set USHER_REQNUM_RESET_AFTER", zap.Int("in_a_row", gate.StaleAlarm))
 }
 
 // restarted is called when the numbers are taken to start again.
 func (t *trust) restarted(reqnum int64) {
-	t.log.Warn("the numbers start again: a new replay window", zap.Int64("reqnum", reqnum))
+	t.log.Warn("request numbers restarted: a new replay window began", zap.Int64("reqnum", reqnum))
 }
 
 // warnings returns what the status page warns about.

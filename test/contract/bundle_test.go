@@ -52,7 +52,7 @@ func TestKeyBundle(t *testing.T) {
 	write(second.Public() + third.Public())
 	u.Signal(syscall.SIGHUP)
 	require.Eventually(t, func() bool { return u.Post("/generate", third.Numbered(1).Flat("")).Status == 200 }, rig.Patience, 10*time.Millisecond)
-	u.WaitLine("public key has left its source")
+	u.WaitLine("public key removed from its source")
 	pass(first, 4)
 	pass(second, 2)
 	_, page := u.Get("/status.json")

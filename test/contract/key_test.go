@@ -96,7 +96,7 @@ func TestNumbersThatStartAgain(t *testing.T) {
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(1).Flat("")).Status)
 	require.Equal(t, "reqnum_replayed", u.Post("/generate", s.Numbered(3).Flat("")).Code())
 	require.EqualValues(t, 1, u.Metric("usher_replay_window_resets_total"))
-	require.Contains(t, u.WaitLine("the numbers start again"), `"reqnum":3`)
+	require.Contains(t, u.WaitLine("request numbers restarted"), `"reqnum":3`)
 }
 
 // Without leave to start a new window, a run of stale numbers is said plainly.

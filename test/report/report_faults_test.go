@@ -117,7 +117,7 @@ func TestReportsGetThrough(t *testing.T) {
 				require.Eventually(t, func() bool { return bad.Tried() > 0 }, rig.Patience, time.Millisecond)
 			}
 			if !c.second {
-				u.WaitLine(`"msg":"the autoscaler does not take reports"`)
+				u.WaitLine(`"msg":"the autoscaler does not accept reports"`)
 				require.Empty(t, bad.Reports())
 				bad.Behave(nil) // it comes to its senses
 				if c.behave == nil {
@@ -127,7 +127,7 @@ func TestReportsGetThrough(t *testing.T) {
 			serveIndexed(u, t, s, 100, n-early)
 			allTold(told, t, n)
 			if !c.second {
-				u.WaitLine(`"msg":"the autoscaler takes reports again"`)
+				u.WaitLine(`"msg":"the autoscaler accepts reports again"`)
 			}
 			require.NotContains(t, strings.Join(u.Log(), "\n"), rig.MasterToken)
 			require.Zero(t, u.Metric("usher_reports_dropped_total"))

@@ -123,7 +123,7 @@ func nothingSecretIsSaid(t *testing.T, format string) {
 		require.Equal(t, 200, status, path)
 		said.WriteString(page)
 	}
-	u.WaitLine("the autoscaler does not take reports")
+	u.WaitLine("the autoscaler does not accept reports")
 	a.Behave(nil)
 	u.Signal(syscall.SIGTERM)
 	require.Equal(t, 0, u.Wait())

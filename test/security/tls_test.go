@@ -108,12 +108,12 @@ func TestTwoPairsAndAStaple(t *testing.T) {
 	require.Equal(t, staple, state.OCSPResponse)
 	replace(t, filepath.Join(dir, "ec.pem.ocsp"), []byte("rubbish"))
 	u.Signal(syscall.SIGHUP)
-	u.WaitLine(`"OCSP response not passed on"`)
+	u.WaitLine(`"OCSP response not stapled"`)
 	state, err = rig.Ping(u.Public, &tls.Config{RootCAs: i.Pool, ServerName: "127.0.0.1"})
 	require.NoError(t, err)
 	require.Empty(t, state.OCSPResponse)
 	_, page := u.Get("/status.json")
-	require.Contains(t, page, "OCSP response not passed on")
+	require.Contains(t, page, "OCSP response not stapled")
 }
 
 // A client must show a certificate of the authorities in force, and how that went
@@ -146,7 +146,7 @@ func TestClientCertificates(t *testing.T) {
 
 	replace(t, file, inPEM(b))
 	u.Signal(syscall.SIGHUP)
-	u.WaitLine(`"authorities of clients reloaded"`)
+	u.WaitLine(`"client CA certificates reloaded"`)
 	require.Error(t, try(ofA))
 	require.NoError(t, try(ofB))
 }

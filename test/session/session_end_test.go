@@ -169,7 +169,7 @@ func TestSessionClosingHangs(t *testing.T) {
 	require.Equal(t, 200, one.ask("end").Status)
 	require.GreaterOrEqual(t, time.Since(begun), 5*time.Second)
 	require.EqualValues(t, 0, u.Metric("usher_sessions"))
-	line := u.WaitLine("on_close_route was not called")
+	line := u.WaitLine("on_close_route failed")
 	require.GreaterOrEqual(t, time.Since(begun), 10*time.Second)
 	require.Less(t, time.Since(begun), rig.Patience/2)
 	require.NotContains(t, line, one.id)
