@@ -1,6 +1,6 @@
-// Package benchmark measures how much work the model server does in a second. It
-// calls the model server itself: it needs no ticket and takes nobody's slot, so it
-// is for the time before requests are let in.
+// Package benchmark measures how much work the model server does in a second. It calls
+// the model server directly, without a ticket or a slot, and so is meant to run before
+// requests are let in.
 package benchmark
 
 import (
@@ -21,41 +21,41 @@ import (
 const (
 	leastBackoff, mostBackoff = time.Second, 30 * time.Second
 
-	// maxModels bounds the list of models that is read.
+	// maxModels is how many bytes of the list of models are read.
 	maxModels = 1 << 20
 )
 
-// Options shape a Benchmark; all but Authorization, Body, Engine, File and Report
-// are required.
+// Options configure a Benchmark. Authorization, PathPrefix, Body, Engine, File and
+// Report may be left out.
 type Options struct {
-	Network, Address, Host, PathPrefix string // of the model server; "tcp" or "unix"
-	Authorization                      string
+	Network, Address, Host, PathPrefix string // of the model server; Network is "tcp" or "unix"
+	Authorization                      string // value of the header field; "": none
 
-	Route  string  // where requests are sent
+	Route  string  // path that requests are sent to
 	Body   []byte  // of each request; nil: DefaultBody
 	Work   float64 // workload of one request, above 0
 	Engine string  // "": not known
 
-	Runs        int // 1 or more
-	Concurrency int // requests of a run, all at once
-	Timeout     time.Duration
-	File        string // keeps the figure; "": it is measured at each start
+	Runs        int           // at least 1, not counting one to warm up
+	Concurrency int           // requests in each run, all sent at once; at least 1
+	Timeout     time.Duration // of one request, above 0
+	File        string        // stores the figure; "": it is measured at each start
 
-	// Report is told of progress and problems; it must not block. nil: nobody is.
+	// Report is called on progress and problems. It must not block; may be nil.
 	Report func(Progress)
 }
 
 // Progress is how far a benchmark has come.
 type Progress struct {
 	Run, Runs int     // Run 0: warming up
-	Best      float64 // workload/s, of the runs so far; 0: none
-	Problem   string  // why it does not get on; "": it does
-	Done      bool    // Best is the figure
-	Kept      bool    // it was not measured, but read from the file
-	File      error   // why the file could not be used or written; nil: it could
+	Best      float64 // workload/s of the best run so far; 0: none yet
+	Problem   string  // why it makes no progress; "": it does
+	Done      bool    // Best is final
+	Kept      bool    // Best was not measured, but read from the file
+	File      error   // why the file could not be read or written; nil: it could
 }
 
-// String says it for people.
+// String describes the progress for people.
 func (p Progress) String() string {
 	var text string
 	switch {
@@ -75,7 +75,7 @@ func (p Progress) String() string {
 	return text
 }
 
-// Figure writes a workload for people: 1,240 or 3.72.
+// Figure formats a workload for people, as 1,240 or 3.72.
 func Figure(workload float64) string {
 	if workload < 100 {
 		return strconv.FormatFloat(workload, 'g', 3, 64)
@@ -123,7 +123,7 @@ func New(o Options) (*Benchmark, error) {
 	return b, nil
 }
 
-// Progress is how far it has come.
+// Progress returns how far it has come.
 func (b *Benchmark) Progress() Progress { return *b.progress.Load() }
 
 func (b *Benchmark) set(change func(*Progress)) {
@@ -133,9 +133,9 @@ func (b *Benchmark) set(change func(*Progress)) {
 	b.o.Report(p)
 }
 
-// Run measures, or reads what was measured before, and returns the workload/s of
-// the best run. It tries until it has a figure; its only error is ctx's, and then
-// nothing of it is left at the model server.
+// Run measures, or reads an earlier measurement from the file, and returns the
+// workload/s of the best run. It retries until it has a figure. The only error is
+// ctx's; by then all of its requests have ended.
 func (b *Benchmark) Run(ctx context.Context) (float64, error) {
 	defer b.client.CloseIdleConnections()
 	figure, err := b.kept()
@@ -168,7 +168,7 @@ func (b *Benchmark) Run(ctx context.Context) (float64, error) {
 	return best, nil
 }
 
-// insist makes one run, again and again until a request of it is answered.
+// insist makes one run, and repeats it until at least one of its requests succeeds.
 func (b *Benchmark) insist(ctx context.Context, run int, body func() []byte) (float64, error) {
 	requests := b.o.Concurrency
 	if run == 0 {
@@ -193,8 +193,9 @@ func (b *Benchmark) insist(ctx context.Context, run int, body func() []byte) (fl
 	}
 }
 
-// once sends requests at once and returns the workload of those that were answered
-// with 200 over the time until the last was. Without one it returns why.
+// once sends a number of requests at the same time, and returns the workload of those
+// answered with 200 divided by the time until all have ended. If none was, it returns
+// the reason.
 func (b *Benchmark) once(ctx context.Context, requests int, body func() []byte) (float64, error) {
 	results := make([]error, requests)
 	var wait sync.WaitGroup
@@ -220,7 +221,7 @@ func (b *Benchmark) once(ctx context.Context, requests int, body func() []byte) 
 	return b.o.Work * float64(answered) / took, nil
 }
 
-// request sends one and reads its answer to the end.
+// request sends one request and reads its answer to the end.
 func (b *Benchmark) request(ctx context.Context, body []byte) error {
 	response, err := b.do(ctx, http.MethodPost, b.o.Route, strings.NewReader(string(body)))
 	if err != nil {

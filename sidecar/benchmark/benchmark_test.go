@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// modelServer is one whose time is a bubble's: it answers in the process.
+// modelServer is a model server inside the process, so that it uses synctest's time.
 type modelServer struct {
 	atomic.Int64 // requests
 	mu           sync.Mutex
@@ -72,8 +72,8 @@ func measure(t *testing.T, o Options, m *modelServer) *Benchmark {
 	return b
 }
 
-// The best of the runs counts, those that fail are made again, and the progress
-// says where it is.
+// The best of the runs counts, runs that fail are repeated, and the progress says how
+// far it has come.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &modelServer{answer: func(n int64) (int, time.Duration) {
@@ -207,7 +207,7 @@ func TestFile(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// Who ends it finds nothing left at the model server, whatever it was doing.
+// After ctx ends nothing is left at the model server, whatever was going on.
 func TestCancelled(t *testing.T) {
 	arrived := make(chan struct{}, 16)
 	left := make(chan struct{}, 16)
@@ -248,7 +248,7 @@ func TestCancelled(t *testing.T) {
 	})
 }
 
-// It finds a model server on a socket, below a prefix, and with a key of its own.
+// It reaches a model server on a Unix socket, below a prefix, and with an API key.
 func TestWhereTheModelServerIs(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "model")
 	listener, err := net.Listen("unix", socket)

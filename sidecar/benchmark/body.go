@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// DefaultWork is the work that a default body states, in tokens.
+// DefaultWork is the limit, in tokens, that a default body asks for.
 const DefaultWork = 256
 
-// promptWords is how long the prompt of a default body is.
+// promptWords is the length of a default body's prompt.
 const promptWords = 100
 
 // engineSGLang is the engine whose /generate reads members of its own.
 const engineSGLang = "sglang"
 
-// A Template makes a default body of a model's name, "" where the server names
-// none, and a prompt.
+// A Template makes a default body from a model's name, "" if the server names none, and
+// a prompt.
 type Template func(model, prompt string) map[string]any
 
-// DefaultBody is the body for a route that is known: a prompt of random words, a
-// limit of DefaultWork tokens. engine may be "".
-func DefaultBody(route, engine string) (Template, bool) {
+// DefaultBody returns the template for a known route, with a limit of DefaultWork
+// tokens. engine may be "". ok is false for other routes.
+func DefaultBody(route, engine string) (t Template, ok bool) {
 	switch route {
 	case "/generate", "/generate_stream":
 		if engine == engineSGLang {
@@ -51,8 +51,8 @@ func DefaultBody(route, engine string) (Template, bool) {
 	return nil, false
 }
 
-// bodies returns what makes the body of each request. A model's name is asked for
-// once, where the route's requests name one.
+// bodies returns a function that makes the body of each request. If the route's
+// requests name a model, it asks the server for one first.
 func (b *Benchmark) bodies(ctx context.Context) func() []byte {
 	if b.o.Body != nil {
 		return func() []byte { return b.o.Body }
@@ -67,12 +67,12 @@ func (b *Benchmark) bodies(ctx context.Context) func() []byte {
 		if model != "" {
 			members["model"] = model
 		}
-		text, _ := json.Marshal(members) // strings and numbers alone: it cannot fail
+		text, _ := json.Marshal(members) // only strings and numbers: cannot fail
 		return text
 	}
 }
 
-// firstModel is the first that the server names; "" where it names none.
+// firstModel returns the first model that the server names; "" if it names none.
 func (b *Benchmark) firstModel(ctx context.Context) string {
 	response, err := b.do(ctx, http.MethodGet, "/v1/models", nil)
 	if err != nil {
@@ -88,8 +88,8 @@ func (b *Benchmark) firstModel(ctx context.Context) string {
 	return list.Data[0].ID
 }
 
-// words are what prompts are made of; prompts differ, or a server that remembers
-// the beginning of a prompt would look faster than it is.
+// words are the words of prompts. Prompts must differ: a server that caches prefixes
+// would otherwise look faster than it is.
 var words = strings.Fields(`river stone lamp winter copper garden engine silver window
 	mountain letter bridge candle harbour forest paper mirror thunder orchard signal
 	meadow anchor violin desert ladder market ocean pencil quarry ribbon saddle temple

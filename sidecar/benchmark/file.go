@@ -15,10 +15,11 @@ import (
 	"strings"
 )
 
-// maxFile bounds what is read of the file.
+// maxFile is how many bytes of the file are read.
 const maxFile = 64 << 10
 
-// conditions are what a figure was measured under: under others it says nothing.
+// conditions are those under which a figure was measured. It is only valid under the
+// same ones.
 type conditions struct {
 	Route       string `json:"route"`
 	Engine      string `json:"engine"`
@@ -35,10 +36,10 @@ func (b *Benchmark) conditions() conditions {
 	return c
 }
 
-// kept reads the figure that was measured before: 0 where there is none, or where
-// it was measured under other conditions. The file's first line is the figure,
-// which is all that the Python worker wrote and reads; the second are the
-// conditions, and without one the figure is taken as it is.
+// kept reads the figure of an earlier measurement: 0 if there is none, or if it was
+// measured under other conditions. The file's first line is the figure, which is all
+// that the Python worker wrote and reads; the second is the conditions. Without a
+// second line the figure is accepted as it is.
 func (b *Benchmark) kept() (float64, error) {
 	if b.o.File == "" {
 		return 0, nil
@@ -55,12 +56,12 @@ func (b *Benchmark) kept() (float64, error) {
 	lines.Scan()
 	figure, err := strconv.ParseFloat(strings.TrimSpace(lines.Text()), 64)
 	if err != nil || !(figure > 0) || math.IsInf(figure, 0) {
-		return 0, fmt.Errorf("%s does not begin with a number above 0: measured again", b.o.File)
+		return 0, fmt.Errorf("%s does not begin with a number above 0; the benchmark is run again", b.o.File)
 	}
 	if lines.Scan() && strings.TrimSpace(lines.Text()) != "" {
 		var c conditions
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			return 0, fmt.Errorf("%s: %w: measured again", b.o.File, err)
+			return 0, fmt.Errorf("%s: %w; the benchmark is run again", b.o.File, err)
 		}
 		if c != b.conditions() {
 			return 0, nil
@@ -69,7 +70,7 @@ func (b *Benchmark) kept() (float64, error) {
 	return figure, lines.Err()
 }
 
-// keep writes the figure; a file that is half written is never seen.
+// keep stores the figure. Readers never see a half-written file.
 func (b *Benchmark) keep(figure float64) error {
 	if b.o.File == "" {
 		return nil

@@ -1,6 +1,7 @@
-// Package engine asks the model server how much it has to do: its figures, read
-// after each health probe and never on a request's way. From them it tells what
-// the server holds that nobody here waits for, and how many requests it can run.
+// Package engine asks the model server how busy it is. It reads the server's figures
+// after each health probe, never on the data path, and derives from them how many
+// orphans there are (requests that the server has although no client of Usher is
+// waiting for them) and how many requests the server can run at once.
 package engine
 
 import (
@@ -18,78 +19,78 @@ import (
 )
 
 const (
-	// maxProperties bounds what is read of a server's properties.
+	// maxProperties is how many bytes of a server's properties are read.
 	maxProperties = 1 << 20
-	// looks is how often the figures are read at once where some seem to wait, and
-	// breath how far apart: a request that came between two of the server's steps
-	// is counted as waiting, and is no queue. The reading with the fewest counts.
+	// looks is how many times the figures are read if some requests seem to wait, and
+	// breath the time in between: a request that came between two of the server's
+	// steps counts as waiting, but is not a queue. The lowest reading is used.
 	looks  = 3
 	breath = 100 * time.Millisecond
-	// patienceForFigures is how many times in a row a healthy server's figures
-	// cannot be read before it is taken to have none.
+	// patienceForFigures is how many readings in a row must fail, with the server
+	// healthy, before it is assumed to have no figures.
 	patienceForFigures = 3
 )
 
 // Options shape a Watcher.
 type Options struct {
-	Preset                             *preset.Preset // one that Tells
+	Preset                             *preset.Preset // one for which Tells is true
 	Network, Address, Host, PathPrefix string         // of the model server, as in upstream.Options
-	Authorization                      string         // sent along; "": none
+	Authorization                      string         // value of the header field; "": none
 	Timeout                            time.Duration  // of one reading, above 0
 
-	// Traffic is what is sent there now. It must not block.
+	// Traffic returns what Usher has at the server now. It must not block.
 	Traffic func() Traffic
-	// Resize sets the number of slots; nil: it is fixed, and nothing follows it.
+	// Resize sets the number of slots; nil: the number is fixed.
 	Resize func(slots int)
-	// Again asks for another probe soon; nil: nobody can be asked.
+	// Again asks for another probe soon; may be nil.
 	Again func()
-	// Report is told of changes: err is why the figures cannot be read any more,
-	// nil with text "" that they can; text tells of the slots. It must not block.
-	// nil: nobody is.
+	// Report is called on changes: a non-nil err says why the figures can no longer be
+	// read, a nil err with text "" that they can be read again, and text why the
+	// number of slots changed. It must not block; may be nil.
 	Report func(text string, err error)
 }
 
-// A Traffic is what Usher has at the model server and in its queue.
+// A Traffic is what Usher has at the model server and in its own queue.
 type Traffic struct {
 	Load
-	Runs      int  // what those in flight are to the server: one that asks for three completions is three
-	Uncertain bool // they may be more than Runs, or something else of ours is there
+	Runs      int  // how many requests those in flight are to the server: one that asks for three completions is three
+	Uncertain bool // there may be more than Runs, or other requests of Usher's own
 }
 
-// A State is what is known of the server. The zero value: nothing.
+// A State is what is known about the server. The zero value means nothing.
 type State struct {
 	Known   bool // the figures could be read at the last probe
 	Figures Figures
-	Orphans int    // requests that it held for over ten seconds beyond what was sent there
-	Fault   string // why the figures cannot be read; "": they can, or were not tried
-	Slots   string // why there are as many slots as there are; "": they are fixed
+	Orphans int    // requests it has had for over ten seconds beyond those that were sent
+	Fault   string // why the figures cannot be read; "": they can, or there are none
+	Slots   string // the reason for the current number of slots; "": it is fixed
 }
 
-// A Watcher reads figures. Make it with New, call Probed after each health probe
-// and run Run; safe for concurrent use.
+// A Watcher reads figures. Make it with New, call Probed after each health probe and
+// call Run. It is safe for concurrent use.
 type Watcher struct {
 	o       Options
 	client  http.Client
 	started time.Time
-	probed  chan bool // of one place
+	probed  chan bool // of capacity 1
 	state   atomic.Pointer[State]
 
-	// Run's own.
+	// Used by Run only.
 	slots    slots
 	orphans  orphans
 	well     bool // the server was healthy at the last probe
-	asked    bool // it stated its slots since it became healthy
+	asked    bool // it has stated its slots since it became healthy
 	failures int  // readings in a row that failed
-	ever     bool // one succeeded
+	ever     bool // a reading has succeeded
 	fault    error
 }
 
-// New makes a Watcher. It asks nothing yet.
+// New makes a Watcher. It sends nothing yet.
 func New(o Options) (*Watcher, error) {
 	if o.Preset == nil || !o.Preset.Tells() || o.Timeout <= 0 || o.Traffic == nil {
-		return nil, errors.New("engine: an engine that tells something, Timeout and Traffic are wanted")
+		return nil, errors.New("engine: a Preset that tells something, Timeout and Traffic are required")
 	}
-	dialer := net.Dialer{Timeout: o.Timeout} // the transport goes on with a connect that nobody waits for
+	dialer := net.Dialer{Timeout: o.Timeout} // the transport continues a dial after its request was cancelled
 	w := &Watcher{o: o, started: time.Now(), probed: make(chan bool, 1), slots: newSlots()}
 	w.client = http.Client{
 		Timeout: o.Timeout,
@@ -105,8 +106,8 @@ func New(o Options) (*Watcher, error) {
 	return w, nil
 }
 
-// Probed tells how a health probe ended. It does not block; while a reading takes
-// longer than the probes come, probes are left out.
+// Probed reports the result of a health probe. It does not block; probes that end
+// during a reading may be ignored.
 func (w *Watcher) Probed(healthy bool) {
 	select {
 	case w.probed <- healthy:
@@ -114,10 +115,10 @@ func (w *Watcher) Probed(healthy bool) {
 	}
 }
 
-// State is what was known at the last probe.
+// State returns what was known at the last probe.
 func (w *Watcher) State() State { return *w.state.Load() }
 
-// Run reads until ctx ends, and returns its error.
+// Run reads figures until ctx ends, and returns ctx's error.
 func (w *Watcher) Run(ctx context.Context) error {
 	for {
 		select {
@@ -129,7 +130,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// look reads everything once.
+// look reads everything once, after a probe.
 func (w *Watcher) look(ctx context.Context, healthy bool) {
 	if healthy && !w.well {
 		w.asked, w.failures = false, 0
@@ -172,7 +173,7 @@ func (w *Watcher) look(ctx context.Context, healthy bool) {
 	w.publish(State{Known: true, Figures: f, Orphans: w.orphans.count()})
 }
 
-// follow has the slots follow the server.
+// follow adapts the slots to the server.
 func (w *Watcher) follow(l look) {
 	if w.o.Resize == nil {
 		return
@@ -190,7 +191,7 @@ func (w *Watcher) resize() {
 	w.report(w.slots.reason, nil)
 }
 
-// failed notes that the figures could not be read.
+// failed records that the figures could not be read.
 func (w *Watcher) failed(err error) {
 	w.orphans.forget()
 	w.failures++
@@ -217,7 +218,7 @@ func (w *Watcher) publish(s State) {
 	w.state.Store(&s)
 }
 
-// askSlots reads how many requests the server says it runs at once.
+// askSlots reads how many requests the server runs at once, according to itself.
 func (w *Watcher) askSlots(ctx context.Context) {
 	var properties struct {
 		TotalSlots int `json:"total_slots"`
@@ -234,7 +235,8 @@ func (w *Watcher) askSlots(ctx context.Context) {
 	}
 }
 
-// least reads the figures; several times, where some seem to wait.
+// least reads the figures, several times if some requests seem to wait, and returns
+// the reading with the fewest waiting.
 func (w *Watcher) least(ctx context.Context) (least Figures, err error) {
 	for i := range looks {
 		var f Figures
@@ -260,7 +262,7 @@ func (w *Watcher) least(ctx context.Context) (least Figures, err error) {
 	return least, nil
 }
 
-// get fetches a path and hands its body on.
+// get fetches a path and passes its body to read.
 func (w *Watcher) get(ctx context.Context, path string, read func(io.Reader) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.o.Host+w.o.PathPrefix+path, nil)
 	if err != nil {

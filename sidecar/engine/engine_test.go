@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A told is what a Watcher told its owner.
+// A told records what a Watcher reported.
 type told struct {
 	slots   []int
 	reports []string
@@ -28,7 +28,7 @@ type told struct {
 	again   int
 }
 
-// watch makes a Watcher of a server that answers so, and looks at nothing yet.
+// watch makes a Watcher of a server that answers as given. It reads nothing yet.
 func watch(t *testing.T, engine string, answer http.HandlerFunc) (*Watcher, *told) {
 	t.Helper()
 	server := httptest.NewServer(answer)
@@ -63,11 +63,11 @@ func TestWatcherReadsFigures(t *testing.T) {
 	require.Equal(t, Figures{8, 0, 0.5}, got.Figures)
 	require.Equal(t, []int{16}, told.slots)
 	require.Equal(t, 1, told.again, "the next probe is to come soon")
-	require.Contains(t, got.Slots, "16, since all were taken")
+	require.Contains(t, got.Slots, "16, because all were taken")
 }
 
-// A server that seems to have some waiting is asked again: those that wait for
-// its next step are no queue.
+// A server that seems to have requests waiting is asked again: those that only wait for
+// its next step are not a queue.
 func TestWatcherTakesTheFewest(t *testing.T) {
 	var asked atomic.Int64
 	w, _ := watch(t, "tgi", func(rw http.ResponseWriter, _ *http.Request) {
@@ -87,7 +87,7 @@ func TestWatcherWithoutFigures(t *testing.T) {
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 		}, "/metrics answered 307"},
-		"others": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }, "its figures are not among them"},
+		"others": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }, "metrics not found"},
 		"a hang": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "deadline exceeded"},
 		"a drip": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {

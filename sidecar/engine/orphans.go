@@ -2,29 +2,29 @@ package engine
 
 import "time"
 
-// orphanAge is how long a server must have held more than was sent there before
-// that counts: less is the time that passes between an event and its figure.
+// orphanAge is how long a server must have had more requests than were sent before
+// these count: figures lag behind events.
 const orphanAge = 10 * time.Second
 
-// An orphans tells how many requests a model server holds that nobody here waits
-// for: the fewest that it held in excess over the last orphanAge. It is pure:
-// moments are arguments. The zero value has seen nothing.
+// orphans counts the requests that a model server has although no client is waiting for
+// them: the smallest excess over the last orphanAge. It is pure: times are arguments.
+// The zero value has seen nothing.
 type orphans struct {
-	seen []excess // of the last orphanAge and the one before; the oldest first
+	seen []excess // of the last orphanAge, and the last one before; oldest first
 	last time.Duration
 }
 
-// An excess is how many more requests the server held than were sent there, at
-// the least, from a moment on.
+// An excess is the least number of requests that the server had beyond those sent to
+// it, from some time on.
 type excess struct {
 	at time.Duration
 	n  int
 }
 
-// mostSeen bounds how many are told apart, however often figures are read.
+// mostSeen bounds how many excesses are kept, however often figures are read.
 const mostSeen = 64
 
-// note takes down an excess; one below 0 is none.
+// note records an excess; below 0 counts as 0.
 func (o *orphans) note(n int, at time.Duration) {
 	n = max(n, 0)
 	o.last = at
@@ -40,10 +40,10 @@ func (o *orphans) note(n int, at time.Duration) {
 	o.seen = append(o.seen[:0], o.seen[first:]...)
 }
 
-// forget starts anew: what the server held in between is not known.
+// forget starts over, because it is not known what the server had in between.
 func (o *orphans) forget() { o.seen = o.seen[:0] }
 
-// count is how many there are for longer than orphanAge.
+// count returns how many there have been for at least orphanAge.
 func (o *orphans) count() int {
 	if len(o.seen) == 0 || o.last-o.seen[0].at < orphanAge {
 		return 0

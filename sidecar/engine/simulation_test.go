@@ -25,8 +25,8 @@ import (
 
 var trace = flag.String("slots", "", "write how the slots followed each engine to this file, tab separated")
 
-// A simulated engine runs so many requests at once and lets the others wait. With
-// a step, those that came between two steps wait for the next one.
+// A simulated engine runs a limited number of requests at once and queues the others.
+// With a step, those that came between two steps wait for the next one.
 type simulated struct {
 	capacity int
 	step     time.Duration // 0: one that finds room runs at once
@@ -103,7 +103,7 @@ func (e *simulated) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// An outcome is what came of a run.
+// An outcome is the result of a run.
 type outcome struct {
 	off     time.Duration // when the slots were last off the engine's own figure by more than a tenth, within the first two minutes
 	crowded float64       // share of the time with a queue there, after the first minute
@@ -111,8 +111,8 @@ type outcome struct {
 	probes  []int // slots, second by second
 }
 
-// run loads an engine with more than it can take, for so long, with a number of
-// slots that is fixed, or with 0 follows it. quiet is the time before the load.
+// run loads an engine with more than it can run, for some time. The number of slots is
+// fixed, or with 0 follows the engine. quiet is the time before the load begins.
 func (e *simulated) run(t *testing.T, fixed int, quiet, length time.Duration) (o outcome) {
 	synctest.Test(t, func(t *testing.T) {
 		e.start, e.random = time.Now(), rand.New(rand.NewPCG(1, uint64(e.capacity)))
@@ -197,9 +197,8 @@ func probe(ctx context.Context, w *Watcher, again <-chan struct{}) {
 	}
 }
 
-// Slots that follow an engine are its own within half a minute of load, keep the
-// backlog here, and cost next to nothing beside the best number that one could
-// have set.
+// Slots that follow an engine reach its own number within half a minute of load, keep
+// the queue in Usher, and cost next to nothing compared with the best fixed number.
 func TestSlotsFitTheEngine(t *testing.T) {
 	var table bytes.Buffer
 	for _, capacity := range capacities(1, 4, 32, 256) {
@@ -225,8 +224,8 @@ func TestSlotsFitTheEngine(t *testing.T) {
 	}
 }
 
-// capacities leaves out the largest, which takes most of the time, unless all are
-// wanted.
+// capacities leaves out the largest, which takes most of the time, unless a full run is
+// asked for.
 func capacities(list ...int) []int {
 	if full.Run() || *trace != "" {
 		return list
@@ -234,8 +233,8 @@ func capacities(list ...int) []int {
 	return list[:len(list)-1]
 }
 
-// An engine that lets requests in between its steps always has some waiting for
-// the next one: that is no queue, and must cost no throughput.
+// An engine that admits requests only between its steps always has some waiting for the
+// next one: that is not a queue, and must not cost throughput.
 func TestSlotsOfAnEngineThatSteps(t *testing.T) {
 	for _, pace := range []time.Duration{500 * time.Millisecond, 4 * time.Second} {
 		for _, capacity := range capacities(4, 32, 256) {

@@ -8,61 +8,62 @@ import (
 )
 
 const (
-	// settling is how long a change is given to show in the server's figures, and
-	// how long some must have waited there before that counts.
+	// settling is how long a change takes to show in the server's figures, and how
+	// long requests must have waited there before that counts as a queue.
 	settling = time.Second
-	// crowdedLooks is how many times in a row some must have been seen waiting.
+	// crowdedLooks is how many looks in a row must have seen a queue.
 	crowdedLooks = 2
-	// firstPatience is how long the slots stay at what the server was seen to run
-	// at most before more are tried; it doubles with each try in vain, up to
-	// mostPatience. A try costs some seconds with requests waiting there.
+	// firstPatience is how long the slots stay at the most that the server was seen to
+	// run before more are tried. It doubles with each attempt that fails, up to
+	// mostPatience. An attempt costs a few seconds with requests queued at the server.
 	firstPatience = 2 * time.Minute
 	mostPatience  = 16 * time.Minute
-	// share of what the server runs: as many may wait there without being a queue,
-	// since they come between two of its steps; and as many more are tried.
+	// share: one in this many of the requests that the server runs may wait there
+	// without counting as a queue, since they came between two of its steps; and the
+	// slots grow by one in this many at an attempt.
 	share = 16
 )
 
-// A Load is what is sent to the server, and what waits here to be sent.
+// A Load is what has been sent to the server, and what waits in Usher to be sent.
 type Load struct {
 	InFlight int // requests that have a slot
 	Queued   int // requests that wait for one
 }
 
-// A look is the server's figures and the load at about the same moment, in time
-// since any fixed one.
+// A look is the server's figures and the load at about the same time; at is the time
+// since some fixed moment.
 type look struct {
 	Figures
 	Load
 	at time.Duration
 }
 
-// slots follow what a model server can run, so that the backlog waits here, where
-// it is ordered and bounded. They grow while all are taken, requests wait here and
-// the server has none waiting: twofold until it has some, and then they shrink to
-// what it runs. From there on a few more are tried now and then. It is pure. Make
-// it with newSlots.
+// slots adapts the number of slots to what a model server can run, so that requests
+// queue in Usher, where the queue is ordered and bounded. The number doubles while all
+// slots are taken, requests wait here and none wait at the server. Once some wait
+// there, it drops to what the server runs. From then on a few more are tried now and
+// then. It is pure. Make it with newSlots.
 type slots struct {
 	n      int
-	reason string
+	reason string // for n
 
 	stated   int // the server's own number, which is never exceeded; 0: it states none
-	ceiling  int // what it ran when it last had some waiting; 0: not known
+	ceiling  int // what it ran when it last had a queue; 0: not known
 	changed  time.Duration
-	crowded  int           // looks in a row that saw some waiting
-	since    time.Duration // of the first of them
+	crowded  int           // looks in a row that saw a queue
+	since    time.Duration // time of the first of them
 	ran      int           // the most that ran in any of them
-	patience time.Duration
-	tryAt    time.Duration // not beyond the ceiling before that
-	base     int           // what it ran before more were tried
-	trying   bool
+	patience time.Duration // time until the next attempt beyond ceiling
+	tryAt    time.Duration // time of the next attempt
+	base     int           // what the server ran before the attempt
+	trying   bool          // an attempt is being made
 }
 
 func newSlots() slots {
 	return slots{n: preset.StartSlots, reason: fmt.Sprintf("starts at %d", preset.StartSlots), patience: firstPatience, changed: -settling}
 }
 
-// state takes the server's own word.
+// state sets the number that the server states.
 func (s *slots) state(n int) (changed bool) {
 	n = min(max(n, preset.MinSlots), preset.MaxSlots)
 	if n == s.stated {
@@ -73,27 +74,27 @@ func (s *slots) state(n int) (changed bool) {
 	return n != before
 }
 
-// unknown gives up on a server that tells nothing.
+// unknown falls back to the default for a server without figures.
 func (s *slots) unknown(why string) (changed bool) {
 	if s.stated > 0 || s.n == preset.DefaultSlots {
 		return false
 	}
-	s.n, s.reason = preset.DefaultSlots, fmt.Sprintf("%d, since the model server tells nothing of its load: %s", preset.DefaultSlots, why)
+	s.n, s.reason = preset.DefaultSlots, fmt.Sprintf("%d, because the model server's load cannot be read: %s", preset.DefaultSlots, why)
 	return true
 }
 
-// renew forgets what the server ran: it may be another now.
+// renew forgets what the server ran: it may be a different one now.
 func (s *slots) renew() {
 	s.ceiling, s.trying, s.crowded, s.patience = 0, false, 0, firstPatience
 }
 
-// step takes a look and makes at most one change.
+// step considers a look and makes at most one change.
 func (s *slots) step(l look) (changed bool) {
 	before := s.n
 	queue := l.Waiting > l.Running/share
 	full := l.InFlight >= s.n && l.Queued > 0
 	switch {
-	case !queue || l.InFlight > s.n: // or those above the new number are still leaving
+	case !queue || l.InFlight > s.n: // after shrinking, the surplus must end first
 		s.crowded = 0
 	default:
 		if s.crowded == 0 {
@@ -117,10 +118,10 @@ func (s *slots) step(l look) (changed bool) {
 	return true
 }
 
-// shrink goes back to what the server ran, at the most, while some waited: a look
-// may fall between one that ended and the next that begins. Where that is no less, since one
-// request is several to it or others send there too, it goes back by the share of
-// those that wait.
+// shrink goes back to the most that the server ran while it had a queue; a single look
+// may fall between the end of one request and the start of the next. If that is not
+// below n, because one request counts as several there or others use the server too,
+// shrink reduces n by the share of those waiting.
 func (s *slots) shrink(l look) {
 	n := s.ran
 	if n >= s.n {
@@ -133,7 +134,7 @@ func (s *slots) shrink(l look) {
 	s.reason = fmt.Sprintf("%d, as many as the model server ran while it had %d waiting", s.n, l.Waiting)
 }
 
-// settle stays at n for a while.
+// settle keeps n for a while.
 func (s *slots) settle(n int, now time.Duration) {
 	if s.trying {
 		s.patience = min(2*s.patience, mostPatience)
@@ -141,8 +142,7 @@ func (s *slots) settle(n int, now time.Duration) {
 	s.n, s.ceiling, s.tryAt, s.trying = n, n, now+s.patience, false
 }
 
-// judge ends a try: if the server runs more for it, there may be room for more
-// still.
+// judge ends an attempt: if the server runs more now, there may be room for still more.
 func (s *slots) judge(l look) {
 	if 2*(l.Running-s.base) >= s.n-s.ceiling {
 		s.trying, s.ceiling, s.patience = false, 0, firstPatience
@@ -150,10 +150,10 @@ func (s *slots) judge(l look) {
 	}
 	tried := s.n
 	s.settle(s.ceiling, l.at)
-	s.reason = fmt.Sprintf("%d: with %d the model server ran no more", s.n, tried)
+	s.reason = fmt.Sprintf("%d, because with %d the model server ran no more", s.n, tried)
 }
 
-// grow takes more slots, if it is time.
+// grow adds slots, if it is time.
 func (s *slots) grow(l look) {
 	most := preset.MaxSlots
 	if s.stated > 0 {
@@ -171,10 +171,10 @@ func (s *slots) grow(l look) {
 		return
 	}
 	s.n = n
-	s.reason = fmt.Sprintf("%d, since all were taken, requests waited here, and the model server had none waiting", s.n)
+	s.reason = fmt.Sprintf("%d, because all were taken, requests waited in Usher, and none waited at the model server", s.n)
 }
 
-// seeking reports whether a change may be near, after a look.
+// seeking reports, after a look, whether another change may follow soon.
 func (s *slots) seeking(l look) bool {
 	full := l.InFlight >= s.n && l.Queued > 0
 	return s.crowded > 0 || s.trying || s.changed == l.at || full && s.ceiling == 0 && (s.stated == 0 || s.n < s.stated)

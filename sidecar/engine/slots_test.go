@@ -85,8 +85,8 @@ func TestSlotsOfAServerThatTellsNothing(t *testing.T) {
 	require.False(t, s.unknown("again"))
 }
 
-// Whatever a server says: the slots stay within their bounds, and a look changes
-// them only as the rule has it.
+// Whatever a server reports, the slots stay within their bounds, and a look changes
+// them only as the rules say.
 func TestSlotsKeepTheRule(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, now, lone := newSlots(), time.Duration(0), 0

@@ -12,34 +12,34 @@ import (
 	"github.com/usher-sidecar/usher/config/preset"
 )
 
-// Figures are what a model server says of its load.
+// Figures are what a model server reports about its load.
 type Figures struct {
-	Running int // requests that it works on
-	Waiting int // requests that wait there
-	// Cache is the share of its cache for keys and values that is in use, 0 to 1;
-	// of several replicas the fullest. NaN: it does not say.
+	Running int // requests it is working on
+	Waiting int // requests in its queue
+	// Cache is the share of its KV cache that is in use, 0 to 1; of several replicas,
+	// the fullest. NaN: not reported.
 	Cache float64
 }
 
-// Held is how many requests the server has.
+// Held returns how many requests the server has.
 func (f Figures) Held() int { return f.Running + f.Waiting }
 
 const (
-	// maxText bounds what is read of a server's figures.
+	// maxText is how many bytes of a server's metrics are read.
 	maxText = 4 << 20
-	// maxLine bounds a line; longer ones are none of ours.
+	// maxLine is the longest line, in bytes, that is read; longer ones are skipped.
 	maxLine = 64 << 10
-	// maxReplicas bounds how many are told apart.
+	// maxReplicas is how many replicas are distinguished.
 	maxReplicas = 1024
-	// maxFigure is more than any server runs: beyond it a figure is none.
+	// maxFigure is more than any server runs; larger values are ignored.
 	maxFigure = 1 << 30
 )
 
-// errNoFigures is a text without what it should tell.
-var errNoFigures = errors.New("its figures are not among them")
+// errNoFigures means that the metrics do not include the figures wanted.
+var errNoFigures = errors.New("metrics not found")
 
-// parse reads the figures out of Prometheus' text format (version 0.0.4): the
-// lines that begin with one of the names, and nothing else of it.
+// parse reads the figures from Prometheus' text format (version 0.0.4). It looks only
+// at lines that begin with one of the names.
 func parse(text io.Reader, names preset.Figures) (Figures, error) {
 	running, waiting := gauge{name: names.Running}, gauge{name: names.Waiting}
 	gauges := []*gauge{&running, &waiting}
@@ -56,7 +56,7 @@ func parse(text io.Reader, names preset.Figures) (Figures, error) {
 				g.take(rest, names.Replica)
 			}
 		}
-		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a line that is too long
+		for errors.Is(err, bufio.ErrBufferFull) { // skip the rest of a line that is too long
 			_, err = lines.ReadSlice('\n')
 		}
 		if errors.Is(err, io.EOF) {
@@ -82,14 +82,14 @@ func parse(text io.Reader, names preset.Figures) (Figures, error) {
 	return f, nil
 }
 
-// A gauge gathers the samples of one name.
+// A gauge collects the samples of one metric.
 type gauge struct {
 	name     string
 	replicas map[string]float64 // the largest sample of each
 }
 
-// take takes a sample: what follows the name on its line. What is no sample of
-// this name, or no figure, is passed over.
+// take reads a sample from rest, which follows the name on its line. Anything that is
+// not a valid sample of this metric is ignored.
 func (g *gauge) take(rest []byte, replica string) {
 	which := ""
 	if len(rest) > 0 && rest[0] == '{' {
@@ -102,7 +102,7 @@ func (g *gauge) take(rest []byte, replica string) {
 		return // a longer name
 	}
 	fields := bytes.Fields(rest)
-	if len(fields) != 1 && len(fields) != 2 { // the second is a time stamp
+	if len(fields) != 1 && len(fields) != 2 { // the second is a timestamp
 		return
 	}
 	value, err := strconv.ParseFloat(string(fields[0]), 64)
@@ -117,7 +117,7 @@ func (g *gauge) take(rest []byte, replica string) {
 	}
 }
 
-// total adds the replicas up.
+// total returns the sum over all replicas.
 func (g *gauge) total() (int, bool) {
 	sum := 0.0
 	for _, v := range g.replicas {
@@ -126,7 +126,7 @@ func (g *gauge) total() (int, bool) {
 	return int(min(math.Round(sum), maxFigure)), len(g.replicas) > 0
 }
 
-// most is the largest of all.
+// most returns the largest value of all replicas.
 func (g *gauge) most() (value float64, ok bool) {
 	for _, v := range g.replicas {
 		value = max(value, v)
@@ -134,8 +134,8 @@ func (g *gauge) most() (value float64, ok bool) {
 	return value, len(g.replicas) > 0
 }
 
-// labels reads labels up to and with the brace that ends them, and returns the
-// value of one and what follows.
+// labels reads labels up to and including the closing brace. It returns the value of
+// the wanted one, and what follows the brace.
 func labels(text []byte, wanted string) (value string, rest []byte, ok bool) {
 	for {
 		text = bytes.TrimLeft(text, " \t,")
@@ -157,7 +157,7 @@ func labels(text []byte, wanted string) (value string, rest []byte, ok bool) {
 	}
 }
 
-// closing finds the quote that ends a label's value; -1: there is none.
+// closing returns the index of the quote that ends a label's value, or -1.
 func closing(quoted []byte) int {
 	for i := 0; i < len(quoted); i++ {
 		switch quoted[i] {

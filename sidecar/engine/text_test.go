@@ -71,8 +71,8 @@ func TestParseWithoutFigures(t *testing.T) {
 	}
 }
 
-// Whatever a server says, figures are within bounds, and a text is read the same
-// way in whatever company.
+// Whatever a server reports, the figures are within bounds, and do not depend on the
+// lines around them.
 func FuzzParse(f *testing.F) {
 	f.Add("vllm:num_requests_running{engine=\"0\"} 3\nvllm:num_requests_waiting 1\nvllm:kv_cache_usage_perc 0.5\n")
 	f.Add("vllm:num_requests_running{a=\"\\\"\"} 1e9\nvllm:num_requests_waiting{} 0x1p4 7\n")

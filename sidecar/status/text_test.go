@@ -21,7 +21,7 @@ func fullSnapshot() *Snapshot {
 		Reasons: []Reason{{"reqnum_stale", account.ClassTicket, 5, 50, "the ticket is too old",
 			"If all are, the autoscaler started its numbers again: restart with a new state file, or set USHER_REQNUM_RESET_AFTER."}},
 		Refusals: []Refusal{{Reqnum: -1, Code: "route_unknown", RequestID: "abc"}},
-		Engine:   &Engine{Name: "vllm", Fault: "/metrics answered 404\x1b[2J", Slots: "128, since the model server tells nothing of its load: /metrics answered 404"},
+		Engine:   &Engine{Name: "vllm", Fault: "/metrics answered 404\x1b[2J", Slots: "128, because the model server's load cannot be read: /metrics answered 404"},
 		Warnings: []string{"USHER_X is no setting of usher"},
 		Settings: []Setting{{"USHER_ENDPOINT", "my-llama"}},
 	}
