@@ -108,6 +108,6 @@ func TestStaleNumbersAreSaidPlainly(t *testing.T) {
 	for n := range int64(40) {
 		require.Equal(t, "reqnum_stale", u.Post("/generate", s.Numbered(n).Flat("")).Code())
 	}
-	u.WaitLine("started its numbers again")
+	u.WaitLine("restarted its numbering")
 	require.EqualValues(t, 40, u.Metric(`usher_requests_total{outcome="reqnum_stale",route="/generate"}`))
 }
