@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// gatherDelay is how long a line may wait for others, to be written together.
-	gatherDelay = 10 * time.Millisecond
+	// gatherDelay is how long a line may wait for others, to be written together:
+	// each write wakes a process that may be idle, and the runtime's monitor with it.
+	gatherDelay = 30 * time.Millisecond
 	// retryDelay is the time between attempts to write after one failed.
 	retryDelay = 200 * time.Millisecond
 	// closeTimeout is how long Close waits for the remaining lines.

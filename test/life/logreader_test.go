@@ -167,7 +167,7 @@ func TestLogReaderThatGoes(t *testing.T) {
 	missed := u.Post("/nowhere", s.Ticket().Flat(""))
 	require.Equal(t, 404, missed.Status)
 	event()
-	time.Sleep(50 * time.Millisecond) // a line is written 10 ms after it came; nothing tells of a write that fails
+	time.Sleep(100 * time.Millisecond) // a line is written 30 ms after it came; nothing tells of a write that fails
 	event()
 	close(script.Events)
 	_, err := io.ReadAll(events)

@@ -80,7 +80,7 @@ func (c *crowd) open(id string, more bool) *rig.Wire {
 
 // leave closes a client's connection and returns how long it took to the end of
 // the model server's. One that waits has none: there it is the time to its line
-// in the log, which is gathered for up to 10 ms.
+// in the log, which is gathered for up to 30 ms.
 func (c *crowd) leave(i int) time.Duration {
 	began := time.Now()
 	_ = c.clients[i].Close()
