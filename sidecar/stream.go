@@ -57,8 +57,8 @@ func (s *streams) next() *loop.Loop {
 }
 
 // lend gives an answer that has begun into the hands of a loop, if it is one for it:
-// an event stream over plain TCP, of which nothing is here at the moment. It is the
-// last thing that the exchange's goroutine does then.
+// an event stream of which nothing is here at the moment. It is the last thing that
+// the exchange's goroutine does then.
 func (a *answer) lend() bool {
 	x := a.x
 	if len(x.h.model.streams.loops) == 0 || !x.account.Answer.EventStream || !a.resp.CanPoll() || !x.conn.CanLend() {

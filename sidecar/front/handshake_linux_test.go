@@ -177,6 +177,7 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 				list := places(t, patient, config)
 				require.Greater(t, len(list), 12)
 				s, addr, key, config := secureServer(t, tt.timeout, mutual)
+				require.Eventually(t, func() bool { return s.lending.loop.Load() != nil }, patience, time.Millisecond) // it takes one
 				before := descriptors(t)
 				var open []net.Conn
 				for _, inHello := range []bool{true, false} {

@@ -27,12 +27,8 @@ type lending struct {
 	done chan struct{}             // closed when the loop has ended
 }
 
-// CanLend reports whether Lend works: the connection is plain TCP, and has a
-// descriptor.
-func (c *Conn) CanLend() bool {
-	_, secure := c.Conn.(*secureConn)
-	return !secure && c.ctx != nil && c.watched.CanTry()
-}
+// CanLend reports whether Lend works: the connection has a descriptor.
+func (c *Conn) CanLend() bool { return c.ctx != nil && c.watched.CanTry() }
 
 // Lend has begin called once the goroutine that serves the connection has let go of
 // it, on that goroutine, but after all its handlers: always, once. From then on the
@@ -58,9 +54,13 @@ func (c *Conn) Close() error {
 // Control has f look at the connection's descriptor, see syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error { return c.watched.Control(f) }
 
-// TryWrite writes what the client takes of p at once.
-func (c *Conn) TryWrite(p []byte) (int, error) {
+// TryWrite writes what the client takes of p at once. Where n is less than len(p), the
+// next write must begin with p[n:].
+func (c *Conn) TryWrite(p []byte) (n int, err error) {
 	c.watched.ArmWrite()
+	if s, ok := c.Conn.(*secureConn); ok {
+		return s.tryWrite(p)
+	}
 	return c.watched.TryWrite(p)
 }
 
@@ -79,6 +79,10 @@ func lendOut(nc net.Conn, state fasthttp.ConnState) {
 func (c *Conn) GiveBack() {
 	c.finish()
 	c.ahead.Drop(c.guard.blank(c.ahead.Bytes()))
+	if s, ok := c.Conn.(*secureConn); ok && !c.state.closes && c.ahead.Empty() {
+		err := s.fillBuffered(&c.ahead)
+		c.state.closes = err != nil && !errors.Is(err, errNothingHere)
+	}
 	switch {
 	case c.state.closes:
 		go c.leave() // which may take as long as the client does
@@ -140,8 +144,12 @@ func (r *resting) Happened(h loop.Happening, _ time.Time) loop.Want {
 	return loop.Nothing
 }
 
-// look reads what has come. An empty line is no request; more may be behind it.
+// look reads what has come. An empty line is no request; more may be behind it. What
+// comes over TLS is read where it is served: it may have to be answered.
 func (r *resting) look() loop.Want {
+	if _, secure := r.Conn.(*secureConn); secure {
+		return loop.Nothing
+	}
 	err := r.watched.TryFill(&r.ahead)
 	if errors.Is(err, socket.ErrWouldWait) {
 		return loop.Source

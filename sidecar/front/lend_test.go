@@ -5,9 +5,11 @@ package front
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +26,13 @@ func lendingServer(t *testing.T, before, answer func(*Conn)) (s *Server, addr st
 
 func lendingServerWith(t *testing.T, idle time.Duration, o hangup.Options, before, answer func(*Conn)) (s *Server, addr string) {
 	t.Helper()
-	return startServer(t, Options{
+	options := lendingOptions(before, answer)
+	options.IdleTimeout = idle
+	return startServer(t, options, o)
+}
+
+func lendingOptions(before, answer func(*Conn)) Options {
+	return Options{
 		Serve: func(c *Conn, fault error) {
 			if fault != nil || !c.CanLend() {
 				c.CloseAfter()
@@ -34,39 +42,50 @@ func lendingServerWith(t *testing.T, idle time.Duration, o hangup.Options, befor
 			c.Lend(func() { go answer(c) })
 			before(c)
 		},
-		Aside:       func(string) (Answer, bool) { return Answer{}, false },
-		IdleTimeout: idle,
-	}, o)
+		Aside:            func(string) (Answer, bool) { return Answer{}, false },
+		HandshakeTimeout: time.Minute,
+	}
 }
 
 // A connection that was lent is served again once it is given back, with what the
-// client has sent meanwhile.
+// client has sent meanwhile: over TLS also with what of that was read along with the
+// request, of which no socket tells any more.
 func TestLentConnectionsAreServedAgain(t *testing.T) {
-	s, addr := lendingServer(t, func(*Conn) {}, func(c *Conn) {
+	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
 		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
 		c.GiveBack()
 	})
-	client, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	defer func() { _ = client.Close() }()
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
-	in := bufio.NewReader(client)
-	const request = "GET /x HTTP/1.1\r\nHost: u\r\n\r\n"
-	for _, pipelined := range []int{1, 1, 3, 1} {
-		for range pipelined {
-			_, err = io.WriteString(client, request)
+	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			options := options
+			if secure {
+				options.TLS = serverConfig(t)
+			}
+			s, addr := startServer(t, options, hangup.Options{})
+			client, err := net.Dial("tcp", addr)
 			require.NoError(t, err)
-		}
-		for range pipelined {
-			answer := make([]byte, len(okHead)+2)
-			_, err = io.ReadFull(in, answer)
-			require.NoError(t, err)
-			require.Equal(t, okHead+"hi", string(answer))
-		}
-		require.Eventually(t, func() bool { return s.Open() == 1 }, 10*time.Second, time.Millisecond)
+			defer func() { _ = client.Close() }()
+			_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+			if secure {
+				client = tls.Client(client, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+			}
+			in := bufio.NewReader(client)
+			// As long as what is read at once, so that nothing shows that another is behind it.
+			request := "GET /x HTTP/1.1\r\nHost: u\r\nX-Pad: \r\n\r\n"
+			request = strings.Replace(request, "\r\n\r\n", strings.Repeat("x", 8<<10-len(request))+"\r\n\r\n", 1)
+			for _, pipelined := range []int{1, 1, 2, 3, 1} {
+				_, err = io.WriteString(client, strings.Repeat(request, pipelined))
+				require.NoError(t, err)
+				for range pipelined {
+					answer := make([]byte, len(okHead)+2)
+					_, err = io.ReadFull(in, answer)
+					require.NoError(t, err)
+					require.Equal(t, okHead+"hi", string(answer))
+				}
+				require.Eventually(t, func() bool { return s.Open() == 1 }, 10*time.Second, time.Millisecond)
+			}
+		})
 	}
-	_, err = io.WriteString(client, "GET /x HTTP/1.1\r\nHost: u\r\nConnection: close\r\n\r\n")
-	require.NoError(t, err)
 }
 
 // What lends a connection is always told to begin, even where the connection was
@@ -129,33 +148,46 @@ func TestWhatWaitsIsClosed(t *testing.T) {
 	for name, test := range map[string]struct {
 		idle time.Duration
 		most int
-		do   func(t *testing.T, client net.Conn, addr string)
+		do   func(t *testing.T, client net.Conn, another func() net.Conn)
 		left int
 	}{
-		"idle": {300 * time.Millisecond, 0, func(*testing.T, net.Conn, string) {}, 0},
-		"its place is wanted": {time.Minute, 1, func(t *testing.T, _ net.Conn, addr string) {
-			other, err := net.Dial("tcp", addr)
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = other.Close() })
-			exchange(t, other)
+		"idle": {300 * time.Millisecond, 0, func(*testing.T, net.Conn, func() net.Conn) {}, 0},
+		"its place is wanted": {time.Minute, 1, func(t *testing.T, _ net.Conn, another func() net.Conn) {
+			exchange(t, another())
 		}, 1},
-		"the client leaves": {time.Minute, 0, func(_ *testing.T, client net.Conn, _ string) {
-			_ = client.(*net.TCPConn).CloseWrite()
+		"the client leaves": {time.Minute, 0, func(_ *testing.T, client net.Conn, _ func() net.Conn) {
+			_ = client.(interface{ CloseWrite() error }).CloseWrite()
 		}, 0},
 	} {
-		t.Run(name, func(t *testing.T) {
-			s, addr := lendingServerWith(t, test.idle, hangup.Options{MaxConnections: test.most}, func(*Conn) {}, answer)
-			client, err := net.Dial("tcp", addr)
-			require.NoError(t, err)
-			defer func() { _ = client.Close() }()
-			exchange(t, client)
-			test.do(t, client, addr)
-			_ = client.SetReadDeadline(time.Now().Add(20 * time.Second))
-			rest, err := io.ReadAll(client)
-			require.NoError(t, err)
-			require.Empty(t, rest, "without a word")
-			require.Eventually(t, func() bool { return s.Open() == test.left }, 10*time.Second, time.Millisecond)
-		})
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, TLS %t", name, secure), func(t *testing.T) {
+				options := lendingOptions(func(*Conn) {}, answer)
+				options.IdleTimeout = test.idle
+				dial := func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }
+				if secure {
+					options.TLS = serverConfig(t)
+					dial = func(addr string) (net.Conn, error) {
+						return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+					}
+				}
+				s, addr := startServer(t, options, hangup.Options{MaxConnections: test.most})
+				client, err := dial(addr)
+				require.NoError(t, err)
+				defer func() { _ = client.Close() }()
+				exchange(t, client)
+				test.do(t, client, func() net.Conn {
+					other, err := dial(addr)
+					require.NoError(t, err)
+					t.Cleanup(func() { _ = other.Close() })
+					return other
+				})
+				_ = client.SetReadDeadline(time.Now().Add(20 * time.Second))
+				rest, err := io.ReadAll(client)
+				require.NoError(t, err)
+				require.Empty(t, rest, "without a word")
+				require.Eventually(t, func() bool { return s.Open() == test.left }, 10*time.Second, time.Millisecond)
+			})
+		}
 	}
 }
 

@@ -16,16 +16,29 @@ import (
 // A secureConn is a TLS connection.
 type secureConn struct {
 	*tls.Conn
-	turn  *turnConn
-	begun bool // the handshake
-	asks  bool // the client for a certificate
-	first [1]byte
+	turn   *turnConn
+	begun  bool // the handshake
+	asks   bool // the client for a certificate
+	sealed int  // see tryWrite
+	first  [1]byte
 }
 
 // FillAhead waits for bytes with room for one, takes a buffer when it is here, and
 // reads what came with it: a connection that idles holds none. See socket.Ahead.
 func (s *secureConn) FillAhead(a *socket.Ahead) error {
 	n, err := s.Conn.Read(s.first[:])
+	if n == 0 {
+		return cmp.Or(err, io.ErrNoProgress)
+	}
+	return a.Fill(arrived{s})
+}
+
+// fillBuffered fills a, which must be empty, with what crypto/tls has read already: no
+// socket tells of that. Errors: errNothingHere, those of the connection.
+func (s *secureConn) fillBuffered(a *socket.Ahead) error {
+	s.turn.hurries = true
+	n, err := s.Conn.Read(s.first[:])
+	s.turn.hurries = false
 	if n == 0 {
 		return cmp.Or(err, io.ErrNoProgress)
 	}
@@ -69,8 +82,10 @@ type turnConn struct {
 	deadline time.Time
 	holds    bool
 	wrote    bool
-	hurried  int  // turns since it wrote
-	hurries  bool // a read may not wait
+	hurried  int    // turns since it wrote
+	hurries  bool   // a read may not wait
+	tries    bool   // nor may a write
+	unsent   []byte // of what was written then
 	ended    bool
 }
 
@@ -125,7 +140,7 @@ func (t *turnConn) Write(p []byte) (int, error) {
 		t.give()
 		t.wrote = true
 	}
-	return t.Conn.Write(p)
+	return t.send(p)
 }
 
 func (t *turnConn) give() {

@@ -87,10 +87,8 @@ func New(o Options) *Server {
 
 // Serve serves the connections of ln until Shutdown.
 func (s *Server) Serve(ln *hangup.Listener) error {
-	if s.o.TLS == nil { // else none is lent
-		if err := s.lending.begin(cmp.Or(s.o.IdleTimeout, s.o.ReadTimeout)); err != nil {
-			return err
-		}
+	if err := s.lending.begin(cmp.Or(s.o.IdleTimeout, s.o.ReadTimeout)); err != nil {
+		return err
 	}
 	return s.http.Serve(&acceptor{ln, s})
 }

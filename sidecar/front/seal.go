@@ -1,0 +1,79 @@
+package front
+
+// A record of TLS that was begun must be finished before the next one, and its bytes
+// cannot be made again. A write that may not wait therefore seals all that it is given,
+// and what the socket does not take of that stays with the connection. Until it is out
+// nothing counts as taken, and the same bytes have to be offered again, as with
+// SSL_write of OpenSSL.
+
+// tryWrite writes what the client takes of p at once. Where n is less than len(p), the
+// next write must begin with p[n:].
+func (s *secureConn) tryWrite(p []byte) (n int, err error) {
+	t := s.turn
+	t.tries = true
+	defer func() { t.tries = false }()
+	if s.sealed == 0 {
+		if _, err := s.Conn.Write(p); err != nil {
+			return 0, err
+		}
+		s.sealed = len(p)
+	} else if err := t.trySend(); err != nil {
+		return 0, err
+	}
+	if len(t.unsent) == 0 {
+		n, s.sealed = s.sealed, 0
+	}
+	return n, nil
+}
+
+// Write writes all of p, unless it fails. What tryWrite has sealed of it is not sealed
+// again.
+func (s *secureConn) Write(p []byte) (int, error) {
+	before := min(s.sealed, len(p))
+	s.sealed = 0
+	if err := s.turn.flush(); err != nil {
+		return 0, err
+	}
+	if before == len(p) {
+		return before, nil
+	}
+	n, err := s.Conn.Write(p[before:])
+	return before + n, err
+}
+
+// send writes records, and keeps what the socket does not take where it may not wait.
+func (t *turnConn) send(p []byte) (n int, err error) {
+	if !t.tries {
+		if err := t.flush(); err != nil {
+			return 0, err
+		}
+		return t.Conn.Write(p)
+	}
+	if len(t.unsent) == 0 {
+		if n, err = t.watched.TryWrite(p); err != nil {
+			return n, err
+		}
+	}
+	t.unsent = append(t.unsent, p[n:]...)
+	return len(p), nil
+}
+
+// trySend writes what the socket takes of what was kept.
+func (t *turnConn) trySend() error {
+	n, err := t.watched.TryWrite(t.unsent)
+	if t.unsent = t.unsent[n:]; len(t.unsent) == 0 {
+		t.unsent = nil
+	}
+	return err
+}
+
+// flush writes all that was kept.
+func (t *turnConn) flush() error {
+	if len(t.unsent) == 0 {
+		return nil
+	}
+	rest := t.unsent
+	t.unsent = nil
+	_, err := t.Conn.Write(rest)
+	return err
+}
