@@ -30,8 +30,8 @@ var styles = []style{
 	{"/v1/completions", false, true},
 }
 
-// body puts the model's own members beside the ticket, or the ticket into an
-// envelope; without a ticket they stand alone.
+// body returns a request body with the ticket beside the model's own members, or with
+// both in an envelope; without a ticket it is the model's own members only.
 func (s style) body(ticket []byte, prompt string, tokens int) ([]byte, error) {
 	model := map[string]any{}
 	switch {
@@ -60,13 +60,13 @@ func (s style) body(ticket []byte, prompt string, tokens int) ([]byte, error) {
 	return json.Marshal(model)
 }
 
-// An answer is what came of one call.
+// An answer is the result of one call.
 type answer struct {
 	style     style
 	status    int    // 0: no answer at all
-	code      string // of a refusal
+	code      string // of a refusal, from X-Usher-Refusal
 	body      []byte
-	err       error // the connection broke; status may be set
+	err       error // the connection broke; status may be set all the same
 	sent      time.Time
 	firstByte time.Time
 	ended     time.Time
@@ -102,8 +102,8 @@ func post(ctx context.Context, client *http.Client, url string, s style, body []
 	return a
 }
 
-// whole tells what is wrong with the answer to a request that should have been
-// served: nil where it is all there and of the kind that was asked for.
+// whole returns what is wrong with the answer to a request that should have been
+// served: nil if it is complete and of the kind that was asked for.
 func (a answer) whole() error {
 	body := bytes.TrimSpace(a.body)
 	switch {
@@ -112,17 +112,17 @@ func (a answer) whole() error {
 	case a.style.stream && !bytes.HasPrefix(body, []byte("data:")):
 		return errors.New(a.style.path + ": not an event stream")
 	case a.style.stream && strings.HasPrefix(a.style.path, "/v1/") && !bytes.HasSuffix(body, []byte("data: [DONE]")):
-		return errors.New(a.style.path + ": the stream has no end")
+		return errors.New(a.style.path + ": the stream's last event is missing")
 	case a.style.path == "/generate_stream" && !bytes.Contains(body, []byte(`"generated_text":"`)):
-		return errors.New(a.style.path + ": the stream has no end")
+		return errors.New(a.style.path + ": the stream's last event is missing")
 	case !a.style.stream && !json.Valid(body):
 		return errors.New(a.style.path + ": the answer is not JSON")
 	}
 	return nil
 }
 
-// refused tells what is wrong with the answer to a request that should have been
-// refused like this. The code must stand in the header and in the body.
+// refused returns what is wrong with the answer to a request that should have been
+// refused with this status and code. The code must be in the header and in the body.
 func (a answer) refused(status int, code string) error {
 	if a.err != nil || a.status != status || a.code != code || a.errorType() != code {
 		return a.unlike(fmt.Sprintf("%d %s", status, code))
@@ -130,7 +130,7 @@ func (a answer) refused(status int, code string) error {
 	return nil
 }
 
-// errorType is the code in the body, in either shape.
+// errorType returns the code in the body, in either shape.
 func (a answer) errorType() string {
 	var flat struct {
 		ErrorType string          `json:"error_type"`
@@ -146,7 +146,7 @@ func (a answer) errorType() string {
 	return flat.ErrorType
 }
 
-// unlike says what came instead.
+// unlike returns an error that says what came instead.
 func (a answer) unlike(expected string) error {
 	got := fmt.Sprintf("%d %s", a.status, a.code)
 	switch {
@@ -160,7 +160,7 @@ func (a answer) unlike(expected string) error {
 		got = fmt.Sprintf("%d %.200s", a.status, bytes.TrimSpace(a.body))
 	}
 	if a.err != nil {
-		return fmt.Errorf("%s: %s expected, %s came: %w", a.style.path, expected, got, a.err)
+		return fmt.Errorf("%s: expected %s, got %s: %w", a.style.path, expected, got, a.err)
 	}
-	return fmt.Errorf("%s: %s expected, %s came", a.style.path, expected, got)
+	return fmt.Errorf("%s: expected %s, got %s", a.style.path, expected, got)
 }

@@ -18,30 +18,29 @@ import (
 
 // How long things may take before they count as wrong.
 const (
-	requestPatience = 2 * time.Minute  // one request, other routes and waiting for a worker included
-	hangupPatience  = 10 * time.Second // until the model server has stopped; measured in milliseconds elsewhere
+	requestPatience = 2 * time.Minute  // for one request, including waits and further tickets
+	hangupPatience  = 10 * time.Second // until the model server has stopped, which usually takes milliseconds
 )
 
-// A client asks the autoscaler for a route and calls the worker it names, as
-// the documented clients do, in every form and on every route in turn; or it
-// misbehaves.
+// A client asks the autoscaler for a ticket and calls the worker that it names, as the
+// documented clients do, using every form and every route in turn; or it misbehaves.
 type client struct {
 	autoscaler *autoscaler.Autoscaler
 	workers    []string // public addresses
 	options    options
-	window     int64 // replay window of the workers
+	window     int64 // USHER_REPLAY_WINDOW of the workers
 	attacker   *autoscaler.Key
 	outages    *outages
 	hangups    *hangups
-	rotations  *atomic.Int64 // of the key, so far
+	rotations  *atomic.Int64 // how many times the key has been rotated
 	http       http.Client
 	tally      tally
 
 	hangupPatience time.Duration
 }
 
-// A plan is what is drawn for one request before it is sent. All is drawn in
-// one place and in order, so that a seed gives the same traffic again.
+// A plan is everything about a request that is drawn at random. It is drawn in one
+// place and in order, so that the same seed gives the same traffic.
 type plan struct {
 	number  int
 	kind    *kind
@@ -51,9 +50,9 @@ type plan struct {
 	due     time.Time
 }
 
-// run sends requests at the pace until ctx ends, then waits for the answers of
-// those under way. The schedule does not wait for answers: a slow worker sees
-// the same load as a fast one.
+// run sends requests at the given rate until ctx ends, then waits for the remaining
+// answers. The schedule does not wait for answers: a slow worker gets the same load as
+// a fast one.
 func (c *client) run(ctx context.Context) {
 	var underway sync.WaitGroup
 	defer underway.Wait()
@@ -88,22 +87,22 @@ func (c *client) draw(random *rand.Rand, n int) plan {
 	return p
 }
 
-// errAgain is wrapped by what an outage excuses: the client asks for another
-// route, as real ones do.
-var errAgain = errors.New("another route")
+// errAgain is wrapped by failures that an outage excuses: the client asks for another
+// ticket, as real clients do.
+var errAgain = errors.New("another ticket is needed")
 
-// An attempt is one try at a plan.
+// An attempt is one attempt at a plan.
 type attempt struct {
 	*client
 	plan
 	ctx       context.Context
-	era       int64 // rotations there were when the ticket was asked for
+	era       int64 // value of rotations when the ticket was asked for
 	firstByte time.Time
 }
 
 // play makes a whole request, with as many attempts as outages make necessary.
 func (c *client) play(p plan) outcome {
-	// It outlives the run on purpose: a request under way is let finish.
+	// Not the run's context: requests in flight at its end may finish.
 	ctx, cancel := context.WithTimeout(context.Background(), requestPatience)
 	defer cancel()
 	o := outcome{kind: p.kind}
@@ -118,14 +117,15 @@ func (c *client) play(p plan) outcome {
 	}
 }
 
-// A ticket is the autoscaler's answer, as it came and as it reads.
+// A ticket is the autoscaler's answer, decoded as far as necessary.
 type ticket struct {
-	raw    []byte
+	raw    []byte // as it came
 	URL    string
 	Reqnum int64
 }
 
-// route asks the autoscaler. Where no worker is ready the error wraps errAgain.
+// route asks the autoscaler for a ticket. If no worker is ready the error wraps
+// errAgain.
 func (a *attempt) route(cost int) (ticket, error) {
 	a.era = a.rotations.Load()
 	status, body, err := a.ask(apiKey, cost)
@@ -170,10 +170,11 @@ func (a *attempt) ask(key string, cost int) (status int, body []byte, err error)
 	return status, bytes.TrimSpace(body), nil
 }
 
-// prompt is short and differs from request to request.
+// prompt returns a short prompt that differs from request to request.
 func (a *attempt) prompt() string { return fmt.Sprintf("Tell me story number %d.", a.number) }
 
-// send lets a ticket travel to a worker, and returns the answer.
+// send sends a request with a ticket to a worker, after the network's delay, and
+// returns the answer.
 func (a *attempt) send(url string, rawTicket []byte) answer {
 	body, err := a.style.body(rawTicket, a.prompt(), a.options.tokens)
 	if err != nil {
@@ -189,7 +190,8 @@ func (a *attempt) sendBody(url string, body []byte) answer {
 	return post(a.ctx, &a.http, url, a.style, body, nil)
 }
 
-// whole is answer.whole, but for what an outage at the worker excuses.
+// whole is answer.whole, with an error that wraps errAgain if an outage at the worker
+// excuses it.
 func (a *attempt) whole(url string, got answer) error {
 	err := a.unlessOld(got, got.whole())
 	if err != nil && a.outages.excuse(url, got) {
@@ -198,13 +200,14 @@ func (a *attempt) whole(url string, got answer) error {
 	return err
 }
 
-// refused is answer.refused, but for a key that went out of use meanwhile.
+// refused is answer.refused, with an error that wraps errAgain if the key has gone out
+// of use.
 func (a *attempt) refused(got answer, status int, code string) error {
 	return a.unlessOld(got, got.refused(status, code))
 }
 
-// unlessOld has the client ask again where the key of its ticket is neither the
-// current nor the previous one any more: workers keep no more than these.
+// unlessOld makes err wrap errAgain if the ticket's key is no longer the current or the
+// previous one: workers keep only these two.
 func (a *attempt) unlessOld(got answer, err error) error {
 	if err != nil && got.code == "bad_signature" && a.rotations.Load() > a.era+1 {
 		return fmt.Errorf("%w: %w", errAgain, err)

@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-// hangups follow at the model servers what becomes of requests whose clients
-// leave.
+// hangups observes at the model servers what happens to requests whose clients leave.
 type hangups struct {
 	mu   sync.Mutex
 	seen map[string]*sighting // by X-Request-Id
 }
 
-// A sighting is of one request at a model server.
+// A sighting is one request, as seen by a model server.
 type sighting struct{ arrived, ended chan struct{} }
 
-// expect makes a request known that is about to be sent.
+// expect announces a request that is about to be sent.
 func (h *hangups) expect(id string) *sighting {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -34,8 +33,8 @@ func (h *hangups) forget(id string) {
 	delete(h.seen, id)
 }
 
-// Hook is a modelserver.Hook that leaves every request to the model. net/http
-// ends the context when the client leaves, or when the answer is whole.
+// Hook is a modelserver.Hook that leaves every request to the model. net/http ends the
+// context when the client leaves, or when the answer is complete.
 func (h *hangups) Hook(_ http.ResponseWriter, r *http.Request) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,9 +45,9 @@ func (h *hangups) Hook(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// hangUp leaves before the head (where the answer is in one piece) or
-// mid-stream, with far more tokens to come than anybody waits for.
-func (a *attempt) hangUp() error {
+// hangUp leaves before the head of the answer, or in the middle of a stream, with far
+// more tokens to come than anybody would wait for.
+func hangUp(a *attempt) error {
 	tokens := 1000
 	if d := a.options.perToken; d > 0 {
 		tokens = min(100_000, int(10*hangupPatience/d)+1)
@@ -77,13 +76,13 @@ func (a *attempt) hangUp() error {
 	case <-seen.ended:
 		return nil
 	case <-timer.C:
-		return errors.New(a.style.path + ": the client hung up and the model server went on")
+		return errors.New(a.style.path + ": the client hung up, but the model server did not stop")
 	}
 }
 
-// leave makes a call and hangs up once the request has come to the model server
-// or, where the answer is a stream, its first piece has come back. Its error
-// tells that it did not come so far.
+// leave makes a call and hangs up once the request has reached the model server or, if
+// the answer is a stream, the first piece has come back. Its error says that the call
+// ended before that.
 func (a *attempt) leave(url string, body []byte, id string, seen *sighting) (answer, error) {
 	ctx, hangUp := context.WithCancel(a.ctx)
 	defer hangUp()
@@ -101,11 +100,11 @@ func (a *attempt) leave(url string, body []byte, id string, seen *sighting) (ans
 		hangUp()
 		<-done
 		return answer{}, nil
-	case got := <-done: // before its time; a model without delay is that fast
+	case got := <-done: // already: a model without delays is that fast
 		return got, got.whole()
 	}
 }
 
-// beganKey is the key of a channel that is closed when the first byte of an
-// answer that is served has come.
+// beganKey is the context key of a channel that is closed when the first byte of an
+// answer with status 200 has come.
 type beganKey struct{}

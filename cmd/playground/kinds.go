@@ -12,8 +12,8 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// A kind is one way to behave. play returns nil when the answer was the right
-// one, an error that wraps errAgain when an outage came between.
+// A kind is one way for a client to behave. play returns nil if the answer was correct,
+// and an error that wraps errAgain if an outage interfered.
 type kind struct {
 	name   string
 	expect string // for the table
@@ -21,31 +21,31 @@ type kind struct {
 }
 
 var (
-	good = &kind{"good", "200", (*attempt).good}
-	lost = &kind{"lost", "nothing: the ticket is never used", (*attempt).lost}
+	good = &kind{"good", "200", behave}
+	lost = &kind{"lost", "nothing: the ticket is never used", lose}
 
-	hungUpOn = &kind{"hung up on", "the model server stops", (*attempt).hangUp}
+	hungUpOn = &kind{"hung up on", "the model server stops", hangUp}
 )
 
 // mischief is what -bad chooses from.
 var mischief = []*kind{
 	lost,
-	{"late", "200: some leeway is allowed", (*attempt).late},
-	{"replayed", "200, then 409 reqnum_replayed", (*attempt).replayed},
-	{"sent twice at once", "200 for one, 409 reqnum_replayed for the other", (*attempt).twice},
-	{"too old", "409 reqnum_stale", (*attempt).tooOld},
-	{"tampered with", "401 bad_signature", (*attempt).tampered},
-	{"forged", "401 bad_signature", (*attempt).forged},
-	{"wrong worker", "403 url_mismatch", (*attempt).wrongWorker},
-	{"wrong endpoint", "403 endpoint_mismatch", (*attempt).wrongEndpoint},
-	{"cost understated", "403 cost_exceeded", (*attempt).understated},
-	{"no ticket", "422 invalid_ticket", (*attempt).noTicket},
-	{"garbled", "400 invalid_json", (*attempt).garbled},
-	{"wrong API key", "401 from the autoscaler", (*attempt).wrongKey},
+	{"late", "200: some leeway is allowed", comeLate},
+	{"replayed", "200, then 409 reqnum_replayed", replayTicket},
+	{"sent twice at once", "200 for one, 409 reqnum_replayed for the other", sendTwice},
+	{"too old", "409 reqnum_stale", sendTooOld},
+	{"tampered with", "401 bad_signature", tamper},
+	{"forged", "401 bad_signature", forge},
+	{"wrong worker", "403 url_mismatch", goToWrongWorker},
+	{"wrong endpoint", "403 endpoint_mismatch", nameWrongEndpoint},
+	{"cost understated", "403 cost_exceeded", understateCost},
+	{"no ticket", "422 invalid_ticket", sendNoTicket},
+	{"garbled", "400 invalid_json", garble},
+	{"wrong API key", "401 from the autoscaler", useWrongKey},
 	hungUpOn,
 }
 
-func (a *attempt) good() error {
+func behave(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -53,21 +53,21 @@ func (a *attempt) good() error {
 	return a.served(t)
 }
 
-// served sends a ticket that is good.
+// served sends a valid ticket, whose request must be served.
 func (a *attempt) served(t ticket) error {
 	got := a.send(t.URL, t.raw)
 	a.firstByte = got.firstByte
 	return a.whole(t.URL, got)
 }
 
-func (a *attempt) lost() error {
+func lose(a *attempt) error {
 	_, err := a.route(a.options.tokens)
 	return err
 }
 
-// late keeps the ticket for a while, but not until so many others were routed
-// that it is too old.
-func (a *attempt) late() error {
+// comeLate holds on to the ticket for a while, but not until so many others have been
+// issued that it is too old.
+func comeLate(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (a *attempt) late() error {
 	return a.served(t)
 }
 
-func (a *attempt) replayed() error {
+func replayTicket(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -90,8 +90,8 @@ func (a *attempt) replayed() error {
 	return a.refused(a.send(t.URL, t.raw), http.StatusConflict, "reqnum_replayed")
 }
 
-// twice sends two copies that race; exactly one may pass.
-func (a *attempt) twice() error {
+// sendTwice sends two copies at the same time, exactly one of which may pass.
+func sendTwice(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -108,8 +108,8 @@ func (a *attempt) twice() error {
 	if err := a.whole(t.URL, first); err != nil {
 		return err
 	}
-	// A ticket stays good where the model server was out of reach, so that in an
-	// outage the second copy may get that far as well.
+	// A ticket stays valid if the model server could not be reached, so during an outage
+	// the second copy may get that far as well.
 	if err := a.refused(second, http.StatusConflict, code); err != nil {
 		if a.outages.excuse(t.URL, second) {
 			return fmt.Errorf("%w: %w", errAgain, err)
@@ -119,9 +119,9 @@ func (a *attempt) twice() error {
 	return nil
 }
 
-// tooOld has a number from before the window signed, once the worker has seen a
-// number under the same key.
-func (a *attempt) tooOld() error {
+// sendTooOld sends a ticket with a number below the window, after one under the same key
+// that is not.
+func sendTooOld(a *attempt) error {
 	key := a.autoscaler.Key()
 	t, err := a.route(a.options.tokens)
 	if err != nil {
@@ -138,15 +138,15 @@ func (a *attempt) tooOld() error {
 	return a.refused(a.send(t.URL, []byte(key.Sign(claims).JSON())), http.StatusConflict, "reqnum_stale")
 }
 
-// claims are what a ticket says.
+// claims returns what a ticket says.
 func (a *attempt) claims(t ticket) autoscaler.Claims {
 	return autoscaler.Claims{
 		Cost: autoscaler.Float(float64(a.options.tokens)), Endpoint: endpoint, Reqnum: t.Reqnum, URL: t.URL,
 	}
 }
 
-// tampered changes a member that is signed, or the signature.
-func (a *attempt) tampered() error {
+// tamper changes a member that is signed, or the signature.
+func tamper(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func (a *attempt) tampered() error {
 	switch a.variant % 3 {
 	case 0:
 		members["cost"] = json.RawMessage(strconv.Itoa(100 * a.options.tokens))
-	case 1: // beyond what will be reached, so that it cannot be a replay
+	case 1: // far above the others, so that it cannot be a replay
 		members["reqnum"] = json.RawMessage(strconv.FormatInt(t.Reqnum+1e9, 10))
 	default:
 		s := members["signature"]
@@ -172,7 +172,7 @@ func (a *attempt) tampered() error {
 	return a.refused(a.send(t.URL, raw), http.StatusUnauthorized, "bad_signature")
 }
 
-func (a *attempt) forged() error {
+func forge(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -181,9 +181,9 @@ func (a *attempt) forged() error {
 	return a.refused(a.send(t.URL, []byte(forged)), http.StatusUnauthorized, "bad_signature")
 }
 
-// wrongWorker takes the ticket to another worker; where there is but one, it
-// takes one that is for another.
-func (a *attempt) wrongWorker() error {
+// goToWrongWorker takes the ticket to another worker or, if there is only one, a ticket
+// for another worker to this one.
+func goToWrongWorker(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func (a *attempt) wrongWorker() error {
 	return a.refused(a.send(t.URL, []byte(a.autoscaler.Sign(claims).JSON())), http.StatusForbidden, "url_mismatch")
 }
 
-func (a *attempt) wrongEndpoint() error {
+func nameWrongEndpoint(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -208,8 +208,8 @@ func (a *attempt) wrongEndpoint() error {
 	return a.refused(a.send(t.URL, []byte(a.autoscaler.Sign(claims).JSON())), http.StatusForbidden, "endpoint_mismatch")
 }
 
-// understated asks for more tokens than it paid for.
-func (a *attempt) understated() error {
+// understateCost asks for more tokens than the ticket's cost.
+func understateCost(a *attempt) error {
 	t, err := a.route(a.options.tokens)
 	if err != nil {
 		return err
@@ -221,13 +221,13 @@ func (a *attempt) understated() error {
 	return a.refused(a.sendBody(t.URL, body), http.StatusForbidden, "cost_exceeded")
 }
 
-func (a *attempt) noTicket() error {
+func sendNoTicket(a *attempt) error {
 	return a.refused(a.send(a.anyWorker(), nil), http.StatusUnprocessableEntity, "invalid_ticket")
 }
 
 func (a *attempt) anyWorker() string { return a.workers[a.variant%len(a.workers)] }
 
-func (a *attempt) garbled() error {
+func garble(a *attempt) error {
 	body, err := a.style.body(nil, a.prompt(), a.options.tokens)
 	if err != nil {
 		return err
@@ -235,13 +235,13 @@ func (a *attempt) garbled() error {
 	return a.refused(a.sendBody(a.anyWorker(), body[:len(body)/2]), http.StatusBadRequest, "invalid_json")
 }
 
-func (a *attempt) wrongKey() error {
+func useWrongKey(a *attempt) error {
 	status, body, err := a.ask("not-"+apiKey, a.options.tokens)
 	switch {
 	case err != nil:
 		return err
 	case status != http.StatusUnauthorized:
-		return fmt.Errorf("route: 401 expected, %d came", status)
+		return fmt.Errorf("route: expected 401, got %d", status)
 	case json.Valid(body):
 		return nil
 	}

@@ -1,7 +1,7 @@
-// Command playground is Usher's world on one machine: an autoscaler that signs
-// tickets, workers that are each an Usher in front of a toy model server, and
-// clients that send paced traffic, some of them misbehaving if asked for. Usher
-// is the real thing, over real sockets.
+// Command playground runs everything around Usher on one machine: an autoscaler that
+// signs tickets, workers that are each an Usher in front of a toy model server, and
+// clients that send traffic at a given rate, some of them misbehaving on request. It is
+// the real Usher, over real sockets.
 package main
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// Exit statuses: 0 every request was answered as it should be, 1 one was not or
-// something failed, 2 the command line is wrong.
+// Exit statuses: 0 if every request was answered correctly, 1 if one was not or
+// something failed, 2 if the command line is wrong.
 func main() {
 	o, err := parse(os.Args[1:], os.Stderr)
 	switch {
@@ -43,8 +43,8 @@ func main() {
 	}
 }
 
-// play runs the world until ctx or the duration ends. It returns an error when
-// a request was not answered as it should be.
+// play runs the world until ctx or the duration ends. It returns an error if a request
+// was not answered correctly.
 func play(ctx context.Context, o options, out io.Writer) (err error) {
 	w, err := build(o)
 	if err != nil {
@@ -70,21 +70,21 @@ func play(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := w.traffic(ctx, c, out); err != nil {
 		return err
 	}
-	if err := w.close(); err != nil { // after it, all is reported
+	if err := w.close(); err != nil { // after which everything has been reported
 		return err
 	}
 	reported := w.autoscaler.Reports()
-	fmt.Fprintf(out, "reported: %d times how workers fare; ended: %s\n", reported.Status, ends(reported.Ended))
+	fmt.Fprintf(out, "reports to the autoscaler: %d on workers' status; requests ended: %s\n", reported.Status, ends(reported.Ended))
 	if err := c.tally.reported(reported.Ended["Success"]); err != nil {
 		return err
 	}
 	if o.outage > 0 {
-		fmt.Fprintf(out, "outages: %d, changes of the key: %d\n", w.outages.total(), w.rotations.Load())
+		fmt.Fprintf(out, "outages: %d, key rotations: %d\n", w.outages.total(), w.rotations.Load())
 	}
 	return c.tally.report(out, o.duration > 0 && o.rps > 0)
 }
 
-// ends are how many requests ended how, in words.
+// ends formats how many requests ended in which way.
 func ends(count map[string]int) string {
 	var parts []string
 	for _, how := range slices.Sorted(maps.Keys(count)) {
@@ -93,8 +93,8 @@ func ends(count map[string]int) string {
 	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
-// traffic sends and disturbs until ctx ends and all is answered. Its error is
-// that of an outage which did not end.
+// traffic sends requests and causes outages until ctx ends and everything has been
+// answered. Its error is from an outage that did not end.
 func (w *world) traffic(ctx context.Context, c *client, out io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -32,7 +32,7 @@ func clientOf(t *testing.T, worker string) *client {
 	attacker, err := autoscaler.NewKey(rsakey.New(t))
 	require.NoError(t, err)
 	c := &client{
-		autoscaler: scaler, workers: []string{worker}, options: options{rps: 1000, tokens: 2, seed: 1},
+		autoscaler: scaler, workers: []string{worker}, options: options{traffic: traffic{rps: 1000, tokens: 2, seed: 1}},
 		window: 64, attacker: attacker, outages: &outages{}, hangups: &hangups{seen: map[string]*sighting{}},
 		rotations: &atomic.Int64{}, hangupPatience: 10 * time.Millisecond,
 	}
@@ -40,7 +40,7 @@ func clientOf(t *testing.T, worker string) *client {
 	return c
 }
 
-// refuser is a worker that refuses everything in one way.
+// refuser is a worker that refuses everything with the same answer.
 func refuser(t *testing.T, status int, code string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -55,9 +55,8 @@ func refuser(t *testing.T, status int, code string) string {
 	return s.URL
 }
 
-// An Usher that lets everything in, or refuses everything in one way, must not
-// pass: every kind that it wrongs is counted as answered otherwise, and the run
-// fails.
+// An Usher that lets everything in, or refuses everything in the same way, must not
+// pass: every kind that it treats wrongly is counted, and the run fails.
 func TestMisbehavingUsherIsNoticed(t *testing.T) {
 	t.Parallel()
 	open := modelserver.New(modelserver.Options{Keep: -1})
@@ -92,11 +91,10 @@ func TestMisbehavingUsherIsNoticed(t *testing.T) {
 	}
 }
 
-// The same client finds nothing to complain of at the real Usher, whatever the
-// kind and the route.
+// The same client finds no fault with the real Usher, for any kind and route.
 func TestEveryKindAtUsher(t *testing.T) {
 	t.Parallel()
-	o := options{workers: 2, rps: 100, tokens: 2, seed: 1}
+	o := options{traffic: traffic{rps: 100, tokens: 2, seed: 1}, servers: servers{workers: 2}}
 	w, err := build(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.close()) })
@@ -117,7 +115,7 @@ func TestEveryKindAtUsher(t *testing.T) {
 	}
 }
 
-// A hang-up that the model server does not come to know of is noticed.
+// A hang-up that does not reach the model server is noticed.
 func TestHangUpThatIsNotPassedOnIsNoticed(t *testing.T) {
 	t.Parallel()
 	var c *client
@@ -135,6 +133,6 @@ func TestHangUpThatIsNotPassedOnIsNoticed(t *testing.T) {
 	t.Cleanup(s.Close)
 	c = clientOf(t, s.URL)
 	o := c.play(plan{kind: mischief[len(mischief)-1], style: styles[0], due: time.Now()})
-	require.ErrorContains(t, o.err, "went on")
+	require.ErrorContains(t, o.err, "did not stop")
 	<-gone
 }

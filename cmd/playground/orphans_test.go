@@ -9,8 +9,8 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 )
 
-// A model server that does not hear a client leave shows up at Usher, some
-// seconds later and with nothing but its own figures, as running for nobody.
+// Requests that a model server keeps running after their clients have left show up at
+// Usher as orphans, some seconds later and from nothing but the server's own figures.
 func TestDeafModelServersShowUp(t *testing.T) {
 	full.Only(t)
 	t.Parallel()

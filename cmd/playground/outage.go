@@ -11,22 +11,21 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// outageCodes are what a worker without its model server may answer. The
-// others' queues may run over meanwhile: the load is theirs.
+// outageCodes are what a worker without its model server may answer. overloadCodes are
+// what the other workers may answer meanwhile, since they get its load.
 var (
 	outageCodes   = []string{"upstream_unreachable", "upstream_broken", "upstream_timeout"}
 	overloadCodes = []string{"queue_full", "queue_timeout"}
 )
 
-// theAutoscaler stands for a worker's address in the outages that are its own.
+// theAutoscaler takes the place of a worker's address in outages of the autoscaler.
 const theAutoscaler = "autoscaler"
 
-// outages know when the model server of which worker was away, or the
-// autoscaler.
+// outages records when which worker's model server, or the autoscaler, was away.
 type outages struct {
 	mu    sync.Mutex
 	list  []outage // the latest
-	count int      // all there were
+	count int      // of all
 }
 
 type outage struct {
@@ -34,13 +33,13 @@ type outage struct {
 	from, until time.Time
 }
 
-// begin and end bracket an outage at a worker; one at a time.
+// begin and end bracket an outage. There is one at a time.
 func (o *outages) begin(url string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.count++
 	o.list = append(o.list, outage{url: url, from: time.Now()})
-	// None that a request could still be affected by is forgotten.
+	// Only those that can no longer affect a request are forgotten.
 	o.list = slices.DeleteFunc(o.list, func(x outage) bool {
 		return !x.until.IsZero() && time.Since(x.until) > 2*requestPatience
 	})
@@ -52,9 +51,9 @@ func (o *outages) end() {
 	o.list[len(o.list)-1].until = time.Now()
 }
 
-// excuse reports whether an answer other than the right one may be an outage's
-// doing: it has a code that an outage gives, or broke off midway, and the call
-// was under way while the model server was away.
+// excuse reports whether an outage may be the reason for a wrong answer: it has a code
+// that an outage causes, or broke off midway, and the call was in flight while the
+// model server was away.
 func (o *outages) excuse(url string, a answer) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -73,8 +72,8 @@ func (o *outages) excuse(url string, a answer) bool {
 	return false
 }
 
-// excuseRoute reports whether a call of the autoscaler that began at sent and has
-// ended may have failed for its outage.
+// excuseRoute reports whether an outage may be the reason why a call to the autoscaler,
+// made at sent and just ended, has failed.
 func (o *outages) excuseRoute(sent time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -83,7 +82,7 @@ func (o *outages) excuseRoute(sent time.Time) bool {
 	})
 }
 
-// away returns the worker whose model server is away, or "".
+// away returns the worker whose model server is away, theAutoscaler, or "".
 func (o *outages) away() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -93,18 +92,18 @@ func (o *outages) away() string {
 	return ""
 }
 
-// total is how many outages there were.
+// total returns how many outages there have been.
 func (o *outages) total() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.count
 }
 
-// maxAway is the longest that a model server stays away.
+// maxAway is the longest outage.
 const maxAway = 3 * time.Second
 
-// disturb has an outage every so often until ctx ends; each is brought to its
-// end. The workers have theirs in turn, and after each the autoscaler has one.
+// disturb causes outages at an interval until ctx ends, and completes the last one. The
+// workers take turns, and after each the autoscaler has one.
 func (w *world) disturb(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -114,7 +113,7 @@ func (w *world) disturb(ctx context.Context, every time.Duration) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if ctx.Err() != nil { // both were there; select does not mind which
+		if ctx.Err() != nil { // if both are ready, select picks either
 			return nil
 		}
 		away := min(every/3, maxAway)
@@ -130,8 +129,7 @@ func (w *world) disturb(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// outage kills a worker's model server, rotates the key meanwhile, and brings
-// the model server back.
+// outage kills a worker's model server, brings it back, and rotates the key.
 func (w *world) outage(k *worker, away time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), requestPatience/2)
 	defer cancel()
@@ -150,8 +148,8 @@ func (w *world) outage(k *worker, away time.Duration) error {
 	return w.rotate(ctx)
 }
 
-// scalerOutage has the autoscaler away for a while: requests under way go on, and
-// what it missed is reported to it afterwards.
+// scalerOutage stops the autoscaler for a while. Requests in flight continue, and it is
+// told afterwards what it missed.
 func (w *world) scalerOutage(away time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), requestPatience/2)
 	defer cancel()
@@ -164,12 +162,12 @@ func (w *world) scalerOutage(away time.Duration) error {
 	return w.autoscaler.Resume()
 }
 
-// minRotation lies between two rotations at least: workers keep one previous
-// key, and every ticket should have been used by then.
+// minRotation is the least time between two rotations. Workers keep one previous key,
+// and every ticket should have been used by then.
 const minRotation = 5 * time.Second
 
-// rotate changes the key as an autoscaler should: it is published first, and
-// signs when every worker has it.
+// rotate changes the key as an autoscaler should: it publishes the new key first, and
+// signs with it once every worker has it.
 func (w *world) rotate(ctx context.Context) error {
 	if time.Since(w.rotated) < minRotation {
 		return nil
@@ -187,7 +185,7 @@ func (w *world) rotate(ctx context.Context) error {
 			}
 		}
 	}
-	// Counted first, so that a ticket is never taken for older than it is.
+	// Counted first, so that no ticket seems older than it is.
 	w.rotations.Add(1)
 	return w.autoscaler.Rotate(key)
 }

@@ -14,7 +14,7 @@ import (
 
 func TestTallyReport(t *testing.T) {
 	replayed := mischief[2]
-	wrong := errors.New("409 reqnum_replayed expected, 200 came")
+	wrong := errors.New("expected 409 reqnum_replayed, got 200")
 	tests := []struct {
 		name     string
 		outcomes []outcome

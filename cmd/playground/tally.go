@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// maxFailures is how many failures are told one by one.
+// maxFailures is how many failures are listed.
 const maxFailures = 10
 
-// maxSamples is how many latencies are kept, the latest.
+// maxSamples is how many of the latest latencies are kept.
 const maxSamples = 1 << 17
 
 // An outcome is how one request went.
 type outcome struct {
 	kind      *kind
-	err       error         // nil: answered as it should be
-	again     int           // other routes asked for
+	err       error         // nil: answered correctly
+	again     int           // how many more tickets were needed
 	firstByte time.Duration // from when it was due
 	total     time.Duration
 }
 
-// A tally counts outcomes by kind. The latencies are those of good requests.
+// A tally counts outcomes by kind. The latencies are of good requests only.
 type tally struct {
 	mu        sync.Mutex
 	kinds     map[*kind]*count
@@ -34,7 +34,7 @@ type tally struct {
 	total     samples
 }
 
-// A count is of one kind: answered as expected, and otherwise.
+// A count is how many requests were answered as expected, and how many were not.
 type count struct{ right, wrong int }
 
 func (t *tally) add(o outcome) {
@@ -63,7 +63,7 @@ func (t *tally) add(o outcome) {
 	}
 }
 
-// counts returns the sum of all kinds but good, and that of good.
+// counts returns the count of good requests and the sum of all others.
 func (t *tally) counts() (goodOnes, badOnes count) {
 	for k, n := range t.kinds {
 		sum := &badOnes
@@ -76,14 +76,14 @@ func (t *tally) counts() (goodOnes, badOnes count) {
 	return goodOnes, badOnes
 }
 
-// line is the tally in one line.
+// line returns the tally in one line.
 func (t *tally) line() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	g, b := t.counts()
 	s := fmt.Sprintf("%d answered", g.right)
 	if b != (count{}) {
-		s += fmt.Sprintf(", %d misbehaved and got what they should", b.right)
+		s += fmt.Sprintf(", %d misbehaved and were answered as they should", b.right)
 	}
 	if t.again > 0 {
 		s += fmt.Sprintf(", %d sent elsewhere", t.again)
@@ -92,9 +92,8 @@ func (t *tally) line() string {
 		g.wrong+b.wrong, t.firstByte.quantile(0.5), t.firstByte.quantile(0.99), t.total.quantile(0.5))
 }
 
-// report writes the closing summary. Its error says that requests were answered
-// otherwise than they should be or, where some must have been, that no good one
-// was answered.
+// report writes the closing summary. It returns an error if requests were not answered
+// correctly or, if some must have been sent, none was answered.
 func (t *tally) report(out io.Writer, some bool) error {
 	fmt.Fprintln(out, t.line())
 	t.mu.Lock()
@@ -120,13 +119,13 @@ func (t *tally) report(out io.Writer, some bool) error {
 	return nil
 }
 
-// reported compares with how many requests the autoscaler was told that they
-// succeeded: no fewer than were answered.
+// reported returns an error if fewer requests were reported to the autoscaler as
+// successful than were answered.
 func (t *tally) reported(successes int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if g, _ := t.counts(); successes < g.right {
-		return fmt.Errorf("%d good requests were answered, and %d reported", g.right, successes)
+		return fmt.Errorf("%d good requests were answered, but only %d reported", g.right, successes)
 	}
 	return nil
 }
@@ -134,7 +133,7 @@ func (t *tally) reported(successes int) error {
 // samples are the latest latencies.
 type samples struct {
 	list []time.Duration
-	next int // to be replaced, once the list is full
+	next int // index to replace, once the list is full
 }
 
 func (s *samples) add(d time.Duration) {
@@ -146,7 +145,8 @@ func (s *samples) add(d time.Duration) {
 	s.next = (s.next + 1) % maxSamples
 }
 
-// quantile is the nearest-rank quantile, rounded for people; 0 for none.
+// quantile returns the nearest-rank quantile, rounded for people; 0 if there are no
+// samples.
 func (s *samples) quantile(q float64) time.Duration {
 	if len(s.list) == 0 {
 		return 0

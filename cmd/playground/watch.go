@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// describe prints where everything is and lines that work as they are pasted.
+// describe prints where everything is, and commands that can be pasted into a shell.
 func (w *world) describe(out io.Writer) {
 	scaler := w.autoscaler.URL()
 	fmt.Fprintf(out, "autoscaler     %s   (POST /route/, GET /pubkey/; workers report to it)\n", scaler)
@@ -33,7 +33,7 @@ or with Python:
 `, strings.Join(curlLines(scaler), "\n  "), pythonLine(scaler))
 }
 
-// curlLines ask for a route and stream an answer from the worker it names.
+// curlLines ask for a ticket and stream an answer from the worker that it names.
 func curlLines(scaler string) []string {
 	return []string{
 		fmt.Sprintf(`TICKET=$(curl -s %s/route/ -d '{"endpoint":"%s","api_key":"%s","cost":24}')`, scaler, endpoint, apiKey),
@@ -42,7 +42,7 @@ func curlLines(scaler string) []string {
 	}
 }
 
-// pythonLine is one line for a shell that needs nothing but Python itself.
+// pythonLine is a shell command that needs nothing but Python itself.
 func pythonLine(scaler string) string {
 	return `python3 -c '` + strings.Join([]string{
 		`import json, urllib.request as u`,
@@ -52,8 +52,8 @@ func pythonLine(scaler string) string {
 	}, "; ") + `'`
 }
 
-// watch prints a line a second until everything sent was answered: over itself
-// on a terminal, below one another elsewhere.
+// watch prints a line every second until done: on a terminal it overwrites the last
+// one.
 func (w *world) watch(t *tally, done <-chan struct{}, out io.Writer, quiet bool) {
 	if quiet {
 		<-done
@@ -76,7 +76,7 @@ func (w *world) watch(t *tally, done <-chan struct{}, out io.Writer, quiet bool)
 	}
 }
 
-// state is what goes on at the workers, in a few words.
+// state returns what is going on at the workers, in a few words.
 func (w *world) state() string {
 	inFlight, ignored := 0, 0
 	for _, k := range w.workers {
@@ -100,7 +100,7 @@ func (w *world) state() string {
 	return s
 }
 
-// orphans is how many the Ushers say there are.
+// orphans returns how many orphans the Ushers report.
 func (w *world) orphans() (n int) {
 	client := http.Client{Timeout: time.Second}
 	for _, k := range w.workers {

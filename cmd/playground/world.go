@@ -19,12 +19,12 @@ import (
 	"github.com/usher-sidecar/usher/test/modelserver"
 )
 
-// What the playground's autoscaler knows.
+// The playground's autoscaler.
 const (
 	endpoint = "playground"
 	apiKey   = "open-sesame"
 	mtoken   = "the-workers-secret"
-	// Tickets from before the first one can be made for those who come too late.
+	// firstReqnum leaves room below it for tickets that are too old.
 	firstReqnum = 1_000_000
 )
 
@@ -34,8 +34,8 @@ type world struct {
 	workers    []*worker
 	outages    outages
 	hangups    hangups
-	rotations  atomic.Int64 // of the key
-	rotated    time.Time    // last
+	rotations  atomic.Int64 // how many times the key has been rotated
+	rotated    time.Time    // when it was last rotated
 	closed     bool
 }
 
@@ -45,13 +45,13 @@ type worker struct {
 	model *modelserver.Server
 	usher *sidecar.Sidecar
 	cfg   *config.Config
-	keys  atomic.Int64 // that it took into force
+	keys  atomic.Int64 // how many keys it has put into force
 	stop  context.CancelFunc
 	done  chan error
 }
 
-// build starts everything in the order in which the parts need to know one
-// another's address. What was started before a fault is ended again.
+// build starts everything, in the order in which the parts need each other's addresses.
+// If something fails, it stops what was started before.
 func build(o options) (w *world, err error) {
 	w = &world{hangups: hangups{seen: make(map[string]*sighting)}}
 	defer func() {
@@ -59,8 +59,8 @@ func build(o options) (w *world, err error) {
 			err = errors.Join(err, w.close())
 		}
 	}()
-	// Tickets are signed for the workers' addresses, which have to be known before
-	// Usher listens there.
+	// The autoscaler signs tickets for the workers' addresses, which must be known before
+	// Usher listens on them.
 	var urls, addresses []string
 	for range o.workers {
 		address, err := loopback.Address()
@@ -114,8 +114,8 @@ func (k *worker) start(o options, number int, scaler string, hook modelserver.Ho
 	return nil
 }
 
-// settings are Usher's. Outages are noticed and new keys fetched faster than by
-// default, since people watch; slots and queue fit the traffic.
+// settings returns Usher's environment. Outages are noticed and new keys fetched sooner
+// than by default, since somebody is watching; slots and queue fit the traffic.
 func (k *worker) settings(o options, number int, scaler, public string) []string {
 	share := o.rps / float64(max(1, o.workers-1)) // one of several may be away
 	service := o.ttft + time.Duration(o.tokens)*o.perToken
@@ -147,8 +147,8 @@ func (k *worker) settings(o options, number int, scaler, public string) []string
 	return settings
 }
 
-// A keyCount is a log that counts the keys which Usher says it took into force,
-// and drops the rest.
+// A keyCount is a log that counts the keys that Usher puts into force, and drops
+// everything else.
 type keyCount struct{ k *worker }
 
 func (c *keyCount) Enabled(l zapcore.Level) bool               { return l >= zapcore.InfoLevel }
@@ -164,7 +164,7 @@ func (c *keyCount) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 	return ce
 }
 
-// waitReady waits until every Usher lets requests in, and the autoscaler knows.
+// waitReady waits until every Usher lets requests in, and the autoscaler knows it.
 func (w *world) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -175,7 +175,7 @@ func (w *world) waitReady(ctx context.Context) error {
 	}
 	for w.autoscaler.Ready() < len(w.workers) {
 		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			return fmt.Errorf("no report of every worker came: %w", err)
+			return fmt.Errorf("not every worker has reported to the autoscaler: %w", err)
 		}
 	}
 	return nil
@@ -201,7 +201,7 @@ func waitHealthy(ctx context.Context, url string) error {
 	}
 }
 
-// close ends the world in the order of a real shutdown: Usher drains first.
+// close stops everything in the order of a real shutdown: Usher drains first.
 func (w *world) close() error {
 	if w.closed {
 		return nil

@@ -42,7 +42,7 @@ func TestPlaygroundWithEverythingOn(t *testing.T) {
 	for _, kind := range []string{"good", "replayed", "tampered with", "wrong worker"} {
 		require.Contains(t, string(out), "\n"+kind+" ")
 	}
-	require.Regexp(t, `(?m)^outages: [1-9]\d*, changes of the key: [1-9]`, string(out))
+	require.Regexp(t, `(?m)^outages: [1-9]\d*, key rotations: [1-9]`, string(out))
 }
 
 // What the playground prints for pasting works, as it stands, in a shell.
