@@ -10,17 +10,17 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// A console writes log lines for people: the time of day, the level where it is
-// not info, and for a request what one wants to know first in columns. Colour
-// repeats what is written, and is never the only sign.
+// A console encodes log lines for people: the time of day, the level unless it is info,
+// and the most important facts about a request in columns. Colour only repeats what the
+// text says.
 type console struct {
-	*zapcore.MapObjectEncoder // fields of With, none in this program
+	*zapcore.MapObjectEncoder // fields from With, which this program does not use
 	colour                    bool
 }
 
 var consoleBuffers = buffer.NewPool()
 
-// Escapes of colours (ECMA-48 section 8.3.117).
+// Escape sequences for colours (ECMA-48 section 8.3.117).
 const (
 	plain  = "\x1b[0m"
 	dim    = "\x1b[2m"
@@ -66,7 +66,7 @@ func (c *console) EncodeEntry(e zapcore.Entry, fields []zapcore.Field) (*buffer.
 	var stack string
 	for _, key := range order {
 		switch v, ok := values.Fields[key]; {
-		case !ok: // in a column
+		case !ok: // already in a column
 		case key == "stack":
 			stack = fmt.Sprint(v)
 		default:
@@ -80,7 +80,7 @@ func (c *console) EncodeEntry(e zapcore.Entry, fields []zapcore.Field) (*buffer.
 	return b, nil
 }
 
-// message writes what is no request.
+// message writes the level and message of a line that is not about a request.
 func (c *console) message(b *buffer.Buffer, e zapcore.Entry) {
 	switch {
 	case e.Level >= zapcore.ErrorLevel:
@@ -93,7 +93,7 @@ func (c *console) message(b *buffer.Buffer, e zapcore.Entry) {
 	b.AppendString(e.Message)
 }
 
-// request writes the columns of a request and takes their fields away.
+// request writes the columns for a request and removes their fields.
 func (c *console) request(b *buffer.Buffer, f map[string]any) {
 	take := func(key string) any {
 		v := f[key]
@@ -116,7 +116,7 @@ func (c *console) request(b *buffer.Buffer, f map[string]any) {
 	b.AppendString("  " + size(take("bytes_in")) + c.paint(dim, " in ") + size(take("bytes_out")) + c.paint(dim, " out"))
 }
 
-// tint is the colour of a status.
+// tint returns the colour for a status.
 func tint(status any) string {
 	n, _ := status.(int64)
 	switch {
@@ -137,7 +137,7 @@ func (c *console) paint(colour, text string) string {
 	return colour + text + plain
 }
 
-// span writes milliseconds with three digits and the unit that fits.
+// span formats milliseconds with three digits and a suitable unit.
 func span(ms any) string {
 	v, _ := ms.(float64)
 	switch {
@@ -153,7 +153,7 @@ func span(ms any) string {
 	return (time.Duration(v/1000) * time.Second).String()
 }
 
-// size writes bytes with the unit that fits.
+// size formats bytes with a suitable unit.
 func size(n any) string {
 	v, _ := n.(int64)
 	switch {
@@ -165,8 +165,7 @@ func size(n any) string {
 	return strconv.FormatFloat(float64(v)/1000_000, 'f', 1, 64) + " MB"
 }
 
-// word writes a value so that it is seen where it ends, and cannot play tricks
-// with the terminal.
+// word formats a value so that its end is visible and it cannot control the terminal.
 func word(v any) string {
 	text := fmt.Sprint(v)
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r == ' ' || r == '"' || !strconv.IsPrint(r) }) {

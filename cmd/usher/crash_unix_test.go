@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whatever the runtime ends for, the status is not that of a wrong setting, and
+// Whatever makes the runtime abort, the exit status is not that of a wrong setting, and
 // no core is left.
 func TestCrashesAbort(t *testing.T) {
 	const child = "USHER_TEST_CRASH"
@@ -54,7 +54,7 @@ func TestCrashesAbort(t *testing.T) {
 	}
 }
 
-// depth keeps the compiler and the linters from seeing that overflow has no end.
+// depth keeps the compiler and linters from noticing that overflow never ends.
 var depth atomic.Int64
 
 func overflow(n int64) int64 {

@@ -7,9 +7,9 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 )
 
-// headTicket finds a ticket as it stands in a request's head: a whole line
-// ("Authorization: SignedRoute …"), its value, an API key ("sr.…") or the bare
-// token. Anything else is a body.
+// headTicket recognises a ticket in any form that it may have in a request's head: a
+// whole line ("Authorization: SignedRoute …"), its value, an API key ("sr.…") or the
+// bare token. ok is false for anything else, which is then a body.
 func headTicket(input []byte) (token []byte, ok bool) {
 	line := bytes.TrimSpace(input)
 	if name, value, cut := bytes.Cut(line, []byte(":")); cut && strings.EqualFold(string(name), "authorization") {
@@ -26,6 +26,7 @@ func headTicket(input []byte) (token []byte, ok bool) {
 			return nil, false
 		}
 	}
-	// Words of JSON are of these letters, too; every object's first byte makes an 'e'.
+	// A bare JSON word consists of such letters as well. But base64url of an object
+	// begins with 'e', from its brace.
 	return line, len(line) > 0 && line[0] == 'e'
 }

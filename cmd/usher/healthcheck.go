@@ -11,12 +11,11 @@ import (
 	"github.com/usher-sidecar/usher/config"
 )
 
-// healthcheckTimeout is well under the interval of any container's health check.
+// healthcheckTimeout is well below the usual interval of container health checks.
 const healthcheckTimeout = 3 * time.Second
 
-// healthcheck asks the usher of this container whether it is ready. It reads
-// the admin address alone, so that it works where the other settings are not in
-// its environment.
+// healthcheck asks this container's usher whether it is ready. It reads only the admin
+// address, so that it works without the other settings in its environment.
 func healthcheck(environ []string, stderr io.Writer) int {
 	address, err := config.AdminAddr(environ)
 	if err != nil {
@@ -38,7 +37,7 @@ func healthcheck(environ []string, stderr io.Writer) int {
 	return exitFailed
 }
 
-// reachable turns a listen address into one to connect to.
+// reachable turns an address to listen on into one to connect to.
 func reachable(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/asynclog"
 )
 
-// newLogger writes lines to w, as JSON or for people, for those in colour if asked.
+// newLogger returns a logger that writes to w, as JSON or as text for people, the latter
+// with colours if asked for.
 func newLogger(cfg *config.Config, w *asynclog.Writer, colour bool) *zap.Logger {
 	keys := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", MessageKey: "msg", StacktraceKey: "stack",
@@ -27,12 +28,12 @@ func newLogger(cfg *config.Config, w *asynclog.Writer, colour bool) *zap.Logger 
 	}
 	level, err := zapcore.ParseLevel(cfg.LogLevel)
 	if err != nil {
-		level = zapcore.InfoLevel // the settings allow no other word
+		level = zapcore.InfoLevel // not reached: config validates the level
 	}
 	return zap.New(asynclog.NewCore(encoder, w, level), zap.ErrorOutput(w))
 }
 
-// wantsColour reports whether w is a terminal whose user did not ask for plain text
+// wantsColour reports whether w is a terminal and its user has not asked for plain text
 // (https://no-color.org).
 func wantsColour(w io.Writer, environ []string) bool {
 	for _, v := range environ {

@@ -1,7 +1,7 @@
-// Command usher stands in front of a model server and lets in only the requests
-// that the autoscaler signed for this worker, each once, in approximately the
-// order in which they were routed. It is set up by environment variables;
-// docs/settings.md lists them.
+// Command usher runs in front of a model server and lets in only the requests that the
+// autoscaler signed for this worker, each once, in approximately the order in which
+// they were routed. It is configured by environment variables; docs/settings.md lists
+// them.
 package main
 
 import (
@@ -31,11 +31,11 @@ const (
 const usage = `usher: a guard in front of a model server
 
   usher               serve; settings come from USHER_* environment variables
-  usher top           show what the status page shows, in a terminal; -h tells more
+  usher top           show the status page in a terminal; see usher top -h
   usher healthcheck   exit 0 if this container's usher is ready, else 1
   usher drain         take this container's usher out of service, and return when
                       nothing is in flight; exit 1 if requests were cut
-  usher verify        read a ticket, a request body or an Authorization line on
+  usher verify        read a ticket, a request body or an Authorization line from
                       standard input and explain, check by check, whether it
                       would pass
   usher settings      list the settings with their defaults
@@ -90,14 +90,14 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	return exitFault
 }
 
-// serve runs the sidecar until a signal, and maps how it ended to a status. From
-// its first line on nothing waits for a reader of stderr, nor dies of one that
-// has gone: the other commands end with SIGPIPE, as filters do.
+// serve runs the sidecar until a signal, and maps how it ended to an exit status. From
+// its first line on, nothing waits for a reader of stderr or dies because it has gone.
+// The other commands end with SIGPIPE, as filters do.
 func serve(environ []string, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
 	lines := asynclog.New(stderr)
 	go lines.Run()
-	defer func() { _ = lines.Close() }() // whom could its error be told?
+	defer func() { _ = lines.Close() }() // there is nowhere to report its error
 	room := limitMemory(memlimit.FromCgroup)
 	cfg, err := config.LoadWithin(environ, room.limit)
 	if err != nil {
@@ -105,7 +105,7 @@ func serve(environ []string, stderr io.Writer) int {
 		return exitFault
 	}
 	log := newLogger(cfg, lines, wantsColour(stderr, environ))
-	// What libraries would write to stderr themselves; net/http does.
+	// For libraries that write to the standard logger, such as net/http.
 	defer zap.RedirectStdLog(log)()
 	room.tell(log, cfg)
 	for _, warning := range cfg.Warnings {
@@ -133,9 +133,8 @@ func serve(environ []string, stderr io.Writer) int {
 	}
 }
 
-// handleSignals turns SIGTERM and SIGINT into the end of the context it
-// returns, a second one into Abort, and SIGHUP into Reload. stop ends the
-// goroutine that does so.
+// handleSignals cancels the returned context on SIGTERM or SIGINT, calls Abort on a
+// second one, and Reload on SIGHUP. stop ends the goroutine that does so.
 func handleSignals(s *sidecar.Sidecar, log *zap.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 4)

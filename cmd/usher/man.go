@@ -8,8 +8,8 @@ import (
 	"github.com/usher-sidecar/usher/config"
 )
 
-// writeManual prints usher(1) for man: the commands from the usage text, the
-// settings from their table, so that neither is written twice.
+// writeManual writes the manual page usher(1). Its commands come from the usage text and
+// its settings from their table, so that neither is written twice.
 func writeManual(w io.Writer) error {
 	title, commands, _ := strings.Cut(usage, "\n\n")
 	name, what, _ := strings.Cut(title, ": ")
@@ -28,18 +28,18 @@ func writeManual(w io.Writer) error {
 		status int
 		what   string
 	}{
-		{exitOK, "It ended as it should: drained, healthy, the ticket would pass."},
-		{exitFailed, "It could not listen, requests were cut at the end of a drain, it is not healthy, the ticket would be refused."},
-		{exitFault, "A setting or the usage is wrong, or the state file cannot be used; every fault is named."},
+		{exitOK, "Success: drained, healthy, or the ticket would pass."},
+		{exitFailed, "It could not listen, requests were cut at the end of a drain, it is not healthy, or the ticket would be refused."},
+		{exitFault, "A setting or the command line is wrong, or the state file cannot be used. All faults are named."},
 	} {
 		fmt.Fprintf(&b, ".TP\n.B %d\n%s\n", s.status, s.what)
 	}
-	b.WriteString(".SH SIGNALS\nSIGTERM and SIGINT drain, a second one cuts what is left at once; SIGHUP reads key file and certificate again.\n")
+	b.WriteString(".SH SIGNALS\nSIGTERM and SIGINT start a drain; a second one cuts what is left. SIGHUP reloads the key file and the certificate.\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// roff keeps a text from being read as a request or an escape.
+// roff escapes text, so that it is not read as a request or an escape sequence.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {

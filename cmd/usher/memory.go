@@ -11,20 +11,19 @@ import (
 	"github.com/usher-sidecar/usher/config"
 )
 
-// A memory is what there is to live in. The zero value is without end, as far as
-// is known.
+// A memory is how much memory may be used. In the zero value there is no known limit.
 type memory struct {
-	limit int64 // of the container, or what its operator wants to be kept to
-	heap  int64 // Go's limit
+	limit int64 // bytes, the container's or the one set by GOMEMLIMIT; 0: none
+	heap  int64 // bytes, Go's soft limit
 	fault error // why the container's limit is not known
 }
 
-// limitMemory finds out how much there is, by the cgroup's limit and GOMEMLIMIT,
-// and sets GOMEMLIMIT, where it is not set, to two thirds: else a burst of bodies
-// could grow the heap to twice what is alive, past the container's end. The rest is
-// for what Go does not count: the kernel's part of sockets, 8 KiB a stream and what
-// is on its way, and mapped files. GOMAXPROCS needs no such help: Go follows the cgroup's quota by itself
-// (runtime.GOMAXPROCS, Go 1.25).
+// limitMemory determines the limit from the cgroup and GOMEMLIMIT. If GOMEMLIMIT is not
+// set, it sets Go's soft limit to two thirds: otherwise a burst of bodies could grow the
+// heap to twice its live size, beyond the container's limit. The remaining third is for
+// what Go does not count: the kernel's memory for sockets (8 KiB for each stream, and
+// data in transit) and mapped files. GOMAXPROCS needs no such help, since Go follows the
+// cgroup's quota by itself (runtime.GOMAXPROCS, Go 1.25).
 func limitMemory(provider memlimit.Provider) (m memory) {
 	limit, err := provider()
 	if m.fault = err; err == nil && limit < math.MaxInt64 {
@@ -40,7 +39,7 @@ func limitMemory(provider memlimit.Provider) (m memory) {
 	return m
 }
 
-// tell says what follows from it.
+// tell logs the limit and the settings that follow from it.
 func (m memory) tell(log *zap.Logger, cfg *config.Config) {
 	if m.limit == 0 {
 		log.Debug("no memory limit", zap.Error(m.fault))

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What usher verify measures with is what usher serves with.
+// usher verify uses the same limits as usher serve.
 func TestVerifyFitsTheMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(32 << 20)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })

@@ -22,24 +22,24 @@ import (
 )
 
 const (
-	// topInterval is how often usher top looks.
+	// topInterval is the time between two snapshots.
 	topInterval = time.Second
-	// topTimeout bounds one look.
+	// topTimeout bounds fetching one snapshot.
 	topTimeout = 3 * time.Second
-	// maxStatus bounds what is read of an answer.
+	// maxStatus is how many bytes of an answer are read.
 	maxStatus = 4 << 20
 )
 
 const topUsage = `usage: usher top [-once] [address]
 
-  Shows what the status page shows, in a terminal. The address is that of the
-  admin listener (host:port or a URL); without one USHER_ADMIN_ADDR says where.
+  Shows the status page in a terminal. The address is that of the admin listener
+  (host:port or a URL); the default is USHER_ADMIN_ADDR.
 
-  -once   print it once and leave; exit status 1 if it cannot be had
+  -once   print it once and exit; exit status 1 if it cannot be fetched
 
-  Keys: up, down, page up, page down; q leaves. Where the terminal cannot move
-  the cursor (TERM=dumb), or the output is a file or a pipe, one text follows
-  another.
+  Keys: up, down, page up, page down scroll; q quits. If the terminal cannot move
+  the cursor (TERM=dumb), or the output is a file or a pipe, it prints one text
+  after another.
 `
 
 // top shows the state of a running usher.
@@ -75,7 +75,7 @@ func top(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	}
 }
 
-// topAddress is where to look, as a URL without a slash at its end.
+// topAddress returns the admin listener's URL, without a trailing slash.
 func topAddress(argument string, environ []string) (string, error) {
 	if strings.HasPrefix(argument, "http://") || strings.HasPrefix(argument, "https://") {
 		return strings.TrimRight(argument, "/"), nil
@@ -121,12 +121,12 @@ func (l *look) fetch(ctx context.Context) (*status.Snapshot, error) {
 	}
 	s := new(status.Snapshot)
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(s); err != nil {
-		return nil, fmt.Errorf("%s is no usher's: %w", l.url, err)
+		return nil, fmt.Errorf("%s did not answer as usher does: %w", l.url, err)
 	}
 	return s, nil
 }
 
-// once prints one snapshot.
+// once prints a single snapshot.
 func (l *look) once(ctx context.Context, stdout, stderr io.Writer) int {
 	s, err := l.fetch(ctx)
 	if err == nil {
@@ -139,7 +139,7 @@ func (l *look) once(ctx context.Context, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// follow prints one after another until ctx ends, or the reader has gone.
+// follow prints one snapshot after another until ctx ends or writing fails.
 func (l *look) follow(ctx context.Context, stdout, stderr io.Writer) int {
 	ticker := time.NewTicker(topInterval)
 	defer ticker.Stop()
@@ -161,7 +161,7 @@ func (l *look) follow(ctx context.Context, stdout, stderr io.Writer) int {
 	}
 }
 
-// show takes the screen over until q is pressed or ctx ends.
+// show uses the whole screen until q is pressed or ctx ends.
 func (l *look) show(ctx context.Context, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := tea.NewProgram(&screen{look: l, ctx: ctx}, tea.WithContext(ctx), tea.WithEnvironment(environ),
 		tea.WithInput(stdin), tea.WithOutput(stdout), tea.WithoutSignalHandler())
@@ -172,17 +172,17 @@ func (l *look) show(ctx context.Context, environ []string, stdin io.Reader, stdo
 	return exitOK
 }
 
-// A screen is the terminal's whole: the last snapshot, and how far down it.
+// A screen is what the terminal shows.
 type screen struct {
 	look          *look
 	ctx           context.Context
-	snapshot      *status.Snapshot
-	err           error // of the last look
+	snapshot      *status.Snapshot // the last one
+	err           error            // from the last fetch
 	width, height int
-	down          int
+	down          int // lines scrolled down
 }
 
-// A sight is what came of one look.
+// A sight is the result of one fetch.
 type sight struct {
 	snapshot *status.Snapshot
 	err      error
@@ -232,7 +232,7 @@ func (m *screen) View() tea.View {
 	if m.snapshot != nil {
 		lines = strings.Split(strings.TrimRight(m.snapshot.Text(status.Terminal{Width: m.width, Color: true}), "\n"), "\n")
 	}
-	foot := "q leaves, arrows scroll"
+	foot := "q quits, arrows scroll"
 	if m.err != nil {
 		foot = "NOT CONNECTED, trying again: " + m.err.Error()
 	}

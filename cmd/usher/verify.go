@@ -22,8 +22,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/gate"
 )
 
-// An inspection prints one line a check, as the handler would make them, and
-// goes on after a failure so that every cause is seen at once.
+// An inspection makes the checks that the handler would make and prints a line for each.
+// It continues after a failure, so that all causes are shown at once.
 type inspection struct {
 	cfg    *config.Config
 	keys   *crypto.KeySet
@@ -50,7 +50,7 @@ func verify(environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		in.say("This request would be refused.")
 		return exitFailed
 	}
-	in.say("This request would pass, if its number is fresh: the replay window is in the running usher.")
+	in.say("This request would pass if its number is fresh, which only the running usher knows.")
 	return exitOK
 }
 
@@ -122,7 +122,7 @@ func (in *inspection) inspect(input []byte) {
 		}
 	}
 	if inHead {
-		in.say("  note  %-10s the work that is asked for stands in the body", "cost")
+		in.say("  note  %-10s not checked: the work asked for is in the body", "cost")
 		return
 	}
 	in.cost(g, input)
@@ -155,8 +155,8 @@ func (in *inspection) audience(t *envelope.Ticket, err error) {
 	}
 }
 
-// signature says, where it does not verify, what the keys did sign, if anything
-// known.
+// signature checks the signature. If it does not verify, it prints what the keys did
+// sign, if that can be found out.
 func (in *inspection) signature(t *envelope.Ticket, keyFault, err error) {
 	now := time.Now()
 	if keyFault != nil {
@@ -185,8 +185,8 @@ func (in *inspection) signature(t *envelope.Ticket, keyFault, err error) {
 	}
 }
 
-// openGate makes the gate that serving would, but for the replay window, which is
-// in the running usher, and reads the keys once. fault is why there are none.
+// openGate makes the same gate as serve, except for the replay window, which only the
+// running usher has, and reads the keys once. fault is why there are none.
 func (in *inspection) openGate() (g *gate.Gate, fault error) {
 	audience, err := envelope.NewAudience(in.cfg.Endpoints, in.cfg.WorkerURLs)
 	if err != nil {
@@ -211,16 +211,16 @@ func (in *inspection) openGate() (g *gate.Gate, fault error) {
 	return g, refresher.Load(ctx)
 }
 
-// cost compares the work with the cost on every route that states work in the
-// same members: which of them was called is not in the body.
+// cost compares the work with the ticket's cost for every route, because the body does
+// not say which one was called.
 func (in *inspection) cost(g *gate.Gate, input []byte) {
 	if in.cfg.CostPolicy == config.CostOff {
-		in.check("cost", nil, "is not looked at (USHER_COST_POLICY=off)")
+		in.check("cost", nil, "is not checked (USHER_COST_POLICY=off)")
 		return
 	}
 	for _, route := range in.cfg.Routes {
 		if route.Method != http.MethodPost {
-			continue // asks for no work
+			continue // does not ask for work
 		}
 		var (
 			pass gate.Pass
@@ -235,7 +235,7 @@ func (in *inspection) cost(g *gate.Gate, input []byte) {
 		}
 		name := "cost " + route.String()
 		if err == nil && seen.Exceeded {
-			in.say("  note  %-10s the work asked for exceeds the cost; it is only counted (USHER_COST_POLICY=observe)", name)
+			in.say("  note  %-10s the work asked for exceeds the cost, which is only counted (USHER_COST_POLICY=observe)", name)
 			continue
 		}
 		in.check(name, err, "covers the work, as far as it is stated")

@@ -12,8 +12,8 @@ import (
 //	go build -ldflags "-X main.number=v1.2.3 -X main.commit=abcdef0"
 var number, commit string
 
-// version says which build this is; what a release build did not set comes from
-// the Go tool's own stamp.
+// version returns which build this is. What the build did not set comes from the Go
+// tool's own stamp.
 func version() sidecar.Version {
 	v := sidecar.Version{Number: number, Commit: commit, Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()

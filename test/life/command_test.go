@@ -91,7 +91,7 @@ func TestVerify(t *testing.T) {
 	}{
 		"a ticket":           {string(good.Flat("")), 0, []string{"would pass", "verifies over cost,endpoint,reqnum,url", `endpoint "my-llama"`}},
 		"a whole request":    {string(good.Nested(`{"inputs":"zebra"}`)), 0, []string{"would pass", "nested"}},
-		"a header line":      {"Authorization: SignedRoute " + good.Token() + "\r\n", 0, []string{"would pass", "in the head", "verifies over cost,endpoint,reqnum,url", "stands in the body"}},
+		"a header line":      {"Authorization: SignedRoute " + good.Token() + "\r\n", 0, []string{"would pass", "in the head", "verifies over cost,endpoint,reqnum,url", "is in the body"}},
 		"an API key":         {"sr." + good.Token() + "\n", 0, []string{"would pass", "in the head"}},
 		"a bare token":       {good.Token(), 0, []string{"would pass", "in the head"}},
 		"a bad token":        {"Bearer sr.a+b", 1, []string{"FAIL  json", "not base64url"}},

@@ -95,7 +95,7 @@ func TestTopInATerminal(t *testing.T) {
 		require.NoError(t, err, out)
 	}
 	shows("Ready and idle")
-	shows("q leaves, arrows scroll")
+	shows("q quits, arrows scroll")
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(41).Flat("")).Status)
 	shows("Letting requests in")
 	refused := u.Post("/generate", s.Numbered(41).Flat(""))
@@ -112,5 +112,5 @@ func TestTopInATerminal(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := run("has-session")
 		return err != nil
-	}, rig.Patience, 20*time.Millisecond, "q leaves")
+	}, rig.Patience, 20*time.Millisecond, "q quits")
 }
