@@ -14,14 +14,15 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// errUnfinished is a stream that ended cleanly without its API's last word.
-var errUnfinished = fmt.Errorf("%w: its stream ended without the last word", upstream.ErrBroken)
+// errUnfinished means that a stream ended cleanly, but without its API's last word
+// (dialect.Ending).
+var errUnfinished = fmt.Errorf("%w: its stream ended without the API's final event", upstream.ErrBroken)
 
-// heads hold the heads of relayed answers while they are written.
+// heads holds buffers for the heads of relayed answers while they are written.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
 // An answer is the model server's answer to an exchange, on its way to the client. It
-// begins on the exchange's goroutine; a loop may take it over as a stream.
+// begins on the exchange's goroutine. If it is a stream, a loop may take it over.
 type answer struct {
 	x     *exchange
 	resp  *upstream.Response
@@ -50,7 +51,8 @@ func relayAnswer(x *exchange, resp *upstream.Response) {
 	a.finish(broken, werr)
 }
 
-// describe tells the relay how the answer ends, and how the client is shown that.
+// describe tells the relay how the answer ends, and how to show the client that it
+// did.
 func (a *answer) describe() {
 	r, resp := &a.relay, a.resp
 	r.Framing = a.framing()
@@ -70,7 +72,7 @@ func (a *answer) describe() {
 	}
 }
 
-// framing returns how the client is shown where the body ends.
+// framing returns how to show the client where the body ends.
 func (a *answer) framing() relay.Framing {
 	switch {
 	case a.resp.ContentLength() >= 0:
@@ -117,7 +119,7 @@ func (a *answer) finish(broken, werr error) {
 	x, record := a.x, &a.x.account
 	cause := x.why()
 	if cause != nil && (broken != nil || werr != nil) {
-		broken = cause // what is whole was not broken by what came after
+		broken = cause // an answer that is complete cannot be broken afterwards
 	}
 	x.unbind()
 	a.resp.Close()

@@ -12,26 +12,25 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// A call is the life of one request: a context that ends when the client
-// leaves or the drain's time is up, and that takes the line to the model
-// server down with it. It is not the handler's RequestCtx, which fasthttp
-// neither cancels nor lets live as long as the stream.
+// A call is the lifetime of one request: a context that ends when the client
+// leaves or the drain's time is up, and that closes the connection to the model
+// server (the line) when it ends. fasthttp's RequestCtx will not do: it is neither
+// cancelled nor valid for as long as a stream lasts.
 //
-// The order of locks and events: cancel sets the cause under mu and takes the
-// line away in the same step, so a line bound before is cancelled by cancel and
-// one bound after is refused by bind. Either way exactly one of the two sees
-// the other, and no line outlives its call unseen.
+// cancel sets the cause and takes the line in one step under mu. So a line that was
+// bound before is closed by cancel, and one that comes later is refused by bind: no
+// line outlives its call.
 type call struct {
 	mu    sync.Mutex
 	done  chan struct{} // made by the first Done: most requests never wait
-	after *afterFunc    // nil: none, as mostly
+	after *afterFunc    // nil: none, as in most calls
 	cause error
 	line  *upstream.Conn
-	loop  *loop.Member // that is to hear of the end; nil: a goroutine does
-	over  bool         // its connection is not its own any more
+	loop  *loop.Member // to wake when the call ends; nil: a goroutine waits for it
+	over  bool         // the client's connection no longer belongs to this call
 }
 
-// An afterFunc is one of those that AfterFunc was given.
+// An afterFunc is a function that was given to AfterFunc.
 type afterFunc struct {
 	f    func()
 	next *afterFunc
@@ -59,9 +58,9 @@ func (c *call) Done() <-chan struct{} {
 	return c.done
 }
 
-// AfterFunc has f called on a goroutine of its own once the call ends, unless stop
-// comes before. Package context asks for it: else each context that is derived from a
-// call, as a dialer does, would have a goroutine that waits for Done.
+// AfterFunc calls f on its own goroutine once the call ends, unless stop is called
+// first. Package context uses it; without it, each context derived from a call, as a
+// dialer derives one, would need a goroutine that waits for Done.
 func (c *call) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,7 +126,8 @@ func (c *call) cancel(cause error) {
 	}
 }
 
-// attach has m hear of the end, which may have come. Nobody waits for Done any more.
+// attach wakes m when the call ends, or now if it has. Nobody waits for Done any
+// more.
 func (c *call) attach(m *loop.Member) {
 	c.mu.Lock()
 	c.loop = m
@@ -141,7 +141,7 @@ func (c *call) attach(m *loop.Member) {
 	}
 }
 
-// bind ties line to the call; it fails with the cause when the call has ended.
+// bind ties line to the call. If the call has ended, it returns the cause.
 func (c *call) bind(line *upstream.Conn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,15 +159,15 @@ func (c *call) unbind() {
 	c.mu.Unlock()
 }
 
-// end says that the call is over: what it had is another's from now on.
+// end says that the call is over, and that its connections may be used by others.
 func (c *call) end() {
 	c.mu.Lock()
 	c.line, c.loop, c.over = nil, nil, true
 	c.mu.Unlock()
 }
 
-// calls are the requests in flight, so that the drain can wait for them and,
-// when its time is up, cut them.
+// calls holds the requests in flight, so that the drain can wait for them and, when
+// its time is up, cut them.
 type calls struct {
 	over  atomic.Bool // cut began
 	mu    sync.Mutex
@@ -184,7 +184,7 @@ func (c *calls) add(x *call) {
 	c.mu.Unlock()
 }
 
-// remove takes x out of the books; broken: it did not end well.
+// remove forgets x. broken says that the client did not get a complete answer.
 func (c *calls) remove(x *call, broken bool) {
 	broken = broken && errors.Is(x.why(), errCut)
 	c.mu.Lock()
@@ -212,9 +212,9 @@ func (c *calls) idle() <-chan struct{} {
 	return c.empty
 }
 
-// bind is x's bind, and refuses from the moment that cut begins. A request that
-// cut aborts frees its slot for a waiting one. Refusing from here on keeps that one
-// from being sent, and its ticket from being spent, just before cut reaches it.
+// bind is x.bind, but refuses from the moment that cut begins. A request that is cut
+// frees its slot for one that waits; without this, that one could be sent, and spend
+// its ticket, just before cut reaches it.
 func (c *calls) bind(x *call, line *upstream.Conn) error {
 	if c.over.Load() {
 		x.cancel(errCut)
@@ -222,8 +222,8 @@ func (c *calls) bind(x *call, line *upstream.Conn) error {
 	return x.bind(line)
 }
 
-// cut cancels every request in flight. One whose answer was whole already, and
-// only had to be accounted for, is not broken off by that.
+// cut cancels every request in flight. It does not harm one whose answer is already
+// complete and only has to be recorded.
 func (c *calls) cut(cause error) {
 	c.over.Store(true)
 	c.mu.Lock()

@@ -16,15 +16,15 @@ import (
 // certificatePoll is how often the files are checked.
 const certificatePoll = 2 * time.Second
 
-// expiresSoon is how long before its expiry the log warns of a certificate; the
-// alert in deploy/prometheus uses the same.
+// expiresSoon is how long before a certificate expires the log warns of it. The alert
+// in deploy/prometheus uses the same time.
 const expiresSoon = 14 * 24 * time.Hour
 
 // certificates follows the TLS files and logs what happens to them.
 type certificates struct {
 	*certificate.Store
 	log    *zap.Logger
-	faults []atomic.Pointer[certificateFault] // of the last look, in the order of Store.Load; nil: none
+	faults []atomic.Pointer[certificateFault] // found by the last check, in the order of Store.Load; nil: none
 }
 
 // A certificateFault is what is wrong with one of the files.
@@ -33,7 +33,7 @@ type certificateFault struct {
 	text string
 }
 
-// note is for the status page.
+// note returns the text for the status page.
 func (f *certificateFault) note() string {
 	switch f.part {
 	case certificate.PartStaple:
@@ -51,8 +51,8 @@ var settingOf = map[certificate.Part]string{
 	certificate.PartAuthorities: "USHER_TLS_CLIENT_CA_FILE",
 }
 
-// openCertificates reads the files that the settings name; what does not load is an
-// error. It returns nil without TLS.
+// openCertificates reads the files that the settings name. It returns nil if TLS is
+// not configured.
 func openCertificates(cfg config.TLS, log *zap.Logger) (*certificates, error) {
 	if len(cfg.Pairs) == 0 {
 		return nil, nil
@@ -73,7 +73,7 @@ func openCertificates(cfg config.TLS, log *zap.Logger) (*certificates, error) {
 	return c, nil
 }
 
-// sayKey logs the key's type, and warns if it is an expensive one.
+// sayKey logs the key's type, and what an RSA key costs.
 func (c *certificates) sayKey(shown *tls.Certificate) {
 	name := zap.String("key", certificate.KeyName(shown))
 	if certificate.KindOf(shown) == certificate.RSA && len(c.Shown()) == 1 {
@@ -83,8 +83,8 @@ func (c *certificates) sayKey(shown *tls.Certificate) {
 	c.log.Info("certificate in force", name, zap.Bool("ocsp", shown.OCSPStaple != nil))
 }
 
-// reload checks the files now. Each new fault is logged; one that persists is
-// logged again only on request.
+// reload checks the files now. It logs each new fault; one that persists is logged
+// again only if asked is set.
 func (c *certificates) reload(asked bool) {
 	for i, change := range c.Load(time.Now()) {
 		last := c.faults[i].Load()

@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// cutPatience is how long the requests of an ended session may take to end
-	// before they are cut, and how long the closing call waits for them after that.
+	// cutPatience is how long the requests of an ended session may take to end before
+	// they are cut, and how much longer the closing call waits for them after that.
 	cutPatience = 50 * time.Millisecond
-	// noticePause is the time a model server gets to notice that they are gone.
+	// noticePause gives the model server time to notice that they are gone.
 	noticePause = 50 * time.Millisecond
-	// closingTimeout bounds the closing call. closingsAtOnce bounds how many there
-	// are at a time: a drain ends all sessions together.
+	// closingTimeout bounds one closing call, and closingsAtOnce how many run at the
+	// same time: a drain ends all sessions together.
 	closingTimeout = 10 * time.Second
 	closingsAtOnce = 16
-	// maxClosingAnswer is how much of its answer is read and discarded, in bytes.
+	// maxClosingAnswer is how many bytes of the answer are read and discarded.
 	maxClosingAnswer = 1 << 20
 )
 
@@ -32,7 +32,7 @@ const (
 type closings struct {
 	log      *zap.Logger
 	upstream func() *upstream.Client
-	places   chan struct{} // for the calls at once
+	places   chan struct{} // one for each call that runs
 
 	life    context.Context // of the calls
 	abandon context.CancelFunc
@@ -85,9 +85,8 @@ func (c *closings) pause(t time.Duration, over <-chan struct{}) bool {
 	return false
 }
 
-// errAbandoned is the fault of closing calls that the end of the drain did not wait
-// for.
-var errAbandoned = errors.New("the worker left before")
+// errAbandoned is the error of closing calls that the drain did not wait for.
+var errAbandoned = errors.New("the worker stopped before it could be called")
 
 // call makes the session's closing call, once. Its route was checked when the
 // session was created.
@@ -114,7 +113,7 @@ func (c *closings) call(session *gate.Session) error {
 	}
 	defer resp.Close()
 	if code := resp.StatusCode(); code >= 400 {
-		return fmt.Errorf("it answered %d", code)
+		return fmt.Errorf("model server answered %d", code)
 	}
 	if _, err = io.CopyN(io.Discard, resp, maxClosingAnswer); errors.Is(err, io.EOF) {
 		return nil

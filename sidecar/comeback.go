@@ -10,21 +10,21 @@ import (
 	"github.com/usher-sidecar/usher/reorder"
 )
 
-// A comeback estimates when a refused request should be retried: the time in which
-// the queue empties at the rate at which slots became free over the last seconds.
-// It samples once a second, so that requests that pass cost nothing. It is safe for
+// A comeback estimates when a refused request should be retried: how long the queue
+// takes to empty at the rate at which slots were freed during the last seconds. It
+// samples once a second, so that admitted requests pay nothing for it. It is safe for
 // concurrent use.
 type comeback struct {
 	stats func() reorder.Stats
 
 	mu    sync.Mutex
-	marks [comebackSpan]mark // a ring, a second apart
+	marks [comebackSpan]mark // a ring of samples, one second apart
 	next  int
-	at    time.Time // when seconds was worked out
+	at    time.Time // when wait was computed
 	wait  int       // in seconds
 }
 
-// A mark is how many slots had become free at a moment.
+// A mark is how many slots had been freed by some moment.
 type mark struct {
 	at    time.Time
 	freed uint64
@@ -44,7 +44,7 @@ func newComeback(stats func() reorder.Stats, now time.Time) *comeback {
 	return c
 }
 
-// run counts until ctx ends.
+// run takes a sample every second until ctx ends.
 func (c *comeback) run(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -62,8 +62,8 @@ func (c *comeback) run(ctx context.Context) {
 	}
 }
 
-// seconds is the value of a Retry-After (RFC 9110 section 10.2.3), spread so
-// that those refused together do not come back together.
+// seconds returns the value of Retry-After (RFC 9110 section 10.2.3), with jitter so
+// that clients refused together do not all come back together.
 func (c *comeback) seconds(now time.Time) int {
 	c.mu.Lock()
 	if now.Sub(c.at) > comebackFresh {
@@ -75,14 +75,14 @@ func (c *comeback) seconds(now time.Time) int {
 	return spread(wait, rand.IntN)
 }
 
-// freedSlots returns how many slots were given back so far.
+// freedSlots returns how many slots have been given back so far.
 func freedSlots(s reorder.Stats) uint64 { return s.Admitted - uint64(s.InFlight) }
 
 // estimate returns the seconds until the queue is empty, from 1 to maxRetryAfter.
-// before is how many slots had been given back a span ago.
+// before is how many slots had been given back one span earlier.
 func estimate(s reorder.Stats, before uint64, span time.Duration) int {
 	if s.Waiting == 0 || s.Slots == 0 || s.InFlight < s.Slots {
-		return 1 // what refused it was not the queue, or it moves on at once
+		return 1 // it was not refused for the queue, or the queue is about to move
 	}
 	freed := freedSlots(s) - before
 	if freed == 0 {
@@ -92,7 +92,7 @@ func estimate(s reorder.Stats, before uint64, span time.Duration) int {
 	return int(math.Ceil(min(max(wait, 1), maxRetryAfter)))
 }
 
-// spread adds up to a quarter and a second, and stays within maxRetryAfter.
+// spread adds up to a quarter plus one second, within maxRetryAfter.
 func spread(wait int, random func(n int) int) int {
 	width := wait/4 + 1
 	return min(wait, maxRetryAfter-width) + random(width+1)

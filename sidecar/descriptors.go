@@ -2,10 +2,10 @@ package sidecar
 
 import "fmt"
 
-// descriptorsKept is how many descriptors are kept from clients: for standard
-// streams, the listeners, pollers, the state file and its lock, the prober, the
-// key, certificates that are re-read, spans, an accepted client that waits for
-// room, and about ten operators.
+// descriptorsKept is how many descriptors are reserved for other things than clients:
+// standard streams, listeners, pollers, the state file and its lock, the prober, the
+// key, certificates that are re-read, spans, an accepted client that waits for room,
+// and about ten operators.
 const descriptorsKept = 32
 
 // affordable returns how many clients may be connected with that many descriptors.

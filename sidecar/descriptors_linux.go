@@ -6,15 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descriptorsBeside are the descriptors besides those of clients and of lines to
-// the model server: listeners, files, pollers, pages.
+// descriptorsBeside is how many descriptors there are besides those of clients and of
+// connections to the model server: listeners, files, pollers, pages.
 const descriptorsBeside = 128
 
-// reserveDescriptors has the kernel make the table of the process's descriptors
-// as large as it can become with so many connections. It doubles a full table,
-// and waits until every processor has let go of the old one (an RCU grace
-// period): without this, the requests that bring the 65th, 129th, 257th, …
-// descriptor wait 10 to 20 ms. A table never shrinks.
+// reserveDescriptors makes the kernel grow this process's descriptor table at once to
+// the size that so many connections need. Otherwise the kernel doubles it whenever it
+// is full, and each time waits for an RCU grace period: the requests that open the
+// 65th, 129th, 257th, … descriptor would wait 10 to 20 ms. The table never shrinks.
 func reserveDescriptors(connections int) error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

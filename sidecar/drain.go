@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/config"
 )
 
-// flushGrace is how long the connections of finished requests may take to send
-// their last bytes and close.
+// flushGrace is how long connections of finished requests may take to send their last
+// bytes and close.
 const flushGrace = 2 * time.Second
 
 // silentGrace is how long silent connections stay open after the last answer: long
@@ -20,10 +20,10 @@ const flushGrace = 2 * time.Second
 // arrive.
 const silentGrace = 250 * time.Millisecond
 
-// A drain takes the sidecar out of service in steps. It is not ready at once, but
-// serves requests during the delay. Then it refuses new requests on connections
-// that are still open while those in flight finish, and cuts what is left. It
-// happens once; later callers join the one under way.
+// A drain takes the sidecar out of service in steps. The sidecar stops being ready at
+// once, but still serves requests during the delay. After that, new requests on open
+// connections are refused while those in flight finish, and what is left at the end is
+// cut. It happens once; later callers join the one under way.
 //
 // From the start of the drain every answer closes its connection (RFC 9112 section
 // 9.6). No other connection is closed before the last answer is sent, since a
@@ -32,9 +32,9 @@ type drain struct {
 	cfg      *config.Config
 	log      *zap.Logger
 	calls    *calls
-	doors    *listeners
-	sessions *sessions // nil: there are none
-	leave    func()    // is told when it begins
+	doors    *listeners // that are closed
+	sessions *sessions  // nil: there are none
+	leave    func()     // called when it begins
 	once     sync.Once
 	done     chan struct{} // closed when the drain is over
 	err      error         // ErrCut when requests were cut; valid after done
@@ -61,7 +61,7 @@ func (d *drain) begun() bool { return d.phase.Load() >= delaying }
 // refusing reports whether the delay is over, so that requests are refused.
 func (d *drain) refusing() bool { return d.phase.Load() >= refusing }
 
-// abort ends the delay and the wait, of a drain under way or to come.
+// abort ends the delay and the wait of a drain that has begun or will begin.
 func (d *drain) abort() {
 	d.abortOnce.Do(func() { close(d.aborted) })
 }
@@ -73,8 +73,8 @@ func (d *drain) run() error {
 	return d.err
 }
 
-// join starts the drain or joins the one under way, and waits for its end or for
-// that of ctx, whose error it then returns.
+// join starts the drain or joins the one under way, and waits until it is over or ctx
+// ends; in the latter case it returns ctx's error.
 func (d *drain) join(ctx context.Context) (cut bool, err error) {
 	d.start()
 	select {
@@ -85,8 +85,8 @@ func (d *drain) join(ctx context.Context) (cut bool, err error) {
 	}
 }
 
-// start begins the drain in the background; it owns the goroutine and ends it
-// after the delay, the time-out and the grace at the latest.
+// start begins the drain in the background. Its goroutine ends after the delay, the
+// time-out and the graces at the latest.
 func (d *drain) start() {
 	d.once.Do(func() {
 		d.phase.Store(delaying)
@@ -108,7 +108,7 @@ func (d *drain) sequence() {
 	d.calls.cut(errCut)
 	d.waitSilent()
 
-	// Shutdown closes the idle connections, and has the others close after their
+	// Shutdown closes idle connections, and makes the others close after their
 	// answer.
 	ctx, cancel := context.WithCancel(context.Background())
 	shut := make(chan struct{})

@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// explain adds to an error what helps the client and what the package that found it
-// could not know. spent says whether the request spent its ticket.
+// explain adds to an error what helps the client and what the package that returned
+// it could not know. spent says whether the request spent its ticket.
 func (r *request) explain(err error, spent bool) error {
 	switch {
 	case errors.Is(err, errRouteUnknown):
@@ -42,7 +42,7 @@ func (r *request) explain(err error, spent bool) error {
 	return err
 }
 
-// ofBody adds what to do about a faulty body. If part of it was passed on, the
+// ofBody adds what to do about a faulty body. If a part of it has been passed on, the
 // ticket is spent and a retry needs a new one.
 func ofBody(err error, words string, spent bool) error {
 	if spent {
@@ -52,8 +52,8 @@ func ofBody(err error, words string, spent bool) error {
 }
 
 // formOf says which kind of form a body is (multipart, RFC 7578, or
-// application/x-www-form-urlencoded); "" if it is none. curl labels every body as
-// the latter, malformed JSON too.
+// application/x-www-form-urlencoded), or "" if it is none. curl labels every body as
+// the latter, even malformed JSON.
 func formOf(contentType, body []byte) string {
 	body = bytes.TrimLeft(body, " \t\r\n")
 	switch {

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// refuse answers an error. A client that has gone gets no answer, unless it was
+// refuse answers with an error. A client that is gone gets no answer, unless it was
 // refused before it had to wait: it may only have closed its sending half.
 func (x *exchange) refuse(err error) {
 	cause := x.why()
@@ -35,7 +35,7 @@ func (x *exchange) refuse(err error) {
 	a := &x.account
 	a.Outcome, a.Status, a.Detail = r.outcome, r.status, upstream.Detail(err)
 	if errors.Is(err, errCutSent) || errors.Is(err, errSessionEnded) && spent {
-		a.Outcome = account.Cut // the model server is not to blame
+		a.Outcome = account.Cut // not a failure of the model server
 	}
 	allowed := ""
 	if errors.Is(err, errMethod) {
@@ -63,8 +63,8 @@ func (x *exchange) own() front.Own {
 	return front.Own{RequestID: x.account.ID, Timing: timing(x.timing[:0], &x.account.Times)}
 }
 
-// spent reports whether the request spent its ticket: from the moment that sending
-// began, unless nothing could be sent after all.
+// spent reports whether the request spent its ticket: true from the moment that
+// sending began, unless it turned out that nothing could be sent.
 func (x *exchange) spent() bool { return !x.account.Times.Sent.IsZero() && !x.route.Open }
 
 // final reports whether a retry with the same ticket can only be refused.
@@ -73,7 +73,7 @@ func (x *exchange) final(r refusal) bool {
 		return false // there is none
 	}
 	if x.pass.InSession() {
-		return r.status == http.StatusForbidden // else the ticket is as good as before
+		return r.status == http.StatusForbidden // otherwise the ticket is still good
 	}
 	return x.spent() || r.final()
 }
@@ -88,7 +88,7 @@ func (x *exchange) clientGone(werr error) {
 	}
 }
 
-// closes reports whether a refusal closes the connection, because it is not known
+// closes reports whether a refusal closes the connection, because Usher does not know
 // where the next request begins or how much of this one is still to come.
 func closes(err error) bool {
 	var fault *front.Fault
@@ -97,7 +97,7 @@ func closes(err error) bool {
 		errors.Is(err, front.ErrBodyTimeout) || errors.Is(err, front.ErrBodyFraming)
 }
 
-// settle releases everything and records the request, exactly once.
+// settle releases everything that the request holds and records it, exactly once.
 func (x *exchange) settle() {
 	if x.settled {
 		return
@@ -118,14 +118,14 @@ func (x *exchange) settle() {
 	x.h.calls.remove(&x.call, !x.account.Outcome.Whole())
 }
 
-// faults are bugs of ours that end no more than a request.
+// faults handles bugs in Usher (panics), which end a request but not the process.
 type faults struct {
 	log   *zap.Logger
 	count func()
 }
 
-// recover keeps a bug from ending the process (fasthttp does not recover) and from
-// leaking a slot.
+// recover is deferred by serve. It keeps a panic from ending the process, since
+// fasthttp does not recover, and from leaking a slot.
 func (f *faults) recover(x *exchange) {
 	if fault := recover(); fault != nil {
 		f.endCall(x, fault, debug.Stack())
@@ -134,7 +134,7 @@ func (f *faults) recover(x *exchange) {
 	}
 }
 
-// endCall notes a fault that a request ran into, and ends its call.
+// endCall notes a fault and ends the call of the request that ran into it.
 func (f *faults) endCall(x *exchange, fault any, stack []byte) {
 	f.note(fault, stack, zap.String("request_id", x.account.ID))
 	x.cancel(errInternal)

@@ -8,11 +8,11 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/engine"
 )
 
-// leastReading bounds below how long reading the model server's figures may take.
+// leastReading is the shortest time-out for reading the model server's figures.
 const leastReading = time.Second
 
-// openEngine makes what reads the model server's figures, where it is one that has
-// any.
+// openEngine makes the reader of the model server's load figures, if USHER_ENGINE says
+// that it has any.
 func (s *Sidecar) openEngine() (err error) {
 	cfg := s.cfg
 	if cfg.Preset == nil || !cfg.Preset.Tells() {
@@ -23,14 +23,14 @@ func (s *Sidecar) openEngine() (err error) {
 		Network: cfg.Upstream.Network, Address: cfg.Upstream.Address, Host: cfg.Upstream.Host, PathPrefix: cfg.Upstream.PathPrefix,
 		Authorization: cfg.UpstreamAuthorization,
 		Timeout:       min(max(cfg.HealthInterval, leastReading), 5*leastReading),
-		// What is at the model server by our doing.
+		// What Usher itself has sent to the model server.
 		Traffic: func() engine.Traffic {
 			b := s.buffer.Stats()
 			more, uncertain := s.gate.Beyond()
 			return engine.Traffic{
 				Load:      engine.Load{InFlight: b.InFlight, Queued: b.Waiting - b.Held},
 				Runs:      b.InFlight + more,
-				Uncertain: uncertain || s.reports.loading(), // the benchmark has no slots
+				Uncertain: uncertain || s.reports.loading(), // the benchmark takes no slots
 			}
 		},
 		Again: func() { s.model.prober.Hasten() },

@@ -31,21 +31,21 @@ type handler struct {
 	faults  faults
 }
 
-// routes are the requests that are served.
+// routes says which requests are served.
 type routes struct {
 	*route.Table
-	names string // for a client whose path is none of them
-	open  places // for the open ones
+	names string // listed for a client that asks for another path
+	open  places // for requests of open routes
 }
 
-// bodies bound the memory for bodies.
+// bodies bounds the memory for request bodies.
 type bodies struct {
-	*front.Budget     // of those whose senders are not verified yet
-	most          int // of one, in bytes
+	*front.Budget     // for those whose senders are not verified yet
+	most          int // the largest body, in bytes
 }
 
-// serve answers the request that was read on c, or the fault that reading it
-// ended with.
+// serve answers the request that was read on c, or the fault with which reading it
+// ended.
 func (h *handler) serve(c *front.Conn, fault error) {
 	x := h.begin(c)
 	defer h.faults.recover(x)
@@ -79,56 +79,57 @@ func (h *handler) begin(c *front.Conn) *exchange {
 	return x
 }
 
-// An exchange is one request and its answer. What it holds is taken in one
-// direction (number, turn, line) and given back in the other by settle, exactly
-// once, whichever way the request ends.
+// An exchange is one request and its answer. It takes a number, a slot and a line to
+// the model server, in this order; settle gives them back in reverse, exactly once,
+// however the request ends.
 type exchange struct {
 	call
 	request
 	account account.Request
 
 	pass    gate.Pass
-	waited  bool // for its turn, or has been admitted
-	placed  bool // has one of the places of open routes
+	waited  bool // it has begun to wait for its turn, or was admitted
+	placed  bool // it holds one of the places for open routes
 	line    *upstream.Conn
 	settled bool
 	span    *trace.Request // nil: not traced
 	timing  [96]byte       // room for Server-Timing
 }
 
-// run takes one request through the checks in their order and, when all are
-// passed, hands the answer to the relay. Steps up to the price never wait; the
-// ones after it own all the waiting.
+// run takes the request through the checks in order and, if it passes them all, hands
+// the answer to the relay. The steps up to the price never wait; all waiting is in
+// those after it.
 func (x *exchange) run() error {
-	// 1 to 5: what the head alone tells.
+	// 1 to 5: what the head alone shows.
 	if err := x.checkHead(); err != nil {
 		return err
 	}
 	if x.route.Open {
 		return x.runOpen()
 	}
-	// A connection that brings forgeries waits.
+	// A connection that sent forged tickets has to wait.
 	if x.conn.Penalty.Wait(&x.call) != nil {
 		return x.why()
 	}
-	// 6 to 14: what manages sessions ends here, and goes to no model server.
+	// 6 to 14: requests about sessions are answered here, without the model server.
 	if x.manages {
 		return x.h.sessions.manage(x)
 	}
-	// 5 to 7: read the body, unless the ticket stands in the head, and open the
-	// envelope. In place: with copies of it in this frame, which lies under all the
-	// others, the verification would need a stack of 16 KiB, not 8.
+	// 5 to 7: read the body, unless the ticket is in the head, and open the envelope.
+	// It is filled in place: copies of it in this frame, which is below all the
+	// others, would make verification need a stack of 16 KiB instead of 8.
 	var env envelope.Envelope
 	if err := x.openEnvelope(&env); err != nil {
 		return err
 	}
-	// 8 to 13: is it for us, fresh and genuine; the number is ours from here on.
+	// 8 to 13: the ticket is for this worker, fresh and genuine; from here on its
+	// number is reserved.
 	err := x.pass.Judge(&env.Ticket)
 	punish(&x.conn.Penalty, err)
 	if err != nil {
 		return err
 	}
-	// 5, 6: only now the body beside a ticket in the head, where its work is known.
+	// 5, 6: the body beside a ticket in the head is read only now, if its work counts.
 	if x.ticket.found {
 		err = x.takeBody(&env)
 	}
@@ -142,17 +143,17 @@ func (x *exchange) run() error {
 		return err
 	}
 	if len(payload) > 0 && &payload[0] != &env.Payload[0] {
-		x.body.Replace(payload) // it was made anew, with a limit in it
+		x.body.Replace(payload) // a copy with a limit inserted
 	}
-	// 15, 16: its turn.
+	// 15, 16: wait for its turn.
 	x.waited = true
 	x.body.LeaveBudget() // from here on the queue counts it
 	spooler := x.spooler()
 	if err := x.pass.Wait(&x.call, max(len(payload), len(x.body.Bytes())), spooler); err != nil {
 		return err
 	}
-	// 17, 18: a line to the model server; the ticket is spent when its request
-	// begins to be sent, and not before.
+	// 17, 18: take a line to the model server. The ticket is spent when sending
+	// begins, and not before.
 	resp, err := x.forward(payload)
 	if err != nil {
 		return err
@@ -161,8 +162,8 @@ func (x *exchange) run() error {
 	return nil
 }
 
-// openEnvelope opens the envelope. Where the ticket does not stand in the head it is
-// in the body, which is then read whole.
+// openEnvelope opens the envelope. If the ticket is not in the head, it must be in
+// the body, which is then read whole.
 func (x *exchange) openEnvelope(env *envelope.Envelope) error {
 	switch {
 	case x.ticket.twice:
@@ -178,7 +179,7 @@ func (x *exchange) openEnvelope(env *envelope.Envelope) error {
 	return x.pass.Open(env, x.body.Bytes(), x.api)
 }
 
-// punish has a connection that brings forgeries wait, from the second one on.
+// punish makes a connection that sends forged tickets wait, from the second one on.
 func punish(p *front.Penalty, err error) {
 	switch {
 	case err == nil:
@@ -188,9 +189,9 @@ func punish(p *front.Penalty, err error) {
 	}
 }
 
-// takeBody reads the body of a request whose ticket is in the head and was judged
-// good, if the work it asks for matters and can be read. Any other body is left in
-// the connection.
+// takeBody reads the body of a request whose ticket is in the head and has been
+// judged good, if the work it asks for matters and can be read. Otherwise the body is
+// left in the connection.
 func (x *exchange) takeBody(env *envelope.Envelope) error {
 	wants, _ := x.h.gate.WantsBody(x.api)
 	if !wants || x.conn.Head.Encoded {
@@ -233,7 +234,7 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 	}
 	resp, err := line.RoundTrip(&req)
 	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrRequest) {
-		// The kept connection was dead and could not be replaced, or the request
+		// The pooled connection was dead and could not be replaced, or the request
 		// cannot be written: nothing was sent, and the ticket stays good.
 		x.pass.Undo()
 		x.account.Times.Sent = time.Time{}
@@ -250,10 +251,10 @@ func (x *exchange) forward(payload []byte) (*upstream.Response, error) {
 // A sender is an exchange while its request is sent.
 type sender exchange
 
-// RequestSent implements upstream.Sender. It lets the next one go of those whose turn
-// came together.
+// RequestSent implements upstream.Sender. It lets the next of the requests that were
+// admitted together go.
 func (x *sender) RequestSent() { x.pass.Sent() }
 
-// BodySent implements upstream.Sender. It gives back the body's memory, long before
-// the answer may come.
+// BodySent implements upstream.Sender. It frees the body's memory, perhaps long
+// before the answer comes.
 func (x *sender) BodySent() { x.body.Release() }

@@ -15,9 +15,9 @@ var (
 
 // A headTicket is the ticket in a request's head.
 type headTicket struct {
-	token []byte // as it came
+	token []byte // as it was sent
 	found bool
-	twice bool // there are more than one
+	twice bool // there is more than one
 }
 
 // findHeadTicket looks for one. Any other Authorization is a customer's key and
@@ -32,7 +32,7 @@ func findHeadTicket(head *front.Head) (t headTicket) {
 	}
 	for _, value := range head.Values("authorization") {
 		if token, ok := envelope.HeaderTicket(value); ok {
-			t.twice = t.twice || t.found // which of them would be meant?
+			t.twice = t.twice || t.found // which of them is meant is unclear
 			t.token, t.found = token, true
 		}
 	}

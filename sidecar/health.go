@@ -23,7 +23,7 @@ func (s *Sidecar) readiness() admin.Readiness {
 	return r
 }
 
-// aside answers the small requests that the public listener serves besides the
+// aside answers /ping and /health, which the public listener serves besides the
 // routes.
 func aside(ready func() admin.Readiness) func(path string) (front.Answer, bool) {
 	const text = "text/plain; charset=utf-8"

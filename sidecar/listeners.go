@@ -17,18 +17,18 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/proxy"
 )
 
-// The listeners are where clients and operators come in.
+// listeners holds the sockets and servers that clients and operators connect to.
 type listeners struct {
 	front         *front.Server
 	certificates  *certificates // nil without TLS
 	public        *hangup.Listener
 	connections   int    // of clients at once
-	crowding      string // says that they are fewer than set; "": they are not
+	crowding      string // a warning that they are fewer than configured; "": they are not
 	adminListener net.Listener
 	profiler      *admin.Profiler // nil: none
 }
 
-// prepare reads the certificates and finds how many connections there may be.
+// prepare reads the certificates and works out how many connections there may be.
 func (l *listeners) prepare(cfg *config.Config, log *zap.Logger) (err error) {
 	descriptors := descriptorLimit()
 	if cfg.MaxSessions > 0 && descriptors > closingsAtOnce {
@@ -45,7 +45,7 @@ func (l *listeners) prepare(cfg *config.Config, log *zap.Logger) (err error) {
 
 // bind binds the public and the admin address, and that of the profiles.
 func (l *listeners) bind(cfg *config.Config, log *zap.Logger) (err error) {
-	var opened []func() error
+	var opened []func() error // closes what has been bound, should a later step fail
 	defer func() {
 		if err != nil {
 			for _, undo := range opened {
@@ -58,7 +58,7 @@ func (l *listeners) bind(cfg *config.Config, log *zap.Logger) (err error) {
 		return fmt.Errorf("USHER_ADMIN_ADDR: %w", err)
 	}
 	opened = append(opened, l.adminListener.Close)
-	// hangup sets the keep-alive of each connection; Go's own would be set before it.
+	// hangup sets each connection's keep-alive; Go would set its own first.
 	public, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", cfg.ListenAddr)
 	if err != nil {
 		return fmt.Errorf("USHER_LISTEN_ADDR: %w", err)
@@ -86,10 +86,10 @@ func (l *listeners) PublicAddr() net.Addr { return l.public.Addr() }
 // AdminAddr is where operators look; valid after Listen.
 func (l *listeners) AdminAddr() net.Addr { return l.adminListener.Addr() }
 
-// serve serves all listeners, each until it is closed. The channel holds why one
-// ended before.
+// serve serves all listeners until they are closed. The channel gets the error of
+// each one that fails.
 func (l *listeners) serve(server *http.Server, workers *sync.WaitGroup) <-chan error {
-	failed := make(chan error, 3) // one each: none of them waits
+	failed := make(chan error, 3) // one for each, so that none blocks
 	if l.profiler != nil {
 		workers.Go(func() {
 			if err := l.profiler.Run(); err != nil {

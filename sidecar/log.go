@@ -18,12 +18,12 @@ type requestLog struct {
 	sampler *sampler
 }
 
-// A line is an account as the log shows it.
+// A line is an account as a line of the log.
 type line account.Request
 
-// Ended implements account.Sink. Refusals are logged at info like every other
-// request, because clients cause them. In a flood of refused requests some are only
-// counted.
+// Ended implements account.Sink. Refusals are logged at level info like every other
+// request, because clients cause them. In a flood of refused requests, some are
+// counted but not logged.
 func (l requestLog) Ended(a *account.Request) {
 	ce := l.log.Check(zap.InfoLevel, "request")
 	if ce != nil && (a.Ticket.Admitted || l.sampler.allow(a.Outcome, a.Times.End)) {
@@ -31,8 +31,8 @@ func (l requestLog) Ended(a *account.Request) {
 	}
 }
 
-// leftOut returns how many lines were left out since the start, by outcome: by
-// the sampler, or because nobody read the log.
+// leftOut returns how many lines were left out since the start, by outcome: those
+// sampled away, and those dropped because nobody read the log.
 func (l requestLog) leftOut() map[string]uint64 {
 	byOutcome := map[string]uint64{asynclog.OutcomeNone: 0}
 	for o := range account.Outcomes {
@@ -87,7 +87,7 @@ func (l *line) MarshalLogObject(to zapcore.ObjectEncoder) error {
 // maxLoggedName is how much of a name chosen by a client is logged, in bytes.
 const maxLoggedName = 64
 
-// shortened cuts a name, which may be as long as a request's body.
+// shortened truncates a name, which could be as long as a request's body.
 func shortened(name string) string {
 	if len(name) <= maxLoggedName {
 		return name

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/gate"
 )
 
-// The paths on which sessions are managed, where there are any: config.SessionPaths.
+// The paths on which sessions are managed, if they are enabled: config.SessionPaths.
 const (
 	pathSessionCreate = "/session/create"
 	pathSessionGet    = "/session/get"
@@ -38,8 +38,8 @@ func (s *sessions) manages(r *route.Entry) bool {
 // maxSessionBody bounds the body of a request about a session, in bytes.
 const maxSessionBody = 64 << 10
 
-// endPatience is how long the answer to /session/end waits for the closing call:
-// less than the usual clients wait for the answer.
+// endPatience is how long the answer to /session/end waits for the closing call. The
+// usual clients wait longer than this for an answer.
 const endPatience = 5 * time.Second
 
 // errRouteToClose refuses a session whose on_close_route is not a route.
@@ -104,13 +104,13 @@ func (s *sessions) create(x *exchange) error {
 		terms.ClosingBody = bytes.Clone(body)
 	}
 	if cause := x.why(); cause != nil {
-		return cause // nobody is there to use it
+		return cause // nobody would use it
 	}
 	// Reports count the session, from now to its end, instead of this request.
 	a := &terms.Account
 	*a = x.account
 	a.Span = nil
-	a.Ticket.Admitted = true // the autoscaler is told when it entered
+	a.Ticket.Admitted = true // so that the autoscaler is told when it began
 	a.Times.Sent = time.Now()
 	a.Outcome, a.Status = account.OK, 201
 	session, id, err := x.pass.Create(terms, &c.Ticket)
@@ -124,7 +124,7 @@ func (s *sessions) create(x *exchange) error {
 	body := append(quoted([]byte(`{"session_id":`), []byte(id)), `,"expiration":`...)
 	body = append(appendEpoch(body, session.Created.Add(session.Lifetime)), '}')
 	if reply(x, 201, body) != nil {
-		session.Close() // its client will never hear of it
+		session.Close() // its client does not know its id
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (s *sessions) create(x *exchange) error {
 func (s *sessions) closing(routes *routes, path string) *route.Entry {
 	for _, c := range []byte(path) {
 		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
-			return nil // more, or less, than a path
+			return nil // not a plain path
 		}
 	}
 	r := routes.Find(http.MethodPost, []byte(path))
@@ -144,8 +144,8 @@ func (s *sessions) closing(routes *routes, path string) *route.Entry {
 	return r
 }
 
-// awaitRest waits a short while for the closing call, so that it is done when the
-// client hears of the session's end.
+// awaitRest waits a short while for the closing call, so that it is usually done when
+// the client is told that the session has ended.
 func awaitRest(x *exchange, session *gate.Session) {
 	patience := time.NewTimer(endPatience)
 	defer patience.Stop()
@@ -156,8 +156,8 @@ func awaitRest(x *exchange, session *gate.Session) {
 	}
 }
 
-// reply sends an answer of Usher's own that is not a refusal, and returns the error
-// of writing it.
+// reply sends an answer that is Usher's own but not a refusal. It returns the error of
+// writing it.
 func reply(x *exchange, status int, body []byte) error {
 	a := &x.account
 	a.Outcome, a.Status, a.BytesOut = account.OK, status, int64(len(body))
@@ -167,8 +167,8 @@ func reply(x *exchange, status int, body []byte) error {
 	}, x.own())
 }
 
-// describeSession returns the answer to /session/get. It repeats what the client
-// gave byte for byte.
+// describeSession returns the answer to /session/get, with what the client gave byte
+// for byte.
 func describeSession(id []byte, s *gate.Session, expires time.Time) []byte {
 	b := quoted([]byte(`{"session_id":`), id)
 	b = append(append(b, `,"auth_data":`...), s.AuthData...)
@@ -193,7 +193,7 @@ func describeSession(id []byte, s *gate.Session, expires time.Time) []byte {
 // quoted appends a text as a JSON string.
 func quoted(dst, text []byte) []byte {
 	literal, err := json.Marshal(string(text))
-	if err != nil { // there is no such text
+	if err != nil { // cannot happen
 		literal = []byte(`""`)
 	}
 	return append(dst, literal...)

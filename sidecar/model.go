@@ -16,8 +16,8 @@ type modelServer struct {
 	prober   *upstream.Prober
 	streams  *streams // of its answers
 	sawBytes sawBytes
-	// strict is for model servers that are known to end each stream with its API's
-	// last word: a stream that ends without it is broken. Else it is only logged.
+	// strict is for model servers that are known to end every stream with its API's
+	// last word: a stream without it counts as broken. Otherwise it is only logged.
 	strict bool
 }
 
@@ -58,8 +58,8 @@ func (m *modelServer) open(cfg *config.Config, log *zap.Logger, probed func(heal
 	return err
 }
 
-// suspect has the model server probed at once if err says that it was unreachable
-// or broken.
+// suspect makes the prober check the model server at once if err says that it was
+// unreachable or broke off.
 func (m *modelServer) suspect(err error) {
 	if errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, upstream.ErrBroken) {
 		m.prober.Suspect()

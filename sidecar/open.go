@@ -2,8 +2,8 @@ package sidecar
 
 import "sync/atomic"
 
-// runOpen passes on a request of an open route. It has no ticket and does not go
-// through the buffer, so open routes have a limit of their own.
+// runOpen forwards a request of an open route. Such requests have no ticket and do
+// not go through the buffer, so they have a limit of their own.
 func (x *exchange) runOpen() error {
 	if !x.h.routes.open.take() {
 		return errOpenFull
@@ -17,7 +17,7 @@ func (x *exchange) runOpen() error {
 	return nil
 }
 
-// places limit how many requests of open routes are at the model server.
+// places limits how many requests of open routes are at the model server.
 type places struct {
 	limit int64
 	taken atomic.Int64

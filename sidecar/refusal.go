@@ -34,18 +34,18 @@ var (
 	errSlowClient   = errors.New("client took nothing for the write time-out")
 )
 
-// A refusal is the answer to a request that is not let through. The table of
-// refusals is the only place where an error becomes a status and a code.
+// A refusal is the answer to a request that Usher does not forward or that failed. The
+// table of refusals is the only place where an error becomes a status and a code.
 type refusal struct {
 	cause   error
 	status  int
 	outcome account.Outcome // its String is the error_type
-	message string          // one sentence a user can act on
+	message string          // one sentence that tells the user what to do
 	retry   bool            // the answer carries Retry-After: the same request may pass later
 }
 
-// An explained error is one of the table with details that only the settings or the
-// request provide. They end the message.
+// An explained error is an error of the table with details that depend on the settings
+// or the request. They are appended to the message.
 type explained struct {
 	cause error
 	words string
@@ -55,8 +55,8 @@ func (e *explained) Error() string { return e.words }
 
 func (e *explained) Unwrap() error { return e.cause }
 
-// refusals is in the order of the checks. An error that is not in it is a bug and
-// answered 500.
+// refusals is in the order of the checks. An error that is not in it is a bug, and is
+// answered with 500.
 var refusals = []refusal{
 	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of these", false},
 	{errMethod, 405, account.MethodNotAllowed, "This route has other methods", false},
@@ -111,8 +111,8 @@ func refusalOf(err error) refusal {
 	return unforeseen
 }
 
-// withDetail completes a message without a full stop. The detail names members and
-// offsets; package envelope promises that it holds nothing the client wrote.
+// withDetail completes a message that has no full stop. The detail names members and
+// offsets; package envelope promises that it contains nothing the client wrote.
 func withDetail(message string, err error) string {
 	if strings.HasSuffix(message, ".") {
 		return message
@@ -134,14 +134,14 @@ const (
 	headerShouldRetry = "X-Should-Retry"
 )
 
-// A told is what an answer has besides its refusal.
+// A told is what an answer contains besides its refusal.
 type told struct {
-	shape      dialect.Shape // as the clients of the route that was called expect it
+	shape      dialect.Shape // that clients of the called route expect
 	requestID  string
-	retryAfter int    // in seconds; told where the refusal says retry
-	spent      bool   // the ticket was, by this request
+	retryAfter int    // in seconds; used if the refusal says retry
+	spent      bool   // this request spent its ticket
 	final      bool   // a retry with the same ticket can only be refused
-	allowed    string // methods of the path that was called
+	allowed    string // methods of the called path
 }
 
 // answer returns the refusal as an HTTP answer.
@@ -151,7 +151,7 @@ func (r refusal) answer(t told) front.Answer {
 		return front.Answer{Status: r.status, Type: "text/plain; charset=utf-8", Body: []byte(r.message + "\n")}
 	}
 	var fields []byte
-	if !t.spent || r.saysSpent() { // else the code would say that the ticket is good
+	if !t.spent || r.saysSpent() { // otherwise it would say that the ticket is good
 		fields = append(append(append(fields, headerRefusal+": "...), r.outcome.String()...), "\r\n"...)
 	}
 	switch r.status {
@@ -172,7 +172,7 @@ func (r refusal) answer(t told) front.Answer {
 	}
 }
 
-// final reports whether the same ticket can only be refused again.
+// final reports whether the same ticket would be refused again in any case.
 func (r refusal) final() bool {
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
@@ -181,12 +181,12 @@ func (r refusal) final() bool {
 	return r.saysSpent()
 }
 
-// saysSpent reports whether the code alone says that the ticket is spent.
+// saysSpent reports whether the code itself means that the ticket is spent.
 func (r refusal) saysSpent() bool {
 	return r.outcome == account.UpstreamBroken || r.outcome == account.UpstreamTimeout
 }
 
-// spends reports whether clients retry after such an answer of the model server's,
+// spends reports whether clients would retry after such an answer of the model server,
 // although the ticket is spent and a retry can only get a 409.
 func spends(status int) bool {
 	switch status {

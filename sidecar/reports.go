@@ -21,23 +21,23 @@ import (
 )
 
 // reports sends reports to the autoscaler and runs the benchmark whose result they
-// have. It is nil on a worker that has neither.
+// contain. It is nil on a worker that has neither.
 type reports struct {
 	log       *zap.Logger
 	started   time.Time
 	loads     *report.Loading
-	measures  *benchmark.Benchmark // nil: the figure is set, or there is none
+	measures  *benchmark.Benchmark // nil: max_perf is set, or there is none
 	reporter  *report.Reporter     // nil: nothing is reported
 	counter   *report.Counter      // nil with reporter
 	tried     func(kind, outcome string)
 	leaving   chan struct{} // closed when the drain begins
 	leaveOnce sync.Once
-	failing   map[report.Kind]bool // the reporter's own
+	failing   map[report.Kind]bool // used by the reporter's goroutine only
 }
 
 // newReports makes the reporter, the benchmark, and the check that waits for both, as
-// far as the settings want them; nil: neither. checks say when the worker was started,
-// is healthy, has a key and leaves.
+// far as they are configured; nil if neither is. checks says when the worker was
+// started, and whether it is healthy, has a key and is draining.
 func newReports(cfg *config.Config, log *zap.Logger, checks report.LoadingOptions) (*reports, error) {
 	if cfg.Report.Generation == "" && cfg.Benchmark.Route == "" && cfg.Benchmark.MaxPerf == 0 {
 		return nil, nil
@@ -56,7 +56,7 @@ func newReports(cfg *config.Config, log *zap.Logger, checks report.LoadingOption
 	checks.Loaded = func(after time.Duration) {
 		log.Info("loaded", zap.Duration("after", after))
 		if r.reporter != nil {
-			r.reporter.Poke() // the autoscaler waits for nothing else
+			r.reporter.Poke() // this is what the autoscaler waits for
 		}
 	}
 	r.loads = report.NewLoading(checks)
@@ -83,7 +83,7 @@ func newBenchmark(cfg *config.Config, log *zap.Logger) (*benchmark.Benchmark, er
 		}
 		if amount = work.Amount(); amount == 0 {
 			amount = 1
-			log.Warn("USHER_BENCHMARK_BODY states no work that is known: each request counts as 1, and max_perf is requests a second")
+			log.Warn("USHER_BENCHMARK_BODY states no work that Usher knows: each request counts as 1, and max_perf is requests a second")
 		}
 	}
 	progress := &progressLog{log: log}
@@ -96,10 +96,10 @@ func newBenchmark(cfg *config.Config, log *zap.Logger) (*benchmark.Benchmark, er
 	})
 }
 
-// A progressLog logs how the benchmark gets on. It is called by one goroutine.
+// A progressLog logs the progress of the benchmark. One goroutine uses it.
 type progressLog struct {
 	log       *zap.Logger
-	fileFault error // what was logged of the benchmark's file
+	fileFault error // the last error of the benchmark's file that was logged
 }
 
 func (l *progressLog) note(p benchmark.Progress) {
@@ -114,8 +114,8 @@ func (l *progressLog) note(p benchmark.Progress) {
 	}
 }
 
-// note counts an attempt, and logs when a kind of report begins to fail and when it
-// gets through again.
+// note counts an attempt, and logs when reports of one kind begin to fail and when they
+// succeed again.
 func (r *reports) note(kind report.Kind, outcome report.Outcome, err error) {
 	r.tried(string(kind), string(outcome))
 	failed := err != nil
@@ -150,7 +150,7 @@ func (r *reports) attach(book *account.Book, m *metrics.Metrics) {
 		func() float64 { return float64(r.reporter.Dropped()) })
 }
 
-// silent returns how long no report has been acknowledged.
+// silent returns for how long no report has been acknowledged.
 func (r *reports) silent(now time.Time) time.Duration {
 	if said := r.reporter.Said(); said != nil {
 		return now.Sub(said.At)
@@ -167,12 +167,10 @@ func (r *reports) accepted() func(*account.Request) {
 	return r.counter.Accepted
 }
 
-// loading reports whether the worker is still loading, so that requests come too
-// early.
+// loading reports whether the worker is still loading, so that requests are refused.
 func (r *reports) loading() bool { return r != nil && !r.loads.Loaded() }
 
-// missing says what is missing for the worker to be loaded; "" if nothing is, or if
-// another check reports it.
+// missing says what the worker still waits for before it is loaded; "" if it is loaded.
 func (r *reports) missing(elseOK bool) string {
 	switch {
 	case !r.loading():

@@ -11,27 +11,27 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/front"
 )
 
-// A request is what a client asks for: what the head tells, and the body.
+// A request is what a client asks for: what its head says, and its body.
 type request struct {
 	h       *handler
 	conn    *front.Conn
-	route   *route.Entry // nil: the request is none of ours
-	api     *dialect.API // that the path speaks
-	manages bool         // its path is one that manages sessions
+	route   *route.Entry // nil: no route serves the request
+	api     *dialect.API // of the path
+	manages bool         // it is about a session (/session/…)
 	ticket  headTicket
 	body    upload
 }
 
-// An upload is the body of a request. Beside a ticket in the head it may be left in
-// the connection, and passed on as it comes.
+// An upload is the body of a request. If the ticket is in the head, the body may be
+// left in the connection and passed on as it arrives.
 type upload struct {
 	front.Body
 	size   int           // of what was read into Body, in bytes
-	whole  bool          // it was read beside a ticket in the head
-	stream *front.Stream // of one that was left; nil: Body is it
+	whole  bool          // it was read although the ticket is in the head
+	stream *front.Stream // the body if it was left in the connection; nil: Body holds it
 }
 
-// find finds the route and the ticket in the head. It returns the route's label.
+// find looks up the route, and the ticket in the head. It returns the route's label.
 func (r *request) find() (label string) {
 	head := &r.conn.Head
 	method := string(head.Method)
@@ -45,7 +45,7 @@ func (r *request) find() (label string) {
 			label = near.Label
 		}
 	}
-	if !r.manages { // such a request has its ticket in the body, as its session's
+	if !r.manages { // a request about a session has its ticket in the body
 		r.ticket = findHeadTicket(head)
 	}
 	return label
@@ -54,7 +54,7 @@ func (r *request) find() (label string) {
 // open reports whether the request needs no ticket.
 func (r *request) open() bool { return r.route != nil && r.route.Open }
 
-// blames reports whether the head is too large because the ticket is.
+// blames reports whether the head is too large because of its ticket.
 func (r *request) blames(fault error) bool {
 	if fault == nil || !r.ticket.found || len(r.ticket.token) <= envelope.MaxHeader || r.route == nil || r.route.Open {
 		return false
@@ -85,7 +85,7 @@ func (r *request) checkHead() error {
 	return nil
 }
 
-// needsBody reports whether the body has to be read before the request can pass.
+// needsBody reports whether the body must be read before the request can pass.
 func (r *request) needsBody() bool {
 	switch {
 	case r.route.Open:
@@ -112,7 +112,7 @@ func (r *request) readBody() error {
 	return err
 }
 
-// leftBody returns the body if it was left in the connection; nil: it was not, or
+// leftBody returns the body if it is left in the connection; nil if it is not, or if
 // there is none.
 func (r *request) leftBody() *front.Stream {
 	if !r.ticket.found || r.body.whole || r.conn.Head.Length() == 0 {
@@ -124,10 +124,10 @@ func (r *request) leftBody() *front.Stream {
 	return r.body.stream
 }
 
-// end gives the body back, and returns how much of it came, in bytes.
+// end frees the body and returns how many bytes of it arrived.
 func (u *upload) end() (came int64) {
 	came = int64(u.size)
-	if u.stream != nil { // nobody reads it any more
+	if u.stream != nil { // by now nobody reads it
 		came = u.stream.Taken()
 		u.stream.Release()
 	}

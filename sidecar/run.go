@@ -8,7 +8,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Listen binds the public and the admin address, and that of the profiles.
+// Listen binds the addresses of the public listener, the admin listener and, if
+// configured, the profiler.
 func (s *Sidecar) Listen() error {
 	if err := s.bind(s.cfg, s.log); err != nil {
 		return err
@@ -36,7 +37,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		s.drain.abort()
 		_ = s.drain.run()
 	}
-	// The admin listener answers to the very end.
+	// The admin listener answers until everything else has ended.
 	shut, cancel := context.WithTimeout(context.Background(), time.Second)
 	_ = server.Shutdown(shut)
 	cancel()
@@ -51,8 +52,8 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	return err
 }
 
-// startWorkers starts what goes on beside the requests, until work ends; the
-// streams' loops until they are closed.
+// startWorkers starts the background work, which ends when work does; the loops of
+// streams end when they are closed.
 func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
 	workers.Go(func() {
 		if err := reserveDescriptors(s.connections); err != nil {

@@ -10,18 +10,18 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// How many lines refused requests may cause, per outcome. At ordinary rates each
-// has its line; a flood of refusals, which costs an attacker next to nothing,
-// cannot fill the disk.
+// How many log lines refused requests may cause, per outcome. At ordinary rates each
+// request has its line, but a flood of refusals, which costs an attacker next to
+// nothing, cannot fill the disk.
 const (
 	refusalLinesBurst     = 1000
 	refusalLinesPerSecond = 50
 	leftOutInterval       = 10 * time.Second // between two reports of what was left out
 )
 
-// A sampler decides which refused requests get a line in the log, and counts
-// those that do not. Each outcome has an allowance of its own, so that a flood
-// of one kind does not hide the others.
+// A sampler decides which refused requests are logged, and counts those that are not.
+// Each outcome has its own allowance, so that a flood of one kind does not hide the
+// others.
 type sampler struct {
 	log *zap.Logger
 
@@ -31,7 +31,7 @@ type sampler struct {
 
 type allowance struct {
 	used    float64   // of the burst
-	at      time.Time // when that was so
+	at      time.Time // when used was updated
 	leftOut uint64    // since the last report
 	total   uint64    // left out since the start
 }

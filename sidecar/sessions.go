@@ -19,7 +19,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// sessions holds the open sessions. It is nil on a worker without sessions.
+// sessions holds the open sessions. It is nil if sessions are not enabled.
 type sessions struct {
 	all      *gate.Sessions
 	ended    [gate.Causes]atomic.Uint64
@@ -36,7 +36,7 @@ func newSessions(cfg *config.Config, log *zap.Logger, client func() *upstream.Cl
 	return s
 }
 
-// signedRoutes returns the routes that need a ticket, including Usher's own.
+// signedRoutes returns the routes that need a ticket, including those of sessions.
 func signedRoutes(cfg *config.Config) []route.Route {
 	if cfg.MaxSessions == 0 {
 		return cfg.Routes
@@ -48,7 +48,7 @@ func signedRoutes(cfg *config.Config) []route.Route {
 	return routes
 }
 
-// core returns what the gate looks sessions up in; nil if there are none.
+// core returns the sessions for the gate to look up; nil if they are not enabled.
 func (s *sessions) core() *gate.Sessions {
 	if s == nil {
 		return nil
@@ -85,8 +85,8 @@ func (s *sessions) drain() {
 	}
 }
 
-// close ends the remaining sessions and waits, for at most wait, until each has had
-// its closing call. Calls still under way then are aborted.
+// close ends the remaining sessions and waits until each has had its closing call, but
+// no longer than such a call may take. Calls still under way after that are aborted.
 func (s *sessions) close(wait func(time.Duration, <-chan struct{})) {
 	if s == nil {
 		return
@@ -128,7 +128,7 @@ func (s *sessions) attach(m *metrics.Metrics) {
 // shownSessions is how many the status pages show.
 const shownSessions = 20
 
-// describe returns what the status pages show; nil if there are no sessions.
+// describe returns what the status pages show; nil if sessions are not enabled.
 func (s *sessions) describe(most int) func(time.Time) status.Sessions {
 	if s == nil {
 		return nil
@@ -146,14 +146,14 @@ func (s *sessions) describe(most int) func(time.Time) status.Sessions {
 // errSessionEnded ends the requests of a session that has ended.
 var errSessionEnded = fmt.Errorf("%w: it ended", gate.ErrSessionUnknown)
 
-// An occupant is an exchange whose request came in a session.
+// An occupant is an exchange in the eyes of the session that its request belongs to.
 type occupant exchange
 
 // SessionEnded implements gate.Occupant. It does not block.
 func (x *occupant) SessionEnded() { x.cancel(errSessionEnded) }
 
-// SessionOverdue implements gate.Occupant. It abandons an answer that the client
-// does not take, which would keep its slot. Under the call's lock the connection
+// SessionOverdue implements gate.Occupant. It abandons an answer that the client does
+// not read, which would keep its slot. The call's lock makes sure that the connection
 // still belongs to this request and not to the next one on it.
 func (x *occupant) SessionOverdue() {
 	x.mu.Lock()

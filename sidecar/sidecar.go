@@ -54,7 +54,7 @@ type Sidecar struct {
 	listeners
 	views
 	buffer *reorder.Buffer
-	engine *engine.Watcher // nil: the model server tells nothing of its load
+	engine *engine.Watcher // nil: the model server does not report its load
 }
 
 // The views are what operators see.
@@ -108,7 +108,8 @@ func New(cfg *config.Config, log *zap.Logger, version Version) (*Sidecar, error)
 	return s, nil
 }
 
-// open makes, in the order in which they need each other, the parts that can fail.
+// open makes the parts whose making can fail, in the order in which they need each
+// other.
 func (s *Sidecar) open() (err error) {
 	s.reports, err = newReports(s.cfg, s.log, report.LoadingOptions{
 		Started: s.started, Healthy: func() bool { return s.model.prober.Healthy() }, Keyed: s.keyed, Draining: s.drain.begun,
@@ -141,7 +142,7 @@ func (s *Sidecar) open() (err error) {
 	return err
 }
 
-// openGate makes the gate, which decides on tickets, and what it asks.
+// openGate makes the gate, which decides on tickets, with its ledger and buffer.
 func (s *Sidecar) openGate() error {
 	cfg := s.cfg
 	audience, err := envelope.NewAudience(cfg.Endpoints, cfg.WorkerURLs)
@@ -187,7 +188,7 @@ func (s *Sidecar) openFront() {
 	})
 }
 
-// openAdmin makes the side that operators see.
+// openAdmin makes the admin server.
 func (s *Sidecar) openAdmin() {
 	state := admin.State{
 		Ready:        s.readiness,
@@ -213,7 +214,7 @@ func (s *Sidecar) openAdmin() {
 	}, s.metrics, s.recorder)
 }
 
-// close gives back what New opened.
+// close closes what New opened.
 func (s *Sidecar) close() {
 	if s.tracer != nil {
 		if err := s.tracer.Close(); err != nil {

@@ -13,15 +13,15 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// streams are the loops that run streams between their head and their end, without a
-// goroutine each. Without a loop every stream keeps its goroutine.
+// streams holds the loops that run streams between their head and their end, so that
+// these need no goroutine each. Without a loop every stream keeps its goroutine.
 type streams struct {
 	loops []*loop.Loop
 	turn  atomic.Uint32
 }
 
-// One loop passes on more than a hundred thousand tokens a second; the others are
-// there so that it need not.
+// processorsPerLoop sets how many loops there are. One loop can pass on more than a
+// hundred thousand tokens a second; the others are there so that it never has to.
 const processorsPerLoop = 4
 
 func newStreams(silence time.Duration) (*streams, error) {
@@ -51,14 +51,14 @@ func (s *streams) close() {
 	}
 }
 
-// next is the loop for the next stream.
+// next returns the loop for the next stream.
 func (s *streams) next() *loop.Loop {
 	return s.loops[int(s.turn.Add(1))%len(s.loops)]
 }
 
-// lend gives an answer that has begun into the hands of a loop, if it is one for it:
-// an event stream of which nothing is here at the moment. It is the last thing that
-// the exchange's goroutine does then.
+// lend hands the answer, which has begun, over to a loop if it is suitable: an event
+// stream of which nothing more has arrived yet. If so, it is the last thing that the
+// exchange's goroutine does.
 func (a *answer) lend() bool {
 	x := a.x
 	if len(x.h.model.streams.loops) == 0 || !x.account.Answer.EventStream || !a.resp.CanPoll() || !x.conn.CanLend() {
@@ -69,11 +69,11 @@ func (a *answer) lend() bool {
 	return true
 }
 
-// run has a loop run the answer from here on, or does so itself.
+// run makes a loop run the answer from here on; if that fails, a goroutine does.
 func (a *answer) run() {
 	member, err := a.x.h.model.streams.next().Add(a, a.resp, a.x.conn)
 	if err != nil {
-		go a.alone() // the line was cancelled meanwhile, or the kernel has no room
+		go a.alone() // the line was closed meanwhile, or the kernel is out of resources
 		return
 	}
 	a.x.attach(member)
@@ -103,8 +103,8 @@ func (a *answer) Happened(h loop.Happening, now time.Time) loop.Want {
 	return loop.Nothing
 }
 
-// Ended implements loop.Stream. What is whole is accounted for at once; what broke
-// may have to wait for the client.
+// Ended implements loop.Stream. A complete answer is accounted for at once. One that
+// broke may have to wait for its client, so it gets a goroutine.
 func (a *answer) Ended(fault *loop.Fault) {
 	if fault == nil && a.relay.Whole() {
 		a.end(nil)
@@ -124,22 +124,22 @@ func (a *answer) end(fault *loop.Fault) {
 	a.finish(a.relay.Result())
 }
 
-// alone runs the answer to its end where no loop does.
+// alone runs the answer to its end without a loop.
 func (a *answer) alone() {
 	defer a.x.conn.GiveBack()
 	defer a.recoverPanic()
 	a.finish(a.relay.Run(nil))
 }
 
-// recoverPanic is broke of what finishing panics with.
+// recoverPanic is deferred. It passes a panic on to broke.
 func (a *answer) recoverPanic() {
 	if fault := recover(); fault != nil {
 		a.broke(fault, debug.Stack())
 	}
 }
 
-// broke keeps a fault of ours to this answer, whose client sees that it was broken
-// off.
+// broke keeps a panic from ending more than this answer. The client sees that the
+// answer was broken off.
 func (a *answer) broke(fault any, stack []byte) {
 	x := a.x
 	x.h.faults.endCall(x, fault, stack)

@@ -12,8 +12,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/trace"
 )
 
-// newTracer makes the tracer if the settings want one, else nil. Without it a request
-// costs a few comparisons with nil.
+// newTracer makes the tracer, or returns nil if tracing is off. Without it a request
+// pays a few comparisons with nil.
 func newTracer(cfg *config.Config, version string, log *zap.Logger) (*trace.Tracer, error) {
 	if !cfg.Tracing {
 		return nil, nil
@@ -23,10 +23,10 @@ func newTracer(cfg *config.Config, version string, log *zap.Logger) (*trace.Trac
 	})
 }
 
-// beginTrace opens the request's span, if the sampler wants it.
+// beginTrace opens the request's span, if it is sampled.
 func (h *handler) beginTrace(x *exchange) {
 	head := &x.conn.Head
-	name := "HTTP" // the conventions' word where the method is not known
+	name := "HTTP" // as the semantic conventions want it if the method is not known
 	if x.route != nil || head.Is("POST") {
 		name = string(head.Method) // one of a route's: a client may make up others
 	}

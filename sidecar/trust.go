@@ -14,15 +14,15 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/gate"
 )
 
-// A trust is what tickets are verified by: the public key, and the numbers that were
-// seen. It logs what happens to them, and keeps the last of it for the status page.
+// A trust is what tickets are verified with: the public keys, and the numbers that were
+// seen before. It logs what happens to them, and keeps the latest for the status page.
 type trust struct {
 	log       *zap.Logger
 	keys      *crypto.KeySet
 	refresher *crypto.Refresher
-	keyFault  atomic.Pointer[string] // of the last try to read the key; nil: it went well
+	keyFault  atomic.Pointer[string] // why the last try to read the key failed; nil: it did not
 	ledger    *replay.Ledger
-	fileNote  atomic.Pointer[string] // what last happened to the state file while in use; nil: nothing
+	fileNote  atomic.Pointer[string] // the last thing that happened to the state file while in use; nil: nothing did
 }
 
 // openLedger opens the state file.
@@ -71,9 +71,9 @@ func KeySource(cfg *config.Config) crypto.Source {
 	}
 }
 
-// openKey makes the refresher, which puts keys into force at the gate, and reads the
-// key once if that needs no network. A key from a URL is fetched when Run starts.
-// failed counts attempts that did not succeed.
+// openKey makes the refresher, which installs keys at the gate, and reads the key once
+// if that needs no network. A key from a URL is fetched when Run starts. failed is
+// called for each failed attempt.
 func (t *trust) openKey(cfg *config.Config, g *gate.Gate, failed func()) (err error) {
 	t.refresher, err = crypto.NewRefresher(crypto.RefresherConfig{
 		Source: KeySource(cfg), Pin: cfg.PublicKeyPin, Interval: cfg.PublicKeyRefresh,
@@ -113,13 +113,13 @@ func (t *trust) fault() string {
 	return ""
 }
 
-// stale is called when every number is below the replay window.
+// stale is called when all numbers are below the replay window.
 func (t *trust) stale() {
 	t.log.Warn("every number is below the replay window: the autoscaler seems to have restarted its numbering. "+
 		"Restart this worker with a new state file, or set USHER_REQNUM_RESET_AFTER", zap.Int("in_a_row", gate.StaleAlarm))
 }
 
-// restarted is called when the numbers are taken to start again.
+// restarted is called when the autoscaler is taken to have restarted its numbering.
 func (t *trust) restarted(reqnum int64) {
 	t.log.Warn("request numbers restarted: a new replay window began", zap.Int64("reqnum", reqnum))
 }
