@@ -1,6 +1,6 @@
-// Package account records what happened to a request: its outcome, from a closed
-// set, what it brought and where its time went. Sinks receive the records. A record
-// holds no prompt, signature or key.
+// Package account records what happened to a request: its outcome, from a closed set,
+// what it contained and where its time went. Sinks receive the records. A record holds
+// no prompt, signature or key.
 package account
 
 import "time"
@@ -17,8 +17,8 @@ const RouteOther = "other"
 type Request struct {
 	ID      string // X-Request-Id
 	TraceID string // of the trace that it belongs to; "": none
-	Client  string // address
-	Route   string // RouteOther: none
+	Client  string // its address
+	Route   string // its label; RouteOther if there is none
 	Ticket  Ticket
 
 	Outcome  Outcome
@@ -29,8 +29,8 @@ type Request struct {
 	Times  Times
 	Answer Answer
 
-	Span   Sink // is told of this request alone; nil: it is not traced
-	Report Sink // the same; nil: its ticket was not verified, or nothing is reported
+	Span   Sink // for this request alone; nil: it is not traced
+	Report Sink // for this request alone; nil: its ticket was not verified, or nothing is reported
 
 	BytesIn  int64 // of the request's body
 	BytesOut int64 // of the answer's
@@ -42,10 +42,10 @@ type Ticket struct {
 	Endpoint string
 	Reqnum   int64 // -1: none was read
 	Cost     float64
-	Index    string  // request_idx, an integer's literal; "": it has none
-	Workload float64 // what a report counts it for; valid with Verified, where somebody asked for it
-	Verified bool    // it is genuine, for this worker, and no other of its number gets through
-	Reserved bool    // it was verified, and its number, which was signed, taken
+	Index    string  // request_idx, an integer literal; "": it has none
+	Workload float64 // what reports count it for; valid if Verified and if reports are sent
+	Verified bool    // it passed all checks of the ticket
+	Reserved bool    // it was verified, and its signed number was reserved
 	Admitted bool    // the request got its turn
 }
 
@@ -57,14 +57,14 @@ type Times struct {
 	Verify     time.Duration // of the signature
 	Hold       time.Duration // waited for a missing number
 	Queue      time.Duration // waited for a slot
-	Sent       time.Time     // when its sending to the model server began; zero where nothing could be sent after all
-	Upstream   time.Duration // from taking a line to the head of the answer
+	Sent       time.Time     // when sending to the model server began; zero if nothing could be sent
+	Upstream   time.Duration // from acquiring a connection to the head of the answer
 	FirstByte  time.Duration // from Start to the first byte of the answer's body
 }
 
 // An Answer is what the model server's answer looked like.
 type Answer struct {
 	Unfinished  bool // a stream that ended cleanly, but without its API's last word
-	EventStream bool // or one of lines of JSON
-	Pieces      int  // of its body, as they came
+	EventStream bool // it is a stream of events, or of lines of JSON
+	Pieces      int  // of its body, as they arrived
 }

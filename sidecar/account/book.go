@@ -9,8 +9,8 @@ type Sink interface {
 	Ended(*Request)
 }
 
-// A Meter is a sink that is also told of a request's progress. Its methods must not
-// block and must take only nanoseconds: Gap is called for each piece of a stream.
+// A Meter is a sink that is also told of a request's progress. Its methods must take
+// only nanoseconds, because Gap is called for each piece of a stream.
 type Meter interface {
 	Sink
 	Verified(took time.Duration)
@@ -19,9 +19,9 @@ type Meter interface {
 	Gap(since time.Duration) // between two pieces of an answer
 }
 
-// A Book passes accounts on to its sinks in order, so that who receives a figure is
-// decided only where the sinks are wired. It is itself a Meter. Add all sinks
-// before its first use; then it is safe for concurrent use.
+// A Book passes accounts on to its sinks, in the order in which they were added. It is
+// itself a Meter. Add all sinks before its first use; after that it is safe for
+// concurrent use.
 type Book struct {
 	sinks  []Sink
 	meters []Meter

@@ -11,10 +11,10 @@ const (
 	UpstreamRefused         // relayed whole, but a 4xx of the model server's own
 	UpstreamError           // relayed whole, but a 5xx of the model server's own
 	ClientGone
-	ClientStalled // took nothing for the write time-out
+	ClientStalled // read nothing for the write time-out
 	Cut           // by the end of the drain, or of its session
-	BadRequest    // what HTTP itself does not allow
-	Internal      // a fault of Usher's own
+	BadRequest    // not valid HTTP
+	Internal      // a bug in Usher
 	RouteUnknown
 	MethodNotAllowed
 	Draining
@@ -41,15 +41,15 @@ const (
 	Outcomes
 )
 
-// A Class groups the outcomes by who can do something about them.
+// A Class groups outcomes by who can do something about them.
 type Class string
 
 // The classes, in the order in which they are shown.
 const (
 	ClassServed Class = "served"
 	ClassTicket Class = "ticket" // the client's request or ticket is at fault
-	ClassBusy   Class = "busy"   // no room, or no turn in time
-	ClassWorker Class = "worker" // Usher itself could not
+	ClassBusy   Class = "busy"   // no room, or no slot in time
+	ClassWorker Class = "worker" // Usher itself could not serve it
 	ClassModel  Class = "model"  // the model server failed
 	ClassGone   Class = "gone"   // the client left, or was cut
 )
@@ -92,19 +92,19 @@ var outcomes = [Outcomes]struct {
 	UpstreamTimeout:     {"upstream_timeout", ClassModel},
 }
 
-// String returns the outcome as it is spelt in the log, the metrics and, for a
-// refusal, the answer's error_type.
+// String returns the outcome as it appears in the log, the metrics and, for a refusal,
+// the answer's error_type.
 func (o Outcome) String() string { return outcomes[o].code }
 
-// Class reports who can do something about it.
+// Class returns the outcome's class.
 func (o Outcome) Class() Class { return outcomes[o].class }
 
-// Refused reports whether the request was not let through or the model server
-// failed: what an operator may have to explain to a client.
+// Refused reports whether the request was refused or the model server failed: what an
+// operator may have to explain to a client.
 func (o Outcome) Refused() bool { return o.Class() != ClassServed && o.Class() != ClassGone }
 
-// Relayed returns the outcome of an answer with this status that was passed on
-// whole.
+// Relayed returns the outcome of an answer with this status that was relayed
+// completely.
 func Relayed(status int) Outcome {
 	switch {
 	case status >= 500:
@@ -115,5 +115,5 @@ func Relayed(status int) Outcome {
 	return OK
 }
 
-// Whole reports whether the client got a complete answer of the model server's.
+// Whole reports whether the client got a complete answer from the model server.
 func (o Outcome) Whole() bool { return o == OK || o == UpstreamRefused || o == UpstreamError }

@@ -7,8 +7,8 @@ import (
 )
 
 // Create opens a session with the ticket that was judged, and spends the ticket. A
-// session takes no slot, and its number holds up no other, whether or not there is
-// room for it. Errors: ErrSessionsFull, ErrSessionsClosed.
+// session takes no slot, and no other request waits for its number, whether or not
+// there is room for the session. Errors: ErrSessionsFull, ErrSessionsClosed.
 func (p *Pass) Create(terms Terms, ticket *envelope.Ticket) (s *Session, id string, err error) {
 	g := p.gate
 	reserved := p.account.Ticket.Reserved

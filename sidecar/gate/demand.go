@@ -8,20 +8,20 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A demand is what a request asks for: its ticket, which is noted in the account,
-// the session that it names, and the work that must be worth the ticket's cost.
+// A demand is what a request asks for: the work, which its ticket's cost must cover, and
+// the session it names. The ticket itself is noted in the account.
 type demand struct {
 	gate    *Gate
 	account *account.Request
 	work    envelope.Work
-	named   []byte // the session that the request says to belong to; nil: none
+	named   []byte // the id of the session that the request names; nil: none
 }
 
-// Open opens the envelope of a request to a route that speaks api, and reads the
-// work it asks for if a policy needs that. Under Enforce, numbers that cannot be
-// understood are an error. Otherwise the model server judges them, and what could
-// be read is counted. A duplicate member is always an error, because the model
-// server might read it differently. Errors: envelope.ErrInvalidJSON,
+// Open opens the envelope of a request to a route that speaks api, and reads the work
+// it asks for if that is needed. Under Enforce, numbers that cannot be understood are
+// an error. Otherwise the model server judges them, and what can be read is counted. A
+// duplicate member that states work is an error unless the policy is Off, because the
+// model server might read the other one. Errors: envelope.ErrInvalidJSON,
 // ErrDuplicateMember, or a *envelope.TicketError.
 func (d *demand) Open(env *envelope.Envelope, body []byte, api *dialect.API) error {
 	if err := env.Open(body, d.gate.Options()); err != nil {
@@ -34,7 +34,7 @@ func (d *demand) Open(env *envelope.Envelope, body []byte, api *dialect.API) err
 	return d.readWork(env, api)
 }
 
-// OpenHeader opens the envelope of a request whose ticket stands in the head.
+// OpenHeader opens the envelope of a request whose ticket is in the head.
 // Errors: envelope.ErrInvalidHeader, *envelope.TicketError.
 func (d *demand) OpenHeader(env *envelope.Envelope, token []byte) error {
 	if err := env.OpenHeader(token, d.gate.Options()); err != nil {
@@ -68,7 +68,7 @@ func (d *demand) OpenCreation(c *envelope.Creation, body []byte) error {
 	return err
 }
 
-// note records what the ticket says.
+// note records the ticket in the account.
 func (d *demand) note(ticket *envelope.Ticket) {
 	t := &d.account.Ticket
 	t.Endpoint, t.Reqnum, t.Cost, t.Index = ticket.Endpoint, ticket.Reqnum, ticket.Cost.Float64(), ticket.RequestIdx
@@ -79,7 +79,7 @@ func (d *demand) readWork(env *envelope.Envelope, api *dialect.API) (err error) 
 	policy := d.gate.c.Policy
 	if policy == Off {
 		if d.gate.asksWork {
-			d.work, _ = env.Work(api, d.gate.c.Engine) // what can be read of it
+			d.work, _ = env.Work(api, d.gate.c.Engine) // as far as it can be read
 		}
 		return nil
 	}
@@ -119,7 +119,7 @@ func (d *demand) Price(env *envelope.Envelope, api *dialect.API) (payload []byte
 	return payload, nil
 }
 
-// PriceClosing compares the work of the closing call with the session's cost, as
+// PriceClosing compares the work of a session's closing call with the ticket's cost, as
 // Price does, and returns the body of that call. Errors: those of Price and of
 // Open.
 func (d *demand) PriceClosing(c *envelope.Creation, api *dialect.API) ([]byte, error) {

@@ -2,19 +2,19 @@ package gate
 
 import "sync/atomic"
 
-// mostRuns bounds as how many requests one is counted.
+// mostRuns bounds how many requests one request can count as.
 const mostRuns = 1 << 20
 
 // A fanout counts the requests at the model server as the server does: one that
 // asks for three completions counts as three. The zero value is ready; it is safe
 // for concurrent use. A request that counts as one, as most do, costs nothing.
 type fanout struct {
-	more    atomic.Int64 // beyond one for each
-	unknown atomic.Int64 // requests of which it is not known
+	more    atomic.Int64 // beyond one for each request
+	unknown atomic.Int64 // requests whose number of runs is not known
 }
 
-// add counts a request that runs that many times, or with -1 takes it back. runs is
-// 0 if it is not known.
+// add counts a request that counts as runs (0: not known), or with a sign of -1 takes
+// it back.
 func (f *fanout) add(runs uint64, sign int64) {
 	switch {
 	case runs == 0:
@@ -24,9 +24,9 @@ func (f *fanout) add(runs uint64, sign int64) {
 	}
 }
 
-// Beyond returns by how many the model server's count of the requests that have a
-// slot exceeds ours, where Config.Engine says how it counts. It is uncertain if
-// some of them may be any number.
+// Beyond returns by how much the model server's count of the requests that hold a slot
+// exceeds ours, if Config.Engine says how the server counts. It is uncertain if the
+// number of runs of some request is not known.
 func (g *Gate) Beyond() (more int, uncertain bool) {
 	return int(g.fanout.more.Load()), g.fanout.unknown.Load() > 0
 }

@@ -1,6 +1,6 @@
-// Package gate decides whether a ticket is let in, and when: whether it is for this
-// worker, fresh, genuine and worth the work asked for, and whose turn it is. It
-// knows neither HTTP nor the log.
+// Package gate decides whether a request is admitted, and when: whether its ticket is
+// for this worker, fresh, genuine and worth the work asked for, and whose turn it is.
+// It knows neither HTTP nor the log.
 package gate
 
 import (
@@ -17,10 +17,10 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// Errors of the gate itself; all others come from the packages that check.
+// Errors of the gate itself; the others come from the packages that do the checks.
 var (
 	ErrCostExceeded  = errors.New("work exceeds the signed cost")
-	ErrWorkNotStated = fmt.Errorf("%w: nothing stated and nothing left to state", ErrCostExceeded)
+	ErrWorkNotStated = fmt.Errorf("%w: the request states no limit, and the cost leaves room for none", ErrCostExceeded)
 )
 
 // A Policy says what happens to a request that asks for more work than its ticket's
@@ -31,11 +31,11 @@ type Policy uint8
 const (
 	Off     Policy = iota
 	Observe        // noted in the account
-	Enforce        // refused; where no limit is stated, one is inserted
+	Enforce        // refused; if no limit is stated, one is inserted
 )
 
-// Config is what a Gate is made of. Keys, Ledger and Audience must be set; without
-// a Buffer it judges, and cannot wait.
+// Config is what a Gate is made of. Keys, Ledger and Audience must be set. Without a
+// Buffer the gate can judge tickets, but requests cannot wait.
 type Config struct {
 	Audience envelope.Audience
 	Schema   crypto.Schema // which fields may be signed
@@ -43,31 +43,31 @@ type Config struct {
 	Ledger   *replay.Ledger
 	Buffer   *reorder.Buffer
 	Policy   Policy
-	Sessions *Sessions      // nil: there are none, and what names one is not looked at
-	Engine   dialect.Engine // which members of a body state work; zero: all that any engine reads
+	Sessions *Sessions      // nil: there are none, and a request's session id is ignored
+	Engine   dialect.Engine // whose members of a body state work; zero: those of any engine
 
 	// Callbacks. None may block, and each may be nil.
 	Meter   account.Meter
 	Numbers Numbers
 	// Accepted is called for each ticket that was verified and whose number was
-	// reserved; the account then says what it is worth.
+	// reserved; the account then says what workload it counts for.
 	Accepted func(*account.Request)
-	Stale    func()             // every number is below the window: the autoscaler seems to have started again
-	Reset    func(reqnum int64) // the numbers were taken to start again
+	Stale    func()             // all numbers are below the window: the autoscaler seems to have restarted its numbering
+	Reset    func(reqnum int64) // the numbering was taken to have restarted
 }
 
 // Numbers is told what happens to good signed numbers.
 type Numbers interface {
 	Came(reqnum int64)   // it is reserved, and waits
 	Ran(reqnum int64)    // it was admitted
-	Restart(first int64) // the numbers start again, with this one
+	Restart(first int64) // the numbering restarted, with this number
 }
 
 // A Gate admits requests. Make it with New; safe for concurrent use.
 type Gate struct {
 	c             Config
 	numbersSigned bool // by every alternative of the schema
-	asksWork      bool // what a request asks for is wanted, whatever the policy
+	asksWork      bool // the work that requests ask for is needed, whatever the policy
 	stale         staleRun
 	fanout        fanout
 }
@@ -80,16 +80,16 @@ func New(c Config) *Gate {
 	}
 }
 
-// Install puts the keys of a source into force. It returns those that are new and
-// those that have left the source, which are still accepted for their grace period.
-// Windows are made first: no ticket may be verified with a key that has no window.
+// Install puts the keys of a source into force. It returns those that are new, and
+// those that are no longer in the source but still accepted for their grace period.
+// Windows are made first, because no ticket may be verified with a key that has none.
 func (g *Gate) Install(keys []*crypto.Key) (came, left []*crypto.Key) {
 	now := time.Now()
 	prints := make([]replay.Fingerprint, len(keys), crypto.MaxAccepted+len(keys))
 	for i, k := range keys {
 		prints[i] = k.Fingerprint()
 	}
-	for _, print := range g.c.Keys.Accepted(now) { // in their grace from now on
+	for _, print := range g.c.Keys.Accepted(now) { // those that are now in their grace
 		if !slices.Contains(prints, print) {
 			prints = append(prints, print)
 		}
@@ -98,14 +98,14 @@ func (g *Gate) Install(keys []*crypto.Key) (came, left []*crypto.Key) {
 	return g.c.Keys.Install(keys, now)
 }
 
-// Options are how an envelope is to be opened for this gate.
+// Options returns how to open an envelope for this gate.
 func (g *Gate) Options() envelope.Options {
 	return envelope.Options{ReqnumOptional: !g.numbersSigned}
 }
 
-// WantsBody reports whether the body of a request with its ticket in the head
-// should be read for the work it asks for, and whether the request needs that: it
-// must not pass if the body cannot be read.
+// WantsBody reports whether the body of a request with its ticket in the head should be
+// read to find the work it asks for, and whether it must be: a request that needs it
+// cannot pass if its body cannot be read.
 func (g *Gate) WantsBody(api *dialect.API) (wants, needs bool) {
 	known := len(api.Limits) > 0
 	return known && g.c.Policy != Off, known && g.c.Policy == Enforce

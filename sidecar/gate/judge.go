@@ -10,20 +10,20 @@ import (
 // A Step is one check that a ticket must pass.
 type Step uint8
 
-// The steps, in the order in which they must be made: what costs least comes
-// first, a flood of replays costs no public-key operation, and only a verified
-// ticket changes the window.
+// The steps, in the order in which they must be made: cheap checks come first, so that
+// a flood of replays costs no public-key operation, and only a verified ticket changes
+// the window.
 const (
 	Audience  Step = iota // is it for this worker
 	Fresh                 // has its number been seen, a look-up only
 	Signature             // is it genuine
-	Reserve               // the number, from here on its own
+	Reserve               // its number is reserved for it
 
 	// Steps is the number of steps.
 	Steps
 )
 
-// Check makes one check. The steps before it must have passed.
+// Check makes one check. All steps before it must have passed.
 func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 	switch s {
 	case Audience:
@@ -41,8 +41,8 @@ func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 // if it was signed, is reserved until Release. Errors:
 // envelope.ErrEndpointMismatch, ErrURLMismatch, replay.ErrReplayed, ErrStale,
 // ErrUnknownKey, crypto.ErrNoKey, ErrBadSignature. The ticket of a request in a
-// session was checked when that was opened; it must be the session's own, or the
-// error is ErrSessionUnknown.
+// session was checked when the session was opened. It only has to be that session's
+// ticket; otherwise the error is ErrSessionUnknown.
 func (p *Pass) Judge(t *envelope.Ticket) (err error) {
 	if p.named != nil {
 		p.session, err = p.gate.c.Sessions.Enter(p.named, t, p.Occupant, time.Now())
@@ -56,12 +56,12 @@ func (p *Pass) Judge(t *envelope.Ticket) (err error) {
 	return nil
 }
 
-// Accept reports a ticket that was judged good. It counts for its cost if that was
-// signed. Otherwise a client may have made the cost up, and the work that the
-// request states counts, if that is known by now.
+// Accept reports a ticket that was judged good. Its workload is the cost if that was
+// signed. An unsigned cost may be invented, so then it is the work that the request
+// states, if that is known by now.
 func (p *Pass) Accept() {
 	if p.named != nil {
-		return // its session was told of
+		return // its session was reported
 	}
 	t := &p.account.Ticket
 	t.Verified, t.Workload = true, t.Cost
@@ -73,8 +73,8 @@ func (p *Pass) Accept() {
 	}
 }
 
-// fresh only looks the number up. A number that may be unsigned is not looked up,
-// because it proves nothing.
+// fresh looks the number up without reserving it. A number that may be unsigned is not
+// looked up, because it proves nothing.
 func (g *Gate) fresh(t *envelope.Ticket) error {
 	if !g.numbersSigned {
 		return nil
@@ -86,7 +86,8 @@ func (g *Gate) fresh(t *envelope.Ticket) error {
 	return err
 }
 
-// verify makes one public-key operation per key for all candidate messages.
+// verify checks the signature against all candidate messages, at the cost of one
+// public-key operation per key.
 func (p *Pass) verify(t *envelope.Ticket) (err error) {
 	now := time.Now()
 	p.proof, err = p.gate.c.Keys.Verify(&t.Message, t.Signature, now)
@@ -98,8 +99,8 @@ func (p *Pass) verify(t *envelope.Ticket) (err error) {
 	return err
 }
 
-// reserve takes the number, atomically: of two copies that race exactly one
-// passes. Only a number that was signed moves the window.
+// reserve reserves the number atomically: of two copies that race, exactly one passes.
+// Only a signed number moves the window.
 func (p *Pass) reserve(t *envelope.Ticket) (err error) {
 	g := p.gate
 	if !p.proof.Signs(crypto.FieldReqnum) {

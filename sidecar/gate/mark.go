@@ -8,10 +8,10 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 )
 
-// A mark is the hash by which an id or a ticket is known.
+// A mark is the hash that is kept in place of an id or a ticket.
 type mark [sha256.Size]byte
 
-// nobody is the ticket to compare with when there is no session.
+// nobody is compared with a ticket when there is no session.
 var nobody mark
 
 // markOf returns the mark of a ticket: of endpoint, url, signature and number, and

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// A register is which sessions are open, and which have ended but were not laid to
-// rest yet. It is guarded by the mutex of its Sessions.
+// A register knows which sessions are open, and how many have ended without Rest having
+// been called. It is guarded by the mutex of its Sessions.
 type register struct {
 	most     int
 	open     map[mark]*Session
 	due      dues
-	requests uint64        // that came in one
-	ending   int           // have ended, and were not laid to rest yet
-	closed   bool          // no other is opened
-	quiet    chan struct{} // closed when closed, and none is open or ending
+	requests uint64        // in sessions, so far
+	ending   int           // sessions that have ended and are not at rest
+	closed   bool          // no more are opened
+	quiet    chan struct{} // closed when closed and none is open or ending
 }
 
-// maxLead bounds how far ahead an expiry is moved, within what a Duration holds.
+// maxLead bounds how far ahead an expiry can be, so that a Duration can hold it.
 const maxLead = 100 * 365 * 24 * time.Hour
 
-// add makes a session one of the open ones, if there may be one more.
+// add adds an open session, if there may be one more.
 func (r *register) add(s *Session) error {
 	switch {
 	case r.closed:
@@ -34,7 +34,8 @@ func (r *register) add(s *Session) error {
 	return nil
 }
 
-// find makes the one comparison of tickets; nil: there is no such session.
+// find returns the open session with this id and ticket; nil if there is none. It
+// always makes exactly one comparison of tickets.
 func (r *register) find(id, ticket mark, now time.Time) *Session {
 	session, want := r.open[id], &nobody
 	if session != nil {
@@ -59,8 +60,8 @@ func (r *register) enter(s *Session, o Occupant, now time.Time) {
 	r.requests++
 }
 
-// leave lets a request out of a session. It reports whether that was the last one
-// which kept the session from being drained, so that it has now ended.
+// leave takes a request out of a session. It reports whether that ended the session,
+// because it was its last request and the sessions are being drained.
 func (r *register) leave(s *Session, o Occupant) (drained bool) {
 	_, was := s.inside[o]
 	delete(s.inside, o)
@@ -74,7 +75,7 @@ func (r *register) leave(s *Session, o Occupant) (drained bool) {
 	return false
 }
 
-// remove ends an open session; call Sessions.finish once the mutex is free.
+// remove ends an open session. Call Sessions.finish after releasing the mutex.
 func (r *register) remove(s *Session) {
 	delete(r.open, s.id)
 	r.due.remove(s)
@@ -85,8 +86,8 @@ func (r *register) remove(s *Session) {
 	r.ending++
 }
 
-// expire removes the sessions that have expired by now, and returns them, and for how
-// long no other does.
+// expire removes and returns the sessions that have expired by now. It also returns how
+// long it takes until the next one does.
 func (r *register) expire(now time.Time) (expired []*Session, next time.Duration) {
 	for len(r.due) > 0 && !now.Before(r.due[0].expires) {
 		expired = append(expired, r.due[0])
@@ -98,8 +99,8 @@ func (r *register) expire(now time.Time) (expired []*Session, next time.Duration
 	return expired, min(longest, r.due[0].expires.Sub(now))
 }
 
-// close has no other session opened. It removes those that have no request, or if
-// busy all, and returns them.
+// close allows no more sessions. It removes and returns those that have no request, or
+// all of them if busy is set.
 func (r *register) close(busy bool) (list []*Session) {
 	r.closed = true
 	for _, s := range r.open {
@@ -114,13 +115,13 @@ func (r *register) close(busy bool) (list []*Session) {
 	return list
 }
 
-// rest lays a session that was removed to rest.
+// rest notes that Rest was called for a removed session.
 func (r *register) rest() {
 	r.ending--
 	r.settle()
 }
 
-// settle closes quiet if it is time.
+// settle closes quiet if nothing is left.
 func (r *register) settle() {
 	if r.closed && len(r.open) == 0 && r.ending == 0 {
 		select {

@@ -18,22 +18,22 @@ type Session struct {
 	ticket   mark
 	rested   chan struct{} // closed by Rest
 
-	// The mutex of sessions guards what follows.
+	// sessions.mu guards what follows.
 	expires  time.Time
 	place    int // in register.due
 	inside   map[Occupant]struct{}
 	requests uint64
 	over     bool
-	idle     chan struct{} // closed when over, and nobody is inside
+	idle     chan struct{} // closed when over and nobody is inside
 }
 
 // Terms are what a session is opened with.
 type Terms struct {
 	Lifetime       time.Duration
 	AuthData       []byte          // the creating ticket, as it was given
-	OnCloseRoute   string          // is called when it ends; "": nothing is
-	OnClosePayload []byte          // as it was given; nil: none was
-	ClosingBody    []byte          // of that call
+	OnCloseRoute   string          // called when the session ends; "": none
+	OnClosePayload []byte          // as it was given; nil: none
+	ClosingBody    []byte          // the body of that call
 	Account        account.Request // of the request that created it
 }
 
@@ -51,9 +51,9 @@ type Cause uint8
 
 // The causes.
 const (
-	Closed  Cause = iota // its client said so
-	Expired              // nobody used it for its lifetime
-	Drained              // the worker leaves
+	Closed  Cause = iota // its client closed it
+	Expired              // it was not used for its lifetime
+	Drained              // the worker shuts down
 
 	// Causes is the number of causes.
 	Causes
@@ -62,7 +62,7 @@ const (
 // String returns the cause as a label.
 func (c Cause) String() string { return [...]string{"closed", "expired", "drained"}[c] }
 
-// Leave lets a request out of the session that it entered.
+// Leave takes a request out of the session that it entered.
 func (s *Session) Leave(o Occupant) {
 	all := s.sessions
 	all.mu.Lock()
@@ -105,7 +105,8 @@ func (s *Session) occupants() []Occupant {
 // request has left.
 func (s *Session) Idle() <-chan struct{} { return s.idle }
 
-// Rest says that everything due after the session's end is done. It is called once.
+// Rest says that everything that had to be done after the session's end is done. Call
+// it once.
 func (s *Session) Rest() {
 	close(s.rested)
 	all := s.sessions

@@ -16,31 +16,32 @@ import (
 
 // Errors of sessions.
 var (
-	// ErrSessionUnknown is the one answer to an id that was never given out, to
-	// one whose session has ended, and to one shown with another ticket than the
-	// session's own.
+	// ErrSessionUnknown is returned alike for an id that was never given out, for one
+	// whose session has ended, and for one that comes with another ticket than the
+	// session's.
 	ErrSessionUnknown = errors.New("no such session")
-	ErrSessionsFull   = errors.New("as many sessions are open as may be")
-	ErrSessionsClosed = errors.New("no session is opened any more")
+	ErrSessionsFull   = errors.New("the maximum number of sessions is open")
+	ErrSessionsClosed = errors.New("no more sessions are opened")
 )
 
-// Sessions holds the open sessions. A session begins with a verified ticket and
-// lets in, until it ends, requests that have its id together with that ticket. Make
-// them with NewSessions; safe for concurrent use.
+// Sessions holds the open sessions. A session is opened with a verified ticket. Until
+// it ends, it admits requests that show its id together with that ticket. Make Sessions
+// with NewSessions; it is safe for concurrent use.
 //
-// Neither ids nor tickets are kept, only their hashes. Finding a session costs the
-// same comparison whether it exists or not, and nothing kept here can open one.
+// Only hashes of ids and tickets are kept. Looking up a session takes the same
+// comparison whether it exists or not, and nothing that is kept would give access to
+// one.
 type Sessions struct {
 	ended   func(s *Session, why Cause, cut int)
-	earlier chan struct{} // the next expiry is sooner than it was
+	earlier chan struct{} // tells Run that the next expiry is sooner than it was
 
 	mu       sync.Mutex
 	register register
 }
 
-// NewSessions allows most sessions at a time. ended is called for each session that
-// has ended, with the number of requests that were told to end, by the goroutine
-// that ended it; it must not block. Call Rest once for each of them.
+// NewSessions allows most sessions at a time. For each session that has ended, the
+// goroutine that ended it calls ended, with the number of requests that were told to
+// end. It must not block, and must see to it that Rest is called once.
 func NewSessions(most int, ended func(s *Session, why Cause, cut int)) *Sessions {
 	return &Sessions{
 		ended: ended, earlier: make(chan struct{}, 1),
@@ -51,7 +52,7 @@ func NewSessions(most int, ended func(s *Session, why Cause, cut int)) *Sessions
 // Open opens a session with a verified ticket, and returns it with its id, which
 // cannot be guessed. Errors: ErrSessionsFull, ErrSessionsClosed.
 func (s *Sessions) Open(terms Terms, ticket *envelope.Ticket, now time.Time) (session *Session, id string, err error) {
-	var random [18]byte // 144 bits, a whole number of base64's digits
+	var random [18]byte // 144 bits, a whole number of base64 digits
 	_, _ = rand.Read(random[:])
 	id = base64.RawURLEncoding.EncodeToString(random[:])
 	session = &Session{
@@ -130,11 +131,11 @@ func (s *Sessions) Run(ctx context.Context) {
 	}
 }
 
-// longest is how long Run sleeps where no session is open.
+// longest is how long Run sleeps while no session is open.
 const longest = time.Hour
 
-// Expire ends the sessions that have expired by now, and returns for how long no
-// other does.
+// Expire ends the sessions that have expired by now, and returns how long it takes
+// until the next one does.
 func (s *Sessions) Expire(now time.Time) time.Duration {
 	s.mu.Lock()
 	expired, next := s.register.expire(now)
@@ -159,7 +160,7 @@ func (s *Sessions) Close() {
 	s.finish(Drained, all...)
 }
 
-// finish ends the requests of sessions that were removed, and calls ended.
+// finish ends the requests of removed sessions, and calls ended.
 func (s *Sessions) finish(cause Cause, list ...*Session) {
 	for _, session := range list {
 		inside := session.occupants()
@@ -170,32 +171,32 @@ func (s *Sessions) finish(cause Cause, list ...*Session) {
 	}
 }
 
-// Quiet returns a channel that is closed after Drain or Close, when Rest was called
-// for the last session.
+// Quiet returns a channel that is closed once Drain or Close was called and Rest has
+// been called for the last session.
 func (s *Sessions) Quiet() <-chan struct{} { return s.register.quiet }
 
 // A View is a session as operators see it.
 type View struct {
 	Age      time.Duration
 	Left     time.Duration // until it expires
-	Requests uint64        // that came in it so far
-	Inside   int           // that are in it now
+	Requests uint64        // so far
+	Inside   int           // requests in it now
 }
 
 // A Count is how many sessions there are.
 type Count struct {
 	Open     int
-	Requests uint64 // that came in sessions, since the start
+	Requests uint64 // in sessions, since the start
 }
 
-// Count counts them.
+// Count returns how many sessions there are.
 func (s *Sessions) Count() Count {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Count{len(s.register.open), s.register.requests}
 }
 
-// Views returns the oldest sessions, at most that many.
+// Views returns the oldest sessions, at most most of them.
 func (s *Sessions) Views(now time.Time, most int) []View {
 	s.mu.Lock()
 	defer s.mu.Unlock()

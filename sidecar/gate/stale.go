@@ -7,16 +7,15 @@ import (
 	"github.com/usher-sidecar/usher/replay"
 )
 
-// StaleAlarm is how many stale numbers in a row, with no good one between them, are
-// taken for a restart of the autoscaler rather than late clients.
+// StaleAlarm is how many stale numbers in a row, without a good one, are taken for a
+// restart of the autoscaler's numbering rather than for late clients.
 const StaleAlarm = 32
 
-// A staleRun notices that every number is below the replay window, which is
-// what an autoscaler that starts its numbers again looks like.
+// A staleRun detects that all numbers are below the replay window, which happens when
+// the autoscaler restarts its numbering.
 type staleRun struct{ n atomic.Uint32 }
 
-// note takes the result for a number: nil or the ledger's error. It reports true
-// once for each such run.
+// note takes the ledger's result for a number. It returns true once for each such run.
 func (r *staleRun) note(err error) bool {
 	switch {
 	case err == nil:

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// look is how often Loading checks what it waits for.
+	// look is how often Loading checks for what it waits for.
 	look = 100 * time.Millisecond
 	// patience is how long a model server must be unhealthy before that is
 	// reported, because the autoscaler restarts a worker that reports a problem.
@@ -20,9 +20,9 @@ const (
 // LoadingOptions are what a Loading needs; all but Benchmark are required.
 type LoadingOptions struct {
 	Started   time.Time                 // of the process
-	Healthy   func() bool               // the model server is, by the damped rule
+	Healthy   func() bool               // the model server is, according to the prober
 	Keyed     func() bool               // there is a key to verify tickets with
-	Draining  func() bool               // the worker is leaving
+	Draining  func() bool               // the worker is shutting down
 	Benchmark *benchmark.Benchmark      // nil: none
 	MaxPerf   float64                   // workload/s, where it is not measured
 	Loaded    func(after time.Duration) // called once it is
@@ -47,8 +47,8 @@ func NewLoading(o LoadingOptions) *Loading {
 	return l
 }
 
-// Run follows the worker until ctx ends. measure is the context of the benchmark,
-// which ends earlier, since the benchmark has to free the model server.
+// Run follows the worker until ctx ends. measure is the context of the benchmark. It
+// ends earlier, when a drain begins, so that the benchmark frees the model server.
 func (l *Loading) Run(ctx, measure context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()

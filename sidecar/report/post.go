@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// tryTimeout bounds a report to one address, its answer included.
+	// tryTimeout bounds a report to one address, including its answer.
 	tryTimeout = 10 * time.Second
 	// The rest of an answer does not matter; a little of it is read so that the
 	// connection can be kept.
@@ -30,7 +30,7 @@ const (
 	Acknowledged Outcome = "acknowledged" // answered with a 2xx
 	Refusal      Outcome = "refused"      // answered with another status
 	TimedOut     Outcome = "timeout"      // no answer in time
-	Unreachable  Outcome = "unreachable"  // no connection, or it broke, or what came is no HTTP
+	Unreachable  Outcome = "unreachable"  // no connection, or it broke, or the answer is not HTTP
 )
 
 // Outcomes lists all outcomes.
@@ -38,14 +38,14 @@ var Outcomes = []Outcome{Acknowledged, Refusal, TimedOut, Unreachable}
 
 // errStatus is wrapped by the error of an attempt that was answered with a status
 // other than 2xx.
-var errStatus = errors.New("answered otherwise")
+var errStatus = errors.New("answered with status")
 
 // A poster sends reports to the addresses.
 type poster struct {
 	client    http.Client
 	addresses []string
-	good      int    // the address that took the last report: the next goes there first
-	secret    string // in no error's text
+	good      int    // the address that accepted the last report, which is tried first
+	secret    string // must not appear in the text of an error
 	tried     func(Kind, Outcome, error)
 }
 
@@ -61,7 +61,7 @@ func newPoster(addresses []string, secret string, transport http.RoundTripper, t
 	}
 }
 
-// first tries the addresses in turn until one takes the report.
+// first tries the addresses in turn until one accepts the report.
 func (p *poster) first(ctx context.Context, kind Kind, body []byte) bool {
 	from := p.good
 	for i := range p.addresses {
@@ -74,7 +74,7 @@ func (p *poster) first(ctx context.Context, kind Kind, body []byte) bool {
 	return false
 }
 
-// all sends the report to each address and reports whether any took it.
+// all sends the report to each address and reports whether any accepted it.
 func (p *poster) all(ctx context.Context, kind Kind, body []byte) (taken bool) {
 	for at := range p.addresses {
 		taken = p.try(ctx, kind, at, len(p.addresses)-at, body) || taken
@@ -111,13 +111,13 @@ func (p *poster) post(ctx context.Context, cancel func(), address string, body [
 	if err != nil {
 		return err
 	}
-	// The response head is the acknowledgement, even if the answer never ends.
+	// The head of the response is the acknowledgement, even if its body never ends.
 	enough := time.AfterFunc(answerTimeout, cancel)
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
 	enough.Stop()
 	_ = response.Body.Close()
 	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return fmt.Errorf("%w: %d", errStatus, response.StatusCode)
+		return fmt.Errorf("%w %d", errStatus, response.StatusCode)
 	}
 	return nil
 }
@@ -135,8 +135,8 @@ func outcomeOf(err error) Outcome {
 	return Unreachable
 }
 
-// clean returns the text of an error without what the server may have echoed: an
-// error of net/http can quote the answer, and with it the report.
+// clean returns the text of an error without anything that the server may have echoed:
+// errors of net/http can quote the answer, and the answer the report.
 func (p *poster) clean(err error) string {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -150,11 +150,11 @@ func (p *poster) clean(err error) string {
 		return "given up"
 	case errors.Is(err, errStatus), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 	case strings.Contains(err.Error(), "malformed HTTP"):
-		return "what came is no HTTP"
+		return "the answer is not HTTP"
 	}
 	text := err.Error()
 	if p.secret != "" && strings.Contains(text, p.secret) {
-		return "failed in a way that cannot be told"
+		return "failed; the error is not shown because it contains MASTER_TOKEN"
 	}
 	return text[:min(len(text), 300)]
 }

@@ -14,7 +14,7 @@ type Kind string
 
 // The kinds.
 const (
-	KindStatus Kind = "worker_status"   // how the worker fares
+	KindStatus Kind = "worker_status"   // the state of the worker
 	KindEnded  Kind = "delete_requests" // which requests ended
 )
 
@@ -29,7 +29,7 @@ const (
 
 	leastBackoff, mostBackoff = time.Second, 10 * time.Second
 
-	// lastTries is how long the last reports may take in all, once Run is to end.
+	// lastTries is how long the last reports may take in total, once Run has to end.
 	lastTries = 3 * time.Second
 )
 
@@ -63,7 +63,7 @@ type Reporter struct {
 	poked   chan struct{}
 	said    atomic.Pointer[Said]
 
-	// Run's own.
+	// Used by Run only.
 	base   baseline
 	batch  batch
 	status lane
@@ -126,7 +126,7 @@ func (r *Reporter) Dropped() uint64 {
 	return n
 }
 
-// A lane is the schedule of one kind of report.
+// A lane is the schedule of reports of one kind.
 type lane struct {
 	next    time.Time // not before
 	backoff time.Duration
@@ -195,8 +195,7 @@ func (r *Reporter) pause(ctx context.Context) (poked bool) {
 	return false
 }
 
-// due reports whether there is something to report, or the last report was long
-// ago.
+// due reports whether something has changed, or the last report was long ago.
 func (r *Reporter) due(now time.Time) bool {
 	silent := now.Sub(r.last.at)
 	if silent >= idleInterval {
@@ -207,7 +206,7 @@ func (r *Reporter) due(now time.Time) bool {
 	return changed && state.LoadTime > 0 && silent >= busyInterval
 }
 
-// lastTry sends what is left, once, with half of the time for each kind.
+// lastTry sends what is left, once, with half the time for each kind.
 func (r *Reporter) lastTry(ctx context.Context, end time.Time) {
 	ctx = context.WithoutCancel(ctx)
 	now := time.Now()
@@ -247,7 +246,7 @@ func (r *Reporter) reportStatus(ctx context.Context, now time.Time) {
 	})
 }
 
-// sendStatus reports whether an address accepted it.
+// sendStatus sends a status and reports whether an address accepted it.
 func (r *Reporter) sendStatus(ctx context.Context, s *statusReport) bool {
 	who := r.options.Identity
 	if r.options.Generation == Generation2024 {
@@ -258,8 +257,8 @@ func (r *Reporter) sendStatus(ctx context.Context, s *statusReport) bool {
 	return err == nil && r.poster.first(ctx, KindStatus, body)
 }
 
-// reportEnded names the requests that ended. If they do not fit into one report,
-// the next follows right after it.
+// reportEnded names the requests that have ended. If they do not fit into one report,
+// the next one follows immediately.
 func (r *Reporter) reportEnded(ctx context.Context) {
 	if r.options.Generation != Generation2026 {
 		return

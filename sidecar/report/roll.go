@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// A roll names the requests that have an index: those in work, and those that ended.
-// The zero roll names none.
+// A roll lists the requests that have an index: those in work, and those that have
+// ended. The zero roll lists none.
 type roll struct {
 	named   *named
 	ended   *ring
@@ -19,14 +19,14 @@ func (r *roll) open(capacity int) {
 	r.entries.New = func() any { return new(entry) }
 }
 
-// enter names a request that is in work from now on.
+// enter lists a request as being in work.
 func (r *roll) enter(index string) (e *entry, place int) {
 	e = r.entries.Get().(*entry)
 	*e = entry{index: index}
 	return e, r.named.add(e)
 }
 
-// leave names an entry, which is complete, as ended.
+// leave lists an entry, which must be complete, as ended.
 func (r *roll) leave(e *entry, place int) {
 	r.named.remove(place)
 	r.ended.put(e)
@@ -46,8 +46,8 @@ type entry struct {
 	times Times
 }
 
-// named holds the entries in work. It is twice as large as needed, so that an empty
-// place is found quickly.
+// named holds the entries in work. It is at least twice as large as needed, so that an
+// empty place is found quickly.
 type named struct {
 	places []atomic.Pointer[entry]
 	next   atomic.Uint32 // where the search begins
@@ -61,7 +61,7 @@ func newNamed(capacity int) *named {
 	return &named{places: make([]atomic.Pointer[entry], size)}
 }
 
-// add gives an entry a place; -1 when all are taken.
+// add gives an entry a place; -1 if all are taken.
 func (n *named) add(e *entry) int {
 	mask := uint32(len(n.places) - 1)
 	from := n.next.Add(1)
@@ -89,15 +89,15 @@ func (n *named) indexes(dst []string) []string {
 	return dst
 }
 
-// A ring hands entries from the data path to the reporter. Entries are put and
-// taken by atomic swaps, so exactly one of the reporter and the writer that laps it
-// gets an entry: the former reports it, the latter drops it.
+// A ring hands entries from the data path to the reporter. Entries are put and taken by
+// atomic swaps, so an entry goes to exactly one of the reporter, which reports it, and
+// a writer that laps it, which drops it.
 type ring struct {
 	places  []atomic.Pointer[entry]
 	puts    atomic.Uint64 // so far; the next goes to this place
 	dropped atomic.Uint64
 
-	// The reporter's own.
+	// Used by the reporter only.
 	taken uint64 // so far
 	from  uint64 // puts before this one were taken or dropped
 }
@@ -111,8 +111,8 @@ func (r *ring) put(e *entry) {
 	}
 }
 
-// take appends up to most entries to dst, the oldest first. One that is being put
-// at that moment is taken next time.
+// take appends entries to dst, the oldest first, until it holds most of them. An entry
+// that is being put at that moment is taken next time.
 func (r *ring) take(dst []*entry, most int) []*entry {
 	puts, size := r.puts.Load(), uint64(len(r.places))
 	from := r.from
@@ -139,7 +139,7 @@ func (r *ring) take(dst []*entry, most int) []*entry {
 // waiting returns how many entries are in the ring.
 func (r *ring) waiting() int { return int(r.puts.Load() - r.taken - r.dropped.Load()) }
 
-// maxBatch is how many ended requests are named at once: some 600 KB.
+// maxBatch is how many ended requests one report names: some 600 KB.
 const maxBatch = 4096
 
 // A batch is the entries that are being named to the autoscaler, again and again

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Generation says which reports an autoscaler takes.
+// A Generation says which form of reports an autoscaler accepts.
 type Generation string
 
 // The generations.
@@ -15,13 +15,13 @@ const (
 	Generation2024 Generation = "2024"
 )
 
-// protocolVersion is that of the reports of 2026.
+// protocolVersion is the version of the 2026 reports.
 const protocolVersion = "1.1.0"
 
 // An Identity says who reports.
 type Identity struct {
 	ID    int64  // of the instance
-	Token string // goes into reports of 2026 and nowhere else
+	Token string // sent in 2026 reports and nowhere else
 	URL   string // this worker's public address
 }
 
@@ -30,7 +30,7 @@ func (i Identity) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d at %s"
 
 // A State is what a report says besides the load.
 type State struct {
-	LoadTime time.Duration // from the start until the worker was loaded; 0: it is not yet
+	LoadTime time.Duration // from the start until the worker was loaded; 0: it is not loaded yet
 	MaxPerf  float64       // workload/s; 0: not measured
 	Problem  string        // a sentence; "": none
 }
@@ -42,11 +42,11 @@ type statusReport struct {
 	delta   delta
 	state   State
 	indexes []string // of the requests in work
-	disk    float64  // GiB more than at the last one that was acknowledged
+	disk    float64  // GiB more than in the last acknowledged one
 }
 
-// status2026 is the body that workers of 2026 send. The names are theirs, one of
-// them misspelt.
+// status2026 is the body of a 2026 report. The names are given by the protocol,
+// including the misspelt one.
 type status2026 struct {
 	ID                  int64         `json:"id"`
 	MToken              string        `json:"mtoken"`
@@ -67,7 +67,7 @@ type status2026 struct {
 	URL                 string        `json:"url"`
 }
 
-// encode2026 makes the body of a report of 2026.
+// encode2026 makes the body of a 2026 report.
 func encode2026(who Identity, r *statusReport) ([]byte, error) {
 	return json.Marshal(status2026{
 		ID: who.ID, MToken: who.Token, Version: protocolVersion,
@@ -79,7 +79,7 @@ func encode2026(who Identity, r *statusReport) ([]byte, error) {
 	})
 }
 
-// numbers are integer literals as JSON, of any size: nothing limits them to 64
+// numbers returns integer literals as JSON numbers of any size; they may exceed 64
 // bits.
 func numbers(literals []string) []json.Number {
 	list := make([]json.Number, len(literals))
@@ -89,7 +89,7 @@ func numbers(literals []string) []json.Number {
 	return list
 }
 
-// status2024 is the body that workers of 2024 send.
+// status2024 is the body of a 2024 report.
 type status2024 struct {
 	ID                  int64   `json:"id"`
 	LoadTime            float64 `json:"loadtime"`
@@ -105,9 +105,9 @@ type status2024 struct {
 	URL                 string  `json:"url"`
 }
 
-// encode2024 makes the body of a report of 2024. The load is a rate over the time
-// since the last acknowledged report. The load time is in only one report, as
-// sayLoadTime says.
+// encode2024 makes the body of a 2024 report. The load is a rate over the time since
+// the last acknowledged report. The load time is sent only if sayLoadTime is set,
+// which is so until a report with it has been acknowledged.
 func encode2024(who Identity, r *statusReport, since time.Duration, sayLoadTime bool) ([]byte, error) {
 	body := status2024{
 		ID: who.ID, MaxPerf: r.state.MaxPerf, CurPerf: r.counts.speed, ErrorMsg: r.state.Problem,
@@ -139,7 +139,7 @@ type endedRequest struct {
 	WorkCompletedAt float64     `json:"work_completed_at"`
 }
 
-// endWords are the words of delete_requests for each end.
+// endWords maps each end to the words of delete_requests.
 var endWords = [...]struct {
 	status  string
 	success bool

@@ -1,6 +1,6 @@
-// Package report reports to the autoscaler: what was accepted, what is in work,
-// what was answered, and how each request ended. The data path counts without a
-// lock; one goroutine sends.
+// Package report reports to the autoscaler: the workload accepted, in work and served,
+// and how each request ended. The data path counts without a lock; one goroutine sends
+// the reports.
 package report
 
 import (
@@ -9,42 +9,42 @@ import (
 	"time"
 )
 
-// An End is how a verified request ended, as far as reports distinguish.
+// An End is how a verified request ended, as far as reports distinguish it.
 type End uint8
 
 // The ends.
 const (
-	Served     End = iota // answered whole with a 2xx
-	Answered              // answered whole with another status below 500
+	Served     End = iota // answered completely with a 2xx
+	Answered              // answered completely with another status below 500
 	Cancelled             // the client left
 	Failed                // the model server failed, its own 5xx included
-	TurnedAway            // for want of room, time or paid work
-	Refused               // for a fault of the request found after its ticket was verified
+	TurnedAway            // for lack of room or time, or because its cost did not cover its work
+	Refused               // for a fault of the request that was found after its ticket was verified
 )
 
 // Times are when a request reached its stages; zero for those it did not reach.
 type Times struct {
 	Queued    time.Time // it began to wait for its turn
-	Started   time.Time // its sending to the model server began
+	Started   time.Time // sending to the model server began
 	Completed time.Time // it ended after it was started
 }
 
-// Workload is kept as an integer in millionths, so that what is added and taken
-// away again leaves nothing behind.
+// Workload is kept in integer millionths, so that adding and subtracting it leaves no
+// rounding error behind.
 const (
 	unit = 1e6
-	// maxWorkload bounds what one request counts for, and enough stops counting
-	// workload while that much is unacknowledged or in work. Meaningful costs reach
-	// neither; they keep sums from overflowing.
+	// maxWorkload bounds the workload of one request. While more than enough is
+	// unacknowledged or in work, no more is counted. Both keep sums from overflowing;
+	// realistic costs reach neither.
 	maxWorkload = 1e12
 	enough      = math.MaxInt64 / 4
 )
 
 // A Tally counts verified requests from their verification to their end. Make it
-// with NewTally. Begin and End are safe for concurrent use, take no lock and wait
-// for nobody; the reading methods are the reporter's alone.
+// with NewTally. Begin and End are safe for concurrent use and never block; the
+// reading methods are for the reporter only.
 type Tally struct {
-	// Sums since the start; they may wrap, differences do not.
+	// Sums since the start. They may wrap around; only differences are used.
 	received, cancelled, rejected, refused, served atomic.Int64
 
 	load     atomic.Int64  // in work now
@@ -52,13 +52,13 @@ type Tally struct {
 	verified atomic.Int64  // requests, since the start
 	speed    atomic.Uint64 // workload/s of the last request that was served, a float64's bits
 
-	reported atomic.Int64 // what received was in the last acknowledged report
+	reported atomic.Int64 // received, as of the last acknowledged report
 
 	roll // of the requests that have an index
 }
 
-// A Work is one verified request while it is in work. The zero Work is of a
-// request that was not verified.
+// A Work is one verified request while it is in work. The zero Work stands for a request
+// that was not verified.
 type Work struct {
 	units int64
 	place int // in roll.named; valid with entry
@@ -76,9 +76,8 @@ func NewTally(capacity int) *Tally {
 	return t
 }
 
-// Begin counts a request whose ticket was verified. The workload is finite and
-// not negative. index is the ticket's request_idx, an integer's literal; "": it
-// has none.
+// Begin counts a request whose ticket was verified. The workload must be finite and not
+// negative. index is the ticket's request_idx, an integer literal, or "".
 func (t *Tally) Begin(workload float64, index string) Work {
 	w := Work{units: int64(math.Round(min(max(workload, 0), maxWorkload) * unit)), begun: true}
 	if t.load.Load() > enough || t.received.Load()-t.reported.Load() > enough {
@@ -94,8 +93,8 @@ func (t *Tally) Begin(workload float64, index string) Work {
 	return w
 }
 
-// End counts the end of a request; once for each Begin. Further calls, and those
-// for a zero Work, do nothing.
+// End counts the end of a request, once for each Begin. Further calls, and calls with a
+// zero Work, do nothing.
 func (t *Tally) End(w *Work, end End, times Times) {
 	if !w.begun {
 		return
@@ -124,8 +123,8 @@ func (t *Tally) End(w *Work, end End, times Times) {
 	}
 }
 
-// counts are a tally at one moment; each figure is exact, but requests that begin
-// or end meanwhile may stand in one and not yet in another.
+// counts is a tally at one moment. Each figure is exact, but a request that begins or
+// ends meanwhile may be in some of them and not yet in others.
 type counts struct {
 	received, cancelled, rejected, refused, served int64
 
@@ -143,8 +142,8 @@ func (t *Tally) counts() counts {
 	}
 }
 
-// taken is the workload that was taken in, as a generation counts it: one that is
-// told of what was turned away does not count that here, too.
+// taken is the workload that was taken in, as a generation counts it. A 2026 report
+// names rejected workload separately, so it is not counted here as well.
 func (c counts) taken(g Generation) int64 {
 	if g == Generation2024 {
 		return c.received - c.cancelled
@@ -152,14 +151,13 @@ func (c counts) taken(g Generation) int64 {
 	return c.received - c.cancelled - c.rejected - c.refused
 }
 
-// A delta is what happened between the last acknowledged report and some counts,
-// in units. It has to be acknowledged with those counts, or is part of the next
-// one.
+// A delta is the change from the last acknowledged report to some counts, in units.
+// Unless it is acknowledged together with those counts, the next delta includes it.
 type delta struct{ taken, rejected, served int64 }
 
-// A baseline is what the autoscaler has acknowledged. Nothing is taken out of the
-// tally to be reported, so there is nothing to put back either: a delta is the
-// tally less the baseline, and moving the baseline on is the acknowledgement.
+// A baseline is what the autoscaler has acknowledged. A delta is the tally minus the
+// baseline, and an acknowledgement advances the baseline. So nothing is taken out of
+// the tally, and a failed report needs no undo.
 type baseline struct {
 	tally      *Tally
 	generation Generation
@@ -168,8 +166,9 @@ type baseline struct {
 	told int64 // sum of what was reported as taken in
 }
 
-// since is what happened since the baseline. What was reported as taken in and
-// left afterwards is made up for by reporting less, never by a negative figure.
+// since returns the change since the baseline. Workload that was reported as taken in
+// and was cancelled later is made up for by reporting less, never by a negative
+// figure.
 func (b *baseline) since(c counts) delta {
 	return delta{
 		taken:    max(0, c.taken(b.generation)-b.told),
@@ -178,7 +177,7 @@ func (b *baseline) since(c counts) delta {
 	}
 }
 
-// acknowledge moves the baseline on to c, which was reported as d.
+// acknowledge advances the baseline to c, which was reported as d.
 func (b *baseline) acknowledge(c counts, d delta) {
 	b.counts = c
 	b.told += d.taken
