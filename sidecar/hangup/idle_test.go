@@ -99,6 +99,7 @@ func TestANewcomerWaitsForOneToRest(t *testing.T) {
 
 // One that says nothing from the start has a second, and no more where others wait.
 func TestASilentNewcomerMakesRoom(t *testing.T) {
+	t.Parallel()
 	ln := listen(t, Options{MaxConnections: 1})
 	began := time.Now()
 	_, client := pair(t, ln)

@@ -26,6 +26,7 @@ func flood(c net.Conn) <-chan error {
 // A client that takes nothing is cut within the time and a quarter of it, and not
 // before, and its call is told.
 func TestStalledClientIsCut(t *testing.T) {
+	t.Parallel()
 	const timeout = 400 * time.Millisecond
 	server, _ := pair(t, listen(t, Options{WriteTimeout: timeout}))
 	var told atomic.Int32
@@ -43,6 +44,7 @@ func TestStalledClientIsCut(t *testing.T) {
 
 // A client that is sent nothing may be silent for as long as it likes.
 func TestSilenceIsNoStall(t *testing.T) {
+	t.Parallel()
 	const timeout = 100 * time.Millisecond
 	server, client := pair(t, listen(t, Options{WriteTimeout: timeout}))
 	_, err := server.Write([]byte("x"))

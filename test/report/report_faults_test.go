@@ -20,12 +20,6 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// sideBySide runs a case beside others: what waits for the autoscaler's second
-// needs no processor, and t.Parallel runs no more at once than there are.
-func sideBySide(t *testing.T, cases *sync.WaitGroup, name string, run func(*testing.T)) {
-	cases.Go(func() { t.Run(name, run) })
-}
-
 // serveIndexed sends signed requests, each of 10 with an index, and wants each
 // answered with 200.
 func serveIndexed(u *rig.Usher, t testing.TB, s *rig.Signer, from, n int) {
@@ -93,7 +87,7 @@ func TestReportsGetThrough(t *testing.T) {
 		"is dead":                      {nil, false},
 		"is dead, the next one is not": {nil, true},
 	} {
-		sideBySide(t, &cases, name, func(t *testing.T) {
+		rig.SideBySide(t, &cases, name, func(t *testing.T) {
 			s, m := rig.NewSigner(t), rig.NewModel(t, nil)
 			bad, good := rig.NewScaler(t, c.behave), rig.NewScaler(t, nil)
 			addresses := []string{bad.URL}
@@ -156,7 +150,7 @@ func TestOddAcknowledgements(t *testing.T) {
 			_, _ = io.WriteString(w, "less")
 		},
 	} {
-		sideBySide(t, &cases, name, func(t *testing.T) {
+		rig.SideBySide(t, &cases, name, func(t *testing.T) {
 			s, m := rig.NewSigner(t), rig.NewModel(t, nil)
 			a := new(rig.Scaler)
 			a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -21,7 +21,7 @@ var Binary string
 
 // besides is how many tests of a package run side by side on each processor: most
 // of their time they wait for one another's processes.
-const besides = 4
+const besides = 8
 
 // Main is what the TestMain of each package does: it builds the binary, and has
 // more tests run at once than there are processors.

@@ -5,10 +5,17 @@ import (
 	"errors"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// SideBySide runs a case at the same time as others: cases that mostly sleep need no
+// processor, and t.Parallel would make them queue for one. The test waits for cases.
+func SideBySide(t *testing.T, cases *sync.WaitGroup, name string, run func(*testing.T)) {
+	cases.Go(func() { t.Run(name, run) })
+}
 
 // Command runs the binary with arguments and returns its status and output.
 func Command(t *testing.T, settings Env, stdin string, args ...string) (status int, stdout, stderr string) {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ func TestKeptConnectionMayIdle(t *testing.T) {
 	inChunks := func(kind string) string {
 		return "POST /generate_stream HTTP/1.1\r\nHost: a\r\nX-Case: " + kind + "\r\nAuthorization: SignedRoute " + s.Ticket().Token() + "\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 	}
+	var cases sync.WaitGroup
 	for name, requests := range map[string][]string{
 		"at once":                             {inBody("whole")},
 		"at once, in the head":                {inHead("whole")},
@@ -61,8 +63,7 @@ func TestKeptConnectionMayIdle(t *testing.T) {
 		"refused":                             {"POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"},
 		"refused, no such route":              {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		rig.SideBySide(t, &cases, name, func(t *testing.T) {
 			c := rig.Dial(t, u.Public)
 			answer := func() int {
 				resp, err := http.ReadResponse(c.In, nil)
@@ -86,4 +87,5 @@ func TestKeptConnectionMayIdle(t *testing.T) {
 			require.Equal(t, 200, answer())
 		})
 	}
+	cases.Wait()
 }
