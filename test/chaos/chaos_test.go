@@ -40,6 +40,10 @@ var (
 // clients is how many there are at once.
 const clients = 48
 
+// sideBySide is how many requests a campaign must have for its phases to come one
+// after the other: those of a shorter one mostly wait for time-outs.
+const sideBySide = 1000
+
 // phases are what a campaign goes through.
 var phases = []phase{
 	{name: "plain", share: 60, events: []weighted[string]{
@@ -78,23 +82,40 @@ func campaign(t *testing.T, seed uint64, total int) {
 	start, done, judged := time.Now(), 0, 0
 	happened := map[string]int{}
 	t.Logf("seed %d, %d requests", seed, total)
-	for _, ph := range phases {
-		n := total * ph.share / 100
-		w := run(t, seed, ph, done, done+n)
-		done += n
-		judged += w.tally[judgedCalm]
-		for what, times := range w.tally {
-			happened[what] += times
+	var mu sync.Mutex
+	phasesPassed := t.Run("phases", func(t *testing.T) {
+		for _, ph := range phases {
+			first := done
+			done += total * ph.share / 100
+			end := done
+			passed := t.Run(ph.name, func(t *testing.T) {
+				if total < sideBySide {
+					t.Parallel()
+				}
+				w := run(t, seed, ph, first, end)
+				if w.failed() {
+					faults := strings.Join(w.faults, "\n")
+					require.FailNow(t, "an invariant is broken", "%s\n\nusher's last lines:\n%s\n\nthe plan again: go test ./test/chaos -count=1 -requests %d -seed %d",
+						faults, w.usher.last(faults), total, seed)
+				}
+				t.Logf("%d requests, %d at the model server: %s", end-first, w.ledger.count(), w.tallied())
+				mu.Lock()
+				defer mu.Unlock()
+				judged += w.tally[judgedCalm]
+				for what, times := range w.tally {
+					happened[what] += times
+				}
+				for what, times := range w.acted {
+					happened["model server: "+what] += times
+				}
+			})
+			if !passed {
+				return
+			}
 		}
-		for what, times := range w.acted {
-			happened["model server: "+what] += times
-		}
-		if w.failed() {
-			faults := strings.Join(w.faults, "\n")
-			require.FailNow(t, "an invariant is broken", "%s\n\nusher's last lines:\n%s\n\nthe plan again: go test ./test/chaos -count=1 -requests %d -seed %d",
-				faults, w.usher.last(faults), total, seed)
-		}
-		t.Logf("%s: %d requests, %d at the model server: %s", ph.name, n, w.ledger.count(), w.tallied())
+	})
+	if !phasesPassed {
+		t.FailNow()
 	}
 	require.Greater(t, judged, total/20, "hardly any request was judged strictly: the campaign shows little")
 	if total >= 100_000 {
