@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 func stateFile(t *testing.T) Config {
@@ -178,7 +180,7 @@ func TestSIGKILL(t *testing.T) {
 	}
 	cfg := Config{Window: 64, Path: filepath.Join(t.TempDir(), "window")}
 	last := int64(-1)
-	for round := range 40 {
+	for round := range full.Or(12, 40) {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSIGKILL$")
 		cmd.Env = append(os.Environ(), flag+"="+cfg.Path)
 		out, err := cmd.StdoutPipe()

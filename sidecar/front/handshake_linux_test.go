@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/usher-sidecar/usher/sidecar/hangup"
+	"github.com/usher-sidecar/usher/test/full"
 )
 
 // patience is for a busy machine.
@@ -162,7 +163,7 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 		{"leaves", func(c *cutConn) { _ = c.Close() }, patience, HandshakeGone},
 		{"resets", func(c *cutConn) { _ = c.Conn.(*net.TCPConn).SetLinger(0); _ = c.Close() }, patience, HandshakeGone},
 		{"garbage", func(c *cutConn) { _, _ = c.Conn.Write(garbage) }, patience, HandshakeFailed},
-		{"silence", func(*cutConn) {}, time.Second, HandshakeTimeout},
+		{"silence", func(*cutConn) {}, full.Or(300*time.Millisecond, time.Second), HandshakeTimeout},
 	} {
 		for _, mutual := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, mutual %v", tt.way, mutual), func(t *testing.T) {
