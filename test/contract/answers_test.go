@@ -169,7 +169,7 @@ func TestQueueFullAndTimeout(t *testing.T) {
 	go func() { done <- u.Post("/generate", first.Flat("")) }()
 	require.Eventually(t, func() bool { return len(m.Arrivals()) == 1 }, rig.Patience, time.Millisecond)
 	go func() { done <- u.Post("/generate", second.Flat("")) }()
-	require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, time.Millisecond)
+	u.WaitMetric("usher_waiting", 1)
 
 	got := u.Post("/generate", third.Flat(""))
 	require.Equal(t, 429, got.Status)

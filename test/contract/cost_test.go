@@ -3,7 +3,6 @@ package contract
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -138,10 +137,10 @@ func TestEndlessWorkIsObserved(t *testing.T) {
 		{"/v1/completions", `"max_tokens":3,"prompt":[` + strings.Repeat(`"a",`, 99) + `"a"]`},
 	} {
 		require.Equal(t, 200, u.Post(tt.path, s.Ticket().Flat(tt.model)).Status, tt.model)
-		require.Eventually(t, func() bool { return u.Metric("usher_cost_exceeded_total") == float64(i+1) }, rig.Patience, time.Millisecond, tt.model)
+		u.WaitMetric("usher_cost_exceeded_total", float64(i+1))
 	}
 	require.Equal(t, 200, u.Post("/v1/completions", s.Ticket().Flat(`"max_tokens":0`)).Status)
-	require.Eventually(t, func() bool { return u.Metric(`usher_requests_total{outcome="ok",route="/v1/completions"}`) == 3 }, rig.Patience, time.Millisecond)
+	u.WaitMetric(`usher_requests_total{outcome="ok",route="/v1/completions"}`, 3)
 	require.EqualValues(t, 4, u.Metric("usher_cost_exceeded_total"))
 }
 

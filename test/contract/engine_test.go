@@ -213,7 +213,7 @@ func TestSlotsFollowTheEngine(t *testing.T) {
 				require.Eventually(t, func() bool {
 					_, page := u.Get("/status.json")
 					return math.Abs(u.Metric("usher_slots")-float64(slots)) <= 0.1*float64(slots) && strings.Contains(page, "as many as the model server ran while it had")
-				}, 3*rig.Patience, 50*time.Millisecond) // it takes several readings, each with the engine full
+				}, 3*rig.Patience, 200*time.Millisecond) // it takes several readings, each with the engine full
 			})
 		}
 	}
@@ -231,7 +231,7 @@ func TestStatedSlotsAreTaken(t *testing.T) {
 	s, e := rig.NewSigner(t), newToyEngine(t, 3, 0)
 	e.properties = `{"total_slots":3,"model_path":"m"}`
 	u := rig.Start(t, rig.Settings(e.Model, s).With(rig.Env{"USHER_ENGINE": "llamacpp"})).Ready()
-	require.Eventually(t, func() bool { return u.Metric("usher_slots") == 3 }, rig.Patience, 10*time.Millisecond)
+	u.WaitMetric("usher_slots", 3)
 	require.False(t, shows(u, "usher_engine_running"))
 	u.WaitLine("the model server's figures cannot be read")
 	_, page := u.Get("/status.json")
@@ -245,7 +245,7 @@ func TestFiguresThatCannotBeRead(t *testing.T) {
 	s, e := rig.NewSigner(t), newToyEngine(t, 3, 0)
 	u := rig.Start(t, rig.Settings(e.Model, s).With(rig.Env{"USHER_ENGINE": "sglang"})).Ready()
 	require.Contains(t, u.WaitLine("the model server's figures cannot be read"), "--enable-metrics")
-	require.Eventually(t, func() bool { return u.Metric("usher_slots") == 128 }, rig.Patience, 10*time.Millisecond)
+	u.WaitMetric("usher_slots", 128)
 	for _, name := range []string{"running", "waiting", "cache_ratio", "orphans"} {
 		require.False(t, shows(u, "usher_engine_"+name), name)
 	}
@@ -271,7 +271,7 @@ func TestOrphansAreTold(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	}()
-	require.Eventually(t, func() bool { return u.Metric("usher_engine_orphans") == 2 }, rig.Patience, 50*time.Millisecond)
+	u.WaitMetric("usher_engine_orphans", 2)
 	_, text := u.Get("/status.json")
 	require.Contains(t, text, "The model server is running 2 requests that no client of Usher is waiting for")
 }

@@ -152,7 +152,7 @@ func TestProxiedClientsAreCounted(t *testing.T) {
 	require.Contains(t, crowded.Response(), "queue_full")
 	require.Equal(t, "203.0.113.21", askOfWire(crowded, u, "of-another", "X-Forwarded-For: 203.0.113.21"), "the proxy's connection lives")
 	close(script.Events)
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond)
+	u.WaitMetric("usher_in_flight", 0)
 	for i := range 3 { // answered, they are not counted any more, though their connections are open
 		require.Equal(t, "203.0.113.20", askOfWire(proxied(t, u, false, ""), u, "after-"+rig.Itoa(i), strings.TrimSpace(forwarded)))
 	}

@@ -212,7 +212,7 @@ func TestContainerKeepsBelowItsMemory(t *testing.T) {
 	for _, conn := range open {
 		_ = conn.Close()
 	}
-	require.Eventually(t, func() bool { return c.Metric("usher_in_flight") == 0 }, rig.Patience, 10*time.Millisecond)
+	c.WaitMetric("usher_in_flight", 0)
 	c.signal(syscall.SIGTERM)
 	require.Zero(t, c.Wait(), "it drains")
 }

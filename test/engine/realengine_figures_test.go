@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,7 +26,7 @@ func TestRealEngineIsRead(t *testing.T) {
 	const clients, slots = 10, 4
 	shows := func(what string, series string, value float64) {
 		t.Helper()
-		require.Eventually(t, func() bool { return u.Metric(series) == value }, rig.Patience, 20*time.Millisecond, what)
+		u.WaitMetric(series, value)
 	}
 	shows("as many slots as the engine states", "usher_slots", slots)
 

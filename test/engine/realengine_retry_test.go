@@ -47,9 +47,9 @@ func comeBack(t *testing.T, name string) {
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	go ask(ctx, "http://"+u.Public, router.Ticket(0, 8000).Nested(endless))
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 1 }, rig.Patience, 10*time.Millisecond)
+	u.WaitMetric("usher_in_flight", 1)
 	go ask(ctx, "http://"+u.Public, router.Ticket(0, 8000).Nested(endless))
-	require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, 10*time.Millisecond)
+	u.WaitMetric("usher_waiting", 1)
 	go func() { // make room once it was refused
 		for ctx.Err() == nil {
 			if strings.Contains(strings.Join(u.Log(), ""), `"outcome":"queue_full"`) {

@@ -124,7 +124,7 @@ func TestDrainWithRequestsWaiting(t *testing.T) {
 				body := s.Ticket().Flat("")
 				go func() { answers <- u.Post("/generate", body) }()
 			}
-			require.Eventually(t, func() bool { return u.Metric("usher_waiting") == waiting }, rig.Patience, time.Millisecond)
+			u.WaitMetric("usher_waiting", waiting)
 			u.Signal(syscall.SIGTERM)
 			u.WaitLine(`"msg":"draining"`)
 			if cut == nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -82,7 +81,7 @@ func outOfOrder(t *testing.T) float64 {
 	for first := int64(1); first < rounds*(held+1); first += held + 1 {
 		for k := int64(held); k > 0; k-- {
 			send(first + k)
-			require.Eventually(t, func() bool { return u.Metric("usher_waiting") == float64(held+1-k) }, rig.Patience, time.Millisecond)
+			u.WaitMetric("usher_waiting", float64(held+1-k))
 		}
 		send(first)
 		clients.Wait()

@@ -28,7 +28,7 @@ func TestQueueGoesByNumber(t *testing.T) {
 	require.Eventually(t, func() bool { return len(m.Arrivals()) == 1 }, rig.Patience, time.Millisecond)
 	for waiting, n := range []int64{9, 4, 7, 2, 5} {
 		send(n)
-		require.Eventually(t, func() bool { return u.Metric("usher_waiting") == float64(waiting+1) }, rig.Patience, time.Millisecond)
+		u.WaitMetric("usher_waiting", float64(waiting+1))
 	}
 	for range 6 {
 		gate <- struct{}{}
@@ -75,7 +75,7 @@ func fillGap(t *testing.T, slots string, at func(*rig.Model, *http.Request)) []s
 	clients.Wait()
 	send(4)
 	send(3)
-	require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 2 }, rig.Patience, time.Millisecond)
+	u.WaitMetric("usher_waiting", 2)
 	send(2)
 	clients.Wait()
 	for _, n := range []string{"3", "4"} {

@@ -56,7 +56,7 @@ type Usher struct {
 	Public string // host:port
 	Admin  string
 
-	Transport http.RoundTripper // to Admin; nil: http.DefaultTransport
+	Transport http.RoundTripper // to Admin; nil: plain
 
 	mu     sync.Mutex
 	lines  []string
@@ -178,7 +178,15 @@ func (u *Usher) Ready() *Usher {
 	return u
 }
 
-func (u *Usher) client() *http.Client { return &http.Client{Transport: u.Transport} }
+// plain asks for no compression, which would be most of what a scrape costs.
+var plain = &http.Transport{DisableCompression: true}
+
+func (u *Usher) client() *http.Client {
+	if u.Transport == nil {
+		return &http.Client{Transport: plain}
+	}
+	return &http.Client{Transport: u.Transport}
+}
 
 func (u *Usher) Signal(s os.Signal) {
 	u.T.Helper()
@@ -226,6 +234,18 @@ func (u *Usher) Metric(series string) float64 {
 		}
 	}
 	return 0
+}
+
+// WaitMetric waits until a sample of /metrics has a value.
+func (u *Usher) WaitMetric(series string, want float64) {
+	u.T.Helper()
+	for deadline := time.Now().Add(Patience); ; time.Sleep(2 * time.Millisecond) {
+		got := u.Metric(series)
+		if got == want {
+			return
+		}
+		require.True(u.T, time.Now().Before(deadline), "%s stays %v and does not become %v", series, got, want)
+	}
 }
 
 // Memory reads a line of /proc/PID/status, in bytes: VmRSS is what the process

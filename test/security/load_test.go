@@ -59,7 +59,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 	}
 	crowd.Wait()
 	require.Zero(t, other.Load())
-	require.Eventually(t, func() bool { return u.Metric("usher_reading_bytes") == 0 }, rig.Patience, 10*time.Millisecond)
+	u.WaitMetric("usher_reading_bytes", 0)
 	grown := u.Memory("VmHWM") - before
 	t.Logf("%d clients with %d MiB each: at most %d MiB", clients, size>>20, grown>>20)
 	if !rig.RaceEnabled {
@@ -164,9 +164,9 @@ func TestWhatIsNotForwardedCounts(t *testing.T) {
 		go func() { outcomes <- outcomeOf(u, body) }()
 	}
 	post(0)
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 1 }, rig.Patience, 5*time.Millisecond)
+	u.WaitMetric("usher_in_flight", 1)
 	post(size)
-	require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, 5*time.Millisecond)
+	u.WaitMetric("usher_waiting", 1)
 	require.Greater(t, u.Metric("usher_waiting_bytes"), float64(size))
 	post(size)
 	require.Equal(t, "queue_full", <-outcomes)

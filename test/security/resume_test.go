@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
@@ -73,7 +72,7 @@ func TestChromiumResumesItsSessions(t *testing.T) {
 	address := "https://" + u.Public + "/ping"
 	count := func(outcome string) float64 { return u.Metric(`usher_tls_handshakes_total{outcome="` + outcome + `"}`) }
 	alone := func() {
-		require.Eventually(t, func() bool { return u.Metric("usher_connections") == 0 }, rig.Patience, 20*time.Millisecond)
+		u.WaitMetric("usher_connections", 0)
 	}
 	b := rig.Browse(t, address, chromedp.Flag("ignore-certificate-errors", true))
 	alone()

@@ -82,7 +82,7 @@ func TestSessionEndsInUse(t *testing.T) {
 			c.script.Events <- "data: 1\n\n"
 			waiting := make(chan rig.Answer, 1)
 			go func() { waiting <- u.Post("/generate", one.body(`{}`)) }()
-			require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, time.Millisecond)
+			u.WaitMetric("usher_waiting", 1)
 
 			ended := make(chan rig.Answer, 1)
 			if how == "ended" {
@@ -108,7 +108,7 @@ func TestSessionEndsInUse(t *testing.T) {
 			require.Equal(t, []string{`{"n":1}`}, bodies(c.Model, "/stop"))
 			require.Len(t, bodies(c.Model, "/generate"), 0)
 			require.Equal(t, 200, u.Post("/generate", s.Ticket().Nested(`{}`)).Status, "the slot is free")
-			require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond)
+			u.WaitMetric("usher_in_flight", 0)
 		})
 	}
 }
@@ -153,7 +153,7 @@ func TestSessionOfClientsThatDoNotRead(t *testing.T) {
 	require.Equal(t, 200, one.ask("end").Status)
 	require.Less(t, time.Since(begun), 5*time.Second, "which is how long it would wait for what is called")
 	require.ElementsMatch(t, []string{"broken", "stop"}, []string{c.next(t), c.next(t)})
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond, "its slot is free")
+	u.WaitMetric("usher_in_flight", 0)
 }
 
 // What is called at the end may hang, break or fail: the answer does not wait for

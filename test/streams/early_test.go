@@ -49,7 +49,7 @@ func TestEarlyAnswerPassesAtOnce(t *testing.T) {
 		require.Empty(t, resp.Header.Get("X-Usher-Refusal"))
 		require.Less(t, time.Since(began), rig.Patience/3)
 	}
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, 5*time.Millisecond)
+	u.WaitMetric("usher_in_flight", 0)
 }
 
 // A model server that writes 8 MB before it reads its request gets it whole, as

@@ -46,7 +46,7 @@ func newCrowd(t testing.TB, n int, phase string, secure bool) *crowd {
 	gauge := "usher_in_flight"
 	if phase == "waiting" {
 		c.open("head-first", false)
-		require.Eventually(t, func() bool { return c.u.Metric(gauge) == 1 }, rig.Patience, 10*time.Millisecond)
+		c.u.WaitMetric(gauge, 1)
 		gauge = "usher_waiting"
 	}
 	for i := range n {
@@ -58,7 +58,7 @@ func newCrowd(t testing.TB, n int, phase string, secure bool) *crowd {
 			require.NoError(t, err)
 		}
 	}
-	require.Eventually(t, func() bool { return c.u.Metric(gauge) == float64(n) }, rig.Patience, 10*time.Millisecond)
+	c.u.WaitMetric(gauge, float64(n))
 	return c
 }
 

@@ -65,7 +65,7 @@ func hangUp(t *testing.T, phase string, secure, half bool) {
 	case "waiting":
 		leaver = rig.Connect(t, u, pool)
 		leaver.Request("POST", "/generate", s.Ticket().Flat(""))
-		require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, time.Millisecond)
+		u.WaitMetric("usher_waiting", 1)
 	case "mid-stream", "non-stream":
 		_, err := leaver.In.Peek(1)
 		require.NoError(t, err)
@@ -90,7 +90,7 @@ func hangUp(t *testing.T, phase string, secure, half bool) {
 	case <-time.After(rig.Patience):
 		require.Fail(t, "the model server goes on")
 	}
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond)
+	u.WaitMetric("usher_in_flight", 0)
 	require.Len(t, m.Arrivals(), 1, "the pipelined request must not be served")
 }
 

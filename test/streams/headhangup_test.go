@@ -71,9 +71,9 @@ func TestHangUpOfAnUpload(t *testing.T) {
 			// One that waits for its turn behind it, and leaves, spends nothing.
 			waiting, ticket := open(), s.Ticket()
 			send(waiting, rig.UploadHead(ticket, "Content-Length: 9")+"abc")
-			require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 1 }, rig.Patience, time.Millisecond)
+			u.WaitMetric("usher_waiting", 1)
 			_ = waiting.Close()
-			require.Eventually(t, func() bool { return u.Metric("usher_waiting") == 0 }, rig.Patience, time.Millisecond)
+			u.WaitMetric("usher_waiting", 0)
 			left := time.Now()
 			if half, ok := c.(*net.TCPConn); ok && phase == "half-close" {
 				_ = half.CloseWrite()
@@ -83,7 +83,7 @@ func TestHangUpOfAnUpload(t *testing.T) {
 			took := (<-ended).Sub(left)
 			t.Logf("%s, TLS %v: %s", phase, secure, took)
 			require.Less(t, took, time.Second, phase)
-			require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond)
+			u.WaitMetric("usher_in_flight", 0)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -189,7 +188,7 @@ func TestModelBreaksOff(t *testing.T) {
 			})
 		}
 	}
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, 5*time.Millisecond)
+	u.WaitMetric("usher_in_flight", 0)
 }
 
 // The head that reaches the model server, byte for byte.

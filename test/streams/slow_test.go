@@ -51,7 +51,7 @@ func TestSlowloris(t *testing.T) {
 			require.True(t, resp.Close)
 		})
 	}
-	require.Eventually(t, func() bool { return u.Metric("usher_reading_bytes") == 0 }, rig.Patience, 10*time.Millisecond)
+	u.WaitMetric("usher_reading_bytes", 0)
 }
 
 // A client that takes nothing for USHER_WRITE_TIMEOUT is cut: its slot is free
@@ -75,7 +75,7 @@ func TestReaderThatStopsIsCut(t *testing.T) {
 	require.NoError(t, err)
 	line := u.WaitLine(`"outcome":"client_stalled"`)
 	require.Contains(t, line, `"route":"/generate_stream"`)
-	require.Eventually(t, func() bool { return u.Metric("usher_in_flight") == 0 }, rig.Patience, time.Millisecond)
+	u.WaitMetric("usher_in_flight", 0)
 	select {
 	case <-m.Gone:
 	case <-time.After(rig.Patience):

@@ -43,7 +43,7 @@ func busy(t *testing.T, pool *x509.CertPool, more rig.Env) (u *rig.Usher, s *rig
 	u = rig.Start(t, rig.Streaming(s, url).With(rig.Env{"USHER_MAX_CONCURRENCY": "1", "USHER_QUEUE_TIMEOUT": "1h", "USHER_MAX_BODY_BYTES": "32MiB"}).With(more)).Ready()
 	c := open(u, pool)
 	send(t, c, strings.Replace(rig.UploadHead(s.Ticket(), "Content-Length: 0"), "Host: a", "Host: a\r\nHold: 1", 1))
-	waitFor(t, u, "usher_in_flight", 1)
+	u.WaitMetric("usher_in_flight", 1)
 	return u, s, func() {
 		close(hold)
 		requireOK(t, c)
@@ -71,11 +71,6 @@ func requireOK(t *testing.T, c net.Conn) {
 	line, err := bufio.NewReader(c).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/1.1 200 OK\r\n", line)
-}
-
-func waitFor(t *testing.T, u *rig.Usher, series string, want float64) {
-	t.Helper()
-	require.Eventually(t, func() bool { return u.Metric(series) == want }, rig.Patience, 2*time.Millisecond, "%s %v", series, want)
 }
 
 // chunksOf frames a body in chunks.
@@ -130,13 +125,13 @@ func TestHangUpBehindABodyThatWaits(t *testing.T) {
 				_, err := io.WriteString(c, rig.UploadHead(ticket, tt.framing)+tt.body)
 				sent <- err
 			}()
-			waitFor(t, u, "usher_waiting", 1)
+			u.WaitMetric("usher_waiting", 1)
 			require.NoError(t, <-sent, tt.name)
 			left := time.Now()
 			tt.leave(c)
-			waitFor(t, u, "usher_waiting", 0)
+			u.WaitMetric("usher_waiting", 0)
 			t.Logf("%s, TLS %v: %s", tt.name, secure, time.Since(left))
-			waitFor(t, u, "usher_in_flight", 1)
+			u.WaitMetric("usher_in_flight", 1)
 			tickets = append(tickets, ticket)
 		}
 		require.Zero(t, u.Metric("usher_waiting_bytes"))
@@ -166,14 +161,14 @@ func TestBodiesThatWait(t *testing.T) {
 				text = chunksOf(body)
 			}
 			go func() { _, _ = io.WriteString(w.Conn, rig.UploadHead(s.Ticket(), framing)+text) }()
-			waitFor(t, u, "usher_waiting", float64(i+1))
+			u.WaitMetric("usher_waiting", float64(i+1))
 		}
 		w, ticket := rig.Dial(t, u.Public), s.Ticket()
 		go func() { _, _ = io.WriteString(w.Conn, rig.UploadHead(ticket, "Content-Length: 9999999")+body[:5<<20]) }()
-		waitFor(t, u, "usher_waiting", 3)
+		u.WaitMetric("usher_waiting", 3)
 		_ = w.Conn.(*net.TCPConn).SetLinger(0)
 		_ = w.Close()
-		waitFor(t, u, "usher_waiting", 2)
+		u.WaitMetric("usher_waiting", 2)
 		release()
 		for _, w := range clients {
 			require.NoError(t, w.SetReadDeadline(time.Now().Add(rig.Patience)))
@@ -198,7 +193,7 @@ func TestBodiesThatWaitAreBounded(t *testing.T) {
 		go func() {
 			_, _ = io.WriteString(w.Conn, rig.UploadHead(s.Ticket(), "Content-Length: "+rig.Itoa(size))+patterned(size))
 		}()
-		waitFor(t, u, "usher_waiting", float64(i+1))
+		u.WaitMetric("usher_waiting", float64(i+1))
 	}
 	require.Eventually(t, func() bool { return u.Metric("usher_waiting_bytes") > 6<<20 }, rig.Patience, 2*time.Millisecond)
 	require.LessOrEqual(t, u.Metric("usher_waiting_bytes"), float64(8<<20-64<<10))
@@ -227,14 +222,14 @@ func TestBodiesThatWaitAndFail(t *testing.T) {
 		require.NotEmpty(t, resp.Header.Get("X-Usher-Refusal"))
 		require.Empty(t, resp.Header.Get("X-Should-Retry"))
 		require.True(t, resp.Close)
-		waitFor(t, u, "usher_in_flight", 1)
+		u.WaitMetric("usher_in_flight", 1)
 		defer func() {
 			require.Equal(t, 200, u.Do("POST", "/upload/x", nil, http.Header{"Authorization": {"SignedRoute " + ticket.Token()}}).Status)
 		}()
 	}
 	w := rig.Dial(t, u.Public)
 	w.Send(rig.UploadHead(s.Ticket(), "Expect: 100-continue\r\nContent-Length: 50000"))
-	waitFor(t, u, "usher_waiting", 1)
+	u.WaitMetric("usher_waiting", 1)
 	require.NoError(t, w.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
 	_, err := w.In.ReadByte()
 	require.Error(t, err, "not told yet")
