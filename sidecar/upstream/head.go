@@ -3,136 +3,158 @@ package upstream
 import (
 	"bytes"
 	"fmt"
+	"sync"
 
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// maxInformational bounds how many 1xx heads are skipped: some servers send a 102
-// every few seconds while they work.
-const maxInformational = 1024
-
-// readHead reads heads until the final one, and finds out how its body ends.
-func (r *Response) readHead() error {
-	for range maxInformational + 1 {
-		if err := r.readOneHead(); err != nil {
-			return err
-		}
-		switch {
-		case r.status == 101:
-			return fmt.Errorf("%w: it switched protocols, which nobody asked for", ErrBroken)
-		case r.status >= 200:
-			return r.frame()
-		}
-	}
-	return fmt.Errorf("%w: too many informational responses", ErrBroken)
+// A Head is the status and the fields of a response, as they came.
+type Head struct {
+	memory *headMemory // of text and fields; nil: released
+	text   []byte
+	fields []field // in their order
+	status int
+	line   span // "200 OK"
 }
 
-// readOneHead reads a status line and the fields after it. It has a strict parser
-// of its own, because fasthttp's does not keep a head as it came and accepts
-// ambiguous ones.
-func (r *Response) readOneHead() error {
-	r.head, r.fields = r.head[:0], r.fields[:0]
-	line, err := r.readLine()
-	if err != nil {
-		return err
-	}
-	if err := r.parseStatusLine(line); err != nil {
-		return err
-	}
-	for {
-		line, err := r.readLine()
-		if err != nil {
-			return err
-		}
-		if line.from == line.to {
-			return nil
-		}
-		if err := r.addField(line); err != nil {
-			return err
-		}
-	}
+// A span is a part of a head's text.
+type span struct{ from, to int }
+
+// A field is a line of a head.
+type field struct{ line, name, value span }
+
+// A headMemory is what a head needs until it is released.
+type headMemory struct {
+	text   []byte
+	fields []field
 }
 
-// readLine reads one line into head and returns it without its end. A bare LF
-// counts as one (RFC 9112 section 2.2); it is not passed on.
-func (r *Response) readLine() (span, error) {
-	l := r.cn.line
-	from := len(r.head)
-	for {
-		if l.ahead.Empty() {
-			err := l.sock.FillAhead(&l.ahead)
-			for err != nil && r.cn.upload.waits(err) {
-				err = l.sock.FillAhead(&l.ahead)
-			}
-			if err != nil {
-				return span{}, err
-			}
-		}
-		ahead := l.ahead.Bytes()
-		end := bytes.IndexByte(ahead, '\n') + 1
-		piece := ahead
-		if end > 0 {
-			piece = ahead[:end]
-		}
-		if len(r.head)+len(piece) > r.cn.client.o.MaxHeadBytes {
-			return span{}, fmt.Errorf("%w: its head is too large", ErrBroken)
-		}
-		r.head = append(r.head, piece...)
-		l.ahead.Drop(len(piece))
-		if end > 0 {
-			break
-		}
-	}
-	to := len(r.head) - 1
-	if to > from && r.head[to-1] == '\r' {
-		to--
-	}
-	return span{from, to}, nil
+var headMemories = sync.Pool{New: func() any { return new(headMemory) }}
+
+func newHead() Head {
+	m := headMemories.Get().(*headMemory)
+	return Head{memory: m, text: m.text[:0], fields: m.fields[:0]}
 }
 
-// parseStatusLine takes "HTTP/1.1 200 OK" (RFC 9112 section 4). The reason may be
-// missing, and with it the blank before it, which is required and therefore added.
-func (r *Response) parseStatusLine(line span) error {
-	const code = len("HTTP/1.x ")
-	text := r.text(line)
-	if len(text) < code+3 || !bytes.HasPrefix(text, []byte("HTTP/1.")) || text[7] < '0' || text[7] > '9' ||
-		text[8] != ' ' || len(text) > code+3 && text[code+3] != ' ' || !http1.Printable(text) {
-		return fmt.Errorf("%w: not an HTTP/1 status line", ErrBroken)
+// reset makes room for the next head.
+func (h *Head) reset() { h.text, h.fields = h.text[:0], h.fields[:0] }
+
+// ReleaseHead frees the memory of the head before the Response is closed. Slices taken
+// from it must not be used afterwards. An open stream holds none.
+func (h *Head) ReleaseHead() {
+	if m := h.memory; m != nil && cap(h.text) <= maxPooledHead {
+		m.text, m.fields = h.text[:0], h.fields[:0]
+		headMemories.Put(m)
 	}
-	r.status = 0
-	for _, c := range text[code : code+3] {
-		if c < '0' || c > '9' {
-			return fmt.Errorf("%w: not a status code", ErrBroken)
+	h.memory, h.text, h.fields, h.line = nil, nil, nil, span{}
+}
+
+// at returns a part of the head.
+func (h *Head) at(s span) []byte { return h.text[s.from:s.to] }
+
+// StatusCode returns the status code, 200 to 999.
+func (h *Head) StatusCode() int { return h.status }
+
+// Status returns status code and reason as they were sent, as in "200 OK". There is
+// a blank after the code even if no reason follows.
+func (h *Head) Status() []byte { return h.at(h.line) }
+
+// Bodiless reports whether the status allows no body, nor a Content-Length that
+// would speak of one (RFC 9110 section 8.6).
+func (h *Head) Bodiless() bool { return h.status == 204 || h.status == 304 }
+
+// Peek returns the first value of a field, by its name in lower case; nil if there
+// is none.
+func (h *Head) Peek(lower string) []byte {
+	for _, f := range h.fields {
+		if http1.EqualFold(h.at(f.name), lower) {
+			return h.at(f.value)
 		}
-		r.status = 10*r.status + int(c-'0')
-	}
-	if r.status < 100 {
-		return fmt.Errorf("%w: not a status code", ErrBroken)
-	}
-	r.keep = r.keep && text[7] != '0'
-	r.line = span{line.from + code, line.to}
-	if len(text) == code+3 {
-		r.head[line.to] = ' ' // over the line's end, which is not looked at again
-		r.line.to++
 	}
 	return nil
 }
 
+// Lists reports whether a field whose value is a list has token (in lower case)
+// as an element (RFC 9110 section 5.6.1).
+func (h *Head) Lists(lower, token string) bool {
+	for _, f := range h.fields {
+		if http1.EqualFold(h.at(f.name), lower) && http1.HasElement(h.at(f.value), []byte(token)) {
+			return true
+		}
+	}
+	return false
+}
+
+// AppendHeader appends the end-to-end fields, byte for byte, in their order,
+// repeated ones repeated, each ended by CR LF. It leaves out hop-by-hop fields,
+// those that Connection names, Content-Length, which belongs to the framing,
+// and those that skip names; skip may be nil.
+func (h *Head) AppendHeader(dst []byte, skip func(name []byte) bool) []byte {
+	named := h.named()
+	for _, f := range h.fields {
+		name := h.at(f.name)
+		if isHopByHop(name) || http1.EqualFold(name, "content-length") || named.Has(name) || skip != nil && skip(name) {
+			continue
+		}
+		dst = append(dst, h.at(f.line)...)
+		dst = append(dst, "\r\n"...)
+	}
+	return dst
+}
+
+// named are the fields that Connection names.
+func (h *Head) named() (named http1.NamedByConnection) {
+	for _, f := range h.fields {
+		if http1.EqualFold(h.at(f.name), "connection") {
+			named.Add(h.at(f.value))
+		}
+	}
+	return named
+}
+
+// parseStatusLine takes "HTTP/1.1 200 OK" (RFC 9112 section 4). The reason may be
+// missing, and with it the blank before it, which is required and therefore added.
+// http11 reports whether the version is above 1.0.
+func (h *Head) parseStatusLine(line span) (http11 bool, err error) {
+	const code = len("HTTP/1.x ")
+	text := h.at(line)
+	if len(text) < code+3 || !bytes.HasPrefix(text, []byte("HTTP/1.")) || text[7] < '0' || text[7] > '9' ||
+		text[8] != ' ' || len(text) > code+3 && text[code+3] != ' ' || !http1.Printable(text) {
+		return false, fmt.Errorf("%w: not an HTTP/1 status line", ErrBroken)
+	}
+	h.status = 0
+	for _, c := range text[code : code+3] {
+		if c < '0' || c > '9' {
+			return false, fmt.Errorf("%w: not a status code", ErrBroken)
+		}
+		h.status = 10*h.status + int(c-'0')
+	}
+	if h.status < 100 {
+		return false, fmt.Errorf("%w: not a status code", ErrBroken)
+	}
+	h.line = span{line.from + code, line.to}
+	if len(text) == code+3 {
+		h.text[line.to] = ' ' // over the line's end, which is not looked at again
+		h.line.to++
+	}
+	return text[7] != '0', nil
+}
+
 // addField takes a header line.
-func (r *Response) addField(line span) error {
-	name, value, ok := http1.SplitField(r.text(line))
+func (h *Head) addField(line span) error {
+	name, value, ok := http1.SplitField(h.at(line))
 	if !ok {
-		line = r.closeUp(line)
-		name, value, ok = http1.SplitField(r.text(line))
+		line = closeUp(h.text, line)
+		name, value, ok = http1.SplitField(h.at(line))
 	}
 	if !ok {
 		return fmt.Errorf("%w: a malformed or folded header line", ErrBroken)
 	}
 	from := line.from + len(name) + len(":")
-	for from < line.to && http1.IsBlank(r.head[from]) {
+	for from < line.to && http1.IsBlank(h.text[from]) {
 		from++
 	}
-	r.fields = append(r.fields, field{
+	h.fields = append(h.fields, field{
 		line: line, name: span{line.from, line.from + len(name)}, value: span{from, from + len(value)},
 	})
 	return nil
@@ -140,76 +162,12 @@ func (r *Response) addField(line span) error {
 
 // closeUp removes blanks between a name and its colon, as RFC 9112 section 5.1
 // requires for an answer that is passed on.
-func (r *Response) closeUp(line span) span {
-	if colon := bytes.IndexByte(r.text(line), ':'); colon > 0 {
-		name := r.head[line.from : line.from+colon]
+func closeUp(text []byte, line span) span {
+	if colon := bytes.IndexByte(text[line.from:line.to], ':'); colon > 0 {
+		name := text[line.from : line.from+colon]
 		blanks := len(name) - len(bytes.TrimRight(name, " \t"))
 		copy(name[blanks:], name)
 		line.from += blanks
 	}
 	return line
-}
-
-// frame finds out where the body ends (RFC 9112 section 6.3). A head that can be
-// read in two ways is an error.
-func (r *Response) frame() error {
-	lengths, codings := 0, 0
-	for _, f := range r.fields {
-		name, value := r.text(f.name), r.text(f.value)
-		switch {
-		case http1.EqualFold(name, "content-length"):
-			n, ok := parseLengths(value)
-			if !ok || lengths > 0 && n != r.length {
-				return fmt.Errorf("%w: an ambiguous Content-Length", ErrBroken)
-			}
-			lengths++
-			r.length = n
-		case http1.EqualFold(name, "transfer-encoding"):
-			if codings++; codings > 1 || !http1.EqualFold(value, "chunked") {
-				return fmt.Errorf("%w: a transfer coding other than chunked", ErrBroken)
-			}
-		case http1.EqualFold(name, "connection"):
-			r.keep = r.keep && !http1.HasElement(value, []byte("close"))
-		case http1.EqualFold(name, "keep-alive"):
-			r.cn.line.heed(value)
-		}
-	}
-	switch {
-	case lengths > 0 && codings > 0:
-		return fmt.Errorf("%w: both Content-Length and Transfer-Encoding", ErrBroken)
-	case r.toHEAD:
-		r.length = 0 // and all that came was the head
-	case r.Bodiless():
-		// A server that announces chunks here may really send them.
-		r.length, r.keep = 0, r.keep && codings == 0
-	case codings > 0:
-		r.length, r.body = -1, byChunks
-		r.chunks = http1.NewChunked(http1.ChunkOptions{BlanksAfterSize: true, MaxTrailer: int32(r.cn.client.o.MaxHeadBytes)})
-	case lengths == 0:
-		r.length, r.body, r.keep = -1, byClose, false
-	}
-	if r.left = r.length; r.length == 0 {
-		r.finished()
-	}
-	return nil
-}
-
-// parseLengths takes a length, or a list of one length several times, as some
-// server or a proxy before it may have joined the lines (RFC 9112 section 6.3).
-// Empty elements of a list are ignored (RFC 9110 section 5.6.1).
-func parseLengths(value []byte) (n int64, ok bool) {
-	if n, ok = http1.ParseLength(value); ok {
-		return n, true
-	}
-	for element := range bytes.SplitSeq(value, []byte(",")) {
-		if element = http1.TrimBlanks(element); len(element) == 0 {
-			continue
-		}
-		m, number := http1.ParseLength(element)
-		if !number || ok && m != n {
-			return 0, false
-		}
-		n, ok = m, true
-	}
-	return n, ok
 }
