@@ -98,7 +98,7 @@ func (b *Body) Release() {
 // bytes of it, and counts its memory in the budget until LeaveBudget. Errors:
 // ErrBodyTooLarge, ErrBodyBudget, ErrBodyTimeout, ErrBodyFraming, ErrGone.
 func (b *Body) Read(c *Conn, limit int, budget *Budget) error {
-	err := b.read(c.body(), int(c.Head.Length()), limit, budget)
+	err := b.read((*clientBody)(c), int(c.Head.Length()), limit, budget)
 	switch {
 	case err == nil, errors.Is(err, ErrBodyTooLarge), errors.Is(err, ErrBodyBudget):
 		return err
@@ -169,32 +169,30 @@ func nextSize(size, length, limit int) int {
 	return min(next, limit+1)
 }
 
-// A clientBody is a connection while the body of a request is read from it.
+// A clientBody is a connection while the body of a request is read from it: of the one
+// whose head was read last.
 type clientBody Conn
-
-// body is that of the request whose head was read last.
-func (c *Conn) body() io.Reader { return (*clientBody)(c) }
 
 // Read reads what comes, its framing taken off. io.EOF is the true end alone, and
 // comes with the last bytes where it is known then. errMalformedWire tells of
 // chunks that are none.
-func (b *clientBody) Read(p []byte) (int, error) { return (*Conn)(b).readBody(p, (*Conn).invite) }
+func (b *clientBody) Read(p []byte) (int, error) { return b.read(p, (*Conn).invite) }
 
-// readBody is that; before is called each time that the client may be waited for.
-func (c *Conn) readBody(p []byte, before func(*Conn) error) (int, error) {
+// read is that; before is called each time that the client may be waited for.
+func (b *clientBody) read(p []byte, before func(*Conn) error) (int, error) {
 	for {
-		skip, data, err := c.guard.next(c.ahead.Bytes())
-		c.ahead.Drop(skip)
+		skip, data, err := b.guard.next(b.ahead.Bytes())
+		b.ahead.Drop(skip)
 		if err != nil {
 			return 0, err
 		}
 		if data > 0 {
-			return c.readData(p[:min(int64(len(p)), data)], before)
+			return b.readData(p[:min(int64(len(p)), data)], before)
 		}
-		if err := before(c); err != nil {
+		if err := before((*Conn)(b)); err != nil {
 			return 0, err
 		}
-		if err := c.ahead.Fill(c.Conn); err != nil {
+		if err := b.ahead.Fill(b.Conn); err != nil {
 			return 0, cutShort(err)
 		}
 	}
@@ -202,15 +200,15 @@ func (c *Conn) readBody(p []byte, before func(*Conn) error) (int, error) {
 
 // readData reads what is here of data. Where nothing is ahead it goes around the
 // buffer: large bodies are not copied twice.
-func (c *Conn) readData(p []byte, before func(*Conn) error) (n int, err error) {
-	if !c.ahead.Empty() {
-		n = copy(p, c.ahead.Bytes())
-		c.ahead.Drop(n)
-	} else if err = before(c); err == nil {
-		n, err = c.Conn.Read(p)
+func (b *clientBody) readData(p []byte, before func(*Conn) error) (n int, err error) {
+	if !b.ahead.Empty() {
+		n = copy(p, b.ahead.Bytes())
+		b.ahead.Drop(n)
+	} else if err = before((*Conn)(b)); err == nil {
+		n, err = b.Conn.Read(p)
 	}
-	c.guard.took(n)
-	if err == nil && !c.guard.inBody() {
+	b.guard.took(n)
+	if err == nil && !b.guard.inBody() {
 		return n, io.EOF
 	}
 	return n, cutShort(err)
@@ -239,16 +237,15 @@ func cutShort(err error) error {
 // request; it is not worth more than a new connection.
 const maxSkipped = 256 << 10
 
-// skipBody reads over what the handler left of a body. io.EOF is also what is
-// too large.
-func (c *Conn) skipBody() error {
-	if !c.guard.inBody() {
+// skip reads over what the handler left of a body. io.EOF is also what is too large.
+func (b *clientBody) skip() error {
+	if !b.guard.inBody() {
 		return nil
 	}
-	c.state.continued = true // it is not wanted
-	_, err := io.CopyN(io.Discard, c.body(), maxSkipped)
+	b.state.continued = true // it is not wanted
+	_, err := io.CopyN(io.Discard, b, maxSkipped)
 	switch {
-	case err == nil && c.guard.inBody():
+	case err == nil && b.guard.inBody():
 		return io.EOF
 	case err == io.EOF:
 		return nil

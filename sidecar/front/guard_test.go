@@ -33,11 +33,11 @@ func (s *script) Read(p []byte) (int, error) {
 // handler do, and returns how many bytes of it were taken.
 func passed(stream string, piece func(left int) int) int {
 	s := &script{left: stream, piece: piece}
-	c := newConn(nil, s, nil)
+	c := (*wire)(newConn(nil, s, nil))
 	head := make([]byte, MaxHead)
 	for err := error(nil); err == nil; {
 		if c.guard.inBody() {
-			_, err = io.Copy(io.Discard, c.body())
+			_, err = io.Copy(io.Discard, (*clientBody)(c))
 		} else {
 			_, err = c.Read(head)
 		}
@@ -96,7 +96,7 @@ func TestUnreadBody(t *testing.T) {
 	const next = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	for size, want := range map[int]string{1: next, maxSkipped: next, maxSkipped + 1: ""} {
 		first := fmt.Sprintf("OPTIONS / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size)
-		c := newConn(nil, &script{left: first + strings.Repeat("\n", size) + next, piece: whole}, nil)
+		c := (*wire)(newConn(nil, &script{left: first + strings.Repeat("\n", size) + next, piece: whole}, nil))
 		head := make([]byte, MaxHead)
 		n, err := c.Read(head)
 		require.NoError(t, err)
@@ -121,10 +121,10 @@ func FuzzGuard(f *testing.F) {
 		require.Equal(t, passed(stream, whole), passed(stream, func(left int) int { return min(left, cut) }))
 
 		s := &script{left: stream, piece: whole}
-		c := newConn(nil, s, nil)
+		c := (*wire)(newConn(nil, s, nil))
 		_, err := c.Read(make([]byte, MaxHead))
 		require.NoError(t, err)
-		data, err := io.ReadAll(c.body())
+		data, err := io.ReadAll((*clientBody)(c))
 		if err != nil {
 			return
 		}

@@ -59,7 +59,7 @@ func (s *Server) HandshakesWaiting() int { return s.desk.turns.count() }
 
 // shakeHands makes the handshake of a TLS connection, once, in its own time. It
 // answers what speaks plain text, and counts how it ended.
-func (c *Conn) shakeHands() error {
+func (c *wire) shakeHands() error {
 	s, ok := c.Conn.(*secureConn)
 	if !ok || s.begun {
 		return nil
@@ -68,13 +68,13 @@ func (c *Conn) shakeHands() error {
 	d := &c.server.desk
 	s.turn.deadline = time.Now().Add(d.timeout)
 	_ = c.watched.SetDeadline(s.turn.deadline)
-	s.turn.origin = func() netip.Addr { return hangup.OriginOf(c.source()) }
+	s.turn.origin = func() netip.Addr { return hangup.OriginOf((*Conn)(c).source()) }
 	err := d.crew.shake(s)
 	s.turn.end()
 	d.counts[s.ended(err)].Add(1)
 	if err != nil {
 		if fault := plaintextFault(err); fault != nil {
-			c.answerPlaintext(fault)
+			(*Conn)(c).answerPlaintext(fault)
 		}
 		return err
 	}

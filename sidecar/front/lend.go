@@ -43,14 +43,6 @@ func (c *Conn) Lend(begin func()) {
 	c.ctx.SetConnectionClose()
 }
 
-// Close closes the connection, unless it is lent: then it is fasthttp that lets go.
-func (c *Conn) Close() error {
-	if c.lent.Load() {
-		return nil
-	}
-	return c.Conn.Close()
-}
-
 // Control has f look at the connection's descriptor, see syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error { return c.watched.Control(f) }
 
@@ -67,7 +59,7 @@ func (c *Conn) TryWrite(p []byte) (n int, err error) {
 // lendOut hears of all that happens to connections. Only when it is told that one is
 // closed has fasthttp forgotten it.
 func lendOut(nc net.Conn, state fasthttp.ConnState) {
-	if c, ok := nc.(*Conn); ok && state == fasthttp.StateClosed && c.begin != nil {
+	if c, ok := nc.(*wire); ok && state == fasthttp.StateClosed && c.begin != nil {
 		begin := c.begin
 		c.begin = nil
 		begin()
@@ -83,54 +75,55 @@ func (c *Conn) GiveBack() {
 		err := s.fillBuffered(&c.ahead)
 		c.state.closes = err != nil && !errors.Is(err, errNothingHere)
 	}
+	r := (*resting)(c)
 	switch {
 	case c.state.closes:
-		go c.leave() // which may take as long as the client does
-	case !c.ahead.Empty() || !c.waitInLoop():
-		go c.serveAgain()
+		go r.leave() // which may take as long as the client does
+	case !c.ahead.Empty() || !r.wait():
+		go r.serve()
 	}
 }
 
-// leave closes a connection that was lent.
-func (c *Conn) leave() {
-	c.lent.Store(false)
-	c.server.lending.lent.Add(-1)
-	_ = c.Close()
+// resting is a Conn that was given back. It waits for its next request as a stream of
+// the loop that ends with the first thing that happens.
+type resting Conn
+
+// leave closes the connection.
+func (r *resting) leave() {
+	r.lent.Store(false)
+	r.server.lending.lent.Add(-1)
+	_ = r.Conn.Close()
 }
 
-// serveAgain serves the next requests. Without a loop, on which CanLend's systems
-// count, it waits for the first byte as for that of a new connection.
-func (c *Conn) serveAgain() {
-	if c.server.lending.over.Load() && c.ahead.Empty() {
-		c.leave()
+// serve serves the next requests. Without a loop, on which CanLend's systems count, it
+// waits for the first byte as for that of a new connection.
+func (r *resting) serve() {
+	if r.server.lending.over.Load() && r.ahead.Empty() {
+		r.leave()
 		return
 	}
-	c.lent.Store(false)
-	c.server.lending.lent.Add(-1)
-	_ = c.server.http.ServeConn(c)
+	r.lent.Store(false)
+	r.server.lending.lent.Add(-1)
+	_ = r.server.http.ServeConn((*wire)(r))
 }
 
-// waitInLoop has the loop wait for the next request; false where there is none.
-func (c *Conn) waitInLoop() bool {
-	waiting := c.server.lending.loop.Load()
+// wait has the loop wait for the next request; false where there is none.
+func (r *resting) wait() bool {
+	waiting := r.server.lending.loop.Load()
 	if waiting == nil {
 		return false
 	}
-	c.rest()
-	m := waiting.Register((*resting)(c), c, nil)
-	c.watched.OnClose(m.Wake)
-	if c.server.lending.over.Load() {
+	(*wire)(r).rest()
+	m := waiting.Register(r, (*Conn)(r), nil)
+	r.watched.OnClose(m.Wake)
+	if r.server.lending.over.Load() {
 		m.Wake()
 	}
 	if m.Begin() != nil { // it was closed meanwhile, or the kernel has no room
-		go c.leave()
+		go r.leave()
 	}
 	return true
 }
-
-// resting is a Conn that waits for its next request, as a stream of the loop that
-// ends with the first thing that happens.
-type resting Conn
 
 // Happened implements loop.Stream. Bytes are read here: whoever serves them has so
 // long for the rest of the request, and one who leaves needs no goroutine for that.
@@ -155,7 +148,7 @@ func (r *resting) look() loop.Want {
 		return loop.Source
 	}
 	if r.ahead.Drop(r.guard.blank(r.ahead.Bytes())); err == nil && r.ahead.Empty() {
-		(*Conn)(r).rest()
+		(*wire)(r).rest()
 		return loop.Turn
 	}
 	r.state.closes = err != nil
@@ -164,11 +157,10 @@ func (r *resting) look() loop.Want {
 
 // Ended implements loop.Stream.
 func (r *resting) Ended(*loop.Fault) {
-	c := (*Conn)(r)
-	if c.state.closes {
-		go c.leave()
+	if r.state.closes {
+		go r.leave()
 	} else {
-		go c.serveAgain()
+		go r.serve()
 	}
 }
 

@@ -18,7 +18,7 @@ func (s *Server) panicked(fault any) {
 }
 
 // recoverHead is deferred where a head is read: the request is refused.
-func (c *Conn) recoverHead(err *error) {
+func (c *wire) recoverHead(err *error) {
 	fault := recover()
 	if fault == nil {
 		return

@@ -128,7 +128,7 @@ func headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // serve is fasthttp's handler.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
-	c := ctx.Conn().(*Conn)
+	c := (*Conn)(ctx.Conn().(*wire))
 	defer c.end()
 	crowded := c.beginServing(ctx)
 	if c.Head.fault != nil {
@@ -201,7 +201,7 @@ func (s *Server) aside(h *Head) (Answer, bool) {
 // serveFault answers what fasthttp could not read as a request. Its error text
 // may hold what came off the wire and goes nowhere.
 func (s *Server) serveFault(ctx *fasthttp.RequestCtx, err error) {
-	c := ctx.Conn().(*Conn)
+	c := (*Conn)(ctx.Conn().(*wire))
 	if !c.state.spoke {
 		// Nothing of a request ever came: a port scan, a preconnected socket or
 		// a failed TLS handshake. There is nobody to answer.
@@ -262,5 +262,5 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	if a.server.o.TLS != nil {
 		client.Conn = newSecureConn(c, watched, &a.server.desk)
 	}
-	return client, nil
+	return (*wire)(client), nil
 }

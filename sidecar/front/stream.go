@@ -85,7 +85,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 // with os.ErrDeadlineExceeded as it is.
 func (s *Stream) read(p []byte, before func(*Conn) error) (n int, err error) {
 	defer s.recoverBody(&err)
-	n, err = s.c.readBody(p, before)
+	n, err = (*clientBody)(s.c).read(p, before)
 	if s.taken += int64(n); s.taken > s.limit {
 		return 0, ErrBodyTooLarge
 	}
