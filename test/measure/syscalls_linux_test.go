@@ -2,6 +2,7 @@ package measure
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -90,7 +91,19 @@ func traced(t *testing.T, strace string, u *rig.Usher, do func()) (total int, te
 // and no timer, lock or thread is moved for it.
 func TestSystemCallsOfAToken(t *testing.T) {
 	strace := rig.Need(t, "strace", "strace")
-	const tokens, most = 300, 2.2
+	t.Run("TCP", func(t *testing.T) {
+		testSystemCallsOfAToken(t, strace, nil, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) })
+	})
+	t.Run("TLS", func(t *testing.T) {
+		cert, key, _ := rig.CertificateFiles(t, t.TempDir())
+		testSystemCallsOfAToken(t, strace, rig.Env{"USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key}, func(addr string) (net.Conn, error) {
+			return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+		})
+	})
+}
+
+func testSystemCallsOfAToken(t *testing.T, strace string, more rig.Env, dial func(addr string) (net.Conn, error)) {
+	const tokens, most = 300, 2.1
 	s := rig.NewSigner(t)
 	goOn, event := make(chan struct{}), "data: {\"token\":{\"text\":\" word\"}}\n\n"
 	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
@@ -104,8 +117,8 @@ func TestSystemCallsOfAToken(t *testing.T) {
 			time.Sleep(2 * time.Millisecond)
 		}
 	})
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_HEALTH_INTERVAL": "1h", "USHER_REORDER_HOLD": "0"})).Ready()
-	c, err := net.Dial("tcp", u.Public)
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_HEALTH_INTERVAL": "1h", "USHER_REORDER_HOLD": "0"}).With(more)).Ready()
+	c, err := dial(u.Public)
 	require.NoError(t, err)
 	defer func() { _ = c.Close() }()
 	body := s.Ticket().Flat(`"inputs":"hi"`)
