@@ -79,16 +79,16 @@ func (a *answer) run() {
 	a.x.attach(member)
 }
 
-// Happened implements loop.Stream.
-func (a *answer) Happened(h loop.Happening, now time.Time) loop.Want {
-	if h&loop.Readable != 0 {
-		a.resp.Arrived(h&loop.Last != 0)
+// Handle implements loop.Stream.
+func (a *answer) Handle(e loop.Event, now time.Time) loop.Want {
+	if e&loop.Readable != 0 {
+		a.resp.Arrived(e&loop.Last != 0)
 	}
 	switch {
-	case h&loop.Silent != 0:
+	case e&loop.Silent != 0:
 		a.relay.Fail(upstream.ErrTimeout)
 		return loop.Nothing
-	case h&loop.Woken != 0 && a.x.why() != nil:
+	case e&loop.Woken != 0 && a.x.why() != nil:
 		a.relay.Fail(upstream.ErrCanceled)
 		return loop.Nothing
 	}

@@ -125,13 +125,13 @@ func (r *resting) wait() bool {
 	return true
 }
 
-// Happened implements loop.Stream. Bytes are read here: whoever serves them has so
+// Handle implements loop.Stream. Bytes are read here: whoever serves them has so
 // long for the rest of the request, and one who leaves needs no goroutine for that.
-func (r *resting) Happened(h loop.Happening, _ time.Time) loop.Want {
+func (r *resting) Handle(e loop.Event, _ time.Time) loop.Want {
 	switch {
-	case h&loop.Silent != 0:
+	case e&loop.Silent != 0:
 		r.state.closes = true
-	case h&loop.Woken == 0:
+	case e&loop.Woken == 0:
 		return r.look()
 	}
 	return loop.Nothing

@@ -23,7 +23,7 @@ func TestWhatWaitsIsNotServedForNothing(t *testing.T) {
 	defer func() { _ = client.Close() }()
 	exchange(t, client)
 	c := <-rests
-	require.Equal(t, loop.Source, (*resting)(c).Happened(loop.Readable, time.Now()))
+	require.Equal(t, loop.Source, (*resting)(c).Handle(loop.Readable, time.Now()))
 	require.Equal(t, 1, s.lending.loop.Load().Count())
 	exchange(t, client)
 	<-rests

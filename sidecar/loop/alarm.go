@@ -2,8 +2,8 @@ package loop
 
 import "time"
 
-// setAlarm has the goroutine woken in time: at once where somebody was posted. mu is
-// held, so that no later time takes the place of one at which nobody has looked yet.
+// setAlarm has the goroutine woken in time: at once if a stream was posted. mu is held,
+// so that a later time cannot replace an earlier one that has not been served.
 func (l *Loop) setAlarm() {
 	if len(l.posted) > 0 {
 		l.poller.alarm(l.epoch)
@@ -12,7 +12,7 @@ func (l *Loop) setAlarm() {
 	}
 }
 
-// alarmed does what the alarm was set for, and sets it again.
+// alarmed does what the alarm was set for, and sets the next one.
 func (l *Loop) alarmed() {
 	now := time.Now()
 	l.mu.Lock()
@@ -33,7 +33,7 @@ func (l *Loop) alarmed() {
 	l.mu.Unlock()
 }
 
-// sweep tells the silent ones.
+// sweep tells the streams that are silent.
 func (l *Loop) sweep(now time.Time) {
 	since := now.Sub(l.epoch) - l.silence
 	var silent []*Member

@@ -1,15 +1,15 @@
-// Package loop runs many streams in one goroutine: while nothing happens on a
-// stream, it takes neither a goroutine nor a stack. What a stream does is its own
-// affair (Stream); the loop knows descriptors, and when something happens on them.
+// Package loop runs many streams on one goroutine, so that a stream on which nothing
+// happens needs neither a goroutine nor a stack. The loop watches descriptors and tells
+// each stream what happened on its own; what the stream does then is up to it (Stream).
 //
-// It is an epoll instance that is itself watched by the runtime's poller, so that
-// its one goroutine parks like any other. Against a thread that blocks in
-// epoll_wait, this takes a quarter less CPU a token. Descriptors are borrowed for
-// the length of each system call (syscall.RawConn's Control): whoever closes one,
-// from any goroutine and at any time, can have no byte written to a stranger's
-// connection that gets its number. Tokens tell streams apart, and are not used again.
+// A loop is an epoll instance that the runtime's poller watches in turn, so its
+// goroutine parks like any other. That takes a quarter less CPU a token than a thread
+// that blocks in epoll_wait. A descriptor is borrowed for each system call
+// (syscall.RawConn's Control): it may be closed by any goroutine at any time, and
+// nothing is ever written to another connection that was given its number. Events carry
+// the stream's token, which is never reused.
 //
-// Only Linux has it; elsewhere New returns nil, and a nil Loop takes no stream.
+// Only Linux has loops; elsewhere New returns nil, and a nil Loop takes no stream.
 package loop
 
 import (
@@ -24,15 +24,17 @@ type Member struct {
 	stream       Stream
 	source, sink Descriptor
 	loop         *Loop
-	token        uint64        // guarded by the loop's mu, as whether it is in the table
-	last         time.Duration // something came; on the loop's clock. The loop's goroutine's alone, as what follows
-	full         bool          // its sink's descriptor is in the instance
-	over         bool
-	due          bool // it is among those whose turn comes
+	token        uint64 // guarded by the loop's mu
+
+	// The rest belongs to the loop's goroutine.
+	last time.Duration // when something last came, on the loop's clock
+	full bool          // its sink is being watched
+	over bool
+	due  bool // it is among turns
 }
 
-// Wake has the stream told that it is Woken, unless it ends before. It may be called
-// from any goroutine, does not block, and does nothing once the stream has ended.
+// Wake sends the stream a Woken event, unless it ends first. It may be called from any
+// goroutine, does not block, and does nothing once the stream has ended.
 func (m *Member) Wake() {
 	l := m.loop
 	l.mu.Lock()
@@ -42,7 +44,7 @@ func (m *Member) Wake() {
 	l.setAlarm()
 }
 
-// WakeAll is Wake of every stream that there is.
+// WakeAll wakes every stream.
 func (l *Loop) WakeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,36 +69,37 @@ type Loop struct {
 	lastToken uint64
 	members   map[uint64]*Member
 	posted    []*Member
-	sweepAt   time.Time // when silent streams are looked for; zero: there is no stream
+	sweepAt   time.Time // when to look for silent streams; zero: there are no streams
 
-	// The goroutine's own.
-	woken []*Member // as posted; swapped
-	turns []*Member
-	next  []*Member // as turns; swapped
-	batch [maxBatch]happened
+	// The rest belongs to the loop's goroutine.
+	woken []*Member // swapped with posted
+	turns []*Member // they go on after the others
+	next  []*Member // swapped with turns
+	batch [maxBatch]occurrence
 }
 
-// maxBatch is how many happenings one wait takes.
+// maxBatch is how many events one wait takes.
 const maxBatch = 128
 
-type happened struct {
+// An occurrence is an event and the token of its stream.
+type occurrence struct {
 	token uint64
-	what  Happening
+	event Event
 }
 
-// sweepsPerSilence is how often silent streams are looked for within the time that
-// they may be silent: they may be so for so much longer.
+// sweepsPerSilence is how often the loop looks for silent streams within the time that
+// they may be silent. They are found up to one interval late.
 const sweepsPerSilence = 8
 
-// Add has the loop run s, whose bytes come from source and go to sink. What is there
-// already happens at once: s may have ended when Add returns. It fails where the
-// source was closed, and s is not told of anything then.
+// Add has the loop run s, whose bytes come from source and go to sink. Bytes that are
+// already there are an event at once, so s may have ended when Add returns. Add fails
+// if the source was closed; s gets no event then.
 func (l *Loop) Add(s Stream, source, sink Descriptor) (*Member, error) {
 	m := l.Register(s, source, sink)
 	return m, m.Begin()
 }
 
-// Register is the first half of Add, after which s may be woken; Begin is the other.
+// Register is the first half of Add, after which s may be woken; Begin is the second.
 func (l *Loop) Register(s Stream, source, sink Descriptor) *Member {
 	m := &Member{stream: s, source: source, sink: sink, loop: l, last: time.Since(l.epoch)}
 	l.mu.Lock()
@@ -111,13 +114,13 @@ func (l *Loop) Register(s Stream, source, sink Descriptor) *Member {
 	return m
 }
 
-// Begin has the loop look at the source. Where it fails the stream never ends: it may
-// have been told that it was Woken, and nothing else. It does nothing where the stream
-// was woken and has ended.
+// Begin has the loop watch the source. If it fails, the stream never ends: it may have
+// been Woken, and gets no other event. It does nothing if the stream was woken and has
+// ended already.
 func (m *Member) Begin() error {
 	l := m.loop
 	l.mu.Lock()
-	defer l.mu.Unlock() // whoever ends it takes the source out after that
+	defer l.mu.Unlock() // so that end removes the source after it was added
 	if _, ok := l.members[m.token]; !ok {
 		return nil
 	}
@@ -128,7 +131,7 @@ func (m *Member) Begin() error {
 	return err
 }
 
-// forget takes m out of the table, and reports whether it was there.
+// forget removes m from the table, and reports whether it was there.
 func (l *Loop) forget(m *Member) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,7 +140,7 @@ func (l *Loop) forget(m *Member) bool {
 	return ok
 }
 
-// Count is how many streams there are.
+// Count returns the number of streams.
 func (l *Loop) Count() int {
 	if l == nil {
 		return 0
@@ -147,31 +150,31 @@ func (l *Loop) Count() int {
 	return len(l.members)
 }
 
-// handle tells the streams of a batch what happened.
+// handle passes the events of a batch on to their streams.
 func (l *Loop) handle(n int) {
 	now := time.Now()
 	var members [maxBatch]*Member
 	l.mu.Lock()
-	for i, h := range l.batch[:n] {
-		members[i] = l.members[h.token>>1]
+	for i, o := range l.batch[:n] {
+		members[i] = l.members[o.token>>1]
 	}
 	l.mu.Unlock()
-	for i, h := range l.batch[:n] {
+	for i, o := range l.batch[:n] {
 		if m := members[i]; m != nil {
-			l.tell(m, h.what, now)
+			l.tell(m, o.event, now)
 		}
 	}
 }
 
-// tell tells m what happened, and does what it wants.
-func (l *Loop) tell(m *Member, h Happening, now time.Time) {
+// tell passes an event on to m, and does what m wants next.
+func (l *Loop) tell(m *Member, e Event, now time.Time) {
 	if m.over {
-		return // earlier in this batch
+		return // it ended earlier in this batch
 	}
-	if h&Readable != 0 {
+	if e&Readable != 0 {
 		m.last = now.Sub(l.epoch)
 	}
-	want, fault := happen(m.stream, h, now)
+	want, fault := call(m.stream, e, now)
 	if m.full && want != Sink {
 		m.full = false
 		m.last = now.Sub(l.epoch)
@@ -183,7 +186,7 @@ func (l *Loop) tell(m *Member, h Happening, now time.Time) {
 			break
 		}
 		if m.full = l.poller.add(m.sink, m.token<<1|1, writes) == nil; !m.full {
-			l.turn(m) // it was closed, and writing tells; or the kernel has no room
+			l.turn(m) // it was closed, which the next write tells; or the kernel has no room
 		}
 	case Turn:
 		l.turn(m)
@@ -192,14 +195,14 @@ func (l *Loop) tell(m *Member, h Happening, now time.Time) {
 	}
 }
 
-// happen keeps a fault to the stream that it is of.
-func happen(s Stream, h Happening, now time.Time) (want Want, fault *Fault) {
+// call keeps a panic to the stream that caused it.
+func call(s Stream, e Event, now time.Time) (want Want, fault *Fault) {
 	defer func() {
 		if value := recover(); value != nil {
 			want, fault = Nothing, &Fault{value, debug.Stack()}
 		}
 	}()
-	return s.Happened(h, now), nil
+	return s.Handle(e, now), nil
 }
 
 func (l *Loop) turn(m *Member) {
@@ -209,18 +212,18 @@ func (l *Loop) turn(m *Member) {
 	}
 }
 
-// end lets go of m.
+// end removes m.
 func (l *Loop) end(m *Member, fault *Fault) {
 	m.over = true
 	if !l.forget(m) {
-		return // Begin has failed
+		return // Begin failed
 	}
 	l.poller.remove(m.source)
 	m.stream.Ended(fault)
 }
 
-// others tells the streams that were woken, and those whose turn it is. It reports
-// whether there are more.
+// others serves the streams that were woken, and those that wanted another turn. It
+// reports whether more of the latter are left.
 func (l *Loop) others() (more bool) {
 	if l.hasPosted.Swap(false) {
 		l.mu.Lock()

@@ -97,7 +97,7 @@ func TestFullIsNotSilent(t *testing.T) {
 	p, client, _ := flooded(t, l)
 	require.Eventually(t, p.everFull.Load, patience, time.Millisecond)
 	time.Sleep(2 * silence)
-	require.Zero(t, Happening(p.told.Load())&Silent)
+	require.Zero(t, Event(p.told.Load())&Silent)
 	_ = client.Close() // with bytes unread: a reset
 	p.wait(t)
 }
@@ -127,8 +127,8 @@ func TestSilence(t *testing.T) {
 	default:
 		t.Fatal("nobody told the silent one")
 	}
-	require.NotZero(t, Happening(silent.told.Load())&Silent)
-	require.Zero(t, Happening(loud.told.Load())&Silent)
+	require.NotZero(t, Event(silent.told.Load())&Silent)
+	require.Zero(t, Event(loud.told.Load())&Silent)
 	_ = server.Close()
 	loud.wait(t)
 }
@@ -171,7 +171,7 @@ func TestWakeBeforeBegin(t *testing.T) {
 	// The descriptor is free for another.
 	_, err = l.Add(newPipe(t, from, to), &p.from, &p.to)
 	require.NoError(t, err)
-	require.Equal(t, Woken, Happening(p.told.Load()))
+	require.Equal(t, Woken, Event(p.told.Load()))
 }
 
 // A stream ends or its Begin fails, and never both.
@@ -250,7 +250,7 @@ func TestFault(t *testing.T) {
 	require.NoError(t, err)
 	bad.wait(t)
 	require.Equal(t, "a fault of a stream", bad.fault.Value)
-	require.Contains(t, string(bad.fault.Stack), "Happened")
+	require.Contains(t, string(bad.fault.Stack), "Handle")
 	_ = server.Close()
 	good.wait(t)
 	require.Nil(t, good.fault)

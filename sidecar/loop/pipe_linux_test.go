@@ -64,15 +64,15 @@ func newPipe(t *testing.T, from, to net.Conn) *pipe {
 	return p
 }
 
-func (p *pipe) Happened(h Happening, _ time.Time) Want {
-	p.told.Or(uint32(h))
+func (p *pipe) Handle(e Event, _ time.Time) Want {
+	p.told.Or(uint32(e))
 	if p.panics {
 		panic("a fault of a stream")
 	}
-	if h&Readable != 0 {
-		p.drained, p.final = false, p.final || h&Last != 0
+	if e&Readable != 0 {
+		p.drained, p.final = false, p.final || e&Last != 0
 	}
-	if h&Silent != 0 || h&Woken != 0 && p.endsOnWake {
+	if e&Silent != 0 || e&Woken != 0 && p.endsOnWake {
 		return Nothing
 	}
 	for range 4 {

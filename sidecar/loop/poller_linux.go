@@ -11,27 +11,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is asked of a descriptor. Edges: each arrival is told once.
+// What a descriptor is watched for, edge-triggered: each arrival is told once.
 const (
 	reads  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 	writes = unix.EPOLLOUT | unix.EPOLLET
 )
 
-// A poller is an epoll instance. Its file's read deadline is the loop's alarm.
+// A poller is an epoll instance. The read deadline of its file is the loop's alarm.
 type poller struct {
 	file   *os.File
 	raw    syscall.RawConn
 	events [maxBatch]unix.EpollEvent
 }
 
-// New makes a loop that tells streams that were silent for that long, and up to an
-// eighth more. Run runs it, and Close ends that.
+// New makes a loop, which Run runs until Close. A stream gets a Silent event once
+// nothing has come from its source for silence, or up to an eighth longer.
 func New(silence time.Duration) (*Loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // what os.NewFile goes by
+	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile polls only such files
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -61,19 +61,19 @@ func (l *Loop) Run() {
 	}
 }
 
-// Close ends Run. Streams that are still there are told of nothing any more.
+// Close ends Run. Streams that are left get no further events.
 func (l *Loop) Close() { _ = l.poller.file.Close() }
 
-// roundsAtOnce is how many batches are handled before the alarm is looked at.
+// roundsAtOnce is how many batches are handled before the alarm is checked.
 const roundsAtOnce = 64
 
-// wait handles what has happened, until nothing has: what happens from then on wakes
-// the runtime's poller.
+// wait handles events until there are none. From then on an event wakes the runtime's
+// poller.
 func (l *Loop) wait(epoll uintptr) bool {
 	for range roundsAtOnce {
 		n := l.poller.wait(epoll)
 		for i, e := range l.poller.events[:n] {
-			l.batch[i] = happened{uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32, happening(e)}
+			l.batch[i] = occurrence{uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32, eventOf(e)}
 		}
 		l.handle(n)
 		if more := l.others(); !more && n < maxBatch {
@@ -83,20 +83,19 @@ func (l *Loop) wait(epoll uintptr) bool {
 	return true
 }
 
-// happening is what an event means. A source's token is even.
-func happening(e unix.EpollEvent) (h Happening) {
+// eventOf translates an epoll event. The tokens of sinks are odd.
+func eventOf(e unix.EpollEvent) Event {
 	if e.Fd&1 == 1 {
 		return Writable
 	}
-	h = Readable
 	if e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		h |= Last
+		return Readable | Last
 	}
-	return h
+	return Readable
 }
 
-// wait takes what has happened, without waiting and past the scheduler, see package
-// socket.
+// wait takes the events that are there, without waiting. The system call bypasses the
+// scheduler; see package socket.
 func (p *poller) wait(epoll uintptr) int {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&p.events)), maxBatch, 0, 0, 0)
@@ -110,16 +109,16 @@ func (p *poller) wait(epoll uintptr) int {
 	}
 }
 
-// alarm wakes the loop at a time.
+// alarm has the loop woken at a time.
 func (p *poller) alarm(at time.Time) { _ = p.file.SetReadDeadline(at) }
 
-// add has a descriptor watched. It fails where that was closed.
+// add has a descriptor watched. It fails if the descriptor was closed.
 func (p *poller) add(d Descriptor, token uint64, events uint32) error {
 	event := unix.EpollEvent{Events: events, Fd: int32(token), Pad: int32(token >> 32)}
 	return p.control(d, unix.EPOLL_CTL_ADD, &event)
 }
 
-// remove ends that; a descriptor that was closed is out already.
+// remove ends that. A closed descriptor has left the instance by itself.
 func (p *poller) remove(d Descriptor) { _ = p.control(d, unix.EPOLL_CTL_DEL, nil) }
 
 func (p *poller) control(d Descriptor, op int, event *unix.EpollEvent) error {
