@@ -1,5 +1,5 @@
-// Package config turns the environment into the settings of one usher. It names
-// every fault at once, and warns of what weakens the protection.
+// Package config turns environment variables into Usher's settings. It reports all
+// faults at once, and warns of settings that weaken the protection.
 package config
 
 import (
@@ -13,13 +13,13 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 )
 
-// CostPolicy says what becomes of a request that asks for more work than the
-// cost in its ticket.
+// CostPolicy says what happens to a request that asks for more work than the cost in
+// its ticket.
 type CostPolicy string
 
 // The cost policies.
 const (
-	CostOff     CostPolicy = "off"     // not looked at
+	CostOff     CostPolicy = "off"     // not checked
 	CostObserve CostPolicy = "observe" // counted and logged
 	CostEnforce CostPolicy = "enforce" // refused
 )
@@ -70,13 +70,13 @@ type Config struct {
 	StateFile        string // "": memory only
 
 	MaxConcurrency  int  // 0: no limit; with AutoConcurrency the most that it may become
-	AutoConcurrency bool // it follows what the model server tells of its load
+	AutoConcurrency bool // it follows the load that the model server reports
 	QueueCapacity   int
 	QueueBytes      int64
-	BodiesBytes     int64 // of all bodies in memory, as what there is of that tells; 0: no limit
+	BodiesBytes     int64 // of all bodies in memory, derived from the memory limit; 0: no limit
 	QueueTimeout    time.Duration
 	ReorderAuto     bool
-	ReorderHold     time.Duration // where not Auto; 0: no holding
+	ReorderHold     time.Duration // unless ReorderAuto; 0: no holding
 	ReorderTarget   float64
 	ReorderMaxHold  time.Duration
 
@@ -85,7 +85,7 @@ type Config struct {
 	IdleTimeout         time.Duration
 	MaxConnections      int
 	MaxConnectionsPerIP int            // 0: no limit
-	TrustedProxies      []netip.Prefix // whose word on clients is taken
+	TrustedProxies      []netip.Prefix // trusted to name the client
 
 	UpstreamIdleTimeout time.Duration // 0: a new connection for each request
 
@@ -108,20 +108,20 @@ type Config struct {
 	DrainTimeout time.Duration
 	LogLevel     string // debug, info, warn or error
 	LogFormat    string
-	Tracing      bool // an OTLP endpoint is set, and nothing turns it off
+	Tracing      bool // an OTLP endpoint is set, and tracing is not turned off
 
 	// InForce lists the settings in force in the order of docs/settings.md; secrets
 	// are masked and an inline key is shown by its fingerprint.
 	InForce []Value
-	// Warnings names, a sentence each, what weakens the protection, and variables
-	// that look misspelt.
+	// Warnings has one sentence for each setting that weakens the protection or has no
+	// effect, and for each variable that looks misspelt.
 	Warnings []string
 }
 
 // A Fault is one wrong or missing setting.
 type Fault struct {
 	Variable string
-	Problem  string // what it wants, in a sentence without its full stop
+	Problem  string // a sentence without its full stop
 }
 
 // Faults are all that is wrong with an environment.
@@ -136,12 +136,12 @@ func (f Faults) Error() string {
 	return fmt.Sprintf("%d wrong or missing setting(s):\n%s", len(f), strings.Join(lines, "\n"))
 }
 
-// Load reads the settings from the form of os.Environ. Its error is of type
-// Faults and names everything that is wrong.
+// Load reads the settings from variables in the form of os.Environ. Its error is of
+// type Faults and names everything that is wrong.
 func Load(environ []string) (*Config, error) { return LoadWithin(environ, 0) }
 
-// LoadWithin is Load where there are so many bytes of memory: sizes and counts that
-// are not set are lowered to what fits. 0: it is not known how many.
+// LoadWithin is Load with a memory limit in bytes (0: not known). Sizes and counts that
+// are not set are lowered to fit.
 func LoadWithin(environ []string, memory int64) (*Config, error) {
 	vars := variables(environ)
 	text, err := read(vars)
@@ -172,7 +172,7 @@ func LoadWithin(environ []string, memory int64) (*Config, error) {
 	return l.cfg, nil
 }
 
-// AdminAddr reads the admin listener's address alone.
+// AdminAddr reads only the admin listener's address.
 func AdminAddr(environ []string) (string, error) {
 	text, err := read(variables(environ))
 	if err != nil {

@@ -163,24 +163,24 @@ func TestFaults(t *testing.T) {
 		"USHER_WORKER_URL=http://a?b":                        `USHER_WORKER_URL: "http://a?b" must not have a user, query or fragment`,
 		"USHER_WORKER_URL=http://a:99999":                    `USHER_WORKER_URL: "http://a:99999" has no port from 1 to 65535`,
 		"USHER_PUBLIC_KEY=hello":                             `USHER_PUBLIC_KEY: not a public key in PEM or OpenSSH form`,
-		"USHER_PUBLIC_KEY_FILE=/x":                           `USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL: name exactly one source of the key`,
+		"USHER_PUBLIC_KEY_FILE=/x":                           `USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL: set only one of them`,
 		"USHER_PUBLIC_KEY_REFRESH=5":                         `USHER_PUBLIC_KEY_REFRESH: "5" is not a duration; write it like 250ms or 5m`,
 		"USHER_PUBLIC_KEY_REFRESH=0s":                        `USHER_PUBLIC_KEY_REFRESH: 0s is too short; it must be at least 1s`,
 		"USHER_PUBLIC_KEY_GRACE=-1s":                         `USHER_PUBLIC_KEY_GRACE: -1s is too short; it must be at least 0s`,
-		"USHER_PUBLIC_KEY_SHA256=abc":                        `USHER_PUBLIC_KEY_SHA256: wants the 64 hex digits of a SHA-256`,
+		"USHER_PUBLIC_KEY_SHA256=abc":                        `USHER_PUBLIC_KEY_SHA256: must be a SHA-256 in 64 hex digits`,
 		"USHER_PUBLIC_KEY_SHA256=" + strings.Repeat("0", 64): `not that of USHER_PUBLIC_KEY_SHA256`,
 		"USHER_SIGNED_FIELDS=cost,prompt":                    `USHER_SIGNED_FIELDS: not a list of signed fields: "prompt" is neither auto nor one of cost, endpoint, reqnum, request_idx, url`,
-		"USHER_UPSTREAM_URL=https://model":                   `USHER_UPSTREAM_URL: wants http://host:port or unix:/path`,
+		"USHER_UPSTREAM_URL=https://model":                   `USHER_UPSTREAM_URL: must be http://host:port or unix:/path`,
 		"USHER_UPSTREAM_URL=unix:model.sock":                 `USHER_UPSTREAM_URL: "unix:model.sock" has no absolute path after unix:`,
-		"USHER_UPSTREAM_AUTHORIZATION=Bearer secret\x01":     `USHER_UPSTREAM_AUTHORIZATION: holds a byte that a header cannot carry`,
+		"USHER_UPSTREAM_AUTHORIZATION=Bearer secret\x01":     `USHER_UPSTREAM_AUTHORIZATION: contains a byte that is not allowed in a header`,
 		"USHER_ROUTES=generate":                              `USHER_ROUTES: "generate" is not a plain path like /generate`,
 		"USHER_ROUTES=/a/../b":                               `USHER_ROUTES: "/a/../b" is not a plain path like /generate`,
 		"USHER_ROUTES=/a%20b":                                `USHER_ROUTES: "/a%20b" is not a plain path like /generate`,
-		"USHER_ROUTES=/a,/a":                                 `USHER_ROUTES: "/a" stands twice`,
-		"USHER_ROUTES=,":                                     `USHER_ROUTES: names no path`,
+		"USHER_ROUTES=/a,/a":                                 `USHER_ROUTES: "/a" is listed twice`,
+		"USHER_ROUTES=,":                                     `USHER_ROUTES: lists no route`,
 		"USHER_LISTEN_ADDR=3000":                             `USHER_LISTEN_ADDR: "3000" is not an address like :3000 or 127.0.0.1:3000`,
 		"USHER_LISTEN_ADDR=:99999":                           `USHER_LISTEN_ADDR: ":99999" has no port from 0 to 65535`,
-		"USHER_ADMIN_ADDR=:3000":                             `USHER_ADMIN_ADDR: is the address of USHER_LISTEN_ADDR; it needs one of its own`,
+		"USHER_ADMIN_ADDR=:3000":                             `USHER_ADMIN_ADDR: is the same address as USHER_LISTEN_ADDR; set another one`,
 		"USHER_TLS_CERT_FILE=" + cert:                        `USHER_TLS_KEY_FILE: is required with USHER_TLS_CERT_FILE`,
 		"USHER_TLS_KEY_FILE=" + key:                          `USHER_TLS_CERT_FILE: is required with USHER_TLS_KEY_FILE`,
 		"USHER_PPROF_ADDR=6060":                              `USHER_PPROF_ADDR: "6060" is not an address like :3000 or 127.0.0.1:3000`,
@@ -221,7 +221,7 @@ func TestFaults(t *testing.T) {
 		"USHER_PUBLIC_KEY_FILE=" + cert:                 `USHER_PUBLIC_KEY_FILE: not a public key in PEM or OpenSSH form`,
 		"USHER_PUBLIC_KEY_URL=http://a.example/pubkey/": `USHER_PUBLIC_KEY_URL: key source: http://a.example/pubkey/: plain http is accepted from loopback only`,
 		"REPORT_ADDR=http://a.example":                  `REPORT_ADDR: key source: http://a.example/pubkey/`,
-		"NOTHING=":                                      `name exactly one source of the key (REPORT_ADDR would do, too)`,
+		"NOTHING=":                                      `set exactly one of them, or REPORT_ADDR`,
 	} {
 		_, err := Load([]string{"USHER_ENDPOINT=E", "USHER_WORKER_URL=any", setting})
 		require.ErrorContains(t, err, want, setting)
@@ -278,8 +278,8 @@ func TestWarnings(t *testing.T) {
 		"USHER_WORKER_URL=any":                             {"USHER_WORKER_URL is any"},
 		"USHER_REQNUM_RESET_AFTER=1":                       {"a single old ticket starts a new window"},
 		"USHER_COST_POLICY=enforce":                        nil,
-		"USHER_ENDPIONT=x":                                 {"USHER_ENDPIONT is no setting of usher; did you mean USHER_ENDPOINT?"},
-		"USHER_COLOUR=x":                                   {"USHER_COLOUR is no setting of usher"},
+		"USHER_ENDPIONT=x":                                 {"USHER_ENDPIONT is not a setting of Usher; did you mean USHER_ENDPOINT?"},
+		"USHER_COLOUR=x":                                   {"USHER_COLOUR is not a setting of Usher"},
 	} {
 		require.Len(t, load(t, setting).Warnings, len(wants), setting)
 		for i, want := range wants {
@@ -288,7 +288,7 @@ func TestWarnings(t *testing.T) {
 	}
 	unbound := load(t, "USHER_COST_POLICY=enforce", "USHER_ROUTES=/v1/embeddings,/v1/chat/completions,/tokenize,/api/chat").Warnings
 	require.Len(t, unbound, 1)
-	require.Contains(t, unbound[0], "cost does not bind there: /v1/embeddings, /tokenize")
+	require.Contains(t, unbound[0], "does not check cost there: /v1/embeddings, /tokenize")
 	require.Empty(t, load(t, "USHER_ROUTES=/tokenize").Warnings, "observe binds nothing anywhere")
 	c, err := Load([]string{
 		"USHER_ENDPOINT=E", "USHER_WORKER_URL=http://w", "USHER_PUBLIC_KEY_URL=http://a.example/", "USHER_PUBLIC_KEY_SHA256=" + strings.Repeat("0", 64),

@@ -31,7 +31,7 @@ func readEngine(l *loader) {
 	}
 }
 
-// Engine is the name of the model server; "": it is not known which.
+// Engine returns the name of the model server; "" if it is not known.
 func (c *Config) Engine() string {
 	if c.Preset == nil {
 		return ""
@@ -39,7 +39,7 @@ func (c *Config) Engine() string {
 	return c.Preset.Name
 }
 
-// Dialect returns the engine whose members of a request count.
+// Dialect returns the engine whose members of a request state work.
 func (c *Config) Dialect() dialect.Engine {
 	if c.Preset == nil {
 		return dialect.AnyEngine
@@ -57,7 +57,7 @@ func readConcurrency(l *loader) {
 	switch auto := strings.EqualFold(*text, "auto"); {
 	case auto && tells:
 		c.AutoConcurrency, c.MaxConcurrency = true, preset.MaxSlots
-	case auto: // there is nothing to go by
+	case auto: // no load is reported
 		c.MaxConcurrency = preset.DefaultSlots
 	default:
 		c.MaxConcurrency = int(l.integer("USHER_MAX_CONCURRENCY", *text, 0, mostQueue))
@@ -76,7 +76,7 @@ func (c *Config) FirstSlots() int {
 // engineWarnings warns about settings that the engine does not support.
 func engineWarnings(l *loader) (list []string) {
 	if strings.EqualFold(l.text.MaxConcurrency, "auto") && !l.cfg.AutoConcurrency {
-		list = append(list, fmt.Sprintf("USHER_MAX_CONCURRENCY is auto, but there is no USHER_ENGINE that tells its load: it is %d", l.cfg.MaxConcurrency))
+		list = append(list, fmt.Sprintf("USHER_MAX_CONCURRENCY is auto, but USHER_ENGINE names no engine that reports its load: %d is used", l.cfg.MaxConcurrency))
 	}
 	return list
 }

@@ -31,7 +31,7 @@ func readIdentity(l *loader) {
 	if text == "" && toldByVast(l) {
 		urls = vastURL(l, ssl)
 	} else if len(urls) == 0 {
-		l.fault("USHER_WORKER_URL", "is required: this worker's public address as the autoscaler signs it, or any (PUBLIC_IPADDR and VAST_TCP_PORT_<port> would do, too)")
+		l.fault("USHER_WORKER_URL", "is required: this worker's public address as the autoscaler signs it, or any (or set PUBLIC_IPADDR and VAST_TCP_PORT_<port>)")
 	}
 	for _, u := range urls {
 		if _, err := webURL(u); err != nil {
@@ -48,7 +48,7 @@ func readEndpoints(l *loader) []string {
 		l.fault("USHER_ENDPOINT", "is required: the name of the endpoint group")
 	}
 	if isQuoted(l.text.Endpoint) || slices.ContainsFunc(names, isQuoted) {
-		l.fault("USHER_ENDPOINT", "%s is quoted: the quotes of an env file are part of its value; write it without", l.text.Endpoint)
+		l.fault("USHER_ENDPOINT", "%s is in quotes, which an env file makes part of the value; remove them", l.text.Endpoint)
 	}
 	return names
 }

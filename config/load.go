@@ -14,7 +14,7 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 )
 
-// Bounds that keep memory within reason whatever is set.
+// Bounds that keep memory within reason, whatever is configured.
 const (
 	mostWindow      = 1 << 24
 	mostBody        = 1 << 30
@@ -22,14 +22,14 @@ const (
 	mostConnections = 1 << 20
 )
 
-// What the memory that there is, where that is known, allows of what is not set.
+// What part of the memory limit, if that is known, is used by default.
 const (
-	queueShare       = 4        // a fourth for the bodies that wait
+	queueShare       = 4        // a quarter for bodies that wait
 	bodiesShare      = 3        // eighths for all bodies together; two of the largest fit
-	connectionMemory = 64 << 10 // for each connection, and what it shares in; TLS takes twice as much
+	connectionMemory = 64 << 10 // for each connection; twice as much with TLS
 )
 
-// readKey reads where the public key comes from, and looks at it where it is here.
+// readKey reads where the public key comes from, and checks a key that needs no network.
 func readKey(l *loader) {
 	c, t := l.cfg, &l.text
 	c.PublicKeyRefresh = l.duration("USHER_PUBLIC_KEY_REFRESH", t.PublicKeyRefresh, time.Second)
@@ -37,7 +37,7 @@ func readKey(l *loader) {
 	if t.PublicKeySHA256 != "" {
 		pin, err := crypto.ParseFingerprint(t.PublicKeySHA256)
 		if err != nil {
-			l.fault("USHER_PUBLIC_KEY_SHA256", "wants the 64 hex digits of a SHA-256")
+			l.fault("USHER_PUBLIC_KEY_SHA256", "must be a SHA-256 in 64 hex digits")
 		}
 		c.PublicKeyPin = &pin
 	}
@@ -55,7 +55,7 @@ func readKey(l *loader) {
 	}
 	switch {
 	case named > 1:
-		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "name exactly one source of the key")
+		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "set only one of them")
 	case t.PublicKey != "":
 		c.PublicKey = t.PublicKey
 		inspectKey(l, "USHER_PUBLIC_KEY", []byte(c.PublicKey))
@@ -90,7 +90,7 @@ func readKeyURLs(l *loader) {
 		}
 	}
 	if len(urls) == 0 {
-		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "name exactly one source of the key (REPORT_ADDR would do, too)")
+		l.fault("USHER_PUBLIC_KEY, USHER_PUBLIC_KEY_FILE, USHER_PUBLIC_KEY_URL", "set exactly one of them, or REPORT_ADDR")
 	}
 	for _, u := range urls {
 		if err := crypto.AllowedKeyURL(u, l.cfg.PublicKeyPin != nil); err != nil {
@@ -105,7 +105,7 @@ func readListeners(l *loader) {
 	c, t := l.cfg, &l.text
 	c.AdminAddr = l.address("USHER_ADMIN_ADDR", t.AdminAddr)
 	if c.AdminAddr == c.ListenAddr && !strings.HasSuffix(c.AdminAddr, ":0") {
-		l.fault("USHER_ADMIN_ADDR", "is the address of USHER_LISTEN_ADDR; it needs one of its own")
+		l.fault("USHER_ADMIN_ADDR", "is the same address as USHER_LISTEN_ADDR; set another one")
 	}
 	if t.PprofAddr != "" {
 		c.PprofAddr = l.address("USHER_PPROF_ADDR", t.PprofAddr)
@@ -120,7 +120,7 @@ func readListeners(l *loader) {
 	}
 }
 
-// readUpstream reads where the model server is and what is served of it.
+// readUpstream reads where the model server is.
 func readUpstream(l *loader) {
 	c, t := l.cfg, &l.text
 	if socket, ok := strings.CutPrefix(t.UpstreamURL, "unix:"); ok {
@@ -130,7 +130,7 @@ func readUpstream(l *loader) {
 		}
 		c.Upstream = Upstream{Network: "unix", Address: socket, Host: "localhost"}
 	} else if u, err := webURL(t.UpstreamURL); err != nil || u.Scheme != "http" {
-		l.fault("USHER_UPSTREAM_URL", "wants http://host:port or unix:/path")
+		l.fault("USHER_UPSTREAM_URL", "must be http://host:port or unix:/path")
 	} else {
 		port := u.Port()
 		if port == "" {
@@ -142,16 +142,16 @@ func readUpstream(l *loader) {
 		}
 	}
 	if !httpguts.ValidHeaderFieldValue(t.UpstreamAuthorization) {
-		l.fault("USHER_UPSTREAM_AUTHORIZATION", "holds a byte that a header cannot carry")
+		l.fault("USHER_UPSTREAM_AUTHORIZATION", "contains a byte that is not allowed in a header")
 	} else if isQuoted(t.UpstreamAuthorization) {
-		l.fault("USHER_UPSTREAM_AUTHORIZATION", "is quoted: the quotes of an env file are part of its value; write it without")
+		l.fault("USHER_UPSTREAM_AUTHORIZATION", "is in quotes, which an env file makes part of the value; remove them")
 	}
 	c.UpstreamAuthorization = t.UpstreamAuthorization
 	c.HealthPath = readHealthPath(l)
 }
 
-// readHealthPath reads the model server's health path. The field's workers name it
-// by MODEL_HEALTH_ENDPOINT, as a path or as a whole address.
+// readHealthPath reads the model server's health path. Other workers take it from
+// MODEL_HEALTH_ENDPOINT, as a path or a URL, so Usher does so too.
 func readHealthPath(l *loader) string {
 	variable, text := "USHER_HEALTH_PATH", l.text.HealthPath
 	if text == "" {
@@ -197,7 +197,7 @@ func readLimits(l *loader) {
 	c.HealthFailures = int(l.integer("USHER_HEALTH_FAILURES", t.HealthFailures, 1, 1000))
 }
 
-// fitMemory lowers what is not set to what there is memory for.
+// fitMemory lowers defaults to fit into the memory limit.
 func fitMemory(l *loader) {
 	if l.memory == 0 {
 		return
@@ -229,7 +229,7 @@ func readOrder(l *loader) {
 		l.fault("USHER_REORDER_HOLD", "%q is not auto, 0 or a duration like 50ms", t.ReorderHold)
 	} else {
 		c.ReorderHold = d
-		// A maximum that is wrong itself says nothing about the hold.
+		// If the maximum itself is faulty, the hold cannot be compared with it.
 		if !l.faulty("USHER_REORDER_MAX_HOLD") && d > c.ReorderMaxHold {
 			l.fault("USHER_REORDER_HOLD", "%s is above USHER_REORDER_MAX_HOLD, %s", d, c.ReorderMaxHold)
 		}
@@ -261,7 +261,7 @@ func readTiming(l *loader) {
 func readLogging(l *loader) {
 	l.cfg.LogLevel = l.choice("USHER_LOG_LEVEL", l.text.LogLevel, "info", "debug", "warn", "error")
 	l.cfg.LogFormat = l.choice("USHER_LOG_FORMAT", l.text.LogFormat, LogJSON, LogConsole)
-	// The other OTEL_ variables are OpenTelemetry's own to read.
+	// The other OTEL_ variables are read by package trace and OpenTelemetry's SDK.
 	l.cfg.Tracing = readTracing(l)
 }
 

@@ -19,15 +19,15 @@ import (
 // its own.
 type loader struct {
 	vars    map[string]string
-	links   []string // Kubernetes' variables that vars does not hold any more
+	links   []string // variables of Kubernetes' that were removed from vars
 	text    settings
-	memory  int64 // that there is, in bytes; 0: it is not known
+	memory  int64 // the limit, in bytes; 0: not known
 	cfg     *Config
 	faults  Faults
-	mistook map[string]bool // variables of which all is said
+	mistook map[string]bool // variables whose further faults are not reported
 }
 
-// fault notes a fault, once.
+// fault records a fault, once.
 func (l *loader) fault(variable, format string, args ...any) {
 	if l.mistook[variable] {
 		return
@@ -38,12 +38,12 @@ func (l *loader) fault(variable, format string, args ...any) {
 	}
 }
 
-// faulty reports whether a fault of a variable was noted.
+// faulty reports whether a fault of a variable was recorded.
 func (l *loader) faulty(variable string) bool {
 	return slices.ContainsFunc(l.faults, func(f Fault) bool { return f.Variable == variable })
 }
 
-// duration reads a duration of at least least.
+// duration reads a duration of no less than least.
 func (l *loader) duration(variable, text string, least time.Duration) time.Duration {
 	d, err := time.ParseDuration(text)
 	if err != nil {
@@ -92,7 +92,7 @@ func whole(text string) (int64, bool) {
 	return int64(n), err == nil
 }
 
-// choice reads one of a few words, in any case.
+// choice reads one of a few words, ignoring case.
 func (l *loader) choice(variable, text string, words ...string) string {
 	word := strings.ToLower(text)
 	if !slices.Contains(words, word) {
@@ -102,7 +102,7 @@ func (l *loader) choice(variable, text string, words ...string) string {
 	return word
 }
 
-// list cuts a comma list; items are trimmed and empty ones left out.
+// list splits a comma-separated list. Items are trimmed, and empty ones left out.
 func list(text string) []string {
 	var items []string
 	for _, item := range strings.Split(text, ",") {
@@ -113,7 +113,7 @@ func list(text string) []string {
 	return items
 }
 
-// escapedList is list with \, for a comma inside an item.
+// escapedList is list, but \, stands for a comma inside an item.
 func escapedList(text string) []string {
 	const held = "\x00"
 	items := list(strings.ReplaceAll(text, `\,`, held))
@@ -137,8 +137,8 @@ func (l *loader) address(variable, text string) string {
 	return text
 }
 
-// place reads the path of a file that is, or can be, a regular one in a folder
-// that is there. What is in it is looked at by whoever opens it.
+// place reads the path of a file. It must be a regular one, or not exist yet in a
+// directory that does. Whoever opens the file checks its content.
 func (l *loader) place(variable, path string) string {
 	if path == "" {
 		return ""
@@ -148,7 +148,7 @@ func (l *loader) place(variable, path string) string {
 		l.fault(variable, "%s is not a regular file", path)
 	case errors.Is(err, fs.ErrNotExist):
 		if folder, err := os.Stat(filepath.Dir(path)); err != nil || !folder.IsDir() {
-			l.fault(variable, "%s has no folder to stand in: make %s first", path, filepath.Dir(path))
+			l.fault(variable, "the directory of %s does not exist: create %s first", path, filepath.Dir(path))
 		}
 	case err != nil:
 		l.fault(variable, "cannot be used: %s", err)

@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// mistakes faults each setting that says where something is (form:"place" in
-// settings: a url, a path, an address) and holds what none of them does.
+// mistakes reports a fault for each setting that says where something is (form:"place"
+// in settings: a URL, a path, an address) and contains an obvious mistake.
 func (l *loader) mistakes() {
 	v := reflect.ValueOf(l.text)
 	for i := range v.NumField() {
@@ -19,9 +19,9 @@ func (l *loader) mistakes() {
 	}
 }
 
-// mistaken reports a fault for a url, path, address, or list of them that has an
-// unexpanded variable, an env file's quotes, or a blank in it. It returns whether
-// it did, so that no other fault is reported for that variable.
+// mistaken reports a fault for a URL, path, address, or list of them that contains an
+// unexpanded variable, quotes or a space. It returns whether it did. Further faults of
+// that variable are then not reported.
 func (l *loader) mistaken(variable, text string) bool {
 	for _, item := range list(text) {
 		if strings.HasSuffix(variable, "_ROUTES") { // a method may stand before the path
@@ -30,11 +30,11 @@ func (l *loader) mistaken(variable, text string) bool {
 		problem := ""
 		switch {
 		case strings.ContainsAny(item, "$({"):
-			problem = "holds " + strconv.Quote(string(item[strings.IndexAny(item, "$({")])) + ": it seems that a variable was not filled in"
+			problem = "holds " + strconv.Quote(string(item[strings.IndexAny(item, "$({")])) + ": a variable seems not to have been expanded"
 		case strings.ContainsAny(item, quotes):
-			problem = "holds a quote: those of an env file are part of its value; write it without"
+			problem = "contains a quote, which an env file makes part of the value; remove it"
 		case strings.ContainsFunc(item, unicode.IsSpace):
-			problem = "holds a blank; write it without"
+			problem = "contains a space; remove it"
 		default:
 			continue
 		}
@@ -51,7 +51,7 @@ func (l *loader) mistaken(variable, text string) bool {
 // quotes are what people and their editors put around a value.
 const quotes = "\"'`“”‘’"
 
-// isQuoted reports whether a text is quoted from end to end.
+// isQuoted reports whether a text begins and ends with a quote.
 func isQuoted(text string) bool {
 	r := []rune(text)
 	return len(r) > 1 && strings.ContainsRune(quotes, r[0]) && strings.ContainsRune(quotes, r[len(r)-1])
@@ -71,7 +71,7 @@ func serviceLinks(vars map[string]string) []string {
 		if strings.HasPrefix(name, "USHER_") || isForeign(name) {
 			links = append(links, name)
 		}
-		// The others of the same Service, which are named after it, too.
+		// The other variables of the same Service are named after it.
 		if service, ok := strings.CutSuffix(name, "_PORT"); ok && strings.HasPrefix(service+"_", "USHER_") {
 			for other := range vars {
 				if rest, ok := strings.CutPrefix(other, service); ok && !isSetting(other) &&
@@ -81,7 +81,7 @@ func serviceLinks(vars map[string]string) []string {
 			}
 		}
 	}
-	// What is named after one that stands in the list says nothing more.
+	// Of the variables of one Service, name only the first.
 	slices.Sort(links)
 	return slices.DeleteFunc(links, func(name string) bool {
 		return slices.ContainsFunc(links, func(link string) bool { return strings.HasPrefix(name, link+"_") })

@@ -40,15 +40,15 @@ func TestMistakesInPlaces(t *testing.T) {
 			good = "/a,POST /b"
 		}
 		for value, want := range map[string]string{
-			"http://$(HOST_IP):3000":     `"http://$(HOST_IP):3000" holds "$": it seems that a variable was not filled in`,
+			"http://$(HOST_IP):3000":     `"http://$(HOST_IP):3000" holds "$": a variable seems not to have been expanded`,
 			"/var/${NAME}/x":             `holds "$"`,
 			"http://{{ .Values.host }}/": `holds "{"`,
 			"/x(1)":                      `holds "("`,
-			`"http://h:3000"`:            `"\"http://h:3000\"" holds a quote: those of an env file are part of its value; write it without`,
-			`'/x'`:                       `holds a quote`,
-			`“/x”`:                       `holds a quote`,
-			"/x\u00a0y":                  `holds a blank; write it without`,
-			"/my keys/x":                 `"/my keys/x" holds a blank; write it without`,
+			`"http://h:3000"`:            `"\"http://h:3000\"" contains a quote, which an env file makes part of the value; remove it`,
+			`'/x'`:                       `contains a quote`,
+			`“/x”`:                       `contains a quote`,
+			"/x\u00a0y":                  `contains a space; remove it`,
+			"/my keys/x":                 `"/my keys/x" contains a space; remove it`,
 			good + ", /x $y":             `"/x $y" holds "$"`,
 		} {
 			environ := append(base(key), variable+"="+value)
@@ -76,10 +76,10 @@ func TestMistakesElsewhere(t *testing.T) {
 		environ []string
 		want    string
 	}{
-		{[]string{`USHER_ENDPOINT="my-llama"`}, `USHER_ENDPOINT: "my-llama" is quoted: the quotes of an env file are part of its value; write it without`},
-		{[]string{`USHER_ENDPOINT='a, b'`}, `USHER_ENDPOINT: 'a, b' is quoted`},
-		{[]string{`USHER_ENDPOINT=a,"b"`}, `USHER_ENDPOINT: a,"b" is quoted`},
-		{[]string{`USHER_UPSTREAM_AUTHORIZATION="Bearer secret"`}, `USHER_UPSTREAM_AUTHORIZATION: is quoted`},
+		{[]string{`USHER_ENDPOINT="my-llama"`}, `USHER_ENDPOINT: "my-llama" is in quotes, which an env file makes part of the value; remove them`},
+		{[]string{`USHER_ENDPOINT='a, b'`}, `USHER_ENDPOINT: 'a, b' is in quotes`},
+		{[]string{`USHER_ENDPOINT=a,"b"`}, `USHER_ENDPOINT: a,"b" is in quotes`},
+		{[]string{`USHER_UPSTREAM_AUTHORIZATION="Bearer secret"`}, `USHER_UPSTREAM_AUTHORIZATION: is in quotes`},
 		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318"}, `OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" is not an address like http://collector:4318`},
 		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=10.0.0.1:4318"}, `OTEL_EXPORTER_OTLP_ENDPOINT: "10.0.0.1:4318" is not an address`},
 		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=localhost"}, `OTEL_EXPORTER_OTLP_ENDPOINT: "localhost" is not an address`},
@@ -88,7 +88,7 @@ func TestMistakesElsewhere(t *testing.T) {
 		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://$(IP):4318/v1/traces"}, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "http://$(IP):4318/v1/traces" holds "$"`},
 		{[]string{"PUBLIC_IPADDR=$(IP)", "VAST_TCP_PORT_3000=1"}, `PUBLIC_IPADDR: "$(IP)" holds "$"`},
 		{[]string{"MODEL_HEALTH_ENDPOINT=http://$(IP)/health"}, `MODEL_HEALTH_ENDPOINT: "http://$(IP)/health" holds "$"`},
-		{[]string{`REPORT_ADDR="https://a.example"`}, `REPORT_ADDR: "\"https://a.example\"" holds a quote`},
+		{[]string{`REPORT_ADDR="https://a.example"`}, `REPORT_ADDR: "\"https://a.example\"" contains a quote`},
 	} {
 		environ := append([]string{"USHER_ENDPOINT=E"}, tt.environ...)
 		if !strings.HasPrefix(tt.environ[0], "PUBLIC_IPADDR") {
@@ -168,5 +168,5 @@ func TestServiceLinks(t *testing.T) {
 	}, c.Warnings)
 	require.Len(t, load(t, "USHER_PORT=3000").Warnings, 1, "nobody but its author set that")
 	_, err := Load(append(base(publicKey(t)), "USHER_UPSTREAM_URL=tcp://h:1"))
-	require.ErrorContains(t, err, "USHER_UPSTREAM_URL: wants http://host:port or unix:/path")
+	require.ErrorContains(t, err, "USHER_UPSTREAM_URL: must be http://host:port or unix:/path")
 }

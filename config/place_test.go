@@ -15,7 +15,7 @@ func TestStateFilePlace(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for path, want := range map[string]string{
 		dir:                                     `USHER_STATE_FILE: ` + dir + ` is not a regular file`,
-		filepath.Join(dir, "missing", "window"): `has no folder to stand in: make ` + filepath.Join(dir, "missing") + ` first`,
+		filepath.Join(dir, "missing", "window"): `does not exist: create ` + filepath.Join(dir, "missing") + ` first`,
 		filepath.Join(file, "window"):           `USHER_STATE_FILE: cannot be used: `,
 	} {
 		_, err := Load(append(base(publicKey(t)), "USHER_LOG_LEVEL=loud", "USHER_STATE_FILE="+path))

@@ -21,7 +21,7 @@ const (
 	Report2024 = "2024"
 )
 
-// A Secret is a text that is never printed, with any verb.
+// A Secret is a text that no verb prints.
 type Secret string
 
 // Format implements fmt.Formatter.
@@ -43,20 +43,20 @@ type Report struct {
 // A Benchmark says how fast this worker is, or how that is measured at the start.
 // The zero value means that it is not known.
 type Benchmark struct {
-	MaxPerf float64 // workload/s, where it is set; 0: it is not
+	MaxPerf float64 // workload/s, if it is configured; 0: it is not
 
 	Route       string // where requests are sent; "": it is not measured
 	Body        []byte // of each request; nil: the default one
 	Runs        int
 	Concurrency int
-	File        string // keeps the figure; "": none does
+	File        string // keeps the result; "": none
 }
 
-// benchmarkRoutes are those for which a body is known. auto takes the first one
-// served, except the last of the list.
+// benchmarkRoutes are the routes for which a body is known. auto takes the first one
+// that is served, but never the last of the list.
 var benchmarkRoutes = []string{"/generate", "/v1/completions", "/v1/chat/completions", "/api/generate", "/generate_stream"}
 
-// mostRuns bounds runs and requests of a benchmark.
+// mostRuns bounds the runs of a benchmark, and the requests of a run.
 const mostRuns = 1000
 
 // readReport reads whether reports are sent, and the settings they need.
@@ -73,7 +73,7 @@ func readReport(l *loader) {
 	case !on:
 		for _, name := range []string{"REPORT_ADDR", "CONTAINER_ID"} {
 			if l.vars[name] == "" {
-				l.fault(name, "is required where USHER_REPORT is %s", generation)
+				l.fault(name, "is required if USHER_REPORT is %s", generation)
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func readReport(l *loader) {
 		if u, err := webURL(address); err != nil {
 			l.fault("REPORT_ADDR", "%s", err)
 		} else if u.Scheme == "http" && !isLoopback(u.Hostname()) && !insecure {
-			l.fault("REPORT_ADDR", "%s is neither https nor loopback: MASTER_TOKEN would travel in clear; USHER_REPORT_INSECURE=true allows that", address)
+			l.fault("REPORT_ADDR", "%s is neither https nor loopback: MASTER_TOKEN would be sent unencrypted; USHER_REPORT_INSECURE=true allows that", address)
 		}
 		r.Addresses = append(r.Addresses, strings.TrimSuffix(address, "/"))
 	}
@@ -100,7 +100,7 @@ func readReport(l *loader) {
 			r.URL = urls[0]
 		}
 	default:
-		l.fault("USHER_WORKER_URL", "is any, and reports have to name an address: set it, or PUBLIC_IPADDR and VAST_TCP_PORT_<port>")
+		l.fault("USHER_WORKER_URL", "is any, but reports need this worker's address: set it, or set PUBLIC_IPADDR and VAST_TCP_PORT_<port>")
 	}
 }
 
@@ -126,14 +126,14 @@ func readBenchmark(l *loader) {
 	case err == nil && figure > 0 && !math.IsInf(figure, 0):
 		b.MaxPerf = figure
 	case err == nil:
-		l.fault("USHER_BENCHMARK", "%q is not a workload a second above 0", text)
+		l.fault("USHER_BENCHMARK", "%q is not a workload per second above 0", text)
 	case !route.Posts(l.cfg.Routes, text):
-		l.fault("USHER_BENCHMARK", "%q is not auto, off, a workload a second, or a path of USHER_ROUTES", text)
+		l.fault("USHER_BENCHMARK", "%q is not auto, off, a workload per second, or a path of USHER_ROUTES", text)
 	default:
 		b.Route = text
 	}
 	if b.Route != "" && b.Body == nil && !slices.Contains(benchmarkRoutes, b.Route) {
-		l.fault("USHER_BENCHMARK_BODY", "is required: no request is known for %s", b.Route)
+		l.fault("USHER_BENCHMARK_BODY", "is required: Usher knows no benchmark request for %s", b.Route)
 	}
 }
 
@@ -167,7 +167,7 @@ func readBenchmarkBody(l *loader, text string) []byte {
 		}
 	}
 	if body = bytes.TrimSpace(body); !json.Valid(body) || body[0] != '{' {
-		l.fault(variable, "is not one JSON object, or @ and the path of a file that holds one")
+		l.fault(variable, "must be one JSON object, or @ and the path of a file that contains one")
 		return nil
 	}
 	return body
@@ -180,15 +180,15 @@ func reportWarnings(l *loader) (list []string) {
 		return nil
 	}
 	if r.Generation == Report2026 && r.Token == "" {
-		list = append(list, "MASTER_TOKEN is not set: the autoscaler may not take this worker's reports")
+		list = append(list, "MASTER_TOKEN is not set: the autoscaler may not accept this worker's reports")
 	}
 	for _, address := range r.Addresses {
 		if u, err := url.Parse(address); err == nil && r.Generation == Report2026 && u.Scheme == "http" && !isLoopback(u.Hostname()) {
-			list = append(list, "USHER_REPORT_INSECURE is true: MASTER_TOKEN travels to "+address+" in clear")
+			list = append(list, "USHER_REPORT_INSECURE is true: MASTER_TOKEN is sent unencrypted to "+address)
 		}
 	}
 	if strings.EqualFold(l.text.Benchmark, "off") {
-		list = append(list, "USHER_BENCHMARK is off: max_perf is reported as 0, and an autoscaler may route nothing here; a number of workload a second would do")
+		list = append(list, "USHER_BENCHMARK is off: max_perf is reported as 0, and an autoscaler may route nothing here; set it to a workload per second")
 	}
 	return list
 }
@@ -201,7 +201,7 @@ func benchmarkWarnings(l *loader) (list []string) {
 	if !asked || b.Route != "" {
 		return nil
 	}
-	warning := "USHER_BENCHMARK is auto, and measures nothing: USHER_ROUTES has none of " +
+	warning := "USHER_BENCHMARK is auto but measures nothing: USHER_ROUTES has none of " +
 		strings.Join(benchmarkRoutes[:len(benchmarkRoutes)-1], ", ")
 	if reports {
 		warning += "; max_perf is reported as 0"

@@ -35,7 +35,7 @@ func TestReport(t *testing.T) {
 	c = load(t, "REPORT_ADDR=http://10.1.2.3", "CONTAINER_ID=1", "USHER_REPORT_INSECURE=true")
 	require.Len(t, c.Warnings, 2)
 	require.Contains(t, c.Warnings[0], "MASTER_TOKEN is not set")
-	require.Contains(t, c.Warnings[1], "in clear")
+	require.Contains(t, c.Warnings[1], "unencrypted")
 	require.Empty(t, load(t, "REPORT_ADDR=https://a.example", "CONTAINER_ID=1", "USHER_REPORT=2024").Warnings, "no token is sent")
 }
 
@@ -45,15 +45,15 @@ func TestReportFaults(t *testing.T) {
 		variable string
 		problem  string
 	}{
-		{[]string{"USHER_REPORT=2026"}, "REPORT_ADDR", "is required where USHER_REPORT is 2026"},
-		{[]string{"USHER_REPORT=2024", "REPORT_ADDR=https://a.example"}, "CONTAINER_ID", "is required where USHER_REPORT is 2024"},
+		{[]string{"USHER_REPORT=2026"}, "REPORT_ADDR", "is required if USHER_REPORT is 2026"},
+		{[]string{"USHER_REPORT=2024", "REPORT_ADDR=https://a.example"}, "CONTAINER_ID", "is required if USHER_REPORT is 2024"},
 		{[]string{"USHER_REPORT=2025"}, "USHER_REPORT", "is not one of"},
 		{[]string{"USHER_REPORT_INSECURE=maybe"}, "USHER_REPORT_INSECURE", "is not one of"},
 		{[]string{"REPORT_ADDR=https://a.example", "CONTAINER_ID=0x1f"}, "CONTAINER_ID", "is not a whole number"},
-		{[]string{"REPORT_ADDR=http://10.1.2.3", "CONTAINER_ID=1"}, "REPORT_ADDR", "MASTER_TOKEN would travel in clear"},
+		{[]string{"REPORT_ADDR=http://10.1.2.3", "CONTAINER_ID=1"}, "REPORT_ADDR", "MASTER_TOKEN would be sent unencrypted"},
 		{[]string{"REPORT_ADDR=a.example", "CONTAINER_ID=1"}, "REPORT_ADDR", "is not an address"},
 		{[]string{"REPORT_ADDR=https://u:p@a.example", "CONTAINER_ID=1"}, "REPORT_ADDR", "must not have a user"},
-		{append(reporting, "USHER_WORKER_URL=any"), "USHER_WORKER_URL", "reports have to name an address"},
+		{append(reporting, "USHER_WORKER_URL=any"), "USHER_WORKER_URL", "reports need this worker's address"},
 		{[]string{"USHER_BENCHMARK=fast"}, "USHER_BENCHMARK", "is not auto, off"},
 		{[]string{"USHER_BENCHMARK=/elsewhere"}, "USHER_BENCHMARK", "a path of USHER_ROUTES"},
 		{[]string{"USHER_BENCHMARK=0"}, "USHER_BENCHMARK", "above 0"},
@@ -61,8 +61,8 @@ func TestReportFaults(t *testing.T) {
 		{[]string{"USHER_BENCHMARK=Inf"}, "USHER_BENCHMARK", "above 0"},
 		{[]string{"USHER_BENCHMARK=NaN"}, "USHER_BENCHMARK", "above 0"},
 		{[]string{"USHER_ROUTES=/mine", "USHER_BENCHMARK=/mine"}, "USHER_BENCHMARK_BODY", "is required"},
-		{[]string{"USHER_BENCHMARK_BODY=[1]"}, "USHER_BENCHMARK_BODY", "is not one JSON object"},
-		{[]string{`USHER_BENCHMARK_BODY={"a":1`}, "USHER_BENCHMARK_BODY", "is not one JSON object"},
+		{[]string{"USHER_BENCHMARK_BODY=[1]"}, "USHER_BENCHMARK_BODY", "must be one JSON object"},
+		{[]string{`USHER_BENCHMARK_BODY={"a":1`}, "USHER_BENCHMARK_BODY", "must be one JSON object"},
 		{[]string{"USHER_BENCHMARK_BODY=@/no/such/file"}, "USHER_BENCHMARK_BODY", "/no/such"},
 		{[]string{"USHER_BENCHMARK_RUNS=0"}, "USHER_BENCHMARK_RUNS", "from 1 to 1000"},
 		{[]string{"USHER_BENCHMARK_CONCURRENCY=many"}, "USHER_BENCHMARK_CONCURRENCY", "from 1 to 1000"},
@@ -104,7 +104,7 @@ func TestBenchmark(t *testing.T) {
 	for _, set := range []string{"USHER_ROUTES=/mine", "USHER_ROUTES=GET /generate"} {
 		require.Empty(t, load(t, set).Warnings, "off")
 		require.Equal(t, []string{
-			"USHER_BENCHMARK is auto, and measures nothing: USHER_ROUTES has none of /generate, /v1/completions, /v1/chat/completions, /api/generate",
+			"USHER_BENCHMARK is auto but measures nothing: USHER_ROUTES has none of /generate, /v1/completions, /v1/chat/completions, /api/generate",
 		}, load(t, set, "USHER_BENCHMARK=auto").Warnings, "without reports, too")
 	}
 }

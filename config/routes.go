@@ -11,7 +11,7 @@ import (
 // mostOpen bounds USHER_OPEN_CONCURRENCY.
 const mostOpen = 1 << 16
 
-// noRoutes stands for no open routes, where a preset's are not wanted.
+// noRoutes turns open routes off, including those of a preset.
 const noRoutes = "none"
 
 // readRoutes reads which of the model server's paths are served.
@@ -19,7 +19,7 @@ func readRoutes(l *loader) {
 	c, t := l.cfg, &l.text
 	c.Routes = readRouteList(l, "USHER_ROUTES", t.Routes, route.Parse)
 	if len(list(t.Routes)) == 0 {
-		l.fault("USHER_ROUTES", "names no path")
+		l.fault("USHER_ROUTES", "lists no route")
 	}
 	if !strings.EqualFold(t.OpenRoutes, noRoutes) {
 		c.OpenRoutes = readRouteList(l, "USHER_OPEN_ROUTES", t.OpenRoutes, route.ParseOpen)
@@ -27,8 +27,8 @@ func readRoutes(l *loader) {
 	c.OpenConcurrency = int(l.integer("USHER_OPEN_CONCURRENCY", t.OpenConcurrency, 1, mostOpen))
 	c.OpenRoutes = slices.DeleteFunc(c.OpenRoutes, func(open route.Route) bool {
 		i := slices.IndexFunc(c.Routes, open.Overlaps)
-		if i >= 0 && l.vars["USHER_OPEN_ROUTES"] != "" { // else it is a preset's, over which the other wins
-			l.fault("USHER_OPEN_ROUTES", "%q serves what %q of USHER_ROUTES wants a ticket for", open, c.Routes[i])
+		if i >= 0 && l.vars["USHER_OPEN_ROUTES"] != "" { // a preset's open route is dropped silently
+			l.fault("USHER_OPEN_ROUTES", "%q overlaps %q of USHER_ROUTES, which needs a ticket", open, c.Routes[i])
 		}
 		return i >= 0
 	})
@@ -41,7 +41,7 @@ func readRouteList(l *loader, variable, text string, parse func(string) (route.R
 		case err != nil:
 			l.fault(variable, "%q %s", item, err)
 		case slices.Contains(routes, r):
-			l.fault(variable, "%q stands twice", item)
+			l.fault(variable, "%q is listed twice", item)
 		default:
 			routes = append(routes, r)
 		}

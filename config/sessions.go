@@ -2,7 +2,7 @@ package config
 
 import "github.com/usher-sidecar/usher/config/route"
 
-// SessionPaths are Usher's own where there are sessions.
+// SessionPaths are the paths that Usher answers itself if sessions are enabled.
 var SessionPaths = []string{"/session/create", "/session/get", "/session/health", "/session/end"}
 
 // mostSessions bounds USHER_MAX_SESSIONS.
@@ -14,7 +14,7 @@ func readSessions(l *loader) {
 	l.cfg.MaxSessions = int(l.integer("USHER_MAX_SESSIONS", l.text.MaxSessions, 0, mostSessions))
 	for _, path := range SessionPaths {
 		if l.cfg.MaxSessions > 0 && route.Posts(l.cfg.Routes, path) {
-			l.fault("USHER_ROUTES", "%s is Usher's own where USHER_MAX_SESSIONS is set", path)
+			l.fault("USHER_ROUTES", "%s is reserved for sessions, since USHER_MAX_SESSIONS is set", path)
 		}
 	}
 }

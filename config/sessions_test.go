@@ -15,5 +15,5 @@ func TestSessions(t *testing.T) {
 		require.ErrorContains(t, err, "USHER_MAX_SESSIONS")
 	}
 	_, err := Load(append(base(publicKey(t)), "USHER_MAX_SESSIONS=1", "USHER_ROUTES=/generate,/session/end"))
-	require.ErrorContains(t, err, "USHER_ROUTES: /session/end is Usher's own")
+	require.ErrorContains(t, err, "USHER_ROUTES: /session/end is reserved for sessions")
 }

@@ -12,8 +12,8 @@ import (
 
 // TLS says how clients connect.
 type TLS struct {
-	Pairs            []certificate.Files // none: in plain text; two: an ECDSA and an RSA one
-	ClientCAFile     string              // "": clients are asked for no certificate
+	Pairs            []certificate.Files // none: no TLS; two: an ECDSA and an RSA one
+	ClientCAFile     string              // "": no client certificates are required
 	HandshakeTimeout time.Duration
 }
 
@@ -46,7 +46,8 @@ func readTLS(l *loader) {
 	readClientCA(l, t.TLSClientCAFile, len(certs) > 0)
 }
 
-// readKeyPairs reads the pairs. Those that do not load are faults and left out.
+// readKeyPairs reads the pairs. It reports a fault for each that does not load, and
+// leaves it out.
 func readKeyPairs(l *loader, pairs []certificate.Files) (good []*tls.Certificate) {
 	for _, files := range pairs {
 		cert, certErr := crypto.ReadRegular(files.Cert)
@@ -70,7 +71,7 @@ func readKeyPairs(l *loader, pairs []certificate.Files) (good []*tls.Certificate
 	return good
 }
 
-// readClientCA reads the authorities of clients' certificates.
+// readClientCA reads the CA certificates for clients.
 func readClientCA(l *loader, file string, secure bool) {
 	const name = "USHER_TLS_CLIENT_CA_FILE"
 	l.cfg.TLS.ClientCAFile = file

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 )
 
-// masked stands for a secret.
+// masked is shown in place of a secret.
 const masked = "(set)"
 
 // valuesInForce shows the settings as they are, defaults included.
@@ -54,7 +54,7 @@ func valuesInForce(l *loader) []Value {
 	return shown
 }
 
-// shownKeys stands for the inline keys.
+// shownKeys returns what is shown of inline keys.
 func shownKeys(c *Config) string {
 	keys, err := crypto.ParsePinned([]byte(c.PublicKey), c.PublicKeyPin)
 	if err != nil {
@@ -75,7 +75,7 @@ func warnings(l *loader) []string {
 		field crypto.Field
 		what  string
 	}{
-		{crypto.FieldReqnum, "an accepted alternative does not sign reqnum: tickets verified by it can be replayed and come in no trusted order"},
+		{crypto.FieldReqnum, "an accepted alternative does not sign reqnum: tickets verified by it can be replayed, and their order cannot be trusted"},
 		{crypto.FieldCost, "an accepted alternative does not sign cost: a client can understate it"},
 		{crypto.FieldEndpoint, "an accepted alternative does not sign endpoint: a ticket is good for every endpoint of this key"},
 		{crypto.FieldURL, "an accepted alternative does not sign url: a ticket is good at every worker"},
@@ -85,19 +85,19 @@ func warnings(l *loader) []string {
 		}
 	}
 	if len(c.WorkerURLs) == 0 {
-		list = append(list, "USHER_WORKER_URL is any: a ticket for another worker passes here, too")
+		list = append(list, "USHER_WORKER_URL is any: a ticket for another worker is accepted here, too")
 	}
 	if c.ReqnumResetAfter == 1 {
 		list = append(list, "USHER_REQNUM_RESET_AFTER is 1: a single old ticket starts a new window")
 	}
 	if unbound := c.unboundRoutes(); c.CostPolicy == CostEnforce && len(unbound) > 0 {
-		list = append(list, "USHER_COST_POLICY is enforce, but where these routes state their work is not known, and cost does not bind there: "+strings.Join(unbound, ", "))
+		list = append(list, "USHER_COST_POLICY is enforce, but Usher does not know how these routes state their work, and does not check cost there: "+strings.Join(unbound, ", "))
 	}
 	if masked := c.maskedRoutes(); len(masked) > 0 {
-		list = append(list, "usher answers this by itself, and the model server never sees it: "+strings.Join(masked, ", "))
+		list = append(list, "Usher answers this itself, and the model server never sees it: "+strings.Join(masked, ", "))
 	}
 	if host, _, err := net.SplitHostPort(c.PprofAddr); err == nil && !isLoopback(host) {
-		list = append(list, "USHER_PPROF_ADDR is not on loopback: who reaches it can read profiles and slow this worker down")
+		list = append(list, "USHER_PPROF_ADDR is not on loopback: anyone who can reach it can read profiles and slow this worker down")
 	}
 	for _, u := range c.PublicKeyURLs {
 		if crypto.AllowedKeyURL(u, false) != nil {
@@ -119,7 +119,7 @@ func warnings(l *loader) []string {
 	return append(list, misspelt(l.vars)...)
 }
 
-// memoryWarnings names what was set and finds no memory.
+// memoryWarnings warns about sizes that exceed the memory limit.
 func memoryWarnings(l *loader) (list []string) {
 	c := l.cfg
 	if l.memory == 0 {
@@ -134,13 +134,13 @@ func memoryWarnings(l *loader) (list []string) {
 	return list
 }
 
-// isLoopback reports whether an address to listen on is for this machine alone.
+// isLoopback reports whether a host is this machine's loopback.
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// misspelt finds variables that begin like ours and are none.
+// misspelt finds variables that begin with USHER_ but are not settings.
 func misspelt(vars map[string]string) []string {
 	known := make([]string, 0, 64)
 	for _, s := range Settings() {
@@ -156,13 +156,13 @@ func misspelt(vars map[string]string) []string {
 		if distance(name, nearest) <= 3 {
 			hint = "; did you mean " + nearest + "?"
 		}
-		list = append(list, fmt.Sprintf("%s is no setting of usher%s", name, hint))
+		list = append(list, fmt.Sprintf("%s is not a setting of Usher%s", name, hint))
 	}
 	slices.Sort(list)
 	return list
 }
 
-// distance is the Levenshtein distance of two short names.
+// distance returns the Levenshtein distance of two short names.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -22,7 +22,7 @@ const MaxKeys = 8
 var (
 	ErrKeyFormat  = errors.New("not a public key in PEM or OpenSSH form")
 	ErrWeakKey    = errors.New("key is too weak")
-	ErrPrivateKey = errors.New("this is a private key, which belongs to the autoscaler alone")
+	ErrPrivateKey = errors.New("this is a private key, which only the autoscaler should have")
 	ErrManyKeys   = errors.New("more than 8 keys")
 )
 
@@ -121,7 +121,7 @@ func cutBlock(text string) (public any, rest string, err error) {
 	}
 	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(body), ""))
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: PEM of type %q whose base64 is damaged", ErrKeyFormat, label)
+		return nil, "", fmt.Errorf("%w: PEM of type %q with invalid base64", ErrKeyFormat, label)
 	}
 	switch label {
 	case "PUBLIC KEY":
@@ -134,7 +134,7 @@ func cutBlock(text string) (public any, rest string, err error) {
 			public = certificate.PublicKey
 		}
 	default:
-		err = errors.New("only PUBLIC KEY, RSA PUBLIC KEY and CERTIFICATE are taken")
+		err = errors.New("only PUBLIC KEY, RSA PUBLIC KEY and CERTIFICATE are supported")
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: PEM of type %q: %w", ErrKeyFormat, label, err)
@@ -181,17 +181,17 @@ func lookOf(text string) string {
 	case text == "":
 		return "it is empty"
 	case text[0] == 0x30 && len(text) > 1 && text[1] >= 0x80: // SEQUENCE, long form
-		return "it seems to be DER; openssl pkey -pubin -inform DER makes PEM of it"
+		return "it looks like DER; convert it to PEM with openssl pkey -pubin -inform DER"
 	case strings.HasPrefix(text, "---- BEGIN SSH2"):
-		return "it is in the form of RFC 4716; ssh-keygen -i makes an OpenSSH line of it"
+		return "it is in the format of RFC 4716; convert it to an OpenSSH line with ssh-keygen -i"
 	case strings.Contains(text, beginBlock):
-		return "its BEGIN line does not stand at the begin of a line"
+		return "its BEGIN line is not at the start of a line"
 	case strings.HasPrefix(text, "MII"), strings.HasPrefix(text, "MCow"):
 		return "its BEGIN and END lines are missing"
 	case text[0] == '<':
-		return "it seems to be HTML"
+		return "it looks like HTML"
 	case text[0] == '{', text[0] == '[':
-		return "it seems to be JSON"
+		return "it looks like JSON"
 	}
-	return "neither a PEM block nor an OpenSSH line is in it"
+	return "it contains neither a PEM block nor an OpenSSH line"
 }

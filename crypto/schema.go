@@ -45,7 +45,7 @@ func ParseSchema(text string) (Schema, error) {
 				return Schema{}, fmt.Errorf("%w: %q is neither auto nor one of %s", ErrSchema, strings.TrimSpace(name), strings.Join(fieldNames[:], ", "))
 			}
 			if slices.Contains(fields, Field(i)) {
-				return Schema{}, fmt.Errorf("%w: %s stands twice in one alternative", ErrSchema, Field(i))
+				return Schema{}, fmt.Errorf("%w: %s is listed twice in one alternative", ErrSchema, Field(i))
 			}
 			fields = append(fields, Field(i))
 		}

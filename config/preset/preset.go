@@ -1,6 +1,6 @@
-// Package preset knows the model servers that Usher has a name for: where they
+// Package preset is a table of the model servers that USHER_ENGINE can name: where they
 // listen, what they serve, and where they report their health and load. It is only
-// data; docs/engines.md says which sources it was read from.
+// data; docs/engines.md lists its sources.
 package preset
 
 import (
@@ -11,16 +11,16 @@ import (
 
 // A Preset is a row of the table. It must not be changed.
 type Preset struct {
-	Name   string         // as USHER_ENGINE has it
-	Engine dialect.Engine // whose members of a request count
+	Name   string         // for USHER_ENGINE
+	Engine dialect.Engine // whose members of a request state work
 
 	Port       int      // it listens on
 	Routes     []string // that need a ticket
 	OpenRoutes []string // that need none
 	Health     string   // path of its health probe
 
-	// LastWord: it ends each stream with its API's last word. One that ends
-	// without was broken behind its back.
+	// LastWord: it ends every stream with its API's last word, so a stream without it
+	// is broken.
 	LastWord bool
 
 	Figures Figures // of its load
@@ -41,15 +41,15 @@ const (
 // is for one that reports nothing.
 type Figures struct {
 	Path    string // of the text; "": there is none
-	Running string // requests that it works on
-	Waiting string // requests that wait for that
-	// Cache has the names of the share of the KV cache in use, 0 to 1; the first
-	// one present counts. It may be empty.
+	Running string // requests that are running
+	Waiting string // requests that wait in its queue
+	// Cache has the possible names of the share of the KV cache in use, 0 to 1; the
+	// first one present counts. It may be empty.
 	Cache []string
-	// Replica is the label that tells apart the replicas within it, whose figures
-	// add up. Samples of one replica are several views of the same.
+	// Replica is the label that distinguishes replicas, whose figures are added up.
+	// Several samples of one replica show the same thing and are not added.
 	Replica string
-	Needs   string // what it has to be started with to have them; "": nothing
+	Needs   string // the option it must be started with to report them; "": none
 }
 
 // Has reports whether the engine has figures.
@@ -123,6 +123,6 @@ func Names() []string {
 	return names
 }
 
-// Tells reports whether the engine says how many requests it can take, in its
-// figures or directly.
+// Tells reports whether the engine says how many requests it can run, in its figures
+// or directly.
 func (p *Preset) Tells() bool { return p.Figures.Has() || p.Slots != "" }

@@ -32,7 +32,7 @@ func isBelow(rest []byte) bool {
 	}
 }
 
-// isSegment looks at one segment.
+// isSegment reports whether one segment is acceptable.
 func isSegment(s []byte) bool {
 	var few [64]byte
 	decoded, encoded := few[:0], false
@@ -64,7 +64,7 @@ func isSegment(s []byte) bool {
 	return !encoded || utf8.Valid(decoded)
 }
 
-// name is a decoded segment without what some servers cut off.
+// name returns a decoded segment without what some servers cut off.
 func name(segment []byte) string {
 	if i := bytes.IndexAny(segment, ";?#"); i >= 0 {
 		segment = segment[:i]
@@ -72,7 +72,7 @@ func name(segment []byte) string {
 	return string(segment)
 }
 
-// needsEncoding reports whether a byte may stand percent-encoded.
+// needsEncoding reports whether a byte may be percent-encoded.
 func needsEncoding(c byte) bool {
 	switch {
 	case c < ' ', c == 0x7f, c == '/', c == '\\':

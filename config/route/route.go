@@ -1,5 +1,5 @@
-// Package route says which requests are served, by method and path. Paths are
-// compared byte by byte, as they came. None has a second spelling, so none can
+// Package route says which requests are served, by method and path. Paths are compared
+// byte by byte, as they arrived. A served path has only one spelling, so none can
 // escape its route.
 package route
 
@@ -17,8 +17,8 @@ import (
 // A Route is one item of a list of routes. Make it with Parse or ParseOpen.
 type Route struct {
 	Method string // "": GET and HEAD, which is for open routes
-	Path   string // of a wildcard with its slash at the end, but without the star
-	Below  bool   // a wildcard: what is served is below Path
+	Path   string // of a wildcard: with the slash at its end, without the star
+	Below  bool   // a wildcard, which serves everything below Path
 }
 
 // methods are those that a route may have. CONNECT, OPTIONS and TRACE are about
@@ -30,8 +30,8 @@ var methods = []string{
 // Errors of Parse and ParseOpen complete a sentence that begins with the item.
 var (
 	errPath     = errors.New("is not a plain path like /generate")
-	errWildcard = errors.New("has a star that does not end it like /v1/*")
-	errOpen     = errors.New("has a method that no open route has: they are for GET and HEAD")
+	errWildcard = errors.New("has a star that is not its whole last segment, as in /v1/*")
+	errOpen     = errors.New("has a method other than GET and HEAD, which an open route cannot have")
 )
 
 // Parse reads "[METHOD ]/path". The default method is POST.
@@ -109,13 +109,13 @@ func (r Route) API() *dialect.API {
 	return dialect.OfRequest(r.Methods()[0], r.Path)
 }
 
-// Overlaps reports whether both routes serve some request.
+// Overlaps reports whether some request matches both routes.
 func (r Route) Overlaps(o Route) bool {
 	shared := slices.ContainsFunc(r.Methods(), func(m string) bool { return slices.Contains(o.Methods(), m) })
 	return shared && (r.covers(o) || o.covers(r))
 }
 
-// covers reports whether r serves a path of o's, methods aside.
+// covers reports whether r serves a path that o serves, methods aside.
 func (r Route) covers(o Route) bool {
 	if !r.Below {
 		return !o.Below && r.Path == o.Path

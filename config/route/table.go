@@ -11,15 +11,15 @@ import (
 type Entry struct {
 	Route
 	Open  bool         // needs no ticket
-	Label string       // the route as configured: of logs and metrics
-	api   *dialect.API // that its path speaks; nil: a wildcard, below which there are several
+	Label string       // the route as configured, for logs and metrics
+	api   *dialect.API // of its path; nil for a wildcard, where it depends on the path
 }
 
 // A Table finds the route of a request. Make it with NewTable; safe for
 // concurrent use.
 type Table struct {
-	exact map[string][]*Entry // those of one path
-	below []*Entry            // the longest paths first
+	exact map[string][]*Entry // by path
+	below []*Entry            // wildcards, the longest paths first
 }
 
 // NewTable makes a Table of signed and open routes.

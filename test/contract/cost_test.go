@@ -94,7 +94,7 @@ func TestCostPolicies(t *testing.T) {
 		"enforce": rig.Start(t, base.With(rig.Env{"USHER_COST_POLICY": "enforce"})),
 	} {
 		if policy == "enforce" {
-			u.WaitLine("cost does not bind there: /v1/embeddings\"")
+			u.WaitLine("does not check cost there: /v1/embeddings\"")
 		}
 		for _, tt := range tests {
 			trimmed := strings.TrimSpace(tt.model)

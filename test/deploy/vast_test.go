@@ -140,7 +140,7 @@ func TestVastStartScript(t *testing.T) {
 	require.Zero(t, stop(syscall.SIGTERM), "it drains")
 	log, err := os.ReadFile(filepath.Join(dir, "usher.log"))
 	require.NoError(t, err)
-	require.NotContains(t, string(log), "is no setting of usher")
+	require.NotContains(t, string(log), "is not a setting of Usher")
 	require.NotContains(t, string(log), rig.MasterToken)
 }
 
