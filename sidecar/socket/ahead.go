@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// Ahead holds what was read from a connection and not used yet. It has a buffer
-// only while it is not empty. Make it with NewAhead; it is for one goroutine at a
-// time.
+// An Ahead holds bytes that were read from a connection but not used yet. It has a buffer
+// only while it is not empty. Make it with NewAhead; only one goroutine at a time may use
+// it.
 type Ahead struct {
 	buffers  *sync.Pool
 	buf      *[]byte // nil while nothing is ahead
-	from, to int     // what is ahead is (*buf)[from:to]
+	from, to int     // the bytes ahead are (*buf)[from:to]
 }
 
 // NewAhead returns an empty Ahead whose buffers come from a pool of *[]byte.
@@ -21,7 +21,7 @@ func NewAhead(buffers *sync.Pool) Ahead { return Ahead{buffers: buffers} }
 // Empty reports whether nothing is ahead.
 func (a *Ahead) Empty() bool { return a.buf == nil }
 
-// Bytes returns what is ahead, valid until all of it is dropped.
+// Bytes returns the bytes ahead, valid until all of them are dropped.
 func (a *Ahead) Bytes() []byte {
 	if a.buf == nil {
 		return nil
@@ -45,8 +45,8 @@ func (a *Ahead) Release() {
 	a.from, a.to = 0, 0
 }
 
-// Fill reads once, when nothing is ahead, and waits until something arrives:
-// without a buffer if r supports that, as a Conn does. Errors: those of r, io.EOF.
+// Fill waits for bytes and reads once if nothing is ahead. It holds no buffer while it
+// waits if r supports that, as a Conn does. Errors: those of r, io.EOF.
 func (a *Ahead) Fill(r io.Reader) error {
 	if !a.Empty() {
 		return nil

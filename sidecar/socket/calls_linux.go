@@ -50,7 +50,7 @@ func write2Now(fd uintptr, a, b []byte) (n int, err error) {
 	}
 }
 
-// silentNow reports whether nothing has come: no bytes, no end, no error.
+// silentNow reports whether nothing has arrived: no bytes, no FIN, no error.
 func silentNow(fd uintptr) bool {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), uintptr(len(fds)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)

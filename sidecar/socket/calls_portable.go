@@ -4,8 +4,8 @@ package socket
 
 import "golang.org/x/sys/unix"
 
-// readNow is read(2), repeated after a signal. The race detector sees the buffers
-// of these calls.
+// readNow is read(2), repeated after a signal. Unlike raw system calls, these let the
+// race detector see their buffers.
 func readNow(fd uintptr, p []byte) (n int, err error) { return read(fd, p) }
 
 // writeNow is write(2), repeated after a signal.
@@ -14,7 +14,7 @@ func writeNow(fd uintptr, p []byte) (n int, err error) { return write(fd, p) }
 // write2Now is writev(2) of two pieces, repeated after a signal.
 func write2Now(fd uintptr, a, b []byte) (n int, err error) { return write2(fd, a, b) }
 
-// silentNow reports whether nothing has come: no bytes, no end, no error.
+// silentNow reports whether nothing has arrived: no bytes, no FIN, no error.
 func silentNow(fd uintptr) bool {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds[:], 0)

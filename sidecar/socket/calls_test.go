@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pair makes two connected sockets that do not block.
+// pair makes two connected non-blocking sockets.
 func pair(t *testing.T) (a, b uintptr) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
@@ -36,8 +36,8 @@ func drain(t *testing.T, fd uintptr, size int) []byte {
 	}
 }
 
-// TestCalls: what is written on one side is read on the other, in calls of which
-// the scheduler is told and in others.
+// TestCalls: what is written on one side is read on the other, both by calls that bypass
+// the scheduler and by ordinary ones.
 func TestCalls(t *testing.T) {
 	for name, size := range map[string]int{"one byte": 1, "short": 4 << 10, "the longest short": short, "long": short + 1} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestNothing(t *testing.T) {
 	require.True(t, silentNow(b))
 }
 
-// TestFull: what is not taken is said, not waited for.
+// TestFull: a full socket is reported, not waited for.
 func TestFull(t *testing.T) {
 	a, b := pair(t)
 	total := 0

@@ -1,7 +1,6 @@
-// Package socket is how bytes get in and out of a connection: system calls that
-// wait in the runtime's poller as those of package net do, but need a buffer to
-// read into only when something is there, can stop where a write would wait, and
-// do not wake the runtime's monitor.
+// Package socket reads and writes connections. Its system calls wait in the runtime's
+// poller like those of package net, but need a read buffer only once bytes have arrived,
+// can stop instead of waiting to write, and do not wake the runtime's monitor.
 package socket
 
 import (
@@ -11,30 +10,29 @@ import (
 	"syscall"
 )
 
-// A Conn reads and writes a connection by system calls of its own. Init readies
-// it; it must not be copied from then on. One goroutine at a time may read, and
-// one write.
+// A Conn reads and writes a connection by system calls of its own. Init prepares it,
+// after which it must not be copied. One goroutine at a time may read, and one write.
 //
-// Where it has no descriptor to work with (other systems than Linux and macOS,
-// connections that are no sockets) it is net.Conn alone.
+// If there is no descriptor to work with (on systems other than Linux and macOS, or if
+// the connection is not a socket), a Conn uses the methods of its net.Conn.
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: nc does the work
 	in  incoming
 	out outgoing
 
-	prober func(fd uintptr) // made once, as those of in and out
+	prober func(fd uintptr) // made when it is first needed, like in.try
 	quiet  bool
 }
 
-// What the callbacks of raw are given, and what they leave behind. They are
-// method values, made once because each is an allocation.
+// The arguments and results of the callbacks of raw. The callbacks are method values,
+// made once because each is an allocation.
 type (
 	incoming struct {
 		read  func(fd uintptr) bool
 		try   func(fd uintptr) // made when it is first needed
 		p     []byte
-		ahead *Ahead // read to in the place of p
+		ahead *Ahead // read into instead of p
 		n     int
 		err   error
 	}
@@ -42,12 +40,12 @@ type (
 		write func(fd uintptr) bool
 		try   func(fd uintptr)
 		a, b  []byte
-		once  bool // one call, and no waiting
+		once  bool // one system call, without waiting
 		err   error
 	}
 )
 
-// Init has c read and write nc, which goes on to serve for all else.
+// Init has c read and write nc, which keeps serving for everything else.
 func (c *Conn) Init(nc net.Conn) (err error) {
 	c.nc = nc
 	c.raw, err = rawOf(nc)
@@ -55,7 +53,7 @@ func (c *Conn) Init(nc net.Conn) (err error) {
 	return err
 }
 
-// Read reads what is here, and waits where nothing is.
+// Read reads what has arrived, and waits if nothing has.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.raw == nil {
 		return c.nc.Read(p)
@@ -74,7 +72,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.in.n, nil
 }
 
-// FillAhead waits for bytes, takes a buffer when they are here, and reads once.
+// FillAhead waits for bytes, takes a buffer when they have arrived, and reads once.
 // Nothing may be ahead. Errors: io.EOF, those of the connection.
 func (c *Conn) FillAhead(a *Ahead) error {
 	if c.raw == nil {
@@ -102,8 +100,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.write(p, nil, false)
 }
 
-// TryWrite writes what the socket takes of two pieces at once, in one system call
-// and without waiting; no deadline is asked. n may be short, and 0, without an error.
+// TryWrite writes as much of two pieces as the socket takes, in one system call and
+// without waiting. It ignores deadlines. n may be short, even 0, without an error.
 func (c *Conn) TryWrite(a, b []byte) (n int, err error) {
 	if c.raw == nil {
 		return 0, nil
@@ -115,7 +113,7 @@ func (c *Conn) write(a, b []byte, once bool) (int, error) {
 	c.out.a, c.out.b, c.out.once, c.out.err = a, b, once, nil
 	var err error
 	if once {
-		err = c.raw.Control(c.out.try) // which readies nothing for waiting
+		err = c.raw.Control(c.out.try) // Control does not prepare to wait
 	} else {
 		err = c.raw.Write(c.out.write)
 	}
@@ -127,9 +125,9 @@ func (c *Conn) write(a, b []byte, once bool) (int, error) {
 	return n, err
 }
 
-// Silent reports whether nothing has come: no bytes, no end and no error; known,
-// whether that can be told without taking anything. One goroutine at a time may
-// call it, beside those that read and write.
+// Silent reports whether nothing has arrived: no bytes, no FIN and no error. known is
+// false if that cannot be found out without reading. One goroutine at a time may call it,
+// while others read and write.
 func (c *Conn) Silent() (silent, known bool) {
 	if c.raw == nil {
 		return false, false
@@ -142,8 +140,8 @@ func (c *Conn) Silent() (silent, known bool) {
 	return c.quiet, err == nil
 }
 
-// Control has f look at the descriptor, see syscall.RawConn. It does nothing
-// where there is none.
+// Control lends the descriptor to f; see syscall.RawConn. It does nothing if there is
+// none.
 func (c *Conn) Control(f func(fd uintptr)) error {
 	if c.raw == nil {
 		return nil
@@ -151,7 +149,7 @@ func (c *Conn) Control(f func(fd uintptr)) error {
 	return c.raw.Control(f)
 }
 
-// fault dresses an error of a system call as package net does.
+// fault wraps the error of a system call as package net does.
 func (c *Conn) fault(op string, err error) error {
 	local := c.nc.LocalAddr()
 	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: c.nc.RemoteAddr(), Err: os.NewSyscallError(op, err)}

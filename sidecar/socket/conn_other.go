@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// errAgain is what no call gives.
+// errAgain is never returned here.
 const errAgain = syscall.EAGAIN
 
-// rawOf has no system calls for these systems.
+// rawOf returns nil: there are no system calls for these systems.
 func rawOf(net.Conn) (syscall.RawConn, error) { return nil, nil }
 
 func (*incoming) readOnce(uintptr) bool { return true }

@@ -65,7 +65,7 @@ func TestReadAndWrite(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// TryWrite takes what fits, of both pieces and in their order, and never waits.
+// TryWrite takes what fits, from both pieces in order, and never waits.
 func TestTryWrite(t *testing.T) {
 	c, other := connected(t)
 	n, err := c.TryWrite([]byte("head "), []byte("body"))
@@ -87,7 +87,7 @@ func TestTryWrite(t *testing.T) {
 	require.EqualValues(t, total, read)
 }
 
-// What is read ahead stays until it is taken; then the next read waits.
+// What was read ahead stays until it is dropped; only then does the next Fill wait.
 func TestFillAhead(t *testing.T) {
 	c, other := connected(t)
 	a := NewAhead(newPool(4))
@@ -156,7 +156,8 @@ func TestSilent(t *testing.T) {
 	require.Eventually(t, func() bool { silent, known := c.Silent(); return known && !silent }, 10*time.Second, time.Millisecond)
 }
 
-// Errors are as package net has them, so that what is told apart by them is.
+// Errors look like those of package net, so that callers can tell them apart in the same
+// way.
 func TestFaults(t *testing.T) {
 	c, other := connected(t)
 	require.NoError(t, c.nc.SetReadDeadline(time.Now()))
@@ -183,7 +184,7 @@ func TestFaults(t *testing.T) {
 	requireSilent(t, c, false)
 }
 
-// A connection that is no socket is read and written as it is.
+// A connection that is not a socket is read and written by its own methods.
 func TestNoSocket(t *testing.T) {
 	here, there := net.Pipe()
 	c := new(Conn)

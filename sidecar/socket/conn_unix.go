@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errAgain is a socket's saying that it would have to wait.
+// errAgain is the error of a call that would have to wait.
 const errAgain = unix.EAGAIN
 
-// rawOf is nil for what is no socket.
+// rawOf returns nil if nc is not a socket.
 func rawOf(nc net.Conn) (syscall.RawConn, error) {
 	c, ok := nc.(syscall.Conn)
 	if !ok {
@@ -21,7 +21,7 @@ func rawOf(nc net.Conn) (syscall.RawConn, error) {
 	return c.SyscallConn()
 }
 
-// readOnce reads what is here, and asks to wait where nothing is.
+// readOnce reads what has arrived, and asks to wait if nothing has.
 func (in *incoming) readOnce(fd uintptr) bool {
 	if in.ahead != nil {
 		return in.fillOnce(fd)
@@ -30,7 +30,7 @@ func (in *incoming) readOnce(fd uintptr) bool {
 	return in.err != unix.EAGAIN
 }
 
-// fillOnce gives the buffer back before it asks to wait.
+// fillOnce returns the buffer to the pool before it asks to wait.
 func (in *incoming) fillOnce(fd uintptr) bool {
 	a := in.ahead
 	buf := a.buffers.Get().(*[]byte)
@@ -43,7 +43,7 @@ func (in *incoming) fillOnce(fd uintptr) bool {
 	return in.err != unix.EAGAIN
 }
 
-// writeOn writes until all is written or it would have to wait.
+// writeOn writes until everything is written or it would have to wait.
 func (o *outgoing) writeOn(fd uintptr) bool {
 	for len(o.a)+len(o.b) > 0 {
 		n, err := o.writeSome(fd)
@@ -72,7 +72,6 @@ func (o *outgoing) writeSome(fd uintptr) (int, error) {
 	return writeNow(fd, o.a)
 }
 
-// probe looks without taking anything, and without waiting. It asks poll rather
-// than recv with MSG_PEEK: that tells the same (bytes, FIN and RST are all
-// events) and allocates no address.
+// probe neither reads nor waits. It uses poll rather than recv with MSG_PEEK: bytes, FIN
+// and RST are all events, and no address is allocated.
 func (c *Conn) probe(fd uintptr) { c.quiet = silentNow(fd) }

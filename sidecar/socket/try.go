@@ -6,15 +6,15 @@ import (
 )
 
 // ErrWouldWait is returned by a call that does not wait if nothing could be moved.
-var ErrWouldWait = errors.New("socket: it would wait")
+var ErrWouldWait = errors.New("socket: would wait")
 
 // CanTry reports whether the calls that do not wait work on this connection.
 func (c *Conn) CanTry() bool { return c.raw != nil }
 
-// TryFill reads once into a, which must be empty. It does not wait and ignores
-// deadlines. all reports that everything available was read, so that whatever comes
-// later is a new event for a watcher of the descriptor. Errors: ErrWouldWait,
-// io.EOF, those of the connection; net.ErrClosed once it was closed here.
+// TryFill reads once into a, which must be empty. It does not wait and ignores deadlines.
+// all reports that everything available was read, so that whatever arrives later is a new
+// event for a watcher of the descriptor. Errors: ErrWouldWait, io.EOF, those of the
+// connection; net.ErrClosed after it was closed here.
 func (c *Conn) TryFill(a *Ahead) (all bool, err error) {
 	if c.in.try == nil {
 		c.in.try = c.in.tryOnce

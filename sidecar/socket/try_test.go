@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TryFill reads what is here and never waits, holds no buffer where nothing is, and
-// reports whether that was all.
+// TryFill reads what has arrived and never waits, holds no buffer if nothing has, and
+// reports whether that was everything.
 func TestTryFill(t *testing.T) {
 	c, other := connected(t)
 	require.True(t, c.CanTry())
@@ -44,7 +44,7 @@ func TestTryFill(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 	require.True(t, a.Empty())
 
-	// A deadline is nothing to it; that it was closed is.
+	// It ignores deadlines, but not that the connection was closed.
 	require.NoError(t, c.nc.SetReadDeadline(time.Unix(1, 0)))
 	_, err = c.TryFill(&a)
 	require.Equal(t, io.EOF, err)
@@ -53,7 +53,7 @@ func TestTryFill(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
-// What is no socket cannot be tried.
+// CanTry is false if the connection is not a socket.
 func TestCanTry(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
