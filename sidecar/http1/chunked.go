@@ -2,22 +2,21 @@ package http1
 
 import "io"
 
-// Limits of what may surround the data of chunks.
+// Limits of the framing around the data of chunks.
 const (
 	maxChunkDigits   = 16       // of a chunk's size
 	maxChunkLine     = 4 << 10  // bytes of a size with its extensions
 	maxChunkOverhead = 16 << 10 // bytes of framing in all, beyond 16 bytes and twice the data for each chunk
 )
 
-// ChunkOptions are what may differ between two sides that read chunks.
+// ChunkOptions are the differences between the two sides that read chunks.
 type ChunkOptions struct {
-	// BlanksAfterSize allows blanks after a size, with which some servers pad it to
-	// a fixed width.
+	// BlanksAfterSize allows blanks after a size; some servers pad it to a fixed width.
 	BlanksAfterSize bool
-	// CheckTrailers refuses trailer lines that are not fields or that frame a body.
-	// Otherwise they need only end in CR LF.
+	// CheckTrailers rejects trailer lines that are not fields, or that are framing
+	// fields. Otherwise they need only end in CR LF.
 	CheckTrailers bool
-	// MaxTrailer is the largest size of the trailer section, in bytes.
+	// MaxTrailer bounds the trailer section, in bytes.
 	MaxTrailer int32
 }
 
@@ -45,10 +44,10 @@ const (
 // with NewChunked. It is small, because every connection has one.
 type Chunked struct {
 	options  ChunkOptions
-	left     int64 // of the chunk's data, once in inData; of its size, what came
-	line     int32 // bytes of this size line
+	left     int64 // in inData, bytes left of the chunk; before, its size as read so far
+	line     int32 // bytes read of this size line
 	overhead int32
-	trailer  int32 // bytes of the trailer section
+	trailer  int32 // bytes read of the trailer section
 	state    chunkState
 	digits   uint8
 	name     trailerName
@@ -78,7 +77,7 @@ func NewChunked(options ChunkOptions) Chunked { return Chunked{options: options}
 // is not counted.
 func (d *Chunked) Skip(b []byte) (n int, err error) {
 	if d.state == afterData && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
-		d.nextChunk() // what nearly every Skip begins with, in one step
+		d.nextChunk() // nearly every Skip begins with this, so it is one step
 		n = 2
 	}
 	for n < len(b) && d.state != inData {
@@ -101,7 +100,7 @@ func (d *Chunked) Data() int64 {
 	return d.left
 }
 
-// Took says that n bytes of data were taken, at most Data.
+// Took records that n bytes of data were taken, at most Data.
 func (d *Chunked) Took(n int) {
 	if d.left -= int64(n); d.left == 0 {
 		d.state = afterData
@@ -110,7 +109,7 @@ func (d *Chunked) Took(n int) {
 
 func (d *Chunked) nextChunk() { d.state, d.digits, d.line = inSize, 0, 0 }
 
-// step takes one byte that is not data.
+// step takes one byte of framing.
 func (d *Chunked) step(c byte) error {
 	switch d.state {
 	case inSize, afterSize, inExtension:
@@ -181,7 +180,7 @@ func (d *Chunked) endSize() error {
 		d.state = atTrailer
 		return nil
 	}
-	// The line has its CR; its LF and the CR LF after the data are three more.
+	// d.line includes the CR; the LF, and the CR LF after the data, are three more bytes.
 	d.overhead += d.line + 3 - 16
 	d.overhead = max(d.overhead-int32(2*min(d.left, maxChunkOverhead)), 0)
 	if d.overhead > maxChunkOverhead {
@@ -214,15 +213,15 @@ func (d *Chunked) trailerLine(c byte) error {
 	return nil
 }
 
-// A trailerName follows the lines of a trailer section and finds names that frame a
-// body, which must not appear there (RFC 9110 section 6.5.1).
+// A trailerName reads the lines of a trailer section and finds framing fields, which must
+// not appear there (RFC 9110 section 6.5.1).
 type trailerName struct {
-	text   [len("transfer-encoding")]byte // what came of the name
-	length uint8                          // of the name; one above text's where it is longer
-	ended  bool                           // its colon has come
+	text   [len("transfer-encoding")]byte // the name as read so far
+	length uint8                          // of the name; len(text)+1 if it is longer
+	ended  bool                           // the colon was read
 }
 
-// step takes one byte of a line that is not empty, its CR included.
+// step takes one byte of a line that is not empty, including its CR.
 func (n *trailerName) step(c byte, begins bool) error {
 	if begins {
 		n.length, n.ended = 0, false
@@ -248,7 +247,7 @@ func (n *trailerName) step(c byte, begins bool) error {
 	return nil
 }
 
-// frames reports whether the name is that of a field that frames a body.
+// frames reports whether the name is that of a framing field.
 func (n *trailerName) frames() bool {
 	if int(n.length) > len(n.text) {
 		return false

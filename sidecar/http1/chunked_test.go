@@ -16,8 +16,8 @@ var (
 	lenient = ChunkOptions{BlanksAfterSize: true, MaxTrailer: 1 << 10}
 )
 
-// decode takes a body that comes in pieces of at most size bytes. It returns the
-// data and how many bytes were taken until the end, or the byte that is wrong.
+// decode decodes a body that arrives in pieces of at most size bytes. It returns the
+// data, and how many bytes were taken up to the end of the body or to the wrong byte.
 func decode(options ChunkOptions, wire []byte, size int) (data []byte, taken int, err error) {
 	d := NewChunked(options)
 	for taken < len(wire) {
@@ -41,7 +41,7 @@ func decode(options ChunkOptions, wire []byte, size int) (data []byte, taken int
 func TestChunked(t *testing.T) {
 	const none = ChunkError("")
 	tests := []struct {
-		name, good, bad string // bad begins with the byte that is refused
+		name, good, bad string // bad begins with the rejected byte
 		strict, lenient ChunkError
 	}{
 		{"nothing", "0\r\n\r\n", "", none, none},
@@ -102,10 +102,10 @@ func TestChunked(t *testing.T) {
 	}
 }
 
-// A chunk's framing counts byte by byte: its line, and the CR LF after its data.
-// 16 bytes of it and twice the data are free; 16 KiB may come beyond that.
+// Every byte of a chunk's framing counts: its line, and the CR LF after its data. 16
+// bytes and twice the data are free; 16 KiB are allowed beyond that.
 func TestFramingOverhead(t *testing.T) {
-	const over = 1 << 10 // bytes beyond what is free, of each chunk of one byte
+	const over = 1 << 10 // bytes beyond the free ones, for each chunk of one byte
 	line := "1;" + strings.Repeat("x", over+16+2-len("1;\r\n\r\n"))
 	chunk := line + "\r\nx\r\n"
 	require.Len(t, chunk, over+16+2+1)
@@ -115,7 +115,7 @@ func TestFramingOverhead(t *testing.T) {
 		require.Equal(t, io.EOF, err)
 		require.Len(t, data, maxChunkOverhead/over)
 
-		// One byte more than is free of one more chunk.
+		// One more chunk, with one byte beyond the free ones.
 		last := "1;" + strings.Repeat("y", 16+2+1-len("1;\r\n\r\n")) + "\r\n"
 		_, taken, err := decode(options, []byte(wire+last+"x\r\n0\r\n\r\n"), 1<<20)
 		require.Equal(t, errHardlyAnyData, err)
@@ -126,9 +126,9 @@ func TestFramingOverhead(t *testing.T) {
 	}
 }
 
-// FuzzChunked holds that how bytes come does not matter, that whatever the strict
-// side takes the lenient one takes alike, and that what both this decoder and
-// net/http's take has the same data.
+// FuzzChunked checks that it does not matter how the bytes arrive, that the lenient side
+// decodes whatever the strict side accepts alike, and that net/http, where it accepts the
+// same body, finds the same data.
 func FuzzChunked(f *testing.F) {
 	for _, seed := range []string{
 		"3\r\nabc\r\n0\r\n\r\n",

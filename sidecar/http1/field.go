@@ -1,6 +1,5 @@
-// Package http1 parses lines, fields, lists and chunks as RFC 9112 and RFC 9110
-// allow them, for the clients' side and the model server's. It only looks at bytes
-// it is given; its callers read them.
+// Package http1 parses lines, fields, lists and chunks as RFC 9112 and RFC 9110 allow
+// them, for both the client's and the model server's side. It does no I/O.
 package http1
 
 import (
@@ -8,8 +7,8 @@ import (
 	"math"
 )
 
-// CutLine cuts the first line off a block, without its end, which is CR LF or a
-// bare LF.
+// CutLine cuts the first line off a block, without its line end, which is CR LF or a bare
+// LF.
 func CutLine(block []byte) (line, rest []byte) {
 	line = block
 	if end := bytes.IndexByte(block, '\n'); end >= 0 {
@@ -21,9 +20,9 @@ func CutLine(block []byte) (line, rest []byte) {
 	return line, rest
 }
 
-// SplitField cuts a header line into name and value, the value without the
-// blanks around it. It is ok when the name is a token, which a folded line's is
-// not, and the value is Printable.
+// SplitField splits a field line into name and value, without the blanks around the
+// value. It is ok if the name is a token, which rules out folded lines, and the value is
+// Printable.
 func SplitField(line []byte) (name, value []byte, ok bool) {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 {
@@ -33,8 +32,8 @@ func SplitField(line []byte) (name, value []byte, ok bool) {
 	return name, value, IsToken(name) && Printable(value)
 }
 
-// Printable reports whether text may stand in a head: it has no byte that could end
-// a line or a string (RFC 9110 section 5.5).
+// Printable reports whether text may appear in a head: it has no byte that could end a
+// line or a string (RFC 9110 section 5.5).
 func Printable(text []byte) bool {
 	for _, c := range text {
 		if c == '\r' || c == '\n' || c == 0 {
@@ -75,14 +74,14 @@ var tokenBytes = func() (t [256]bool) {
 	return t
 }()
 
-// IsText reports whether c may stand in a field's value (RFC 9110 section 5.5):
-// a visible byte, one beyond ASCII, or a blank.
+// IsText reports whether c may appear in a field's value (RFC 9110 section 5.5): a
+// visible byte, one beyond ASCII, or a blank.
 func IsText(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' }
 
-// IsBlank reports whether c is one of the two blanks of optional whitespace.
+// IsBlank reports whether c is a space or a tab, the bytes of optional whitespace.
 func IsBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// TrimBlanks takes the blanks off both ends.
+// TrimBlanks removes the blanks from both ends.
 func TrimBlanks(b []byte) []byte {
 	for len(b) > 0 && IsBlank(b[0]) {
 		b = b[1:]
@@ -93,7 +92,7 @@ func TrimBlanks(b []byte) []byte {
 	return b
 }
 
-// Lower is c in lower case, where it is an ASCII letter.
+// Lower returns c in lower case if it is an ASCII letter.
 func Lower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		c += 'a' - 'A'
@@ -101,7 +100,7 @@ func Lower(c byte) byte {
 	return c
 }
 
-// EqualFold compares b, in any case, with a name that is ASCII in lower case.
+// EqualFold compares b, in any case, with a name in lower-case ASCII.
 func EqualFold(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false
@@ -117,8 +116,7 @@ func EqualFold(b []byte, lower string) bool {
 	return true
 }
 
-// HasPrefixFold reports whether b begins, in any case, with a prefix that is
-// ASCII in lower case.
+// HasPrefixFold reports whether b begins, in any case, with a prefix in lower-case ASCII.
 func HasPrefixFold(b []byte, lower string) bool {
 	return len(b) >= len(lower) && EqualFold(b[:len(lower)], lower)
 }

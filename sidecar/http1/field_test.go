@@ -83,7 +83,7 @@ func TestParseLength(t *testing.T) {
 	}
 }
 
-// Names compare in any case of ASCII letters, and of no others.
+// Names compare ignoring the case of ASCII letters, and of no others.
 func TestFold(t *testing.T) {
 	require.True(t, EqualFold([]byte("Keep-ALIVE"), "keep-alive"))
 	require.False(t, EqualFold([]byte("\u212aeep-alive"), "keep-alive"))
@@ -107,7 +107,7 @@ func TestNamedByConnection(t *testing.T) {
 	require.False(t, named.Has([]byte("x-a")))
 	named.Add([]byte("Keep-Alive"))
 	named.Add([]byte("close"))
-	require.Empty(t, named, "what nearly all say costs no memory")
+	require.Empty(t, named, "the usual values need no memory")
 	named.Add([]byte("close, X-A"))
 	named.Add([]byte("x-b"))
 	for field, want := range map[string]bool{"x-a": true, "X-B": true, "close": true, "x-c": false, "": false} {
@@ -115,7 +115,7 @@ func TestNamedByConnection(t *testing.T) {
 	}
 }
 
-// A line that is split and put together again is the line, but for its blanks.
+// Name and value, put together again, make the same line but for blanks.
 func TestSplitFieldKeeps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := rapid.SliceOfN(rapid.SampledFrom([]byte("aZ-:\t ,\x00\r\n\xff")), 0, 12).Draw(t, "line")

@@ -2,8 +2,8 @@ package http1
 
 import "bytes"
 
-// HasElement reports whether a comma-separated list (RFC 9110 section 5.6.1) has
-// an element; both may be in any case.
+// HasElement reports whether a comma-separated list (RFC 9110 section 5.6.1) contains an
+// element; both may be in any case.
 func HasElement(list, element []byte) bool {
 	for len(list) > 0 {
 		part := list
@@ -19,7 +19,7 @@ func HasElement(list, element []byte) bool {
 	return false
 }
 
-// sameFold compares ignoring the case of ASCII letters only: Unicode would fold the
+// sameFold compares, ignoring the case of ASCII letters only: Unicode would fold the
 // Kelvin sign to k.
 func sameFold(a, b []byte) bool {
 	if len(a) != len(b) {
@@ -33,12 +33,12 @@ func sameFold(a, b []byte) bool {
 	return true
 }
 
-// NamedByConnection is the set of fields that a message's Connection fields name,
-// which are hop-by-hop (RFC 9110 section 7.6.1). The zero value is empty.
+// NamedByConnection is the set of fields that a message's Connection fields name; they
+// are hop-by-hop (RFC 9110 section 7.6.1). The zero value is empty.
 type NamedByConnection [][]byte
 
-// Add takes the value of a Connection field, and keeps it if it may name a field,
-// which is rare.
+// Add takes the value of a Connection field, and keeps it if it may name a field, which
+// is rare.
 func (n *NamedByConnection) Add(value []byte) {
 	if !EqualFold(value, "keep-alive") && !EqualFold(value, "close") {
 		*n = append(*n, value)
