@@ -14,8 +14,6 @@ package loop
 
 import (
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,7 +22,7 @@ type Member struct {
 	stream       Stream
 	source, sink Descriptor
 	loop         *Loop
-	token        uint64 // guarded by the loop's mu
+	token        uint64
 
 	// The rest belongs to the loop's goroutine.
 	last time.Duration // when something last came, on the loop's clock
@@ -35,41 +33,32 @@ type Member struct {
 
 // Wake sends the stream a Woken event, unless it ends first. It may be called from any
 // goroutine, does not block, and does nothing once the stream has ended.
-func (m *Member) Wake() {
-	l := m.loop
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.posted = append(l.posted, m)
-	l.hasPosted.Store(true)
-	l.setAlarm()
+func (m *Member) Wake() { m.loop.roster.post(m) }
+
+// again gives the stream another turn after the others.
+func (m *Member) again() {
+	if !m.due {
+		m.due = true
+		m.loop.turns = append(m.loop.turns, m)
+	}
 }
 
-// WakeAll wakes every stream.
-func (l *Loop) WakeAll() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.members) == 0 {
-		return
+// end removes the stream.
+func (m *Member) end(fault *Fault) {
+	m.over = true
+	if !m.loop.roster.remove(m) {
+		return // Begin failed
 	}
-	for _, m := range l.members {
-		l.posted = append(l.posted, m)
-	}
-	l.hasPosted.Store(true)
-	l.setAlarm()
+	m.loop.poller.remove(m.source)
+	m.stream.Ended(fault)
 }
 
 // A Loop runs streams. Make it with New.
 type Loop struct {
 	poller  poller
+	roster  roster
 	silence time.Duration
 	epoch   time.Time
-
-	hasPosted atomic.Bool
-	mu        sync.Mutex
-	lastToken uint64
-	members   map[uint64]*Member
-	posted    []*Member
-	sweepAt   time.Time // when to look for silent streams; zero: there are no streams
 
 	// The rest belongs to the loop's goroutine.
 	woken []*Member // swapped with posted
@@ -87,9 +76,19 @@ type occurrence struct {
 	event Event
 }
 
-// sweepsPerSilence is how often the loop looks for silent streams within the time that
-// they may be silent. They are found up to one interval late.
-const sweepsPerSilence = 8
+// Close ends Run. Streams that are left get no further events.
+func (l *Loop) Close() { l.poller.close() }
+
+// WakeAll wakes every stream.
+func (l *Loop) WakeAll() { l.roster.postAll() }
+
+// Count returns the number of streams.
+func (l *Loop) Count() int {
+	if l == nil {
+		return 0
+	}
+	return l.roster.count()
+}
 
 // Add has the loop run s, whose bytes come from source and go to sink. Bytes that are
 // already there are an event at once, so s may have ended when Add returns. Add fails
@@ -102,15 +101,7 @@ func (l *Loop) Add(s Stream, source, sink Descriptor) (*Member, error) {
 // Register is the first half of Add, after which s may be woken; Begin is the second.
 func (l *Loop) Register(s Stream, source, sink Descriptor) *Member {
 	m := &Member{stream: s, source: source, sink: sink, loop: l, last: time.Since(l.epoch)}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lastToken++
-	m.token = l.lastToken
-	l.members[m.token] = m
-	if l.sweepAt.IsZero() {
-		l.sweepAt = time.Now().Add(l.silence / sweepsPerSilence)
-		l.setAlarm()
-	}
+	l.roster.add(m)
 	return m
 }
 
@@ -119,46 +110,14 @@ func (l *Loop) Register(s Stream, source, sink Descriptor) *Member {
 // ended already.
 func (m *Member) Begin() error {
 	l := m.loop
-	l.mu.Lock()
-	defer l.mu.Unlock() // so that end removes the source after it was added
-	if _, ok := l.members[m.token]; !ok {
-		return nil
-	}
-	err := l.poller.add(m.source, m.token<<1, reads)
-	if err != nil {
-		delete(l.members, m.token)
-	}
-	return err
-}
-
-// forget removes m from the table, and reports whether it was there.
-func (l *Loop) forget(m *Member) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, ok := l.members[m.token]
-	delete(l.members, m.token)
-	return ok
-}
-
-// Count returns the number of streams.
-func (l *Loop) Count() int {
-	if l == nil {
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.members)
+	return l.roster.whileIn(m, func() error { return l.poller.add(m.source, m.token<<1, reads) })
 }
 
 // handle passes the events of a batch on to their streams.
 func (l *Loop) handle(n int) {
 	now := time.Now()
 	var members [maxBatch]*Member
-	l.mu.Lock()
-	for i, o := range l.batch[:n] {
-		members[i] = l.members[o.token>>1]
-	}
-	l.mu.Unlock()
+	l.roster.find(l.batch[:n], members[:n])
 	for i, o := range l.batch[:n] {
 		if m := members[i]; m != nil {
 			l.tell(m, o.event, now)
@@ -186,12 +145,12 @@ func (l *Loop) tell(m *Member, e Event, now time.Time) {
 			break
 		}
 		if m.full = l.poller.add(m.sink, m.token<<1|1, writes) == nil; !m.full {
-			l.turn(m) // it was closed, which the next write tells; or the kernel has no room
+			m.again() // it was closed, which the next write tells; or the kernel has no room
 		}
 	case Turn:
-		l.turn(m)
+		m.again()
 	case Nothing:
-		l.end(m, fault)
+		m.end(fault)
 	}
 }
 
@@ -205,30 +164,10 @@ func call(s Stream, e Event, now time.Time) (want Want, fault *Fault) {
 	return s.Handle(e, now), nil
 }
 
-func (l *Loop) turn(m *Member) {
-	if !m.due {
-		m.due = true
-		l.turns = append(l.turns, m)
-	}
-}
-
-// end removes m.
-func (l *Loop) end(m *Member, fault *Fault) {
-	m.over = true
-	if !l.forget(m) {
-		return // Begin failed
-	}
-	l.poller.remove(m.source)
-	m.stream.Ended(fault)
-}
-
 // others serves the streams that were woken, and those that wanted another turn. It
 // reports whether more of the latter are left.
 func (l *Loop) others() (more bool) {
-	if l.hasPosted.Swap(false) {
-		l.mu.Lock()
-		l.woken, l.posted = l.posted, l.woken[:0]
-		l.mu.Unlock()
+	if l.woken = l.roster.takePosted(l.woken); len(l.woken) > 0 {
 		now := time.Now()
 		for _, m := range l.woken {
 			l.tell(m, Woken, now)

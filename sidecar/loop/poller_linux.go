@@ -35,7 +35,8 @@ func New(silence time.Duration) (*Loop, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	l := &Loop{silence: silence, epoch: time.Now(), members: make(map[uint64]*Member)}
+	l := &Loop{silence: silence, epoch: time.Now()}
+	l.roster = roster{alarm: l.poller.alarm, every: silence / sweepsPerSilence, past: l.epoch, members: make(map[uint64]*Member)}
 	l.poller.file = os.NewFile(uintptr(fd), "epoll")
 	l.poller.raw, err = l.poller.file.SyscallConn()
 	if err == nil {
@@ -60,9 +61,6 @@ func (l *Loop) Run() {
 		}
 	}
 }
-
-// Close ends Run. Streams that are left get no further events.
-func (l *Loop) Close() { _ = l.poller.file.Close() }
 
 // roundsAtOnce is how many batches are handled before the alarm is checked.
 const roundsAtOnce = 64
@@ -108,6 +106,8 @@ func (p *poller) wait(epoll uintptr) int {
 		}
 	}
 }
+
+func (p *poller) close() { _ = p.file.Close() }
 
 // alarm has the loop woken at a time.
 func (p *poller) alarm(at time.Time) { _ = p.file.SetReadDeadline(at) }

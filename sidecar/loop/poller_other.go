@@ -17,8 +17,7 @@ func New(time.Duration) (*Loop, error) { return nil, nil }
 // Run returns at once.
 func (l *Loop) Run() {}
 
-// Close does nothing.
-func (l *Loop) Close() {}
+func (*poller) close() {}
 
 func (*poller) alarm(time.Time) {}
 
