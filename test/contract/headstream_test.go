@@ -73,7 +73,7 @@ func TestUploadIsPassedOnAsItComes(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "EOF", string(rest), "a clean end")
 	}
-	require.EqualValues(t, 30, u.Metric("usher_request_body_bytes_total"))
+	u.WaitMetric("usher_request_body_bytes_total", 30)
 }
 
 // A client that asks whether to go on is told so when its ticket has passed, and
