@@ -33,7 +33,7 @@ func TestShouldRetry(t *testing.T) {
 		}
 		w.WriteHeader(status)
 	})
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_TIMEOUT": "100ms"})).Ready()
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_TIMEOUT": "1s"})).Ready()
 	for _, tt := range []struct {
 		status, own string
 		want        []string // of the header, all its values

@@ -15,15 +15,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/usher-sidecar/usher/test/full"
 )
 
 var Binary string
 
 // besides is how many tests of a package run side by side on each processor: most
-// of their time they wait for one another's processes, in a quick run above all.
-var besides = full.Or(8, 4)
+// of their time they wait for one another's processes.
+const besides = 4
 
 // Main is what the TestMain of each package does: it builds the binary, and has
 // more tests run at once than there are processors.

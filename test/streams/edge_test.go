@@ -105,7 +105,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 			}
 		}
 	})
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_WRITE_TIMEOUT": "500ms"})).Ready()
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_WRITE_TIMEOUT": "1s"})).Ready()
 	w := rig.Dial(t, u.Public)
 	w.Request("POST", "/generate", s.Ticket().Flat(""))
 	resp, err := http.ReadResponse(w.In, nil)
@@ -124,7 +124,8 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 // Faults of HTTP itself have the shape of their route and the fields a page needs.
 func TestFaultsKnowTheirRoute(t *testing.T) {
 	t.Parallel()
-	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{"USHER_CORS_ORIGINS": "https://ok.example", "USHER_READ_TIMEOUT": "300ms"})).Ready()
+	settings := rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{"USHER_CORS_ORIGINS": "https://ok.example"})
+	patient, hasty := rig.Start(t, settings).Ready(), rig.Start(t, settings.With(rig.Env{"USHER_READ_TIMEOUT": "500ms"})).Ready()
 	const origin = "Host: a\r\nOrigin: https://ok.example\r\nX-Request-Id: mine\r\n"
 	tests := []struct {
 		name, request string
@@ -142,6 +143,10 @@ func TestFaultsKnowTheirRoute(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			u := patient
+			if tt.status == http.StatusRequestTimeout {
+				u = hasty
+			}
 			w := rig.Dial(t, u.Public)
 			w.Send(tt.request)
 			resp, err := http.ReadResponse(w.In, nil)
