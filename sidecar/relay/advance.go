@@ -2,24 +2,24 @@ package relay
 
 import "time"
 
-// A State is where a relay is that must not wait.
+// A State is what a relay that must not wait needs next.
 type State uint8
 
 // The states.
 const (
-	Starved State = iota // all that came was passed on
+	Starved State = iota // everything that has arrived was passed on
 	Full                 // the client takes no more for now
-	Busy                 // there is more to move, and it is another's turn
+	Busy                 // there may be more to move, but others come first
 	Ended                // see Result
 )
 
-// atOnce is how many pieces one Advance moves, so that a stream that never pauses
-// does not keep the others waiting.
+// atOnce is how many pieces one Advance moves, so that a stream that never pauses does
+// not keep the others waiting.
 const atOnce = 8
 
-// Advance moves what can be moved without waiting: what was kept of the last piece,
-// then what has come. While the client takes nothing nothing more is read, so that
-// the model server is slowed down. now is the time.
+// Advance moves what can be moved without waiting: the rest of the last piece, then
+// whatever has arrived. While the client takes nothing, nothing more is read, so that the
+// model server is slowed down.
 func (r *Relay) Advance(now time.Time) State {
 	b := buffers.Get().(*buffer)
 	defer buffers.Put(b)
@@ -41,7 +41,7 @@ func (r *Relay) Advance(now time.Time) State {
 		}
 		if err != nil {
 			r.source = err
-			return Ended // with what is left of the piece: see Flush
+			return Ended // r.rest may still hold part of the piece: see Flush
 		}
 	}
 	if r.done && len(r.rest) == 0 {
@@ -50,7 +50,8 @@ func (r *Relay) Advance(now time.Time) State {
 	return Busy
 }
 
-// flush writes what was kept, and reports Busy when the next piece may follow.
+// flush writes the rest of the last piece without waiting, and returns Busy if the next
+// piece may follow.
 func (r *Relay) flush() State {
 	if len(r.rest) > 0 {
 		n, err := r.Client.TryWrite(r.rest)
@@ -83,21 +84,22 @@ func (r *Relay) try(b *buffer, parts int) error {
 	return err
 }
 
-// Fail ends the relay, unless its answer is whole but for what the client has yet to
-// take: what is whole was not broken by what came after.
+// Fail ends the relay with an error of the source. It does nothing if the body has been
+// read to its true end, even if the client has not taken all of it yet.
 func (r *Relay) Fail(source error) {
 	if !r.done && r.source == nil && r.client == nil {
 		r.source = source
 	}
 }
 
-// Whole reports whether the client has the whole answer: Result does not wait then.
+// Whole reports whether the client has taken the whole answer, so that Result does not
+// wait.
 func (r *Relay) Whole() bool {
 	return r.done && len(r.rest) == 0 && r.source == nil && r.client == nil
 }
 
-// Result is how Advance ended, as Run tells it. It may wait for a client that has
-// not taken the last of a whole answer.
+// Result returns how Advance ended, like the results of Run. If the answer is complete
+// but the client has not taken the end of it, Result waits for the client.
 func (r *Relay) Result() (source, client error) {
 	if r.done && r.client == nil {
 		r.client = r.Flush()
@@ -105,8 +107,8 @@ func (r *Relay) Result() (source, client error) {
 	return r.source, r.client
 }
 
-// Flush writes what was kept of the last piece, and waits for the client. It comes
-// before Break, where there is somebody to read.
+// Flush writes the rest of the last piece, and waits for the client. Call it before Break
+// if the client is still there.
 func (r *Relay) Flush() error {
 	if len(r.rest) == 0 {
 		return nil

@@ -13,13 +13,13 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 )
 
-// A trickle is an answer that comes in pieces, each with the next look that has
-// nothing else left; nil: that look finds nothing.
+// A trickle is an answer that comes in pieces: a Look that finds nothing left takes the
+// next one. A nil piece is a Look that finds nothing.
 type trickle struct {
 	pieces [][]byte
 	here   []byte
 	end    error
-	looked func() // nil: nobody wants to know
+	looked func() // called by each Look; may be nil
 }
 
 func (s *trickle) Ready() bool { return len(s.here) > 0 || len(s.pieces) == 0 }
@@ -48,7 +48,8 @@ func (s *trickle) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A narrow client takes so many bytes at each try; none left: as many as there are.
+// A narrow client takes at most as many bytes as the next of takes at each try; once
+// takes is empty, everything.
 type narrow struct {
 	reader
 	takes []int
@@ -67,10 +68,9 @@ func (c *narrow) TryWrite(p []byte) (int, error) {
 	return c.Write(p[:n])
 }
 
-// Whatever comes in whatever pieces, and however little the client takes at a time,
-// it gets what Run would have given it, up to where the two framings differ in how
-// they cut the body; nothing is read while the client takes nothing, and the end and
-// the break are told in the same way.
+// Whatever pieces arrive, and however little the client takes at a time, it gets what Run
+// would have given it, except that the chunks may be cut differently. Nothing is read
+// while the client takes nothing, and the end and a break are reported alike.
 func TestAdvanceIsRun(t *testing.T) {
 	broken, gone := errors.New("broken"), errors.New("gone")
 	rapid.Check(t, func(t *rapid.T) {
@@ -99,13 +99,13 @@ func TestAdvanceIsRun(t *testing.T) {
 			require.Empty(t, r.rest, "nothing is read while the client takes nothing")
 		}
 		for rounds := 0; ; rounds++ {
-			require.Less(t, rounds, 100_000, "it goes on")
+			require.Less(t, rounds, 100_000, "it never ends")
 			state := r.Advance(time.Now())
 			require.Equal(t, state == Full, state != Ended && state != Busy && len(r.rest) > 0)
 			if state == Ended {
 				break
 			}
-			require.False(t, r.done && len(r.rest) == 0, "an answer that is out has ended")
+			require.False(t, r.done && len(r.rest) == 0, "an answer that was written has ended")
 		}
 		gotSource, gotClient := r.Result()
 		require.GreaterOrEqual(t, run.Account.BytesOut, r.Account.BytesOut)
@@ -129,7 +129,7 @@ func TestAdvanceIsRun(t *testing.T) {
 
 func ends(stream []byte) bool { return bytes.HasSuffix(stream, lastChunk[2:]) }
 
-// body takes the chunks off, as far as they go.
+// body removes the chunk framing, as far as it goes.
 func body(t *rapid.T, stream []byte, framing Framing) (all []byte) {
 	if framing != ByChunks {
 		return stream
@@ -153,8 +153,8 @@ func body(t *rapid.T, stream []byte, framing Framing) (all []byte) {
 	return all
 }
 
-// A break of the model server's that is found while the client is full is told after
-// what the client has yet to take, in a chunk of its own.
+// If the model server breaks off while the client is full, the event follows what the
+// client has yet to take, in a chunk of its own.
 func TestBreakBehindAFullClient(t *testing.T) {
 	client := &narrow{takes: []int{2}}
 	r := relayTo(new(reader), nil, ByChunks)
@@ -171,8 +171,8 @@ func TestBreakBehindAFullClient(t *testing.T) {
 	require.True(t, client.cut)
 }
 
-// What is whole is not broken by what comes after, though the client has yet to take
-// the last of it.
+// Fail does not break an answer that was read to its end, even if the client has yet to
+// take the last of it.
 func TestFailAfterTheEnd(t *testing.T) {
 	client := &narrow{takes: []int{1, 0}}
 	r := relayTo(new(reader), nil, ByChunks)
@@ -185,7 +185,7 @@ func TestFailAfterTheEnd(t *testing.T) {
 	require.Equal(t, "3\r\nabc\r\n0\r\n\r\n", client.String())
 }
 
-// A stream that never pauses leaves the others their turn.
+// A stream that never pauses lets the others have their turn.
 func TestAdvanceIsBounded(t *testing.T) {
 	r := relayTo(new(reader), nil, ByChunks)
 	r.Source = &trickle{pieces: [][]byte{make([]byte, 1<<20)}, end: io.EOF}

@@ -9,7 +9,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A sink takes what is written to a client.
+// A sink is a client that discards the answer.
 type sink struct{}
 
 func (sink) WriteParts([]byte, [][]byte) error { return nil }
@@ -17,8 +17,8 @@ func (sink) TryWrite(p []byte) (int, error)    { return len(p), nil }
 func (sink) Reset()                            {}
 func (sink) Cut()                              {}
 
-// BenchmarkToken is passing one event of a stream on, but for the system calls
-// and what the meters of an account cost.
+// BenchmarkToken passes on one event of a stream, without the system calls and the cost
+// of an account's meters.
 func BenchmarkToken(b *testing.B) {
 	now := time.Now()
 	r := &Relay{
@@ -37,7 +37,7 @@ func BenchmarkToken(b *testing.B) {
 	}
 }
 
-// An endless source has the same event at every other look.
+// An endless source has the same event at every other Look.
 type endless struct {
 	event []byte
 	here  bool
@@ -50,7 +50,7 @@ func (s *endless) Read(p []byte) (int, error) {
 	return copy(p, s.event), nil
 }
 
-// BenchmarkAdvance is BenchmarkToken as a loop does it.
+// BenchmarkAdvance is BenchmarkToken with Advance, as in a loop.
 func BenchmarkAdvance(b *testing.B) {
 	now := time.Now()
 	r := &Relay{

@@ -1,5 +1,5 @@
-// Package relay passes an answer to the client: every piece of its body as soon as
-// it arrives, and a clean end only if the model server made one.
+// Package relay passes an answer to the client: every piece of its body as soon as it
+// arrives, and a clean end only if the model server ended it cleanly.
 package relay
 
 import (
@@ -15,9 +15,9 @@ import (
 // A Source is the body of the model server's answer.
 type Source interface {
 	Ready() bool                // Read will not wait
-	Wait() error                // until it will not
-	Look() bool                 // takes in what has come, without waiting, and reports Ready
-	Read(p []byte) (int, error) // io.EOF is the true end alone, and may come with the last bytes
+	Wait() error                // blocks until Ready
+	Look() bool                 // takes in what has arrived, without waiting, and reports Ready
+	Read(p []byte) (int, error) // io.EOF means only the true end, and may come with the last bytes
 }
 
 // A Client takes the answer.
@@ -27,40 +27,40 @@ type Client interface {
 	// TryWrite writes what the client takes at once, without waiting: n may be less
 	// than len(p), even 0, without an error.
 	TryWrite(p []byte) (n int, err error)
-	Reset() // cuts the connection so that what came is not taken for a whole answer
-	Cut()   // cuts the connection
+	Reset() // resets the connection, so that a partial answer does not look whole
+	Cut()   // closes the connection
 }
 
-// A Framing shows the client where the body ends (RFC 9112 section 6).
+// A Framing is how the client finds the end of the body (RFC 9112 section 6).
 type Framing int
 
 // The framings.
 const (
 	ByLength Framing = iota // a declared length, or no body at all
 	ByChunks
-	ByClose // HTTP/1.0 without a length: only the connection's end can tell
+	ByClose // HTTP/1.0 without a length: the body ends with the connection
 )
 
-// A Relay passes one answer on. Fill it in and call Run once; or call Start, and
-// Advance from a loop, until there is a Result.
+// A Relay passes on one answer. Fill it in and call Run once; or call Start, and then
+// Advance from a loop until it has Ended.
 type Relay struct {
 	Client  Client
 	Source  Source
 	Framing Framing
-	Stream  dialect.Stream // to which a last event can be appended; zero: none
-	Finish  dialect.Finish // looks for the stream's last word
-	Strict  error          // what a clean end without it is taken for; nil: for the end
+	Stream  dialect.Stream // zero: not one, so no event can be appended
+	Finish  dialect.Finish // looks for the stream's dialect.Ending
+	Strict  error          // the error if the body ends without it; nil: none is needed
 	Account *account.Request
 	Meter   account.Meter
-	Saw     func(now time.Time) // bytes of the model server's; must cost nanoseconds
+	Saw     func(now time.Time) // called for each piece; must cost nanoseconds
 
-	tail eventTail // of the stream
+	tail eventTail
 	last time.Time // when the last piece came
 
-	// What Advance waits for.
-	rest           []byte // of the last write: the client did not take it
-	done           bool   // nothing comes after the rest
-	source, client error  // what ended it
+	// What Advance keeps between calls.
+	rest           []byte // of the last write, which the client has not taken
+	done           bool   // the body was read to its true end
+	source, client error  // the errors that ended it
 }
 
 // buffers hold a piece of body with its chunk framing. A relay takes one only while
@@ -71,7 +71,7 @@ type buffer struct {
 	piece [16 << 10]byte
 	join  [17 << 10]byte
 	size  [20]byte
-	parts [4][]byte // what one write is put together of
+	parts [4][]byte // of one write
 }
 
 var (
@@ -79,10 +79,10 @@ var (
 	lastChunk = []byte("\r\n0\r\n\r\n")
 )
 
-// Run writes the head, which includes its empty line, and moves the body. The head
-// is sent together with the first piece if that is available already. source is
-// what broke the body on the model server's side, client the error of writing; both
-// are nil if the answer is complete.
+// Run writes the head, which includes its empty line, and moves the body. The head is
+// sent together with the first piece if that is available already. source is the error
+// that broke the body on the model server's side, client the error of writing; both are
+// nil if the answer is complete.
 func (r *Relay) Run(head []byte) (source, client error) {
 	for {
 		waits, source, client := r.Start(head)
@@ -96,8 +96,8 @@ func (r *Relay) Run(head []byte) (source, client error) {
 	}
 }
 
-// Start does what Run does until it would have to wait for the model server.
-// Nothing is held back then, and no buffer is kept.
+// Start does what Run does until it would have to wait for the model server. At that
+// point everything has been written, and no buffer is kept.
 func (r *Relay) Start(head []byte) (waits bool, source, client error) {
 	b := buffers.Get().(*buffer)
 	defer buffers.Put(b)
@@ -119,7 +119,7 @@ func (r *Relay) Start(head []byte) (waits bool, source, client error) {
 	return true, nil, nil
 }
 
-// read takes the next piece of the body. done is its true end.
+// read reads the next piece of the body. done reports its true end.
 func (r *Relay) read(b *buffer, now func() time.Time) (p []byte, done bool, err error) {
 	n, err := r.Source.Read(b.piece[:])
 	if n > 0 {
@@ -129,7 +129,7 @@ func (r *Relay) read(b *buffer, now func() time.Time) (p []byte, done bool, err 
 		return b.piece[:n], false, err
 	}
 	if r.Strict != nil && r.Finish.Missing() {
-		// The client would take a part for the whole.
+		// A clean end would make a partial answer look whole.
 		return b.piece[:n], false, r.Strict
 	}
 	return b.piece[:n], true, nil
@@ -192,10 +192,10 @@ func (r *Relay) passed(p []byte, now time.Time) {
 	r.Finish.Write(p)
 }
 
-// Break tells the reader of a stream what broke it, with a last event, and cuts the
-// connection, so that a break is never a clean end. No event is written if it is
-// nil or the answer is not a stream. With chunks and lengths a plain close shows
-// the break; where the close is the framing, only a reset does.
+// Break appends a last event to a stream, to tell its reader what broke it, and cuts the
+// connection, so that a break never looks like a clean end. No event is written if event
+// is nil or the answer is not a stream. With chunks or a length a plain close shows the
+// break; if the close itself is the framing, only a reset does.
 func (r *Relay) Break(event []byte) {
 	if event != nil && r.Stream != dialect.NoStream {
 		b := buffers.Get().(*buffer)

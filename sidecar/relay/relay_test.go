@@ -13,7 +13,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A script is an answer that is here, and what it ends with.
+// A script is an answer that is available at once, and the error it ends with.
 type script struct {
 	left []byte
 	end  error
@@ -31,7 +31,7 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A reader keeps what is written to it, and how its connection ended.
+// A reader is a client that keeps the answer, and how its connection ended.
 type reader struct {
 	bytes.Buffer
 	cut, reset bool
@@ -55,7 +55,7 @@ func relayTo(client *reader, source *script, framing Framing) *Relay {
 	}
 }
 
-// The body is framed as the head says, and its end is told only when it came.
+// The body is framed as the head says, and a clean end is written only if the body ended.
 func TestRelay(t *testing.T) {
 	broken := errors.New("broken")
 	for name, tt := range map[string]struct {
@@ -90,7 +90,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// The last event stands alone, whatever was left open.
+// The last event stands on its own, whatever was left open before it.
 func TestBreakOfAStream(t *testing.T) {
 	client := new(reader)
 	r := relayTo(client, &script{[]byte("data: ha"), errors.New("broken")}, ByChunks)
@@ -101,8 +101,9 @@ func TestBreakOfAStream(t *testing.T) {
 	require.True(t, client.cut)
 }
 
-// Of a model server that always says the last word, a stream without it is broken
-// like any other: the client gets what came, but no end. Of another it is whole.
+// If the model server always ends its streams with an Ending, a stream without one is
+// broken like any other: the client gets what came, but no end. Otherwise the stream is
+// whole.
 func TestStrictStreams(t *testing.T) {
 	broken := errors.New("no last word")
 	for name, tt := range map[string]struct {

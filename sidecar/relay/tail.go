@@ -2,12 +2,12 @@ package relay
 
 import "github.com/usher-sidecar/usher/dialect"
 
-// eventTail remembers the last bytes of a stream, to know whether another event
-// (HTML Living Standard, section 9.2.5) or line of JSON can begin.
+// eventTail remembers the last bytes of a stream, to know whether another event (HTML
+// Living Standard, section 9.2.5) or line of JSON can begin there.
 type eventTail struct {
-	newlines int  // at the very end, CR LF counted as one
+	newlines int  // at the very end; CR LF counts as one
 	cr       bool // the last byte was CR
-	any      bool
+	any      bool // there were bytes
 }
 
 func (t *eventTail) write(p []byte) {
@@ -28,8 +28,8 @@ func (t *eventTail) write(p []byte) {
 	}
 }
 
-// separator returns what ends an event that was left open, so that the next one is
-// separate.
+// separator returns what ends an event that was left open, so that the next one stands on
+// its own.
 func (t *eventTail) separator(stream dialect.Stream) string {
 	lineEnded := t.newlines > 0 && !t.cr
 	switch {
@@ -37,7 +37,7 @@ func (t *eventTail) separator(stream dialect.Stream) string {
 		return ""
 	case stream == dialect.Lines:
 		return "\n"
-	case t.newlines == 1 && !t.cr: // with CR, LF would be the rest of the same line end
+	case t.newlines == 1 && !t.cr: // after CR, an LF would belong to the same line end
 		return "\n"
 	}
 	return "\n\n"

@@ -34,7 +34,7 @@ func TestEventTail(t *testing.T) {
 	}
 }
 
-// A line of JSON ends with LF; CR alone is but white space before it.
+// A line of JSON ends with LF; a CR is only white space before it.
 func TestLinesTail(t *testing.T) {
 	for stream, separator := range map[string]string{
 		"": "", "{}\n": "", "{}\r\n": "", "{}\n\n": "", "{}": "\n", "{}\r": "\n", "{}\n\r": "\n", `{"a":`: "\n",
@@ -45,7 +45,7 @@ func TestLinesTail(t *testing.T) {
 	}
 }
 
-// However a stream is cut into chunks, its tail is the same.
+// The tail does not depend on how a stream is cut into chunks.
 func TestEventTailOfChunks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		chunks := rapid.SliceOf(rapid.StringOf(rapid.SampledFrom([]rune("a\r\n")))).Draw(t, "chunks")
@@ -61,8 +61,8 @@ func TestEventTailOfChunks(t *testing.T) {
 	})
 }
 
-// FuzzEventTail holds the tail against what a reader makes of the stream (HTML
-// Living Standard, section 9.2.5): after the separator, an event can begin.
+// FuzzEventTail compares the tail with what a reader makes of the stream (HTML Living
+// Standard, section 9.2.5): after the separator, an event can begin.
 func FuzzEventTail(f *testing.F) {
 	for _, seed := range []string{"", "data: a\n\n", "data: a\r\n", "\r\r", "\n\r\n", "a\r", "\xff\n\xff", "data: \u2028\n\n"} {
 		f.Add([]byte(seed), 1)
@@ -75,8 +75,8 @@ func FuzzEventTail(f *testing.F) {
 		var whole eventTail
 		whole.write(stream)
 		require.Equal(t, whole.separator(dialect.Events), tail.separator(dialect.Events))
-		// Line ends are all alike to a reader: the last line is empty, and so is
-		// the one before, or there is none.
+		// All line ends are alike to a reader: the last line must be empty, and so must
+		// the one before it, if there is one.
 		text := string(stream) + tail.separator(dialect.Events)
 		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 		require.True(t, text == "" || strings.HasSuffix(text, "\n\n"), "%q", text)
