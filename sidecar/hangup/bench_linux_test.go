@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkWatch is what noticing hang-ups costs a request.
+// BenchmarkWatch measures what noticing hang-ups costs a request.
 func BenchmarkWatch(b *testing.B) {
 	server, _ := pair(b, listen(b, Options{}))
 	call := &recorder{}
@@ -21,8 +21,8 @@ func BenchmarkWatch(b *testing.B) {
 	}
 }
 
-// BenchmarkAccept is what a connection costs, accepted, watched and closed; the
-// plain listener is the yardstick.
+// BenchmarkAccept measures what it costs to accept, watch and close a connection; the
+// plain listener is the baseline.
 func BenchmarkAccept(b *testing.B) {
 	for _, wrapped := range []bool{false, true} {
 		name := map[bool]string{false: "plain", true: "watched"}[wrapped]
@@ -54,13 +54,13 @@ func BenchmarkAccept(b *testing.B) {
 	}
 }
 
-// stopwatch takes the time when the client is seen leaving.
+// stopwatch gets the time at which the client is seen leaving.
 type stopwatch chan time.Time
 
 func (s stopwatch) ClientGone() { s <- time.Now() }
 
-// BenchmarkHangUp is how long it takes from a client's close to ClientGone, in an
-// idle process and in one whose goroutines keep every processor busy.
+// BenchmarkHangUp measures the time from a client's close to ClientGone, in an idle
+// process and in one whose goroutines keep every processor busy.
 func BenchmarkHangUp(b *testing.B) {
 	for name, busy := range map[string]int{"idle": 0, "busy": 8} {
 		b.Run(name, func(b *testing.B) {
@@ -89,8 +89,8 @@ func BenchmarkHangUp(b *testing.B) {
 	}
 }
 
-// load keeps n pairs of connections sending one another small messages, which is
-// what a proxy of streams does.
+// load keeps n pairs of connections sending small messages to each other, like a proxy of
+// streams.
 func load(b *testing.B, n int) (stop func()) {
 	var wait sync.WaitGroup
 	var open []net.Conn

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A census counts the open connections of each origin.
+// A census counts the open connections by origin.
 type census struct {
 	limit int
 
@@ -18,8 +18,8 @@ func newCensus(limit int) *census {
 	return &census{limit: limit, count: make(map[netip.Addr]int)}
 }
 
-// add counts one more connection of origin, unless it is at the limit. The zero
-// value is no origin, and not counted.
+// add counts one more connection of origin, and reports false instead if origin is at the
+// limit. The zero Addr is never counted.
 func (s *census) add(origin netip.Addr) bool {
 	if !origin.IsValid() {
 		return true
@@ -34,7 +34,7 @@ func (s *census) add(origin netip.Addr) bool {
 	return true
 }
 
-// remove takes one connection of origin off the count.
+// remove counts one connection of origin less.
 func (s *census) remove(origin netip.Addr) {
 	if !origin.IsValid() {
 		return
@@ -48,7 +48,7 @@ func (s *census) remove(origin netip.Addr) {
 	}
 }
 
-// addrOf is the IP address in addr, the zero value where that is not TCP's.
+// addrOf returns the IP address in addr; the zero Addr if that is not a TCP address.
 func addrOf(addr net.Addr) netip.Addr {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
@@ -57,8 +57,8 @@ func addrOf(addr net.Addr) netip.Addr {
 	return tcp.AddrPort().Addr()
 }
 
-// OriginOf returns what connections from ip are counted under: IPv4 and
-// link-local addresses one by one, other IPv6 addresses by their /64.
+// OriginOf returns the origin that connections from ip are counted under: IPv4 and
+// link-local addresses count one by one, other IPv6 addresses by their /64.
 func OriginOf(ip netip.Addr) netip.Addr {
 	ip = ip.Unmap()
 	if ip.Is4() || ip.IsLinkLocalUnicast() {

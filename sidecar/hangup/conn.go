@@ -11,29 +11,29 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// What Linger allows a client that was answered before it had said everything.
+// What Linger allows a client that was answered before it had sent everything.
 const (
 	lingerTotal   = 10 * time.Second // in all
 	lingerSilence = 2 * time.Second  // between two pieces
 	lingerBytes   = 32 << 20
 )
 
-// A Call is what a client waits for: told when the client has left.
+// A Call is work done for a client. It is told when the client has left.
 type Call interface {
-	// ClientGone is called at most once for each Watch, as a rule from the one
-	// goroutine that watches all connections, so it must not block.
+	// ClientGone is called at most once for each Watch, usually by the one goroutine that
+	// watches all connections, so it must not block.
 	ClientGone()
 }
 
-// A Conn is a client's connection. Being a *net.TCPConn underneath, it keeps
-// splice, sendfile and writev (net.Buffers). Watch, Unwatch and Read are for one
-// goroutine at a time, the one that serves the connection, and so is Write; the
-// other methods are safe for concurrent use.
+// A Conn is a client's connection. It embeds a *net.TCPConn, and so keeps splice,
+// sendfile and writev (net.Buffers). Watch, Unwatch and Read are for one goroutine at a
+// time, the one that serves the connection, and so is Write; the other methods are safe
+// for concurrent use.
 type Conn struct {
 	*net.TCPConn
 	listener *Listener
 	token    uint64
-	origin   netip.Addr // what MaxPerIP counts; guarded by the listener's mu
+	origin   netip.Addr // what MaxPerIP counts it under; guarded by the register's mu
 	lingers  atomic.Bool
 	stalled  atomic.Bool
 	released atomic.Bool
@@ -42,19 +42,18 @@ type Conn struct {
 	sock     socket.Conn  // reads and writes
 	stall    stall
 
-	// How Watch, Unwatch and hangUp meet. state has two bits. Only the serving
-	// goroutine changes watched and call, the latter while watched is unset;
-	// only the watcher sets gone, once, holding firing until ClientGone has
-	// returned.
+	// How Watch, Unwatch and hangUp synchronize. state has two bits. Only the serving
+	// goroutine changes watched and call, the latter while watched is unset. Only the
+	// watcher sets gone; it holds firing from before that until ClientGone has returned.
 	//
-	//   Watch before hangUp: hangUp finds watched, and call, and calls it.
-	//   hangUp before Watch: Watch's swap finds gone, and calls it itself.
-	//   Unwatch before hangUp: its swap takes watched away; nobody is called.
-	//   hangUp before Unwatch: the swap finds gone; firing was taken before gone
-	//   was set, so waiting for firing is waiting for ClientGone to end.
+	//   Watch before hangUp: hangUp finds watched, and calls the call.
+	//   hangUp before Watch: Watch's swap finds gone, and Watch calls it itself.
+	//   Unwatch before hangUp: its swap clears watched, and nothing is called.
+	//   hangUp before Unwatch: the swap finds gone. firing was taken before gone was set,
+	//   so waiting for firing is waiting for ClientGone to return.
 	//
-	// Every step is decided by one atomic operation on state, so there is no
-	// fifth case: no call is told twice, after its Unwatch, or not at all.
+	// Every step is decided by one atomic operation on state, so there is no fifth case:
+	// no call is told twice, after its Unwatch, or not at all.
 	state  atomic.Uint32
 	call   Call
 	firing sync.Mutex
@@ -65,9 +64,9 @@ const (
 	gone
 )
 
-// From finds the Conn in a connection as servers hand it out: itself, or beneath
-// any number of layers that have NetConn, as *tls.Conn does. It returns nil if
-// there is none.
+// From finds the Conn in a connection as servers hand it out: c itself, or one beneath
+// any number of layers that have NetConn, as *tls.Conn does. It returns nil if there is
+// none.
 func From(c net.Conn) *Conn {
 	for c != nil {
 		if found, ok := c.(*Conn); ok {
@@ -82,9 +81,9 @@ func From(c net.Conn) *Conn {
 	return nil
 }
 
-// Watch has call told when the client leaves. If it has left already, ClientGone
-// is called before Watch returns. A call that is still
-// being watched is unwatched first. It costs nanoseconds and allocates nothing.
+// Watch has call told when the client leaves. If the client has left already, ClientGone
+// is called before Watch returns. A call that is still being watched is unwatched first.
+// Watch takes nanoseconds and allocates nothing.
 func (c *Conn) Watch(call Call) {
 	if c.state.Load()&watched != 0 {
 		c.Unwatch()
@@ -97,9 +96,9 @@ func (c *Conn) Watch(call Call) {
 	}
 }
 
-// Unwatch lets the watched call go, if there is one: after it has returned, that
-// call's ClientGone is neither called nor still running. It must not be called
-// from ClientGone, nor with a lock held that ClientGone takes.
+// Unwatch ends the watching, if there was any: once it has returned, the call's
+// ClientGone is neither running nor called later. It must not be called from ClientGone,
+// nor while holding a lock that ClientGone takes.
 func (c *Conn) Unwatch() {
 	if !c.state.CompareAndSwap(watched, 0) {
 		if c.state.Load() == 0 {
@@ -112,9 +111,9 @@ func (c *Conn) Unwatch() {
 	c.call = nil
 }
 
-// hangUp notes that the client has left and tells the call that is watched; a
-// reset after a FIN makes it come twice. firing is no guard of data but what
-// Unwatch waits for; Unwatch is the only other one to take it.
+// hangUp notes that the client has left, and tells the call that is being watched. A
+// reset after a FIN makes it run twice. firing guards no data: only Unwatch takes it too,
+// to wait for ClientGone.
 func (c *Conn) hangUp() {
 	c.firing.Lock()
 	defer c.firing.Unlock()
@@ -124,10 +123,10 @@ func (c *Conn) hangUp() {
 	}
 }
 
-// Read reads what is here, and waits where nothing is.
+// Read reads what has arrived, and waits if nothing has.
 func (c *Conn) Read(p []byte) (int, error) { return c.woke(c.sock.Read(p)) }
 
-// FillAhead is Read without a buffer while it waits, see socket.Conn.
+// FillAhead is Read without a buffer while it waits; see socket.Conn.
 func (c *Conn) FillAhead(a *socket.Ahead) error {
 	err := c.sock.FillAhead(a)
 	if _, err = c.woke(len(a.Bytes()), err); err != nil {
@@ -136,8 +135,7 @@ func (c *Conn) FillAhead(a *socket.Ahead) error {
 	return err
 }
 
-// TryFill is FillAhead without waiting, see socket.Conn. It is for a connection that
-// can be tried.
+// TryFill is FillAhead without waiting; see socket.Conn. Call it only if CanTry.
 func (c *Conn) TryFill(a *socket.Ahead) error {
 	_, err := c.sock.TryFill(a)
 	if errors.Is(err, socket.ErrWouldWait) {
@@ -155,22 +153,22 @@ func (c *Conn) Write(p []byte) (int, error) { return c.sock.Write(p) }
 // CanTry reports whether TryFill and TryWrite work.
 func (c *Conn) CanTry() bool { return c.sock.CanTry() }
 
-// TryWrite writes what the client's socket takes of p at once, see socket.Conn.
+// TryWrite writes what the client's socket takes of p at once; see socket.Conn.
 func (c *Conn) TryWrite(p []byte) (int, error) { return c.sock.TryWrite(p, nil) }
 
-// Control has f look at the descriptor, see socket.Conn.
+// Control lends the descriptor to f; see socket.Conn.
 func (c *Conn) Control(f func(fd uintptr)) error { return c.sock.Control(f) }
 
-// silent reports whether nothing has come that was not read; true where that
-// cannot be told. It is for one goroutine at a time.
+// silent reports whether nothing unread has arrived; true also if that cannot be found
+// out. It is for one goroutine at a time.
 func (c *Conn) silent() bool {
 	silent, known := c.sock.Silent()
 	return silent || !known
 }
 
-// Count has MaxPerIP count the connection under addr, in the place of what it was
-// counted under; under nothing, where addr is the zero value. Where addr is at its
-// limit it is counted as refused and under nothing, and Count returns false.
+// Count has MaxPerIP count the connection under addr instead of its current origin; the
+// zero Addr is not counted. If addr is at its limit, the connection is no longer counted
+// under any origin, Stats counts it as refused, and Count returns false.
 func (c *Conn) Count(addr netip.Addr) bool {
 	counted := c.listener.open.recount(c, OriginOf(addr))
 	if !counted {
@@ -182,14 +180,14 @@ func (c *Conn) Count(addr netip.Addr) bool {
 // Gone reports whether the client has been seen leaving.
 func (c *Conn) Gone() bool { return c.state.Load()&gone != 0 }
 
-// Linger makes Close let a client that is still sending read the answer: Close
-// then ends the sending half and throws away what comes, for a while and up to
-// a bound. A plain close would make the kernel reset the connection, and the
-// client lose the answer it has not read yet (RFC 9112 section 9.6).
+// Linger makes Close let a client that is still sending read the answer: Close then shuts
+// down the sending half and discards what arrives, for a limited time and number of
+// bytes. A plain close would make the kernel reset the connection, and the client lose
+// the answer that it has not read yet (RFC 9112 section 9.6).
 func (c *Conn) Linger() { c.lingers.Store(true) }
 
-// Close closes the connection; after Linger it may take seconds, which another
-// Close or Reset cuts short.
+// Close closes the connection. After Linger it may take seconds; another Close or Reset
+// cuts that short.
 func (c *Conn) Close() error {
 	if c.lingers.CompareAndSwap(true, false) {
 		c.drain()
@@ -197,15 +195,15 @@ func (c *Conn) Close() error {
 	return c.cut()
 }
 
-// Reset closes the connection with a reset, so that the client cannot take what
-// it got for the whole of an answer that ends with the connection.
+// Reset closes the connection with a reset, so that the client cannot mistake what it got
+// for a complete answer when the end of the connection ends the body.
 func (c *Conn) Reset() {
 	_ = c.SetLinger(0)
 	_ = c.cut()
 }
 
-// cut closes the connection at once and, the first time, gives its place back.
-// The descriptor goes first: the limits count descriptors.
+// cut closes the connection at once and, the first time, frees its seat. The descriptor
+// goes first, because the limits count descriptors.
 func (c *Conn) cut() error {
 	err := c.TCPConn.Close()
 	if c.released.CompareAndSwap(false, true) {
@@ -218,9 +216,8 @@ func (c *Conn) cut() error {
 	return err
 }
 
-// OnClose has f told when the connection is closed here, by whomever, in the place
-// of what was told before; at once where it is closed already. It may be told twice,
-// and must not block.
+// OnClose has f called when the connection is closed on our side, or at once if it was
+// closed already. f replaces any earlier one. It may be called twice, and must not block.
 func (c *Conn) OnClose(f func()) {
 	c.onClose.Store(&f)
 	if c.released.Load() {

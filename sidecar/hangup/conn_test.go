@@ -15,7 +15,7 @@ type layer struct{ net.Conn }
 
 func (l layer) NetConn() net.Conn { return l.Conn }
 
-// opaque does not show what is beneath it.
+// opaque hides what is beneath it.
 type opaque struct{ net.Conn }
 
 func TestFrom(t *testing.T) {
@@ -37,8 +37,8 @@ func TestResetIsNoEnd(t *testing.T) {
 	require.Zero(t, server.listener.Stats().Open)
 }
 
-// TestLingeringCloseDeliversTheAnswer: without it the rest of the body, arriving
-// at a closed socket, makes the kernel reset the connection.
+// TestLingeringCloseDeliversTheAnswer: without Linger the rest of the body, arriving at a
+// closed socket, makes the kernel reset the connection.
 func TestLingeringCloseDeliversTheAnswer(t *testing.T) {
 	server, client := pair(t, listen(t, Options{}))
 	answered := make(chan error, 1)
@@ -47,8 +47,7 @@ func TestLingeringCloseDeliversTheAnswer(t *testing.T) {
 		server.Linger()
 		answered <- server.Close()
 	}()
-	// All of the body, more than the socket buffers hold, before a look at the
-	// answer.
+	// All of the body, more than the socket buffers hold, before reading the answer.
 	_, err := client.Write(bytes.Repeat([]byte("x"), 8<<20))
 	require.NoError(t, err)
 	answer, err := io.ReadAll(client)
@@ -65,12 +64,12 @@ func TestAnotherCloseCutsALingeringOne(t *testing.T) {
 	closed := make(chan error)
 	go func() { closed <- server.Close() }()
 	_, err := client.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF, "it lingers")
+	require.ErrorIs(t, err, io.EOF, "it should linger")
 	server.listener.CloseConns()
 	require.ErrorIs(t, <-closed, net.ErrClosed, "the other one closed it")
 }
 
-// OnClose is told by whoever closes, and where that was before.
+// OnClose's function is called whoever closes, or at once if that was earlier.
 func TestOnClose(t *testing.T) {
 	for name, end := range map[string]func(*Conn){
 		"Close": func(c *Conn) { _ = c.Close() },
@@ -83,7 +82,7 @@ func TestOnClose(t *testing.T) {
 			server.OnClose(func() { told++ })
 			end(server)
 			require.Equal(t, 1, told)
-			require.Zero(t, earlier, "another took its place")
+			require.Zero(t, earlier, "it was replaced")
 			server.OnClose(func() { earlier++ })
 			require.Equal(t, 1, earlier)
 		})

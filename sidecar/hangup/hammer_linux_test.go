@@ -15,10 +15,10 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 )
 
-// patron is a client of the hammer; server side and client side share it.
+// A patron is a client of the hammer; the server side and the client side share it.
 type patron struct{ left atomic.Bool }
 
-// witness is a Call that knows whose it is.
+// A witness is a Call that knows whose it is.
 type witness struct {
 	patron *patron
 	told   chan struct{}
@@ -29,12 +29,12 @@ func (w *witness) ClientGone() {
 	if !w.patron.left.Load() {
 		w.wrong.Add(1)
 	}
-	close(w.told) // panics when told twice
+	close(w.told) // panics if called twice
 }
 
-// TestNoCallIsToldOfAnothersHangUp opens and closes connections as fast as it
-// can, so that descriptors are used again at once, while calls come and go. Each
-// call that is watched when its client leaves must be told, and no other.
+// TestNoCallIsToldOfAnothersHangUp opens and closes connections as fast as it can, so
+// that descriptors are reused at once, while calls come and go. Each call that is being
+// watched when its client leaves must be told, and no other.
 func TestNoCallIsToldOfAnothersHangUp(t *testing.T) {
 	const clients = 8
 	rounds := full.Or(500, 2500)
@@ -100,8 +100,8 @@ func TestNoCallIsToldOfAnothersHangUp(t *testing.T) {
 				return err
 			}
 			me.left.Store(true)
-			// A reset now could overtake the byte before the server has read it,
-			// and the call would never begin.
+			// A reset now could overtake the byte before the server has read it, and
+			// the call would never begin.
 			return c.(*net.TCPConn).CloseWrite()
 		}
 		me.left.Store(true)
@@ -119,14 +119,14 @@ func TestNoCallIsToldOfAnothersHangUp(t *testing.T) {
 		})
 	}
 	visitors.Wait()
-	// Close would lose those that wait in the kernel's backlog.
+	// Close would lose the connections in the kernel's backlog.
 	require.Eventually(t, func() bool {
 		s := ln.Stats()
 		return s.Accepted+s.AcceptErrors == uint64(clients*rounds)
 	}, 10*time.Second, time.Millisecond)
 	_ = ln.Close()
 	wait.Wait()
-	require.Zero(t, wrong.Load(), "calls told while their client was there")
+	require.Zero(t, wrong.Load(), "calls told while their client was still there")
 	require.Equal(t, waited.Load(), told.Load())
 	require.Zero(t, ln.Stats().Open)
 }

@@ -1,22 +1,22 @@
-// Package hangup is a TCP listener whose connections notice that the client has
-// left while a handler is busy with something else than reading, which
-// fasthttp never does, and that bounds how many connections there are.
+// Package hangup is a TCP listener whose connections notice that the client has left
+// while the handler is doing something other than reading, which fasthttp never notices.
+// It also bounds the number of connections.
 //
 // A client has left when the kernel has seen its FIN or a reset. A client that
-// closes only its sending half has left too, as for nginx and net/http: nobody
-// can tell the two apart. A TLS close_notify alone does not count: clients
-// close the socket right after it.
+// half-closes has left too, as for nginx and net/http, because the two cannot be told
+// apart. A TLS close_notify alone does not count: clients close the socket right after
+// it.
 //
-// What stays hidden: the kernel takes no FIN that lies behind bytes for which
-// the receive window has no room (tens to hundreds of KB). Whoever wants to see it
-// there has to read. A client that pipelines more than that behind the request
-// being served, and then closes without a reset, is noticed only when something is
-// written to it: its kernel answers that with a reset. A peer that vanished without a word is noticed by
-// keep-alive probes while nothing is in flight, and by Options.WriteTimeout
-// while something is.
+// One case stays hidden: the kernel does not take a FIN behind bytes for which the
+// receive window has no room (tens to hundreds of KB), until somebody reads them. So a
+// client that pipelines more than that behind the request being served, and then closes
+// without a reset, is noticed only when something is written to it: its kernel answers
+// that with a reset. A peer that vanished without a FIN or a reset is noticed by
+// keep-alive probes while nothing is in flight, and by Options.WriteTimeout while
+// something is.
 //
-// Only Linux tells of hang-ups; elsewhere everything works but Watch, which
-// never calls.
+// Only Linux reports hang-ups; elsewhere everything works except Watch, which never
+// calls.
 package hangup
 
 import (
@@ -26,8 +26,8 @@ import (
 	"time"
 )
 
-// keepAliveProbes is how many probes go unanswered before a peer is given up, and
-// more where WriteTimeout leaves the time for them.
+// keepAliveProbes is how many unanswered probes give up a peer; more if WriteTimeout
+// leaves time for them.
 const keepAliveProbes = 3
 
 // ErrListener is returned by Listen for a listener that is not TCP.
@@ -39,37 +39,38 @@ var ErrOptions = errors.New("hangup: bad options")
 // Options bound the connections of a Listener. The zero value sets no limits
 // and probes silent peers after 15 s.
 type Options struct {
-	// MaxConnections is how many connections may be open at once, beside one that
-	// is accepted and waits. At the limit the one that has idled for longest is
-	// closed for it: that rests (Conn.Rest), or was silent for a second since it
-	// was accepted. While there is none, Accept waits until one idles or closes,
-	// and further clients wait in the kernel's backlog. 0: no limit.
+	// MaxConnections is how many connections may be open at once, not counting one that
+	// was accepted and waits for room. At the limit, the connection that has been idle
+	// for longest is closed to make room for it: one that rests (Conn.Rest), or that has
+	// sent nothing for a second since it was accepted. If there is none, Accept waits
+	// until a connection becomes idle or closes, and further clients wait in the kernel's
+	// backlog. 0: no limit.
 	MaxConnections int
 
-	// MaxPerIP is how many connections one address may have open; one more is
-	// reset at once. IPv4-mapped addresses count as IPv4. IPv6 is counted by
-	// /64, the least that one host is given, except link-local addresses, which
-	// share theirs. 0: no limit.
+	// MaxPerIP is how many connections one address may have open; one more is reset at
+	// once. IPv4-mapped addresses count as IPv4. IPv6 addresses are counted by /64, the
+	// least that one host is given, except link-local addresses, which share theirs. 0:
+	// no limit.
 	MaxPerIP int
 
-	// Uncounted tells of addresses whose connections MaxPerIP does not count when
-	// they are accepted: proxies', whose clients are known later and then counted
-	// by Conn.Count. nil: none.
+	// Uncounted reports addresses whose connections MaxPerIP does not count when they are
+	// accepted: those of proxies, whose clients are known later and then counted by
+	// Conn.Count. nil: none.
 	Uncounted func(netip.Addr) bool
 
-	// KeepAlive is the silence after which a peer is probed, half of WriteTimeout
-	// at most, and then three times at a third of it, more often where WriteTimeout
-	// is longer than all of that: a peer that vanished is given up after WriteTimeout,
-	// whether something was written to it or not. Whole seconds, rounded up. 0: 15 s;
-	// negative: never.
+	// KeepAlive is the silence after which a peer is probed, at most half of
+	// WriteTimeout. Probes follow at a third of that: three, or more if WriteTimeout is
+	// longer than all of that, so that a peer that vanished is given up after
+	// WriteTimeout whether something was written to it or not. Whole seconds, rounded up.
+	// 0: 15 s; negative: never.
 	KeepAlive time.Duration
 
-	// WriteTimeout bounds how long a client may take nothing of what was written
-	// to it, whether it reads nothing or vanished; one that takes a little, however
-	// slowly, is not cut. Looked at eight times as often, so that it takes up to a
-	// quarter more. What a client takes is what its kernel says: that opens the
-	// window, as a rule, by half the receive buffer or one segment. Elsewhere than
-	// on Linux it bounds each write. 0: no bound.
+	// WriteTimeout bounds how long a client may take nothing of what was written to it,
+	// whether it does not read or has vanished; a client that takes a little, however
+	// slowly, is not cut. It is checked eight times in that time, so cutting a client may
+	// take up to a quarter longer. What a client takes is what its kernel reports:
+	// usually that opens the window by half the receive buffer or one segment at a time.
+	// On other systems than Linux, WriteTimeout bounds each write. 0: no bound.
 	WriteTimeout time.Duration
 }
 
@@ -78,7 +79,7 @@ type Stats struct {
 	Open         int    // connections open now
 	Accepted     uint64 // connections handed out by Accept
 	Refused      uint64 // connections reset because of MaxPerIP
-	AcceptErrors uint64 // failures that Accept survived: no descriptors left, …
+	AcceptErrors uint64 // failures after which Accept went on: no descriptors left, …
 	HangUps      uint64 // calls told that their client has left
 	Evicted      uint64 // idle connections closed to make room
 }
@@ -99,7 +100,7 @@ func (o Options) validated() (Options, error) {
 	return o, nil
 }
 
-// firstProbe is the silence after which a peer is probed.
+// firstProbe returns the silence after which a peer is probed.
 func (o Options) firstProbe() time.Duration {
 	if o.WriteTimeout > 0 {
 		return min(o.KeepAlive, o.WriteTimeout/2)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ways are how clients leave.
+// ways are the ways in which clients leave.
 var ways = map[string]func(*net.TCPConn){
 	"close":      func(c *net.TCPConn) { _ = c.Close() },
 	"half-close": func(c *net.TCPConn) { _ = c.CloseWrite() },
@@ -26,7 +26,7 @@ var ways = map[string]func(*net.TCPConn){
 	},
 }
 
-// TestEveryWayOfLeavingIsNoticedInEveryState also holds what Unwatch promises.
+// TestEveryWayOfLeavingIsNoticedInEveryState also checks what Unwatch promises.
 func TestEveryWayOfLeavingIsNoticedInEveryState(t *testing.T) {
 	ln := listen(t, Options{})
 	for name, leave := range ways {
@@ -87,8 +87,8 @@ func TestFurtherCallsOfAKeptConnectionAreToldToo(t *testing.T) {
 	require.EqualValues(t, 1, server.listener.Stats().HangUps)
 }
 
-// TestAFinBehindAFullWindowIsNoticedByWriting holds the limit that the package
-// comment names: nothing tells of the FIN, but the first write finds it.
+// TestAFinBehindAFullWindowIsNoticedByWriting checks the limit that the package comment
+// names: nothing reports the FIN, but the first write finds it.
 func TestAFinBehindAFullWindowIsNoticedByWriting(t *testing.T) {
 	server, client := pair(t, listen(t, Options{}))
 	require.NoError(t, server.SetReadBuffer(8<<10))
@@ -114,7 +114,7 @@ func TestAFinBehindAFullWindowIsNoticedByWriting(t *testing.T) {
 	server.Unwatch()
 }
 
-// slow is a Call that takes its time.
+// slow is a Call whose ClientGone takes a while.
 type slow struct {
 	entered chan struct{}
 	done    atomic.Bool
@@ -141,8 +141,8 @@ func TestUnwatchWaitsForClientGone(t *testing.T) {
 	}
 }
 
-// TestTLS: the watched connection lies beneath, and a close_notify alone is no
-// leaving.
+// TestTLS: the watched connection lies beneath, and a close_notify alone does not mean
+// that the client left.
 func TestTLS(t *testing.T) {
 	config := certificate(t)
 	server, client := pair(t, listen(t, Options{}))

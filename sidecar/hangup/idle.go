@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// newcomerGrace is how long a connection that was just accepted may be silent
-// before it makes room for another.
+// newcomerGrace is how long a connection may send nothing after it was accepted before it
+// may be closed to make room.
 const newcomerGrace = time.Second
 
-// victimsAtOnce is how many idle connections one look over all of them finds, so
-// that a flood of newcomers does not cost a look each.
+// victimsAtOnce bounds the idle connections that one scan of all connections finds, so
+// that a flood of new connections does not cost a scan each.
 const victimsAtOnce = 64
 
-// What Conn.idle holds: since when the connection may make room for another, or
-// one of these. A Read that brings bytes makes it busy, Rest makes it idle, both
-// in the serving goroutine; only the goroutine that needs room makes it evicted.
+// Conn.idle holds the time from which on the connection may be closed to make room, or
+// one of these. The serving goroutine makes it busy when a Read brings bytes, and idle
+// with Rest; only the goroutine that needs room makes it evicted.
 const (
 	busy    int64 = 0
 	evicted int64 = -1
@@ -29,12 +29,12 @@ const (
 
 var epoch = time.Now().Add(-time.Nanosecond)
 
-// instant is the time on the monotonic clock, above 0.
+// instant returns the time on the monotonic clock, always above 0.
 func instant() int64 { return int64(time.Since(epoch)) }
 
-// Rest says that nothing is expected of the connection but a new request: until
-// its next byte comes, and once grace is over, it may be closed to make room for
-// a new one. A Read then returns io.EOF. It is for the serving goroutine.
+// Rest says that nothing but a new request is expected on the connection: until its next
+// byte arrives, and once grace is over, it may be closed to make room for a new
+// connection. A Read then returns io.EOF. It is for the serving goroutine.
 func (c *Conn) Rest(grace time.Duration) {
 	if old := c.idle.Load(); old == evicted || !c.idle.CompareAndSwap(old, instant()+int64(grace)) {
 		return
@@ -47,9 +47,9 @@ func (c *Conn) Rest(grace time.Duration) {
 	}
 }
 
-// woke ends the rest of a connection whose Read has returned. Bytes that come at
-// the moment in which it makes room are lost, as with any server that closes an
-// idle connection; the client's kernel gets a reset for them.
+// woke ends the rest of a connection whose Read has returned. Bytes that arrive just as
+// the connection is evicted are lost, as with any server that closes an idle connection;
+// the client's kernel gets a reset for them.
 func (c *Conn) woke(n int, err error) (int, error) {
 	since := c.idle.Load()
 	if since == busy || n > 0 && c.idle.CompareAndSwap(since, busy) {
@@ -61,9 +61,9 @@ func (c *Conn) woke(n int, err error) (int, error) {
 	return n, err
 }
 
-// makeWay closes the connection, if it has been idle since then, nothing has come
-// that its goroutine has not seen yet, and no call waits.
-func (c *Conn) makeWay(since int64) bool {
+// evict closes the connection if it has been idle since the given time, nothing has
+// arrived that its goroutine has not read yet, and no call is being watched.
+func (c *Conn) evict(since int64) bool {
 	if c.state.Load()&watched != 0 || !c.silent() || !c.idle.CompareAndSwap(since, evicted) {
 		return false
 	}
@@ -77,21 +77,21 @@ type victim struct {
 	since int64
 }
 
-// The seats are those of open connections. One that is idle gives up its own for a
-// newcomer.
+// The seats bound the open connections. An idle connection gives up its seat to a new
+// one.
 type seats struct {
 	register  *register
-	taken     chan struct{} // a token for each connection that is open; nil: no limit
-	crowded   atomic.Bool   // somebody waits for a seat
-	rested    chan struct{} // told then of a connection that came to rest
+	taken     chan struct{} // holds a token for each open connection; nil: no limit
+	crowded   atomic.Bool   // a new connection waits for a seat
+	rested    chan struct{} // while crowded, gets a token when a connection comes to rest
 	evictions atomic.Uint64
 
 	mu      sync.Mutex
-	victims []victim // found idle and not looked at again yet
+	victims []victim // found idle by the last scan, not tried yet
 }
 
-// evict closes the connection that has been idle for longest. If there is none,
-// it returns after how long there may be one.
+// evict closes the connection that has been idle for longest. If there is none, next is
+// how long it takes until there may be one.
 func (s *seats) evict() (done bool, next time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +99,7 @@ func (s *seats) evict() (done bool, next time.Duration) {
 		for len(s.victims) > 0 {
 			v := s.victims[0]
 			s.victims = s.victims[1:]
-			if v.conn.makeWay(v.since) {
+			if v.conn.evict(v.since) {
 				s.evictions.Add(1)
 				return true, 0
 			}
@@ -110,8 +110,8 @@ func (s *seats) evict() (done bool, next time.Duration) {
 	return false, next
 }
 
-// idle finds those that may make room, the longest idle first, or when there may
-// be one.
+// idle finds the connections that may be closed to make room, the longest idle first, and
+// how long it takes until there may be another.
 func (r *register) idle() (found []victim, next time.Duration) {
 	now := instant()
 	next = newcomerGrace
@@ -130,8 +130,8 @@ func (r *register) idle() (found []victim, next time.Duration) {
 	return slices.Clone(found[:min(len(found), victimsAtOnce)]), next
 }
 
-// take takes a seat for one more connection, which one that idles gives up if need
-// be; false once closed is closed.
+// take takes a seat for one more connection, if need be that of an idle one. It returns
+// false once closed is closed.
 func (s *seats) take(closed <-chan struct{}) bool {
 	if s.taken == nil {
 		return true
@@ -145,7 +145,7 @@ func (s *seats) take(closed <-chan struct{}) bool {
 			return true
 		default:
 		}
-		s.crowded.Store(true) // before the look, so that whoever rests after it tells
+		s.crowded.Store(true) // before the scan, so that a connection that rests after it wakes us
 		done, next := s.evict()
 		if done {
 			continue
@@ -169,7 +169,7 @@ func (s *seats) leave() {
 	}
 }
 
-// isExhausted reports whether accept failed for want of descriptors.
+// isExhausted reports whether accept failed for lack of descriptors.
 func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

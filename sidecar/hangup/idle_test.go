@@ -14,7 +14,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// speak has a byte go from the client to the server, after which it is busy.
+// speak sends a byte from the client to the server, after which the connection is busy.
 func speak(t *testing.T, server *Conn, client net.Conn) {
 	t.Helper()
 	_, err := client.Write([]byte{1})
@@ -24,16 +24,16 @@ func speak(t *testing.T, server *Conn, client net.Conn) {
 	require.Equal(t, 1, n)
 }
 
-// closed waits for the end of a connection as its client sees it.
+// closed waits until the client sees the end of the connection.
 func closed(t *testing.T, client net.Conn) {
 	t.Helper()
 	_, err := client.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// At the limit the one that has rested for longest makes room at once; its Read
-// ends as if the client had gone. Those that are busy, have a byte that was not
-// read yet, or were just accepted do not.
+// At the limit, the connection that has rested for longest makes room at once; its Read
+// ends as if the client had gone. Connections that are busy, have an unread byte, or were
+// just accepted are kept.
 func TestTheLongestIdleMakesRoom(t *testing.T) {
 	ln := listen(t, Options{MaxConnections: 5})
 	var servers []*Conn
@@ -71,7 +71,7 @@ func TestTheLongestIdleMakesRoom(t *testing.T) {
 	require.Equal(t, 1, n)
 }
 
-// A newcomer that finds all of them busy is let in when one comes to rest.
+// If all connections are busy, a new one is let in when one comes to rest.
 func TestANewcomerWaitsForOneToRest(t *testing.T) {
 	ln := listen(t, Options{MaxConnections: 1})
 	server, client := pair(t, ln)
@@ -97,7 +97,8 @@ func TestANewcomerWaitsForOneToRest(t *testing.T) {
 	require.NoError(t, next.Close())
 }
 
-// One that says nothing from the start has a second, and no more where others wait.
+// A connection that has sent nothing since it was accepted is kept for a second, and no
+// longer if others wait.
 func TestASilentNewcomerMakesRoom(t *testing.T) {
 	t.Parallel()
 	ln := listen(t, Options{MaxConnections: 1})
@@ -108,7 +109,7 @@ func TestASilentNewcomerMakesRoom(t *testing.T) {
 	closed(t, client)
 }
 
-// A connection whose call is watched stays, whatever was said of it before.
+// A connection whose call is being watched stays, even after Rest.
 func TestAWatchedCallKeepsItsConnection(t *testing.T) {
 	ln := listen(t, Options{MaxConnections: 1})
 	server, _ := pair(t, ln)
@@ -121,7 +122,7 @@ func TestAWatchedCallKeepsItsConnection(t *testing.T) {
 	require.True(t, done)
 }
 
-// Where there are no descriptors left an idle connection gives one back.
+// If no descriptors are left, an idle connection is closed to free one.
 func TestExhaustedDescriptorsEvict(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -136,8 +137,8 @@ func TestExhaustedDescriptorsEvict(t *testing.T) {
 	closed(t, client)
 }
 
-// What is read ahead ends a rest as Read does, and the end of one that made room
-// leaves nothing ahead.
+// FillAhead ends a rest as Read does, and leaves nothing ahead if the connection was
+// evicted.
 func TestReadingAheadEndsARest(t *testing.T) {
 	ln := listen(t, Options{MaxConnections: 1})
 	server, client := pair(t, ln)

@@ -34,10 +34,10 @@ type tcpListener interface {
 	AcceptTCP() (*net.TCPConn, error)
 }
 
-// Listen puts a Listener on top of ln, which must be a *net.TCPListener (or have
-// its AcceptTCP) and belongs to the Listener from then on. It starts the
-// goroutines that watch the connections; Shutdown ends them. Errors:
-// ErrListener, ErrOptions, or the kernel's refusal of an epoll instance.
+// Listen puts a Listener on top of ln, which must be a *net.TCPListener (or have its
+// AcceptTCP) and belongs to the Listener from then on. It starts the goroutines that
+// watch the connections; Shutdown ends them. Errors: ErrListener, ErrOptions, or that the
+// kernel refused an epoll instance.
 func Listen(ln net.Listener, o Options) (*Listener, error) {
 	inner, ok := ln.(tcpListener)
 	if !ok {
@@ -70,10 +70,10 @@ func Listen(ln net.Listener, o Options) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for a client and then for room, which an idle connection makes for it
+// Accept waits for a client and then for room, for which it may close an idle connection
 // (see Options.MaxConnections). It returns a *Conn. Failures that may pass (no
-// descriptors left, a client that gave up, a network that is down) are counted and
-// tried again a little later. After Close it returns net.ErrClosed.
+// descriptors left, a client that gave up, a network that is down) are counted, and
+// Accept tries again a little later. After Close it returns net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	var delay time.Duration
 	for !l.isClosed() {
@@ -92,8 +92,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 					continue
 				}
 			}
-			// Nothing tells when descriptors are free again. A try is cheap,
-			// so even the longest pause is short.
+			// Nothing signals that descriptors are free again. A try is cheap, so even
+			// the longest pause is short.
 			delay = min(max(2*delay, time.Millisecond), 100*time.Millisecond)
 			l.pause(delay)
 		}
@@ -101,13 +101,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: net.ErrClosed}
 }
 
-// errCrowded tells that a connection was refused because of MaxPerIP.
+// errCrowded means that a connection was refused because of MaxPerIP.
 var errCrowded = errors.New("too many connections from one address")
 
-// errUnwatched wraps the kernel's refusal to watch one more connection.
+// errUnwatched wraps the error if the kernel refuses to watch a connection.
 var errUnwatched = errors.New("hangup: connection cannot be watched")
 
-// accept takes one client, if it is within its limit, waits for room, and has it
+// accept takes one client: it checks its limit, waits for room, and has the connection
 // watched.
 func (l *Listener) accept() (*Conn, error) {
 	tcp, err := l.inner.AcceptTCP()
@@ -126,7 +126,7 @@ func (l *Listener) accept() (*Conn, error) {
 		}
 		if !l.open.perIP.add(c.origin) {
 			l.seen.refused.Add(1)
-			_ = tcp.SetLinger(0) // no TIME_WAIT of ours for a flood
+			_ = tcp.SetLinger(0) // so that a flood leaves no TIME_WAIT here
 			_ = tcp.Close()
 			return nil, errCrowded
 		}
@@ -139,8 +139,8 @@ func (l *Listener) accept() (*Conn, error) {
 		return nil, net.ErrClosed
 	}
 	c.idle.Store(instant() + int64(newcomerGrace))
-	// Into the table first: the kernel tells of a FIN only once, perhaps before
-	// add returns, and what is not in the table then is lost.
+	// Into the register first: the kernel reports a FIN only once, perhaps before
+	// watcher.add returns, and it would be lost for a connection that is not registered.
 	if l.open.add(c) {
 		err = l.watcher.add(tcp, c.token, l.options)
 	} else {
@@ -172,8 +172,8 @@ func (l *Listener) isClosed() bool {
 	}
 }
 
-// gone is called by the watcher with the token of a connection whose client has
-// left. A connection that was closed meanwhile is not in the table any more.
+// gone is called by the watcher with the token of a connection whose client has left. A
+// connection that was closed meanwhile is no longer registered.
 func (l *Listener) gone(token uint64) {
 	if c := l.open.find(token); c != nil {
 		c.hangUp()
@@ -183,21 +183,21 @@ func (l *Listener) gone(token uint64) {
 // Addr returns the address that clients connect to.
 func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
 
-// Close ends Accept. Connections live on and stay watched.
+// Close ends Accept. Open connections go on and stay watched.
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.inner.Close()
 }
 
-// CloseConns closes every open connection, at once: those that linger, too.
+// CloseConns closes every open connection at once, including those that linger.
 func (l *Listener) CloseConns() {
 	for _, c := range l.open.list(nil) {
 		_ = c.cut()
 	}
 }
 
-// Shutdown closes the listener and every connection, ends the watching and waits
-// for the end of it. It must not be called from ClientGone.
+// Shutdown closes the listener and every connection, ends the watching and waits until it
+// has ended. It must not be called from ClientGone.
 func (l *Listener) Shutdown() {
 	_ = l.Close()
 	first := l.open.shut()

@@ -56,7 +56,7 @@ func TestAtTheLimitAcceptWaitsUntilAConnectionCloses(t *testing.T) {
 		require.LessOrEqual(t, a.open, limit)
 		if tenants = append(tenants, a.conn); len(tenants) == limit {
 			_ = tenants[0].Close()
-			_ = tenants[0].Close() // a second time gives nothing back
+			_ = tenants[0].Close() // closing it again must not free another seat
 			tenants = tenants[1:]
 		}
 	}
@@ -80,7 +80,7 @@ func TestCloseEndsAnAcceptThatWaits(t *testing.T) {
 			require.ErrorIs(t, <-result, net.ErrClosed)
 			_, err := ln.Accept()
 			require.ErrorIs(t, err, net.ErrClosed)
-			require.ErrorContains(t, err, "use of closed network connection", "what fasthttp goes by")
+			require.ErrorContains(t, err, "use of closed network connection", "the text that fasthttp looks for")
 		})
 	}
 }
@@ -129,7 +129,7 @@ func TestOriginOf(t *testing.T) {
 	require.Equal(t, netip.Addr{}, OriginOf(addrOf(&net.UnixAddr{})))
 }
 
-// moody is a TCP listener whose Accept fails as told, then works.
+// moody is a TCP listener whose Accept fails as it is told to, then works.
 type moody struct {
 	*net.TCPListener
 	moods []error
@@ -170,7 +170,7 @@ func TestOtherFailuresEndAccept(t *testing.T) {
 		require.NoError(t, err)
 		_, err = ln.Accept()
 		require.ErrorIs(t, err, fatal)
-		pair(t, ln) // the place in the room came back
+		pair(t, ln) // the seat was freed
 		ln.Shutdown()
 	}
 }
@@ -188,7 +188,7 @@ func TestShutdownClosesEverything(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
-// TestAConnectionTakenDuringShutdownIsNotHandedOut: nobody would close it.
+// TestAConnectionTakenDuringShutdownIsNotHandedOut: otherwise nobody would close it.
 func TestAConnectionTakenDuringShutdownIsNotHandedOut(t *testing.T) {
 	ln := listen(t, Options{MaxConnections: 1})
 	client := dial(t, ln)
@@ -214,7 +214,7 @@ func TestCloseConnsLeavesTheListenerOpen(t *testing.T) {
 	pair(t, ln)
 }
 
-// A proxy's connections are counted under whom they are for, while they are.
+// A proxy's connections are counted under the client they currently serve.
 func TestCount(t *testing.T) {
 	client, other := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("203.0.113.10")
 	ln := listen(t, Options{MaxPerIP: 2, Uncounted: netip.Addr.IsLoopback})
@@ -232,7 +232,7 @@ func TestCount(t *testing.T) {
 	require.True(t, conns[0].Count(netip.Addr{}))
 	require.True(t, conns[3].Count(client))
 	require.NoError(t, conns[3].Close())
-	require.True(t, conns[3].Count(client), "it is closed")
+	require.True(t, conns[3].Count(client), "a closed connection is not counted")
 	require.True(t, conns[0].Count(client))
 	require.False(t, conns[2].Count(client))
 	ln.CloseConns()

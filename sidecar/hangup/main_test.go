@@ -17,13 +17,13 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// fasthttp leaves these asleep when a server ends.
+		// fasthttp leaves these sleeping when a server ends.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 	)
 }
 
-// listen opens a Listener on loopback that the test's end shuts down.
+// listen opens a Listener on loopback, which is shut down when the test ends.
 func listen(t testing.TB, o Options) *Listener {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,7 +51,7 @@ func dial(t testing.TB, ln net.Listener) *net.TCPConn {
 	return client.(*net.TCPConn)
 }
 
-// A recorder is a Call that keeps how often it was told, as a channel to wait on.
+// A recorder is a Call that counts how often it was told, in a channel to wait on.
 type recorder struct{ told chan struct{} }
 
 func newRecorder() *recorder { return &recorder{told: make(chan struct{}, 8)} }

@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// A register knows the connections that are open.
+// A register holds the open connections.
 type register struct {
 	perIP *census // nil: no limit
 
 	mu        sync.Mutex
 	lastToken uint64
-	conns     map[uint64]*Conn // by token: descriptors are used again, tokens never
-	down      bool             // no connection is added any more
+	conns     map[uint64]*Conn // by token: descriptors are reused, tokens never
+	down      bool             // no connection may be added any more
 }
 
-// add gives c a token and reports whether it may stay; if not, it is to be cut.
+// add gives c a token and reports whether c may stay; if not, the caller must cut it.
 func (r *register) add(c *Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -34,7 +34,7 @@ func (r *register) remove(c *Conn) {
 	}
 }
 
-// find returns the connection with that token; nil if it is closed.
+// find returns the connection with that token; nil if it was closed.
 func (r *register) find(token uint64) *Conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,7 +57,7 @@ func (r *register) len() int {
 	return len(r.conns)
 }
 
-// shut lets no connection in any more. It reports whether it is the first call.
+// shut admits no more connections. It reports whether this is the first call.
 func (r *register) shut() (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,8 +65,8 @@ func (r *register) shut() (first bool) {
 	return first
 }
 
-// recount counts c under another origin, and under none where that is at its limit:
-// then it returns false. A connection that was closed is counted no more.
+// recount counts c under another origin. If that is at its limit, c is counted under
+// none, and recount returns false. A closed connection is no longer counted.
 func (r *register) recount(c *Conn, origin netip.Addr) bool {
 	if r.perIP == nil {
 		return true

@@ -24,8 +24,8 @@ func (s secured) Accept() (net.Conn, error) {
 	return tls.Server(c, s.config), nil
 }
 
-// TestAHandlerOfFasthttpNoticesThatItsClientLeft: busy with the third request of
-// a connection, it is told of the hang-up.
+// TestAHandlerOfFasthttpNoticesThatItsClientLeft: the handler is told of the hang-up
+// while it is busy with the third request of a connection.
 func TestAHandlerOfFasthttpNoticesThatItsClientLeft(t *testing.T) {
 	for name, config := range map[string]*tls.Config{"tcp": nil, "tls": certificate(t)} {
 		t.Run(name, func(t *testing.T) {

@@ -42,16 +42,16 @@ func TestSocketOptions(t *testing.T) {
 			require.Equal(t, test.idle, option(t, server, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE))
 			require.Equal(t, test.interval, option(t, server, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL))
 			require.Equal(t, test.count, option(t, server, unix.IPPROTO_TCP, unix.TCP_KEEPCNT))
-			require.Zero(t, option(t, server, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT), "it would cut who takes a little")
+			require.Zero(t, option(t, server, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT), "it would cut clients that take a little")
 		})
 	}
 	server, _ := pair(t, listen(t, Options{KeepAlive: -1}))
 	require.Zero(t, option(t, server, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
 }
 
-// TestGatheredWritesReachTheSocketAsOne: net.Buffers uses writev for what is a
-// *net.TCPConn underneath. Written one by one, with TCP_NODELAY, each piece would
-// be a segment of its own.
+// TestGatheredWritesReachTheSocketAsOne: net.Buffers uses writev if there is a
+// *net.TCPConn underneath. Written one by one, with TCP_NODELAY, each piece would be a
+// segment of its own.
 func TestGatheredWritesReachTheSocketAsOne(t *testing.T) {
 	server, _ := pair(t, listen(t, Options{}))
 	pieces := net.Buffers{[]byte("a"), []byte("b"), []byte("c"), []byte("d")}
@@ -67,7 +67,7 @@ func TestGatheredWritesReachTheSocketAsOne(t *testing.T) {
 	require.EqualValues(t, 1, info.Data_segs_out)
 }
 
-// TestTemporaryErrors: what accept(2) passes on of connections that failed.
+// TestTemporaryErrors: accept(2) passes on errors of connections that failed.
 func TestTemporaryErrors(t *testing.T) {
 	for _, number := range []unix.Errno{unix.EPERM, unix.EPROTO, unix.ENETUNREACH, unix.ETIMEDOUT, unix.ENOSPC} {
 		require.True(t, isTemporary(&net.OpError{Op: "accept", Err: number}), number)

@@ -2,40 +2,40 @@ package hangup
 
 import "time"
 
-// sweepsPerTimeout is how often connections are looked at within the time that a
-// client may take nothing, and shortestSweep the time between two looks at least.
+// sweepsPerTimeout is how often connections are checked within WriteTimeout, and
+// shortestSweep the least time between two checks.
 const (
 	sweepsPerTimeout = 8
 	shortestSweep    = 10 * time.Millisecond
 )
 
-// taken is how far a client has come with taking what was sent to it.
+// taken is how much a client has taken of what was sent to it.
 type taken struct {
 	acked  uint64 // bytes
-	window uint32 // that it can take now
+	window uint32 // bytes it can take now
 }
 
-// A stall is what the sweep knows of a connection. Only the sweep looks at it.
+// A stall is what the sweep knows of a connection. Only the sweep uses it.
 type stall struct {
 	taken
-	since time.Time // when that was first seen with more to take; zero: nothing was
+	since time.Time // when that was first seen with more left to take; zero: nothing was left
 }
 
-// Stalled reports whether the connection was ended because the client took
-// nothing for Options.WriteTimeout.
+// Stalled reports whether the connection was cut because the client took nothing for
+// Options.WriteTimeout.
 func (c *Conn) Stalled() bool { return c.stalled.Load() }
 
-// sweep ends, until Shutdown, the connections of clients that take nothing: for
-// WriteTimeout they neither acknowledged a byte nor opened their window, although
-// something is there for them. Those that take a little, however slowly, stay. For
-// one from which nothing at all was heard the time runs since then, as keep-alive
-// probes went unanswered before something was written to it: otherwise a token
-// every now and then would have each start anew.
+// sweep cuts, until Shutdown, the connections of clients that take nothing: for
+// WriteTimeout they neither acknowledged a byte nor opened their window, although there
+// was something for them to take. Clients that take a little, however slowly, stay. If
+// nothing at all was heard from a client, because keep-alive probes had gone unanswered
+// before something was written to it, the time counts from when it was last heard.
+// Otherwise a token every now and then would restart it each time.
 //
-// No deadline of a write can tell the two apart: the kernel takes a write whole
-// long before the client does, and wakes a writer only when much of its buffer is
-// free again. Nor can TCP_USER_TIMEOUT: a window that opens by less than one
-// segment does not restart it.
+// No write deadline can tell slow from stalled: the kernel takes a whole write long
+// before the client does, and wakes a writer only when much of its buffer is free again.
+// Nor can TCP_USER_TIMEOUT: a window that opens by less than one segment does not restart
+// it.
 func (l *Listener) sweep() {
 	timeout := l.options.WriteTimeout
 	ticker := time.NewTicker(max(timeout/sweepsPerTimeout, shortestSweep))
@@ -49,18 +49,18 @@ func (l *Listener) sweep() {
 		}
 		conns = l.open.list(conns[:0])
 		for _, c := range conns {
-			if c.stands(time.Now(), timeout) {
+			if c.standsStill(time.Now(), timeout) {
 				c.stalled.Store(true)
 				c.hangUp()
 				c.Reset()
 			}
 		}
-		clear(conns) // closed ones are not to be kept
+		clear(conns) // do not keep closed connections alive
 	}
 }
 
-// stands reports whether the client has taken nothing for that long.
-func (c *Conn) stands(now time.Time, timeout time.Duration) bool {
+// standsStill reports whether the client has taken nothing for timeout.
+func (c *Conn) standsStill(now time.Time, timeout time.Duration) bool {
 	at, silence, pending := c.progress()
 	s := &c.stall
 	switch {

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweeps reports whether the system tells how far a client has come.
+// sweeps is whether the system reports how much a client has taken.
 const sweeps = true
 
-// progress asks the kernel how far the client has come with what was written to
-// it, and for how long nothing was heard from it; pending: there is more to take. A
-// connection that cannot be asked (it was closed, or speaks Multipath TCP to an old
-// kernel) has nothing pending.
+// progress asks the kernel how much the client has taken of what was written to it, and
+// for how long nothing was heard from it. pending reports whether anything is left to
+// take; nothing is if the kernel cannot tell (the connection was closed, or speaks
+// Multipath TCP to an old kernel).
 func (c *Conn) progress() (at taken, silence time.Duration, pending bool) {
 	_ = c.sock.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)

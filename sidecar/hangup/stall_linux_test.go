@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// flood writes to c without end, and returns what that ends with.
+// flood writes to c until that fails, and returns the error.
 func flood(c net.Conn) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
@@ -23,7 +23,7 @@ func flood(c net.Conn) <-chan error {
 	return ended
 }
 
-// A client that takes nothing is cut within the time and a quarter of it, and not
+// A client that takes nothing is cut within WriteTimeout and a quarter more, and not
 // before, and its call is told.
 func TestStalledClientIsCut(t *testing.T) {
 	t.Parallel()

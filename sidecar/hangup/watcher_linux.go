@@ -11,16 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A watcher is an epoll instance of our own beside that of the Go runtime. It
-// asks for hang-ups only and edge-triggered, so that bytes that come in do not
-// wake it, and each hang-up is told once.
+// A watcher is an epoll instance of our own next to the Go runtime's. It asks only for
+// hang-ups, edge-triggered, so that arriving bytes do not wake it and each hang-up is
+// reported once.
 //
-// The instance is itself watched by the runtime's poller: run parks as a
-// goroutine, not in a thread, and closing the file wakes it. Against a thread
-// blocked in epoll_wait a hang-up is told in half the time when the process is
-// idle; when it is busy the median is 1.4 times as long, but the slowest of a
-// hundred takes a ninth, since a thread that comes back from the kernel has to
-// wait for a processor.
+// The instance is itself watched by the runtime's poller: run parks as a goroutine, not
+// in a thread, and closing the file wakes it. Compared with a thread blocked in
+// epoll_wait, a hang-up is reported in half the time when the process is idle; when it is
+// busy the median is 1.4 times as long, but the slowest of a hundred takes a ninth,
+// because a thread that comes back from the kernel has to wait for a processor.
 type watcher struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -31,7 +30,7 @@ func newWatcher() (*watcher, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // what os.NewFile goes by
+	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile polls only such files
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -47,9 +46,9 @@ func newWatcher() (*watcher, error) {
 	return &watcher{file: file, raw: raw}, nil
 }
 
-// add sets the options of a new connection and has it watched under token. All
-// happens inside Control, while the descriptor cannot be closed and given to
-// another connection. close(2) takes it out of the instance again (epoll(7)).
+// add sets the options of a new connection and has it watched under token. Everything
+// happens inside Control, during which the descriptor cannot be closed and given to
+// another connection. close(2) removes it from the instance again (epoll(7)).
 func (w *watcher) add(c *net.TCPConn, token uint64, o Options) error {
 	instance, err := c.SyscallConn()
 	if err != nil {
@@ -76,15 +75,14 @@ func (w *watcher) register(fd int, token uint64) error {
 	return errors.Join(err, failed)
 }
 
-// unsent is how many bytes the kernel takes of an answer beyond what the network
-// carries. Without a bound it takes megabytes and wakes the writer only when a
-// third of them is gone: a slow reader would cost that much memory, and look as
-// if it took nothing for as long.
+// unsent is how many bytes of an answer the kernel takes beyond those in flight. Without
+// a bound it takes megabytes and wakes the writer only when a third of them is gone: a
+// slow reader would cost that much memory, and look for that long as if it took nothing.
 const unsent = 64 << 10
 
-// setOptions tunes a new connection, as far as the kernel allows: with Multipath
-// TCP it lacks some of them, and a connection without is better than none. Package
-// net has set TCP_NODELAY.
+// setOptions tunes a new connection, as far as the kernel allows: Multipath TCP lacks
+// some of the options, and a connection without them is better than none. Package net has
+// set TCP_NODELAY.
 func setOptions(fd int, o Options) {
 	set := func(level, name, value int) { _ = unix.SetsockoptInt(fd, level, name, value) }
 	set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent)
@@ -100,11 +98,11 @@ func setOptions(fd int, o Options) {
 	}
 }
 
-// probes is how many keep-alive probes fill a time, all in seconds, within the
-// bounds of what is sensible and of the kernel's.
+// probes returns how many keep-alive probes fill a time, all in seconds, at least
+// keepAliveProbes and at most what the kernel allows.
 func probes(left, interval int) int { return min(max(left/interval, keepAliveProbes), 127) }
 
-// roundUp counts the units in d, begun ones too, within the kernel's int.
+// roundUp counts the units in d, rounded up, within the kernel's int.
 func roundUp(d, unit time.Duration) int {
 	return int(min((d-1)/unit+1, 1<<31-1))
 }
@@ -134,9 +132,9 @@ func (w *watcher) run(gone func(token uint64)) {
 // close ends run.
 func (w *watcher) close() { _ = w.file.Close() }
 
-// isTemporary reports whether accept may succeed when it is tried again: without
-// descriptors or memory it may later; the others belong to one connection that
-// failed before it was taken (accept(2), "Error handling").
+// isTemporary reports whether accept may succeed if it is tried again. Descriptors or
+// memory may be free later; the other errors belong to one connection that failed before
+// it was accepted (accept(2), "Error handling").
 func isTemporary(err error) bool {
 	var number unix.Errno
 	if !errors.As(err, &number) {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// A watcher stands in where there is no epoll: nobody is told of a hang-up
-// before the connection is read or written.
+// A watcher stands in for epoll: a hang-up is noticed only when the connection is read or
+// written.
 type watcher struct{ closed chan struct{} }
 
 func newWatcher() (*watcher, error) { return &watcher{closed: make(chan struct{})}, nil }
