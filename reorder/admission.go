@@ -13,8 +13,8 @@ const (
 	left
 )
 
-// An admission is who has a slot, who waits, and which numbers came. It knows what
-// follows from that for who is next; when something happens is the sequencer's.
+// An admission is who has a slot, who waits, and which numbers came. It decides who
+// goes next; the sequencer calls it when something has happened.
 type admission struct {
 	alloc    func() *waiter
 	slots    slots
