@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// ErrCost is returned for anything but a cost: not a JSON number, negative, or not
-// finite as a 64-bit float.
+// ErrCost is returned for what is not a cost: it is no JSON number, is negative, or is
+// not finite as a 64-bit float.
 var ErrCost = errors.New("crypto: not a number that is finite and not negative")
 
-// maxIntegerDigits is how long an integer Python reads and prints
-// (sys.int_info.default_max_str_digits).
+// maxIntegerDigits is the number of digits of the longest integer that Python reads and
+// prints (sys.int_info.default_max_str_digits).
 const maxIntegerDigits = 4300
 
 // A Cost is a JSON number as it was sent, with its value. The zero value is not
@@ -72,10 +72,10 @@ func isNumber(s string) bool {
 	return s == ""
 }
 
-// isInteger reports whether a number is written as one that Python reads as int.
+// isInteger reports whether Python reads a number as an int.
 func isInteger(number string) bool { return !strings.ContainsAny(number, ".eE") }
 
-// maxSpellings is how many ways there are at most to write one number.
+// maxSpellings is the largest number of spellings of one number.
 const maxSpellings = 3
 
 // spellings returns the ways in which Python may have printed the number that the

@@ -10,7 +10,7 @@ import (
 // operation.
 const maxEd25519Tries = 20_000
 
-// layouts are the ways in which json.dumps is commonly called.
+// layouts are those that common calls of json.dumps produce.
 var layouts = []layout{
 	indented,
 	{"{", ", ", ": ", "}", "default separators"},
@@ -18,11 +18,11 @@ var layouts = []layout{
 	{"{\n  ", ",\n  ", ": ", "\n}", "indent=2"},
 }
 
-// An Explanation says what a key turns out to have signed.
+// An Explanation says what a key has actually signed.
 type Explanation struct {
 	Fields []Field
-	Cost   string // as it was spelled; "" where it was not signed
-	URL    string // where it was signed in another spelling than the ticket's
+	Cost   string // as it was spelled; "" if it was not signed
+	URL    string // as it was spelled, if not as in the ticket
 	Layout string // how json.dumps was called
 }
 
@@ -39,10 +39,10 @@ func (e Explanation) String() string {
 	return b.String()
 }
 
-// Explain looks for what the keys in force did sign: every ordered choice of the
-// ticket's fields, every spelling of its cost, its url with and without a trailing
-// slash, in every common layout. It is slow, and meant for finding the cause of a
-// bad signature.
+// Explain finds out what the accepted keys have actually signed. It tries every ordered
+// choice of the ticket's fields, every spelling of its cost, and its url with and
+// without a trailing slash, in every common layout. It is slow, and meant for finding
+// the cause of a bad signature.
 func (s *KeySet) Explain(m *Message, signature []byte, now time.Time) []Explanation {
 	var found []Explanation
 	all := s.current.Load()
@@ -73,7 +73,7 @@ type candidate struct {
 	message []byte
 }
 
-// explanations are the ways to print the fields in this order.
+// explanations returns all ways to print the fields in this order.
 func explanations(m *Message, fields []Field) []candidate {
 	var signed [fieldCount]bool
 	for _, f := range fields {
@@ -107,8 +107,8 @@ func explanations(m *Message, fields []Field) []candidate {
 	return list
 }
 
-// forEachOrder calls try with every ordered choice of one field or more that the
-// ticket carries, until try says to stop.
+// forEachOrder calls try with every ordered choice of one or more of the ticket's
+// fields, until try returns false.
 func forEachOrder(m *Message, try func([]Field) bool) {
 	var chosen []Field
 	var used [fieldCount]bool

@@ -55,9 +55,9 @@ func newRSAKey(public *rsa.PublicKey) (*Key, error) {
 	bits := public.N.BitLen()
 	switch {
 	case bits < minRSABits:
-		return nil, fmt.Errorf("%w: RSA of %d bits, at least %d are needed", ErrWeakKey, bits, minRSABits)
+		return nil, fmt.Errorf("%w: RSA key of %d bits, at least %d are required", ErrWeakKey, bits, minRSABits)
 	case bits > maxRSABits:
-		return nil, fmt.Errorf("%w: RSA of %d bits, at most %d are verified", ErrKeyFormat, bits, maxRSABits)
+		return nil, fmt.Errorf("%w: RSA key of %d bits, at most %d are supported", ErrKeyFormat, bits, maxRSABits)
 	case public.N.Bit(0) == 0:
 		return nil, fmt.Errorf("%w: its RSA modulus is even", ErrWeakKey)
 	case public.E < 3 || public.E&1 == 0 || public.E > 1<<31-1:
@@ -70,8 +70,8 @@ func newRSAKey(public *rsa.PublicKey) (*Key, error) {
 	return newKey(public, &Key{algorithm: fmt.Sprintf("RSA-%d", bits), rsa: v})
 }
 
-// newEd25519Key refuses values that are not on the curve, with which nothing would
-// ever verify, and points of small order, with which anybody can sign.
+// newEd25519Key refuses values that are not on the curve, under which no signature
+// would ever verify, and points of small order, for which anybody can sign.
 func newEd25519Key(public ed25519.PublicKey) (*Key, error) {
 	point, err := new(edwards25519.Point).SetBytes(public)
 	if err != nil {

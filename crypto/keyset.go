@@ -17,8 +17,8 @@ var (
 	ErrBadSignature = errors.New("signature does not verify")
 )
 
-// maxRetired is how many keys at most are accepted for a grace period after they
-// were in force: as many as one change can retire.
+// maxRetired is how many keys at most are in their grace period: as many as one change
+// can retire.
 const maxRetired = MaxKeys
 
 // MaxAccepted is how many keys a KeySet accepts at once, at most.
@@ -32,33 +32,33 @@ type KeySet struct {
 	grace   time.Duration
 	mu      sync.Mutex // between Installs
 	current atomic.Pointer[keys]
-	proved  atomic.Pointer[Key] // the one that verified last
+	proved  atomic.Pointer[Key] // the key that last verified a ticket
 }
 
 // keys is one state of a KeySet; it is never changed.
 type keys struct {
-	held    []heldKey           // first those in force, then the retired, the latest first
-	prints  [][sha256.Size]byte // of all these
+	held    []heldKey           // those in force, then the retired ones, the latest first
+	prints  [][sha256.Size]byte // of all of held
 	inForce int
-	fetched time.Time // they were last installed
+	fetched time.Time // when they were last installed
 }
 
 type heldKey struct {
 	key   *Key
-	since time.Time // it is in force
-	until time.Time // retired: it is accepted
+	since time.Time // when it came into force
+	until time.Time // of a retired key: when it stops being accepted
 }
 
-// NewKeySet makes an empty set that accepts the alternatives of schema, and
-// after a change the keys that were in force for grace.
+// NewKeySet makes an empty set that accepts the alternatives of schema. After a change
+// it accepts the previous keys for grace.
 func NewKeySet(schema Schema, grace time.Duration) *KeySet {
 	return &KeySet{schema: schema, grace: grace}
 }
 
-// Install puts keys in force in place of those that are, and returns which came
-// and which left. The same keys again only note that they were seen. Of the keys
-// that left the latest MaxKeys are accepted for the grace. Without keys it does
-// nothing.
+// Install replaces the keys in force, and returns which keys are new and which are no
+// longer in force. Installing the same keys again only updates when they were seen. Of
+// the replaced keys, the latest MaxKeys are accepted for the grace period. Without keys
+// it does nothing.
 func (s *KeySet) Install(installed []*Key, now time.Time) (came, left []*Key) {
 	if len(installed) == 0 {
 		return nil, nil
@@ -73,7 +73,7 @@ func (s *KeySet) Install(installed []*Key, now time.Time) (came, left []*Key) {
 	next := &keys{inForce: len(installed), fetched: now}
 	for _, k := range installed {
 		if i := old.index(k.fingerprint); i >= 0 && i < old.inForce {
-			next.held = append(next.held, old.held[i]) // its object, too
+			next.held = append(next.held, old.held[i]) // keeps the object, which proved may point to
 		} else {
 			next.held = append(next.held, heldKey{key: k, since: now})
 			came = append(came, k)
@@ -100,7 +100,7 @@ func (k *keys) index(print Fingerprint) int {
 	return slices.IndexFunc(k.held, func(h heldKey) bool { return h.key.fingerprint == print })
 }
 
-// accepted is how many of the keys, from the first on, are accepted at now.
+// accepted returns how many keys, from the first on, are accepted at now.
 func (k *keys) accepted(now time.Time) int {
 	if k == nil {
 		return 0
@@ -113,7 +113,7 @@ func (k *keys) accepted(now time.Time) int {
 }
 
 // Accepted returns the fingerprints of the keys that are accepted at now, at most
-// MaxAccepted, those in force first. They are not to be changed.
+// MaxAccepted, those in force first. The result must not be changed.
 func (s *KeySet) Accepted(now time.Time) [][sha256.Size]byte {
 	k := s.current.Load()
 	if n := k.accepted(now); n > 0 {
@@ -125,17 +125,16 @@ func (s *KeySet) Accepted(now time.Time) [][sha256.Size]byte {
 // A Proof says what verified.
 type Proof struct {
 	Key    Fingerprint
-	Fields []Field // of the alternative, in their order; not to be changed
+	Fields []Field // of the alternative, in order; must not be changed
 }
 
 // Signs reports whether f was signed.
 func (p Proof) Signs(f Field) bool { return slices.Contains(p.Fields, f) }
 
-// Verify finds the alternative and the spelling of the cost that the signature
-// fits, at the cost of one public-key operation a key for RSA. The key that
-// verified last is tried first, since a bundle may stand for long with one key
-// in use. The algorithm is the key's: PKCS#1 v1.5 with SHA-256 (RFC 8017 section
-// 8.2) or Ed25519 (RFC 8032). Errors: ErrNoKey, ErrBadSignature.
+// Verify finds the alternative and the spelling of the cost that the signature matches.
+// An RSA key takes one public-key operation in all. The key that verified last is tried
+// first, since only one key of a bundle may be in use for a long time. The algorithm is
+// the key's: PKCS#1 v1.5 with SHA-256 (RFC 8017 section 8.2) or Ed25519 (RFC 8032). Errors: ErrNoKey, ErrBadSignature.
 func (s *KeySet) Verify(m *Message, signature []byte, now time.Time) (Proof, error) {
 	k := s.current.Load()
 	n := k.accepted(now)
@@ -210,11 +209,11 @@ func (m *Message) carries(fields []Field) bool {
 type check struct {
 	key       *Key
 	signature []byte
-	digest    []byte // RSA: what the signature stands for
+	digest    []byte // RSA: the digest in the signature
 }
 
-// prepare does what is to be done once a signature; false when no message can
-// fit it.
+// prepare does the work that is needed once per signature. It returns false if no
+// message can match it.
 func (k *Key) prepare(signature []byte) (check, bool) {
 	if k.rsa == nil {
 		return check{key: k, signature: signature}, len(signature) == ed25519.SignatureSize
@@ -237,16 +236,16 @@ func (c *check) fits(message []byte) bool {
 
 // Status is what a KeySet holds.
 type Status struct {
-	Keys    []KeyStatus // at most MaxAccepted, those in force first; none yet: empty
-	Fetched time.Time   // they were last seen at their source; zero without a key
+	Keys    []KeyStatus // at most MaxAccepted, those in force first
+	Fetched time.Time   // when they were last seen at their source; zero without a key
 }
 
 // KeyStatus is one key that is accepted.
 type KeyStatus struct {
 	Algorithm   string
 	Fingerprint Fingerprint
-	Since       time.Time // it is in force
-	Until       time.Time // it is accepted, though not in force any more; zero: it is in force
+	Since       time.Time // when it came into force
+	Until       time.Time // when a retired key stops being accepted; zero: it is in force
 }
 
 // Status describes the keys at now.

@@ -26,15 +26,14 @@ var (
 	ErrManyKeys   = errors.New("more than 8 keys")
 )
 
-// ParsePublicKeys reads a bundle of one to MaxKeys keys. Each is a block of PEM
-// (RFC 7468), namely a SubjectPublicKeyInfo, a PKCS#1 key (RFC 8017 appendix
-// A.1.1) or an X.509 certificate, of which nothing but the key is looked at, or
-// an OpenSSH line of ssh-rsa or ssh-ed25519 (RFC 4253, RFC 8709). Other text may
-// stand around them, a line may end in any way, an escaped \n included, and a
-// byte-order mark is no part of the text. RSA has 2048 to 16384 bits. A key that
-// stands twice is returned once. One that is not good makes the whole bundle an
-// error, which never quotes the text: ErrKeyFormat, ErrWeakKey, ErrPrivateKey,
-// ErrManyKeys, ErrTooLong.
+// ParsePublicKeys reads a bundle of one to MaxKeys keys. A key is either a PEM block
+// (RFC 7468) or an OpenSSH line of ssh-rsa or ssh-ed25519 (RFC 4253, RFC 8709). The
+// block holds a SubjectPublicKeyInfo, a PKCS#1 key (RFC 8017 appendix A.1.1), or an
+// X.509 certificate, of which only the key is read. There may be other text around the
+// keys. Any line ending will do, even an escaped \n, and byte-order marks are ignored.
+// RSA keys must have 2048 to 16384 bits. Duplicates are returned once. A bad key makes
+// the whole bundle an error, which never quotes the text: ErrKeyFormat, ErrWeakKey,
+// ErrPrivateKey, ErrManyKeys, ErrTooLong.
 func ParsePublicKeys(text []byte) ([]*Key, error) {
 	if len(text) > MaxKeyBytes {
 		return nil, ErrTooLong
@@ -81,8 +80,8 @@ func ParsePublicKeys(text []byte) ([]*Key, error) {
 
 var lineEnds = strings.NewReplacer("\ufeff", "", `\r\n`, "\n", `\n`, "\n", `\r`, "\n", "\r\n", "\n", "\r", "\n")
 
-// plainText is the text in UTF-8 without marks of byte order, its lines ended by
-// \n alone.
+// plainText returns the text in UTF-8, without byte-order marks and with lines that end
+// in \n.
 func plainText(text []byte) string {
 	var order binary.ByteOrder
 	switch {
@@ -104,8 +103,8 @@ func plainText(text []byte) string {
 
 const beginBlock = "-----BEGIN "
 
-// cutBlock takes the block of PEM off that the text begins with, blanks aside.
-// Where its lines end does not matter: variables often have them joined.
+// cutBlock cuts off the PEM block with which the text begins, apart from blanks. It
+// ignores line breaks, because they are often lost in variables.
 func cutBlock(text string) (public any, rest string, err error) {
 	text = text[strings.Index(text, beginBlock)+len(beginBlock):]
 	label, after, ok := strings.Cut(text, "-----")
@@ -174,7 +173,7 @@ func newPublicKey(public any) (*Key, error) {
 	return nil, fmt.Errorf("%w: neither RSA nor Ed25519", ErrKeyFormat)
 }
 
-// lookOf says what a text without a key looks like.
+// lookOf says what a text that contains no key looks like.
 func lookOf(text string) string {
 	text = strings.TrimSpace(text)
 	switch {

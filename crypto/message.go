@@ -1,6 +1,6 @@
-// Package crypto decides whether a ticket is genuine: it rebuilds the message
-// that the autoscaler signed, byte for byte as Python's json module prints it,
-// and verifies the signature against the current and the previous public key.
+// Package crypto decides whether a ticket is genuine: it rebuilds the message that the
+// autoscaler signed, byte for byte as Python's json module prints it, and verifies the
+// signature with the accepted public keys.
 package crypto
 
 import (
@@ -52,13 +52,14 @@ func (m *Message) has(f Field) bool {
 	}
 }
 
-// A layout is how Python's json.dumps separates what it prints.
+// A layout is how Python's json.dumps separates what it prints, which depends on its
+// arguments.
 type layout struct {
 	open, comma, colon, end string
-	name                    string // for people
+	name                    string // for Explain
 }
 
-// indented is what autoscalers sign: json.dumps(…, indent=4).
+// indented is the layout that autoscalers sign: json.dumps(…, indent=4).
 var indented = layout{"{\n    ", ",\n    ", ": ", "\n}", "indent=4"}
 
 // appendMessage appends the canonical message over the fields, in their order,

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Backoff of failed fetches: exponential with jitter (half to one and a half),
-// for ever.
+// Backoff of failed fetches: exponential, with jitter from half to one and a half times,
+// without an end.
 const (
 	firstBackoff = 500 * time.Millisecond
 	maxBackoff   = 30 * time.Second
@@ -25,23 +25,23 @@ type RefresherConfig struct {
 	Source   Source
 	Pin      *Fingerprint  // nil: none
 	Interval time.Duration // of URLs, above 0
-	Install  func([]*Key)  // called with every good bundle that was read
-	Report   func(error)   // called after every try that counts: nil, or what went wrong
+	Install  func([]*Key)  // called with every good bundle
+	Report   func(error)   // called after a try, with its error; not for a fault of a file that persists
 }
 
-// A Refresher reads the keys from their source, again and again. A bad bundle
-// changes nothing: the last good one stays in force. Make it with NewRefresher;
-// Load and Run are for one goroutine at a time, Poke for any.
+// A Refresher reads the keys from their source repeatedly. A bad bundle changes nothing:
+// the last good one stays in force. Make it with NewRefresher. Load and Run are for one
+// goroutine at a time; Poke is safe for concurrent use.
 type Refresher struct {
 	cfg  RefresherConfig
 	pace pace
 	poke chan struct{}
 
-	text []byte // what the keys were read from last
+	text []byte // from which keys was parsed
 	keys []*Key
 
 	mu   sync.Mutex
-	last error // what came of the last try
+	last error // of the last try
 }
 
 // NewRefresher checks the configuration. It reads nothing yet.
@@ -58,7 +58,7 @@ func (r *Refresher) Load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.keys == nil || !bytes.Equal(text, r.text) { // a file is read every second
+	if r.keys == nil || !bytes.Equal(text, r.text) { // a file is read every second, and rarely changes
 		keys, err := ParsePinned(text, r.cfg.Pin)
 		if err != nil {
 			return err
@@ -69,9 +69,8 @@ func (r *Refresher) Load(ctx context.Context) error {
 	return nil
 }
 
-// ParsePinned is ParsePublicKeys for a bundle which, if there is a pin, has to hold
-// the pinned key. Only that one is then used, because nobody vouches for the
-// others. Errors: ErrPinMismatch, or those of ParsePublicKeys.
+// ParsePinned is ParsePublicKeys for a bundle that must contain the pinned key, if there
+// is a pin. It then returns only that key, because nothing vouches for the others. Errors: ErrPinMismatch, or those of ParsePublicKeys.
 func ParsePinned(text []byte, pin *Fingerprint) ([]*Key, error) {
 	keys, err := ParsePublicKeys(text)
 	if err != nil || pin == nil {
@@ -85,7 +84,7 @@ func ParsePinned(text []byte, pin *Fingerprint) ([]*Key, error) {
 	return nil, fmt.Errorf("%w: its SHA-256 is %s", ErrPinMismatch, keys[0].fingerprint)
 }
 
-// Poke makes Run read the key at once.
+// Poke makes Run read the keys at once.
 func (r *Refresher) Poke() {
 	select {
 	case r.poke <- struct{}{}:
@@ -93,7 +92,7 @@ func (r *Refresher) Poke() {
 	}
 }
 
-// Run reads the key until ctx ends, and returns its error.
+// Run reads the keys until ctx ends, and returns ctx's error.
 func (r *Refresher) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -126,7 +125,7 @@ func (r *Refresher) Run(ctx context.Context) error {
 	}
 }
 
-// report reports an attempt. A file is read every second, so a persistent fault is
+// report reports a try. A file is read every second, so a persistent fault of it is
 // reported once.
 func (r *Refresher) report(err error, poked bool) {
 	r.mu.Lock()

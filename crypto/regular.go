@@ -9,17 +9,17 @@ import (
 	"syscall"
 )
 
-// MaxKeyBytes bounds what is read of a key, of a bundle, or of a certificate.
+// MaxKeyBytes is the largest size of a file with keys or certificates that is read.
 const MaxKeyBytes = 1 << 20
 
-// Errors of ReadRegular, beside the system's.
+// Errors of ReadRegular, besides the system's.
 var (
 	ErrNotRegular = errors.New("not a regular file")
 	ErrTooLong    = errors.New("longer than 1 MiB")
 )
 
-// ReadRegular reads a file of at most MaxKeyBytes. It does not block on a FIFO, but
-// refuses everything that is not a regular file. Errors name the path:
+// ReadRegular reads a regular file of at most MaxKeyBytes. It refuses anything else, and
+// does not block on a FIFO. Errors name the path:
 // ErrNotRegular, ErrTooLong, or the system's.
 func ReadRegular(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -47,7 +47,7 @@ func ReadRegular(path string) ([]byte, error) {
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():
-		return "a folder"
+		return "a directory"
 	case mode&fs.ModeNamedPipe != 0:
 		return "a FIFO"
 	case mode&fs.ModeSocket != 0:

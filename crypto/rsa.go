@@ -8,10 +8,10 @@ import (
 	"github.com/usher-sidecar/usher/crypto/modexp"
 )
 
-// A rsaVerifier recovers what an RSA signature holds. The modulus is prepared
-// once: crypto/rsa does so at every call, which costs it a third more.
+// An rsaVerifier recovers the encoded message from an RSA signature. It prepares the
+// modulus once; crypto/rsa does so at every call, which makes it a third slower.
 //
-// All values here are public, so running time may depend on them.
+// All values here are public, so the running time may depend on them.
 type rsaVerifier struct {
 	modulus  *modexp.Modulus
 	exponent uint

@@ -10,7 +10,7 @@ import (
 // ErrSchema is wrapped by the errors of ParseSchema.
 var ErrSchema = errors.New("not a list of signed fields")
 
-// A Schema says which fields are signed: alternatives, one of which has to
+// A Schema says which fields are signed: a list of alternatives, one of which has to
 // verify. The zero value accepts nothing; make it with ParseSchema.
 type Schema struct {
 	alternatives [][]Field
@@ -24,8 +24,8 @@ const autoAlternative = "auto"
 const autoFields = "cost,endpoint,reqnum,url|cost,endpoint,reqnum,request_idx,url|cost,endpoint,reqnum,url,request_idx"
 
 // ParseSchema reads alternatives separated by "|", each a comma list of fields
-// in the order in which they stand in the message; "auto" stands for those that
-// bind the whole ticket and that autoscalers are known to sign. Spaces are
+// in the order of the message; "auto" stands for the alternatives that autoscalers are
+// known to sign and that cover the whole ticket. Spaces are
 // ignored. Error: ErrSchema.
 func ParseSchema(text string) (Schema, error) {
 	s := Schema{text: text}
@@ -70,7 +70,7 @@ func (s Schema) AlwaysSigns(f Field) bool {
 	return len(s.alternatives) > 0
 }
 
-// FieldList prints fields as in a setting.
+// FieldList returns fields as a comma-separated list, as in the setting.
 func FieldList(fields []Field) string {
 	names := make([]string, len(fields))
 	for i, f := range fields {

@@ -30,10 +30,10 @@ type Source interface {
 // A pace says how often a source is read.
 type pace struct {
 	every   time.Duration // after success; 0: never again
-	backoff bool          // after failure sooner, and later and later
+	backoff bool          // after a failure: sooner, with exponential backoff
 }
 
-// Inline is a key given in the settings.
+// Inline is a bundle of keys given in the settings.
 func Inline(text []byte) Source { return inline(text) }
 
 type inline []byte
@@ -41,13 +41,13 @@ type inline []byte
 func (s inline) fetch(context.Context) ([]byte, error) { return s, nil }
 func (s inline) pace(time.Duration) pace               { return pace{} }
 
-// File is a key in a file that is read once a second. That notices renames as well
-// as symbolic links that are switched, as Kubernetes does.
+// File is a file with keys, which is read once a second. That also notices files that
+// are renamed, and symbolic links that are switched as Kubernetes does.
 func File(path string) Source { return file(path) }
 
 type file string
 
-// filePoll is how often a file is read; it holds a few hundred bytes.
+// filePoll is how often a file is read. It is small: a few hundred bytes.
 const filePoll = time.Second
 
 func (s file) fetch(context.Context) ([]byte, error) {
@@ -60,13 +60,13 @@ func (s file) fetch(context.Context) ([]byte, error) {
 
 func (s file) pace(time.Duration) pace { return pace{every: filePoll} }
 
-// URLs are addresses that serve the keys. They are tried in turn until one has good
-// keys, including the pinned one if there is a pin. A redirect is followed only to
-// an address that would be allowed itself.
+// URLs are addresses that serve the keys. They are tried in turn until one serves good
+// keys, which include the pinned one if there is a pin. A redirect is followed only to
+// an address that AllowedKeyURL allows.
 func URLs(addresses []string, pin *Fingerprint, transport http.RoundTripper) Source {
 	if transport == nil {
 		own := http.DefaultTransport.(*http.Transport).Clone()
-		own.DisableKeepAlives = true // one fetch in minutes
+		own.DisableKeepAlives = true // fetches are minutes apart
 		transport = own
 	}
 	return &urls{addresses: addresses, pin: pin, client: http.Client{
@@ -112,7 +112,7 @@ func (s *urls) fetchOne(ctx context.Context, address string) ([]byte, error) {
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
-			err = wrapped.Err // the address is named by the caller
+			err = wrapped.Err // the caller names the address
 		}
 		return nil, err
 	}

@@ -1,6 +1,6 @@
-// Package dialect is a table of the APIs that model servers speak. Each row has the
-// API's routes, where in a request the work is stated, and the shape of errors that
-// its clients expect. It is only data and knows nothing of HTTP.
+// Package dialect is a table of the APIs that model servers offer. Each row has the
+// API's paths, the members of a request that state work, and the form of errors that
+// its clients expect. It is only data and knows nothing about HTTP.
 package dialect
 
 import "strings"
@@ -13,27 +13,27 @@ type API struct {
 	Copies  []Member
 	Prompts []Member
 
-	// Insert is where a limit is inserted if there is none. Each becomes the first
-	// member, so the last one ends up first.
+	// Insert lists the members that are inserted if a request states no limit. Each is
+	// put in front, so the last one ends up first.
 	Insert []Reading
 
-	// Signs tell whose body it is where engines take different ones on the same
-	// path; it is the Usual engine's if there is none of them.
+	// If engines accept different bodies on the same path, Signs are the members that
+	// tell them apart. A body with none of them is for the Usual engine.
 	Signs []Reading
 	Usual Engine
 
-	ZeroEndless bool // a limit of 0 is taken for none
+	ZeroEndless bool // a limit of 0 means no limit
 
-	Errors Shape   // of a refusal
-	Ending *Ending // of a stream; nil: none is known
+	Errors Shape   // the form of errors
+	Ending *Ending // the last word of a stream; nil: none is known
 
 	// The operation and provider of OpenTelemetry's conventions for generative
-	// AI (gen_ai.operation.name, gen_ai.provider.name). The provider tells the
-	// flavour of the API, as the conventions have it, not who runs the model.
+	// AI (gen_ai.operation.name, gen_ai.provider.name). As the conventions define it,
+	// the provider is the flavour of the API, not who runs the model.
 	Operation, Provider string
 }
 
-// A Reading is a member, and which engines read it.
+// A Reading is a member together with the engines that read it.
 type Reading struct {
 	Member
 	by Engine
@@ -42,15 +42,15 @@ type Reading struct {
 // By reports whether the engine reads the member. AnyEngine might.
 func (r Reading) By(e Engine) bool { return e == AnyEngine || r.by&e != 0 }
 
-// ByFolded reports whether the engine, or with AnyEngine one of them, reads the
-// member under a name that differs in case, too.
+// ByFolded reports whether the engine (with AnyEngine: some engine) reads the member
+// also under a name that differs in case.
 func (r Reading) ByFolded(e Engine) bool { return r.by&Ollama != 0 && (e == AnyEngine || e == Ollama) }
 
-// Engine returns whose member it is.
+// Engine returns the engines that read it.
 func (r Reading) Engine() Engine { return r.by }
 
-// Known returns e, or AnyEngine if e reads no limit of this API, so that another
-// engine must be answering.
+// Known returns e, or AnyEngine if e reads no limit of this API, because then some
+// other engine must be answering.
 func (a *API) Known(e Engine) Engine {
 	for _, r := range a.Limits {
 		if r.By(e) {
@@ -63,7 +63,7 @@ func (a *API) Known(e Engine) Engine {
 // Endless reports whether a limit of 0 means no limit.
 func (a *API) Endless(e Engine) bool { return a.ZeroEndless || e == Ollama }
 
-// Other is the conventions' word for what has no name of its own.
+// Other is the conventions' value for anything they have no name for.
 const Other = "_OTHER"
 
 // Of returns the API of a path. Every path has one.
@@ -80,7 +80,7 @@ func Of(path string) *API {
 	return unknown
 }
 
-// OfRequest is Of for a request with this method: only POST asks for work.
+// OfRequest is Of for a request with this method. Only POST asks for work.
 func OfRequest(method, path string) *API {
 	api := Of(path)
 	if method == "POST" || len(api.Limits) == 0 {
@@ -89,8 +89,7 @@ func OfRequest(method, path string) *API {
 	return idle[api]
 }
 
-// idle are the APIs of requests that ask for no work, by the API whose path they
-// share.
+// idle has, for each API, the API of requests to the same path that ask for no work.
 var idle = func() map[*API]*API {
 	m := make(map[*API]*API)
 	for _, api := range exact {

@@ -2,16 +2,17 @@ package dialect
 
 import "bytes"
 
-// An Ending is the last word of an API's streams: what a complete stream contains
-// before it ends. A stream that ends cleanly without it broke inside the model
-// server. It is a JSON member anywhere in an event or, for some, a line.
+// An Ending is the last word of an API's streams: the marker that a complete stream
+// contains before it ends, like OpenAI's "data: [DONE]". A stream that ends cleanly
+// without it broke inside the model server. The marker is a JSON member anywhere in an
+// event or, for some APIs, a line.
 type Ending struct {
-	member string   // the name with the quote that ends it: to search for the one before it would be slow, there are many
-	values []string // how its value begins; none: as a string that is not empty
-	done   bool     // "data: [DONE]" is one, too
+	member string   // the name and its closing quote; the opening quote is left out, since searching for quotes is slow
+	values []string // how its value may begin; none: any string that is not empty
+	done   bool     // "data: [DONE]" counts as well
 }
 
-// The endings. That of /generate is TGI's, or SGLang's line.
+// The endings. That of /generate is TGI's member or SGLang's line.
 var (
 	endOpenAI    = &Ending{member: `finish_reason"`, done: true}
 	endGenerate  = &Ending{member: `generated_text"`, values: []string{`"`}, done: true}
@@ -20,8 +21,8 @@ var (
 	endResponses = &Ending{member: `type"`, values: []string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`}}
 )
 
-// doneLine is the line of an event stream that says that nothing follows. The blank
-// may be missing.
+// doneLine is the line of an event stream after which nothing follows. The space may be
+// missing.
 const doneLine = "data: [DONE]"
 
 // longestMember and longestValue bound what a Finish keeps.
@@ -30,19 +31,18 @@ const (
 	longestValue  = len(`"response.incomplete"`)
 )
 
-// A Finish looks for an Ending in a stream as it passes, in pieces of any size. It
-// keeps a few bytes of it, and costs a search for the name in each piece. The
-// stream is assumed to be events of JSON: names in the model's text do not match,
-// because their quotes are escaped, and a line cannot begin inside them. The zero
-// value looks for nothing.
+// A Finish looks for an Ending in a stream as it passes, in pieces of any size. It keeps
+// a few bytes of the stream, and searches each piece for the name. It assumes events of
+// JSON: a name in the model's text does not match, because its quotes are escaped, and
+// no line begins inside that text. The zero value looks for nothing.
 type Finish struct {
 	ending *Ending
 	seen   bool
-	line   int // bytes of doneLine that this line began with; -1: it is another
+	line   int // how many bytes of doneLine have matched; -1: this is another line
 	state  finishState
-	kept   int                 // bytes of edge, or of value
-	edge   [longestMember]byte // while seeking: the last bytes, short of a name
-	value  [longestValue]byte  // the value, as far as it has come
+	kept   int                 // bytes kept in edge, or in value
+	edge   [longestMember]byte // while seeking: the last bytes, fewer than a name
+	value  [longestValue]byte  // the value, as far as it has arrived
 }
 
 type finishState uint8
@@ -56,7 +56,7 @@ const (
 // Watch returns a Finish that looks for e; e may be nil.
 func (e *Ending) Watch() Finish { return Finish{ending: e} }
 
-// Missing reports whether a stream that ended here ended without its last word.
+// Missing reports whether the stream, if it ended here, would lack its last word.
 func (f *Finish) Missing() bool { return f.ending != nil && !f.seen }
 
 // Write takes the next piece of the stream.
@@ -67,7 +67,7 @@ func (f *Finish) Write(p []byte) {
 	f.seen = f.ending.done && f.lines(p) || f.members(p)
 }
 
-// lines reports whether doneLine has come.
+// lines reports whether doneLine has arrived.
 func (f *Finish) lines(p []byte) bool {
 	for len(p) > 0 {
 		if f.line < 0 {
@@ -95,7 +95,7 @@ func (f *Finish) lines(p []byte) bool {
 	return false
 }
 
-// members reports whether the member has come with a final value.
+// members reports whether the member has arrived with one of its values.
 func (f *Finish) members(p []byte) bool {
 	for len(p) > 0 {
 		c := p[0]
@@ -109,7 +109,7 @@ func (f *Finish) members(p []byte) bool {
 		case blank && (f.state == atColon || f.kept == 0):
 		case f.state == atColon:
 			f.state, f.kept = seekMember, 0
-			continue // with c, which may begin a name
+			continue // c may begin a name
 		default:
 			f.value[f.kept] = c
 			f.kept++
@@ -126,8 +126,8 @@ func (f *Finish) members(p []byte) bool {
 	return false
 }
 
-// seek looks for the name and returns how much of p it used. What follows the name,
-// if it was found, is left.
+// seek looks for the name and returns how many bytes of p it consumed. If it finds the
+// name, it consumes nothing after it.
 func (f *Finish) seek(p []byte) int {
 	name := f.ending.member
 	var border [2 * longestMember]byte
@@ -150,8 +150,8 @@ func (f *Finish) seek(p []byte) int {
 	return len(p)
 }
 
-// judge reports whether the beginning of a value is one that ends a stream and, if
-// not, whether it may still become one.
+// judge reports whether the beginning of a value is one that ends a stream (good) and,
+// if not, whether it may become one with more bytes (open).
 func (e *Ending) judge(value []byte) (good, open bool) {
 	if len(e.values) == 0 {
 		return len(value) > 1 && value[1] != '"', len(value) == 1 && value[0] == '"'

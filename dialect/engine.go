@@ -1,6 +1,7 @@
 package dialect
 
-// An Engine is a model server. Engines differ in which members they read.
+// An Engine is a model server, or a set of them. Engines differ in which members they
+// read.
 type Engine uint8
 
 // The engines.
@@ -11,6 +12,6 @@ const (
 	LlamaCPP
 	Ollama
 
-	AnyEngine   Engine = 0 // not known which
+	AnyEngine   Engine = 0 // it is not known which
 	everyEngine        = VLLM | SGLang | TGI | LlamaCPP | Ollama
 )

@@ -16,8 +16,8 @@ const (
 	Anthropic              // OpenAI's, with "type":"error" before it
 )
 
-// Error returns an error as JSON: a sentence for the user, a code, and the
-// request's id in the log.
+// Error returns an error as JSON: a sentence for the user, a code, and the id of the
+// request.
 func (s Shape) Error(message, code, requestID string) []byte {
 	message, code, requestID = quote(message), quote(code), quote(requestID)
 	if s == Plain {
@@ -30,7 +30,7 @@ func (s Shape) Error(message, code, requestID string) []byte {
 	return []byte(head + `{"message":` + message + `,"type":` + code + `,"code":` + code + `,"param":null},"request_id":` + requestID + `}`)
 }
 
-// quote writes s as a JSON string; invalid UTF-8 is replaced.
+// quote returns s as a JSON string. Invalid UTF-8 is replaced.
 func quote(s string) string {
 	b, err := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "�"))
 	if err != nil {

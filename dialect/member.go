@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// A Member is a member of a request's body that says how much work is asked
-// for. The zero value, Body, stands for the body itself.
+// A Member is a member of a request's body that states work. The zero value, Body,
+// stands for the body itself.
 type Member uint8
 
 // The members of all APIs.
@@ -46,7 +46,7 @@ type Kind uint8
 const (
 	Number  Kind = iota
 	Object       // its members
-	Prompts      // how many there are
+	Prompts      // how many prompts there are
 )
 
 // members has each member's name, the object it is in and what is read of it.
@@ -75,7 +75,7 @@ var members = [MemberCount]struct {
 	InputIDs:               {name: "input_ids", kind: Prompts},
 }
 
-// String returns the name, preceded by its object's.
+// String returns the name, preceded by the name of its object.
 func (m Member) String() string {
 	if in := m.In(); in != Body {
 		return in.Name() + "." + m.Name()
@@ -83,7 +83,7 @@ func (m Member) String() string {
 	return m.Name()
 }
 
-// Name returns the name without its object's.
+// Name returns the name without that of its object.
 func (m Member) Name() string { return members[m].name }
 
 // In returns the object that the member is in: Body, or one whose Kind is Object.
@@ -106,9 +106,9 @@ func Find(in Member, name []byte) Member {
 	return Body
 }
 
-// FindFolded looks up a member of the body whose name Find does not know but for
-// its case. Go's encoding/json, and so Ollama, takes such a one for the member;
-// the others do not. Most names are in lower-case ASCII and are not looked up.
+// FindFolded looks up a member of the body whose name differs in case. Go's
+// encoding/json, and therefore Ollama, accepts such names; other engines do not. Most
+// names are lower-case ASCII and need no lookup.
 func FindFolded(name []byte) Member {
 	for _, c := range name {
 		if c >= utf8.RuneSelf || c-'A' <= 'Z'-'A' {
@@ -127,8 +127,8 @@ func findFolded(name []byte) Member {
 	return Body
 }
 
-// byLength has the members by the length of their names, which rules out most names
-// of a body.
+// byLength groups the members by the length of their names, which rules out most names
+// in a body.
 var byLength = func() (list [32][]Member) {
 	for m := Body + 1; m < MemberCount; m++ {
 		n := len(m.Name())

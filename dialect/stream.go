@@ -25,9 +25,9 @@ func StreamOf(contentType []byte) Stream {
 	return NoStream
 }
 
-// LastEvent returns the event that tells the reader of a broken stream what broke
-// it: with Events in the shape of the API, for Anthropic's under the name that its
-// clients listen for; with Lines a line in the plain shape. It must be written
+// LastEvent returns the event that tells the reader of a broken stream why it broke. For
+// Events it has the shape of the API, and for Anthropic's the event name that its
+// clients listen for. For Lines it is a line in the plain shape. It must be written
 // where an event can begin.
 func (s Shape) LastEvent(stream Stream, message, code, requestID string) []byte {
 	if stream == Lines {

@@ -1,7 +1,7 @@
 package dialect
 
-// The table: each API once, then the paths that speak it. llama.cpp's server
-// takes its names for the limit and for the number of completions on all routes
+// The table: first each API, then the paths that speak it. llama.cpp's server accepts
+// its own names for the limit and for the number of completions on all routes
 // (field_num("n_predict") and ("n_cmpl") in its server-schema.cpp); Ollama reads
 // only max_tokens on OpenAI's.
 var (
@@ -22,8 +22,8 @@ var (
 		Insert:  []Reading{{MaxTokens, everyEngine}},
 		Errors:  OpenAI, Ending: endOpenAI, Operation: "text_completion", Provider: "openai",
 	}
-	// Several engines read only the older of the two names. To TGI the newer one is
-	// an alias (serde's), and both together are a duplicate.
+	// Several engines read only the older of the two names. To TGI the newer one is an
+	// alias (of serde), so both together are a duplicate.
 	chat = &API{
 		Limits: []Reading{{MaxTokens, everyEngine}, {MaxCompletionTokens, VLLM | SGLang | TGI | LlamaCPP}, {NPredict, LlamaCPP}},
 		Copies: []Member{N, BestOf, NCompletions},
@@ -55,8 +55,8 @@ var (
 	unknown = &API{Operation: Other, Provider: Other}
 )
 
-// ollama is one of Ollama's own routes. Its clients read the member "error", which
-// the plain shape has.
+// ollama returns the API of one of Ollama's own routes. Its clients read the member
+// "error", which the plain shape has.
 func ollama(operation string) *API {
 	return &API{
 		Limits:      []Reading{{OptionsNumPredict, Ollama}},
@@ -83,8 +83,8 @@ var exact = map[string]*API{
 	"/api/embeddings":      ollamaEmbeddings,
 }
 
-// patterns are tried in turn for any other path. What work is asked for there is
-// not known: it may be another API that ends alike.
+// patterns are tried in turn for any other path. The work is not known there, since the
+// path may belong to another API that ends the same.
 var patterns = []struct {
 	prefix, suffix string
 	api            *API
@@ -99,7 +99,7 @@ var patterns = []struct {
 	{"", "/embeddings", &API{Operation: "embeddings", Provider: Other}},
 }
 
-// openAI is any other route below /v1/.
+// openAI returns the API of any other route below /v1/.
 func openAI(operation string) *API {
 	return &API{Errors: OpenAI, Ending: endOpenAI, Operation: operation, Provider: "openai"}
 }

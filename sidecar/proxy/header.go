@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// MaxHeader is the largest PROXY header that is taken, in bytes: version 2 may
-// have up to 64 KiB of vendors' fields, of which real ones take some hundred.
+// MaxHeader is the largest PROXY header that is accepted, in bytes. Version 2 allows
+// 64 KiB of vendors' fields, but real ones take a few hundred bytes.
 const MaxHeader = 4 << 10
 
 // Errors of Header.
 var (
-	// ErrShort tells that more bytes are needed.
-	ErrShort = errors.New("proxy: the header has not come whole")
-	// ErrMalformed tells of what begins like a PROXY header and is none.
+	// ErrShort means that more bytes are needed.
+	ErrShort = errors.New("proxy: the header is incomplete")
+	// ErrMalformed is returned for what begins like a PROXY header but is none.
 	ErrMalformed = errors.New("proxy: malformed header")
 )
 
-// The beginnings of both versions. Neither can be that of an HTTP request with a
-// known method, or of a TLS record.
+// The signatures of both versions. No HTTP request with a known method and no TLS record
+// begins like them.
 const (
 	signature1 = "PROXY "
 	signature2 = "\r\n\r\n\x00\r\nQUIT\n"
@@ -39,10 +39,9 @@ func begins(p []byte, signature string) bool {
 	return string(p[:n]) == signature[:n]
 }
 
-// Header reads the PROXY header that p begins with: n is its length, 0 where
-// there is none. source is the client's address, the zero value where the header
-// names none (UNKNOWN, LOCAL, another family than IP): then the connection's own
-// holds. Errors: ErrShort, ErrMalformed.
+// Header reads the PROXY header with which p begins. n is its length, 0 if there is
+// none. source is the client's address. It is the zero value if the header names none
+// (UNKNOWN, LOCAL, a family other than IP); then the connection's own address counts. Errors: ErrShort, ErrMalformed.
 func Header(p []byte) (source netip.Addr, n int, err error) {
 	switch {
 	case begins(p, signature1):
@@ -71,7 +70,7 @@ func header1(p []byte) (source netip.Addr, n int, err error) {
 	n = end + 1
 	fields := strings.Split(string(p[len(signature1):end-1]), " ")
 	if fields[0] == "UNKNOWN" {
-		return source, n, nil // whatever follows
+		return source, n, nil // the rest of the line is ignored
 	}
 	if len(fields) != 5 || fields[0] != "TCP4" && fields[0] != "TCP6" {
 		return source, 0, ErrMalformed
@@ -94,8 +93,8 @@ func header1(p []byte) (source netip.Addr, n int, err error) {
 	return source, n, nil
 }
 
-// The fields of version 2 after its signature: version and command, family and
-// protocol, length of the rest.
+// Values of version 2. Its signature is followed by version and command, family and
+// protocol, and the length of the rest.
 const (
 	fixed2  = len(signature2) + 4
 	local2  = 0x20

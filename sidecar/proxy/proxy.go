@@ -1,6 +1,6 @@
-// Package proxy finds out who the client is behind proxies that are trusted to
-// say so: by the PROXY protocol, version 1 or 2, at the beginning of a
-// connection, or by X-Forwarded-For at each request.
+// Package proxy finds the address of a client behind trusted proxies: from the PROXY
+// protocol, version 1 or 2, at the beginning of a connection, or from X-Forwarded-For in
+// each request.
 package proxy
 
 import (
@@ -9,12 +9,11 @@ import (
 	"strings"
 )
 
-// Trusted are the networks of proxies whose word is taken. The zero value trusts
-// nobody.
+// Trusted lists the networks of trusted proxies. The zero value trusts nobody.
 type Trusted []netip.Prefix
 
-// Has reports whether addr is a proxy's. An IPv4-mapped address counts as IPv4,
-// and a zone does not count.
+// Has reports whether addr is that of a trusted proxy. An IPv4-mapped address counts as
+// IPv4, and the zone is ignored.
 func (t Trusted) Has(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	for _, prefix := range t {
@@ -25,10 +24,10 @@ func (t Trusted) Has(addr netip.Addr) bool {
 	return false
 }
 
-// Client returns the last hop that is no proxy of ours: peer itself, or the first
-// such address from the right in the lines of X-Forwarded-For. What stands left
-// of it anybody may have written. Where an entry is no address, the proxy that
-// wrote it stands for the client.
+// Client returns the last hop that is not a trusted proxy: peer itself, or the first
+// such address from the right in the lines of X-Forwarded-For. Anybody may have written
+// what is to the left of it. If an entry is not an address, the proxy that wrote it
+// counts as the client.
 func (t Trusted) Client(peer netip.Addr, forwardedFor [][]byte) netip.Addr {
 	for i := len(forwardedFor) - 1; i >= 0; i-- {
 		line := string(forwardedFor[i])
@@ -41,7 +40,7 @@ func (t Trusted) Client(peer netip.Addr, forwardedFor [][]byte) netip.Addr {
 			entry, more = strings.TrimSpace(line[comma+1:]), comma >= 0
 			line = line[:max(comma, 0)]
 			if entry == "" {
-				continue // RFC 9110 section 5.6.1: empty elements are passed over
+				continue // RFC 9110 section 5.6.1: empty elements are ignored
 			}
 			addr, ok := parseHop(entry)
 			if !ok {
@@ -53,7 +52,7 @@ func (t Trusted) Client(peer netip.Addr, forwardedFor [][]byte) netip.Addr {
 	return peer
 }
 
-// parseHop reads an address that may have a port, and brackets.
+// parseHop reads an address that may have a port and brackets.
 func parseHop(text string) (netip.Addr, bool) {
 	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
 		text = text[1 : len(text)-1]

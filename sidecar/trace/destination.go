@@ -21,11 +21,10 @@ type destination struct {
 	header  http.Header
 	gzip    bool
 	timeout time.Duration // of one attempt
-	tls     *tls.Config   // nil: as usual
+	tls     *tls.Config   // nil: the default
 }
 
-// The variables of OTLP exporters have two names each, of which the one for
-// traces goes first, see
+// Each variable of OTLP exporters has two names; the one for traces takes precedence. See
 // https://opentelemetry.io/docs/specs/otel/protocol/exporter/.
 const (
 	general   = "OTEL_EXPORTER_OTLP_"
@@ -43,7 +42,7 @@ func variable(name string) (set, value string) {
 }
 
 // readDestination reads the variables of the process. Its error names every wrong
-// variable, and shows no value that may be secret.
+// variable, and contains no value that may be secret.
 func readDestination() (destination, error) {
 	d := destination{url: &url.URL{Scheme: "https", Host: "localhost:4318", Path: "/v1/traces"}, header: http.Header{}, timeout: 10 * time.Second}
 	var faults []error
@@ -72,8 +71,8 @@ func readDestination() (destination, error) {
 	return d, errors.Join(faults...)
 }
 
-// takeEndpoint takes the traces' own endpoint as it is, and the general one as
-// the base of a path.
+// takeEndpoint takes the endpoint for traces as it is, and appends a path to the general
+// one.
 func (d *destination) takeEndpoint(name, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -89,7 +88,7 @@ func (d *destination) takeEndpoint(name, value string) error {
 	return nil
 }
 
-// takeHeaders takes "name=value" pairs between commas, the values
+// takeHeaders takes name=value pairs separated by commas. The values are
 // percent-encoded.
 func (d *destination) takeHeaders(_, value string) error {
 	for i, pair := range strings.Split(value, ",") {
@@ -115,14 +114,13 @@ func (d *destination) takeCompression(_, value string) error {
 func (d *destination) takeTimeout(_, value string) error {
 	ms, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || ms <= 0 {
-		return fmt.Errorf("%q is no number of milliseconds", value)
+		return fmt.Errorf("%q is not a number of milliseconds", value)
 	}
 	d.timeout = time.Duration(ms) * time.Millisecond
 	return nil
 }
 
-// takeCertificate takes a file of certificates that must have issued the
-// collector's.
+// takeCertificate takes a file of CA certificates for the collector's certificate.
 func (d *destination) takeCertificate(_, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -136,8 +134,8 @@ func (d *destination) takeCertificate(_, file string) error {
 	return nil
 }
 
-// takeClientCertificate takes the file of Usher's own certificate, whose key is in
-// another file.
+// takeClientCertificate takes the file of Usher's own certificate. Its key is in another
+// file.
 func (d *destination) takeClientCertificate(_, file string) error {
 	name, key := variable("CLIENT_KEY")
 	if name == "" {

@@ -11,10 +11,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// encode makes the body of an export. The package of its message,
-// ExportTraceServiceRequest, imports gRPC; TracesData has the same field and is
-// identical on the wire. The spans are of one Tracer, and so of one resource and
-// scope. None has links.
+// encode makes the body of an export. It uses TracesData in place of
+// ExportTraceServiceRequest, whose package imports gRPC; both are identical on the wire.
+// All spans are of one Tracer, and so of one resource and scope. None has links.
 func encode(spans []sdk.ReadOnlySpan) ([]byte, error) {
 	scope := spans[0].InstrumentationScope()
 	list := make([]*tracepb.Span, len(spans))
@@ -84,8 +83,8 @@ func encodeAttributes(list []attribute.KeyValue) []*commonpb.KeyValue {
 	return encoded
 }
 
-// encodeValue handles the types of attributes that spans and resources have here;
-// any other is encoded as text.
+// encodeValue handles the types of attributes that Usher's spans and resources have. Any
+// other is encoded as text.
 func encodeValue(v attribute.Value) *commonpb.AnyValue {
 	switch v.Type() {
 	case attribute.BOOL:

@@ -61,7 +61,8 @@ func (r *Request) Ended(a *account.Request) {
 	r.span.End(trace.WithTimestamp(a.Times.End))
 }
 
-// attributes are named by the HTTP semantic conventions where those have a name.
+// attributes returns the attributes of the request's span. They are named by the HTTP
+// semantic conventions, as far as these have a name.
 func attributes(a *account.Request) []attribute.KeyValue {
 	list := []attribute.KeyValue{
 		attribute.String("http.route", a.Route),
@@ -78,8 +79,8 @@ func attributes(a *account.Request) []attribute.KeyValue {
 	return list
 }
 
-// fail marks a span with what went wrong. By the conventions a refusal, which the
-// client caused, is not a server error.
+// fail marks a span with what went wrong. According to the conventions, a refusal that
+// the client caused is not a server error.
 func fail(s trace.Span, a *account.Request) {
 	if a.Outcome == account.OK {
 		return

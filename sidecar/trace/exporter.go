@@ -21,13 +21,13 @@ import (
 
 // How an export is retried, as in OpenTelemetry's own exporters.
 const (
-	firstPause   = 5 * time.Second // and half of that less or more; then 1.5 times as long, and so on
+	firstPause   = 5 * time.Second // plus or minus half; each further one is 1.5 times as long
 	longestPause = 30 * time.Second
 	retryFor     = time.Minute
 )
 
-// maxResponse bounds what is read of a collector's answer, and maxMessage what is
-// logged of it.
+// maxResponse bounds how much of a collector's answer is read, and maxMessage how much
+// of it is logged.
 const (
 	maxResponse = 64 << 10
 	maxMessage  = 300
@@ -111,7 +111,7 @@ type passingError struct {
 
 func (e *passingError) Unwrap() error { return e.error }
 
-// post makes one attempt. Errors: passingError, or one that a retry would not help.
+// post makes one attempt. A passingError may be retried; other errors are final.
 func (e *exporter) post(ctx context.Context, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.to.url.String(), bytes.NewReader(body))
 	if err != nil {
@@ -134,16 +134,16 @@ func (e *exporter) post(ctx context.Context, body []byte) error {
 	case code/100 == 2 && err == nil && binary:
 		return partialSuccess(text)
 	case code/100 == 2:
-		return nil // they have arrived, whatever else it said
+		return nil // the spans were accepted
 	case code == http.StatusTooManyRequests, code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
 		return &passingError{failure(resp.Status, text, binary), retryAfter(resp.Header.Get("Retry-After"))}
 	}
 	return failure(resp.Status, text, binary)
 }
 
-// transportError classifies an attempt without an answer. A time-out or a closed
-// connection is temporary. A collector that refuses connections is not retried, so
-// that it does not delay a drain.
+// transportError classifies the error of an attempt that got no answer. A time-out or a
+// closed connection is temporary. A refused connection is not retried, so that it does
+// not delay a drain.
 func transportError(err error) error {
 	var failed *url.Error
 	if !errors.As(err, &failed) {
@@ -167,8 +167,8 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-// failure returns what a collector answered: the message of a google.rpc.Status
-// (field 2), or text.
+// failure returns a collector's answer as an error: the message of a google.rpc.Status
+// (field 2), or the text.
 func failure(status string, text []byte, binary bool) error {
 	if binary {
 		text = field(text, 2, protowire.BytesType).bytes
@@ -180,8 +180,8 @@ func failure(status string, text []byte, binary bool) error {
 	return fmt.Errorf("collector answered %s: %s", status, message)
 }
 
-// partialSuccess looks into an ExportTraceServiceResponse: its field 1 says how
-// many spans were rejected (1), and why (2).
+// partialSuccess reads an ExportTraceServiceResponse. Its field 1 says how many spans
+// were rejected (field 1) and why (field 2).
 func partialSuccess(text []byte) error {
 	partial := field(text, 1, protowire.BytesType).bytes
 	rejected := int64(field(partial, 1, protowire.VarintType).number)
@@ -198,8 +198,8 @@ type wireValue struct {
 	bytes  []byte
 }
 
-// field returns the value of a message's field; zero if it has none or is not a
-// message.
+// field returns the value of a field of a message; zero if there is no such field, or
+// if it is not a message.
 func field(message []byte, number protowire.Number, kind protowire.Type) (v wireValue) {
 	for len(message) > 0 {
 		num, typ, n := protowire.ConsumeTag(message)

@@ -74,7 +74,7 @@ func TestWrongDestination(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT: not an http:// or https:// address",
 		"OTEL_EXPORTER_OTLP_TRACES_HEADERS: pair 2 is not name=value",
 		`OTEL_EXPORTER_OTLP_COMPRESSION: "zstd" is neither gzip nor none`,
-		`OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: "10s" is no number of milliseconds`,
+		`OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: "10s" is not a number of milliseconds`,
 		"OTEL_EXPORTER_OTLP_CERTIFICATE: " + empty + " holds no certificate",
 		"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: its CLIENT_KEY is not set",
 	}, strings.Split(err.Error(), "\n"))

@@ -1,6 +1,6 @@
-// Package trace exports to OpenTelemetry where the time of a request went. Spans
-// are made when a request ends, from its measured times. Only the two whose ids
-// others need are begun earlier: the request's, and the one that the model server
+// Package trace exports to OpenTelemetry where the time of a request went. Spans are
+// made when a request ends, from the times in its account. Only two are begun earlier,
+// because others need their ids: the request's, and the one that the model server
 // continues.
 package trace
 
@@ -19,10 +19,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// FlushTimeout bounds how long Close waits for the last spans to be accepted.
+// FlushTimeout bounds how long Close waits for the last spans to be sent.
 const FlushTimeout = 3 * time.Second
 
-// reportInterval is the time between two reports that spans could not be sent.
+// reportInterval is the least time between two reports that spans could not be sent.
 const reportInterval = time.Minute
 
 // A Tracer makes the spans of requests and exports them in the background. If the
@@ -48,7 +48,7 @@ func New(ctx context.Context, version string, report func(error)) (*Tracer, erro
 	who, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "usher"), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv()) // the last word
+		resource.WithFromEnv()) // overrides the others
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
@@ -63,7 +63,7 @@ func (t *Tracer) Close() error {
 	return t.provider.Shutdown(ctx)
 }
 
-// A handler passes on OpenTelemetry's errors, but not every one of many.
+// A handler passes OpenTelemetry's errors on, at most one in each reportInterval.
 type handler struct {
 	report func(error)
 	last   atomic.Pointer[time.Time] // nil: never
@@ -77,8 +77,7 @@ func (h *handler) Handle(err error) {
 	}
 }
 
-// A Request is the spans of one request. Its methods are called by one goroutine
-// at a time.
+// A Request holds the spans of one request. It is for one goroutine at a time.
 type Request struct {
 	tracer trace.Tracer
 	ctx    context.Context // holds span
@@ -101,12 +100,12 @@ func (t *Tracer) Begin(start time.Time, name, traceparent, tracestate string) *R
 	return &Request{tracer: t.tracer, ctx: ctx, span: span}
 }
 
-// TraceID is the id of the trace that the request belongs to.
+// TraceID returns the id of the trace that the request belongs to.
 func (r *Request) TraceID() string { return r.span.SpanContext().TraceID().String() }
 
-// Send opens the span of the exchange with the model server and returns the
-// traceparent that is to be sent there. That of a nil Request is "": the client's own
-// passes, as without tracing.
+// Send opens the span of the exchange with the model server and returns the traceparent
+// to send there. A nil Request returns "", so that the client's own traceparent is
+// passed on, as without tracing.
 func (r *Request) Send(at time.Time) string {
 	if r == nil {
 		return ""

@@ -74,7 +74,7 @@ func TestKeyFileThatIsNone(t *testing.T) {
 		fifo:   "not a regular file but a FIFO",
 		large:  "longer than 1 MiB",
 		device: "not a regular file but a device",
-		dir:    "not a regular file but a folder",
+		dir:    "not a regular file but a directory",
 	} {
 		with := rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{"USHER_PUBLIC_KEY": "", "USHER_PUBLIC_KEY_FILE": path})
 		for _, args := range [][]string{nil, {"verify"}} {
