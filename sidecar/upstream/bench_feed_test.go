@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A refeed stands for a connection that brings the same pieces for every
-// request, at once and without the system's work.
+// A refeed stands in for a connection that delivers the same pieces for every request, at
+// once and without system calls.
 type refeed struct {
 	feed
 	cn     *Conn
@@ -36,8 +36,7 @@ func (f *refeed) again() *Response {
 	return &f.cn.response
 }
 
-// BenchmarkResponseHead is reading a response head, and writing it for the
-// client.
+// BenchmarkResponseHead reads a response head, and writes it for the client.
 func BenchmarkResponseHead(b *testing.B) {
 	f := refed([]byte(responseHead + "Content-Length: 0\r\n\r\n"))
 	buf := make([]byte, 0, 1<<10)
@@ -52,8 +51,7 @@ func BenchmarkResponseHead(b *testing.B) {
 	}
 }
 
-// BenchmarkChunks is reading an answer of 100 chunks, each of which comes for
-// itself.
+// BenchmarkChunks reads an answer of 100 chunks, each of which arrives separately.
 func BenchmarkChunks(b *testing.B) {
 	f := refed(streamOf100()...)
 	piece := make([]byte, 16<<10)

@@ -14,14 +14,14 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// requestLines are such as clients send.
+// requestLines are what clients typically send.
 const requestLines = "User-Agent: python-requests/2.32.3\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n" +
 	"Connection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: 1024\r\nAuthorization: Bearer x\r\n"
 
 const responseHead = "HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 00:00:00 GMT\r\nServer: uvicorn\r\nContent-Type: text/event-stream\r\n"
 
-// echo serves one request after the other without looking much: it waits for
-// size bytes, writes the response in the given writes, and allocates nothing.
+// echo serves one request after the other without parsing them: it waits for size bytes,
+// writes the response in the given writes, and allocates nothing.
 func echo(size int, writes [][]byte) func(*peer) {
 	return func(p *peer) {
 		buf := make([]byte, 64<<10)
@@ -43,19 +43,19 @@ func echo(size int, writes [][]byte) func(*peer) {
 	}
 }
 
-// BenchmarkRoundTrip is one small request and answer on a kept connection, ours
-// and by fasthttp's client.
+// BenchmarkRoundTrip does one small request and answer on a kept connection, by this
+// package and by fasthttp's client.
 func BenchmarkRoundTrip(b *testing.B) {
 	answer := [][]byte{[]byte(responseHead + "Content-Length: 300\r\n\r\n" + strings.Repeat("x", 300))}
 	run(b, answer, 300)
 }
 
-// BenchmarkStream is an answer of 100 chunks, each written for itself.
+// BenchmarkStream reads an answer of 100 chunks, each of them a write.
 func BenchmarkStream(b *testing.B) {
 	run(b, streamOf100(), 100*43)
 }
 
-// streamOf100 is an answer of 100 events, a piece each.
+// streamOf100 returns an answer of 100 events, a piece each.
 func streamOf100() [][]byte {
 	answer := [][]byte{[]byte(responseHead + "Transfer-Encoding: chunked\r\n\r\n")}
 	for i := range 100 {
@@ -93,7 +93,7 @@ func run(b *testing.B, answer [][]byte, want int) {
 		}
 	})
 	b.Run("fasthttp", func(b *testing.B) {
-		// Its head differs in length: measure it on the way.
+		// Its head has another length: measure it on the wire.
 		size := make(chan int, 1)
 		m := listen(b, "tcp", func(p *peer) {
 			if p.n == 0 {
@@ -108,7 +108,7 @@ func run(b *testing.B, answer [][]byte, want int) {
 			Addr: m.addr, StreamResponseBody: true, NoDefaultUserAgentHeader: true, ReadBufferSize: 16 << 10,
 			Dial: func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) },
 		}
-		client.MaxIdleConnDuration = 200 * time.Millisecond // its cleaner lives as long
+		client.MaxIdleConnDuration = 200 * time.Millisecond // its cleaner goroutine lives that long
 		b.Cleanup(client.CloseIdleConnections)
 		var req fasthttp.Request
 		var resp fasthttp.Response
@@ -146,7 +146,7 @@ func run(b *testing.B, answer [][]byte, want int) {
 	})
 }
 
-// BenchmarkRequestHead is building a request head from the client's.
+// BenchmarkRequestHead builds a request head from the client's.
 func BenchmarkRequestHead(b *testing.B) {
 	o := Options{Host: "127.0.0.1:5001"}
 	req := &Request{Header: headerOf(b, requestLines), Path: []byte("/generate"), RequestID: "0123456789abcdef"}
@@ -159,7 +159,7 @@ func BenchmarkRequestHead(b *testing.B) {
 	}
 }
 
-// TestAllocations guards what a request costs: the Conn, and little else.
+// TestAllocations limits what a request allocates: the Conn, and little else.
 func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

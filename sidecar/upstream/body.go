@@ -23,11 +23,10 @@ func (r *Response) Wait() error {
 	return r.err
 }
 
-// Read reads what has arrived of the body, across chunks, and waits only while
-// nothing has. io.EOF means the true end of the body, and comes with the last bytes
-// if it is known by then. Read returns 0 and nil only for an empty p. Errors are
-// permanent. Errors: ErrBroken when the body was cut short or is malformed,
-// ErrTimeout, ErrCanceled.
+// Read reads what has arrived of the body, across chunks, and waits only if nothing has.
+// io.EOF means the true end of the body, and comes with the last bytes if it is known by
+// then. Read returns 0 and nil only for an empty p. Errors are permanent. Errors:
+// ErrBroken if the body was cut short or is malformed, ErrTimeout, ErrCanceled.
 func (r *Response) Read(p []byte) (n int, err error) {
 	for n == 0 && len(p) > 0 {
 		for n < len(p) {
@@ -79,7 +78,7 @@ func (r *Response) here() []byte {
 	return ahead
 }
 
-// took removes n bytes of what is here.
+// took removes n bytes of the piece that here returned.
 func (r *Response) took(n int) {
 	r.cn.line.ahead.Drop(n)
 	switch r.body {
@@ -92,14 +91,14 @@ func (r *Response) took(n int) {
 	}
 }
 
-// more waits for bytes when nothing is here. It sets err if that fails.
+// more waits for bytes when here returned none. It sets err if that fails.
 func (r *Response) more() {
 	r.renew()
 	l := r.cn.line
 	r.came(l.sock.FillAhead(&l.ahead))
 }
 
-// finished notes the true end of the body.
+// finished records the true end of the body.
 func (r *Response) finished() { r.err = io.EOF }
 
 // renew extends the read deadline, but only when an eighth of the time-out has
@@ -113,10 +112,9 @@ func (r *Response) renew() {
 	}
 }
 
-// Close ends the response and the use of the connection, once. The connection
-// is kept when the body came to its true end, the server allows it, and nothing
-// came after it. It is reset when the body did not come to its end, so that the
-// model server stops.
+// Close ends the response and the use of the connection, once. The connection is kept if
+// the body came to its true end, the server allows it, and nothing came after the body.
+// It is reset if the body did not come to its end, so that the model server stops.
 func (r *Response) Close() {
 	if r.cn == nil {
 		return

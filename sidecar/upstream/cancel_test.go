@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Wherever a use is when it is cancelled, the model server sees a reset at once,
-// the owner sees ErrCanceled, and the connection is not used again.
+// At whatever stage a use is cancelled, the model server sees a reset at once, the owner
+// sees ErrCanceled, and the connection is not used again.
 func TestCancel(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 	request := func(size int) *Request { return &Request{Path: []byte("/"), Body: make([]byte, size)} }
@@ -39,7 +39,7 @@ func TestCancel(t *testing.T) {
 			func(p *peer, reached chan<- struct{}) error {
 				_, err := p.br.Peek(1)
 				close(reached)
-				<-p.ended() // takes nothing more until it was cancelled
+				<-p.ended() // takes nothing more until the use was cancelled
 				return errors.Join(err, p.gone())
 			},
 			func(t *testing.T, cn *Conn, reached <-chan struct{}) {
@@ -112,8 +112,7 @@ func TestCancel(t *testing.T) {
 				cn.Release()
 				require.Zero(t, c.Stats().Idle)
 				m.stopWaiting()
-				// A Unix socket knows no reset; that the server sees the end is
-				// what counts.
+				// A Unix socket has no reset; the server must only see the end.
 				if err := <-seen; network == "tcp" {
 					requireReset(t, err)
 				}
@@ -122,7 +121,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// A use that was given up without Cancel makes the model server stop, too.
+// A use that is given up without Cancel makes the model server stop, too.
 func TestCloseEarly(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		seen := make(chan error, 1)
@@ -142,7 +141,7 @@ func TestCloseEarly(t *testing.T) {
 	}
 }
 
-// A Cancel that comes after its use does not reach the next one.
+// A Cancel after its use has ended does not affect the next use of the line.
 func TestLateCancel(t *testing.T) {
 	m := listen(t, "tcp", answering(hello))
 	c := connect(t, m, nil)
@@ -171,8 +170,7 @@ func TestLateCancel(t *testing.T) {
 	require.Equal(t, 1, c.Stats().Idle)
 }
 
-// A Cancel that comes while a dead connection is being replaced takes the new
-// one, too.
+// A Cancel while a dead connection is being replaced also closes the new one.
 func TestCancelWhileReplacing(t *testing.T) {
 	seen := make(chan error, 2)
 	m := listen(t, "tcp", func(p *peer) { seen <- p.gone() })
@@ -198,9 +196,8 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 	require.Zero(t, c.Stats().Dials)
 }
 
-// Many uses, most of them cancelled at some moment, by handles that are often
-// late: an answer is never another request's, and a use that nobody cancels
-// never fails.
+// Many uses, most of them cancelled at some moment, often too late: no use gets another
+// request's answer, and a use that is not cancelled never fails.
 func TestCancelHammer(t *testing.T) {
 	m := listen(t, "tcp", func(p *peer) {
 		for {
@@ -259,7 +256,7 @@ func TestCancelHammer(t *testing.T) {
 	require.Positive(t, cut.Load())
 }
 
-// exchangeText sends text and expects it twice.
+// exchangeText sends text and expects it back twice.
 func exchangeText(cn *Conn, text string) error {
 	resp, err := cn.RoundTrip(&Request{Path: []byte("/"), Body: []byte(text)})
 	if err != nil {

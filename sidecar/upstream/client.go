@@ -15,15 +15,15 @@ import (
 type Client struct {
 	o       Options
 	dialer  net.Dialer
-	buffers sync.Pool // of *[]byte, ReadBufferSize long: where a line reads to
+	buffers sync.Pool // of *[]byte, ReadBufferSize long: what lines read into
 
 	dials, reused, replaced atomic.Uint64
 
 	mu      sync.Mutex
-	idle    []*line // the latest last
+	idle    []*line // the most recently used last
 	closed  bool
-	sweeper *time.Timer // nil: nothing was idle yet
-	sweeps  time.Time   // when it does; zero: it is not set
+	sweeper *time.Timer // nil: no line was idle yet
+	sweeps  time.Time   // when it runs next; zero: not scheduled
 }
 
 // New checks the options. It connects to nothing yet.
@@ -40,8 +40,8 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Acquire returns a kept connection that is still alive, the latest first, or a new
-// one. ctx cancels a connect under way; it has no effect once Acquire has returned.
+// Acquire returns a kept connection that is still alive, the most recently used first, or
+// a new one. ctx cancels a connect under way; it has no effect once Acquire has returned.
 // Errors: ErrUnreachable, or the cause of ctx's end.
 func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
 	if ctx.Err() != nil {
@@ -80,8 +80,8 @@ func (c *Client) dial(ctx context.Context) (*line, error) {
 	return l, nil
 }
 
-// pop takes the latest idle connection that is not too old. The sweeper closes
-// those that are.
+// pop takes the most recently used idle connection that is not too old. The sweeper
+// closes those that are.
 func (c *Client) pop() *line {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +98,7 @@ func (c *Client) pop() *line {
 	return nil
 }
 
-// push keeps a connection. One that was not used keeps its earlier expiry.
+// push keeps a connection. If it was not used, its earlier expiry still holds.
 func (c *Client) push(l *line, used bool) {
 	now := time.Now()
 	if used || l.until.IsZero() {
@@ -116,7 +116,7 @@ func (c *Client) push(l *line, used bool) {
 	}
 }
 
-// sweepAt schedules the sweeper for a time, unless it runs earlier anyway. c.mu is
+// sweepAt schedules the sweeper for a time, unless it runs earlier anyway. c.mu must be
 // held.
 func (c *Client) sweepAt(at, now time.Time) {
 	if !c.sweeps.IsZero() && !at.Before(c.sweeps) {
@@ -130,8 +130,8 @@ func (c *Client) sweepAt(at, now time.Time) {
 	}
 }
 
-// sweep closes what has been idle for too long. A timer runs it when the first
-// connection may be due.
+// sweep closes the connections that have been idle for too long. A timer runs it when the
+// first of them may be due.
 func (c *Client) sweep() {
 	var expired []*line
 	c.mu.Lock()
@@ -157,8 +157,8 @@ func closeAll(lines []*line) {
 	}
 }
 
-// Close closes the idle connections; those in use are closed when they are
-// done. It may be called more than once.
+// Close closes the idle connections. Those in use are closed when their use ends. It may
+// be called more than once.
 func (c *Client) Close() {
 	c.mu.Lock()
 	idle := c.idle

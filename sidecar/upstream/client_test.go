@@ -60,7 +60,7 @@ func TestReuse(t *testing.T) {
 	}
 	require.Equal(t, Stats{Dials: 1, Reused: 9, Idle: 1}, c.Stats())
 
-	// The one used last is taken first.
+	// The most recently used one is taken first.
 	a, b := acquire(t, c), acquire(t, c)
 	last := a.line
 	b.Release()
@@ -68,8 +68,8 @@ func TestReuse(t *testing.T) {
 	require.Same(t, last, acquire(t, c).line)
 }
 
-// A server that lets go of idle connections is not noticed: each request is
-// sent once, and succeeds.
+// If a server closes idle connections, requests do not notice: each is sent once, and
+// succeeds.
 func TestStaleConnections(t *testing.T) {
 	const requests = 200
 	for name, leave := range map[string]func(p *peer){
@@ -143,7 +143,7 @@ func TestReplaced(t *testing.T) {
 	require.Equal(t, Stats{Dials: 2, Reused: 1, Replaced: 1, Idle: 1}, c.Stats())
 }
 
-// The same, but nobody is there any more.
+// The same, but the server is gone.
 func TestNotReplaced(t *testing.T) {
 	m := listen(t, "tcp", answering(hello))
 	c := connect(t, m, nil)
@@ -155,12 +155,12 @@ func TestNotReplaced(t *testing.T) {
 	for silent := true; silent; silent, _ = cn.line.sock.Silent() {
 		runtime.Gosched()
 	}
-	_ = cn.line.nc.(*net.TCPConn).CloseWrite() // the write finds the connection dead for certain
+	_ = cn.line.nc.(*net.TCPConn).CloseWrite() // so that the write is certain to fail
 	_, err = cn.RoundTrip(&Request{Path: []byte("/")})
 	require.ErrorIs(t, err, ErrUnreachable)
 }
 
-// What was taken in part, or whole, is not sent again.
+// A request that was taken in part or whole is not sent again.
 func TestNotSentTwice(t *testing.T) {
 	for name, size := range map[string]int{"whole": 10, "in part": large} {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestNotSentTwice(t *testing.T) {
 	}
 }
 
-// Idle connections are closed when their time is up, and with the client.
+// Idle connections are closed when they expire, and with the client.
 func TestIdleConnectionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Options{Network: "tcp", Address: "x", Host: "x"})
@@ -217,19 +217,19 @@ func TestIdleConnectionsEnd(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.False(t, d.closed)
 
-		// One that is too old is not handed out even before it is swept.
+		// An expired one is not handed out even before it is swept.
 		e := push()
 		c.idle[0].until = time.Now()
 		require.Nil(t, c.pop())
 		c.Close()
 		require.True(t, e.closed)
 		g := push()
-		require.True(t, g.closed, "kept by a closed client")
+		require.True(t, g.closed, "a closed client must not keep it")
 		c.Close()
 	})
 }
 
-// A closable is a connection that only closes.
+// A closable is a connection that can only be closed.
 type closable struct {
 	net.Conn
 	closed bool

@@ -10,25 +10,24 @@ import (
 	"sync/atomic"
 )
 
-// A Conn is one use of a connection to the model server: one request and its
-// response. It belongs to one goroutine, except that Cancel may be called from
-// any, at any time.
+// A Conn is one use of a connection to the model server: one request and its response. It
+// belongs to one goroutine, except that Cancel may be called from any, at any time.
 //
-// Cancel and the end of the use race for the line; one atomic swap decides. Without
-// it this could happen: the body ends; Cancel finds the use still going on; the
-// owner puts the line into the pool; the next request takes it and is sent; Cancel
-// closes it, and another request dies. With it, whoever takes the line out of owned
-// decides its fate alone. If Cancel takes it, the line is closed and never pooled,
-// even if the response was complete. If the end of the use takes it, a later Cancel
-// finds nothing. And because the pool keeps lines and not Conns, even a very late
-// Cancel only has the Conn of its own use, which no longer leads to the line.
+// Cancel and the end of the use race for the line; one atomic swap decides. Without it
+// this could happen: the body ends; Cancel finds the use still going on; the owner puts
+// the line into the pool; the next request takes it and is sent; Cancel closes it, and
+// another request dies. With it, whichever takes the line out of owned alone decides what
+// happens to it. If Cancel takes it, the line is closed and never pooled, even if the
+// response was complete. If the end of the use takes it, a later Cancel finds nothing.
+// And because the pool keeps lines and not Conns, even a very late Cancel only has the
+// Conn of its own use, which no longer leads to the line.
 type Conn struct {
 	client   *Client
-	line     *line // nil when the use has ended; the owner's alone
+	line     *line // nil once the use has ended; only the owner uses it
 	owned    atomic.Pointer[line]
 	reused   bool
 	used     bool         // RoundTrip was called
-	rest     <-chan error // how writing the rest of the request beside the answer ended; nil: all was written before
+	rest     <-chan error // the result of writing the rest of the request; nil: there is no rest
 	upload   *upload      // sends the request's Source; nil: it has none
 	response Response
 }
@@ -60,13 +59,13 @@ func (cn *Conn) Release() {
 	}
 }
 
-// An ending says what happens to a connection after a use.
+// An ending says what happens to a connection after its use.
 type ending int
 
 const (
-	abort ending = iota // the model server is to stop: reset
-	finish
-	reuse
+	abort  ending = iota // reset, so that the model server stops
+	finish               // close
+	reuse                // keep
 )
 
 // end ends the use, once.
@@ -76,7 +75,7 @@ func (cn *Conn) end(how ending) {
 		return
 	}
 	if !cn.endRest(l, how != abort) {
-		how = abort // with half a request on it, it is of no use
+		how = abort // half a request was sent on it
 	}
 	cn.line = nil
 	cn.response.detach()
@@ -94,10 +93,10 @@ func (cn *Conn) end(how ending) {
 	}
 }
 
-// canceled reports whether Cancel was what took the line.
+// canceled reports whether Cancel took the line.
 func (cn *Conn) canceled() bool { return cn.line != nil && cn.owned.Load() == nil }
 
-// replace replaces a connection that turned out dead before it took anything.
+// replace replaces a kept connection that turned out dead before it took any bytes.
 func (cn *Conn) replace() error {
 	old := cn.line
 	cn.client.replaced.Add(1)
@@ -139,7 +138,7 @@ func (cn *Conn) explain(err error) error {
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
-		err = op.Err // without the addresses, which tell nothing new
+		err = op.Err // without the addresses, which are known
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)
 }

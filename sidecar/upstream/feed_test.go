@@ -16,14 +16,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A feed stands for the server's side of a connection: it hands out pieces,
-// waits before each as long as it is told, and notes the deadlines that are set.
+// A feed stands in for a connection: it delivers pieces, pauses before each, and records
+// the deadlines that are set.
 type feed struct {
 	net.Conn
 	pieces [][]byte
 	pause  time.Duration
-	read   []time.Time // when a read was waited for,
-	until  []time.Time // and the deadline that was in force
+	read   []time.Time // when each read began,
+	until  []time.Time // and the deadline at that time
 	last   time.Time
 	sets   int
 }
@@ -44,7 +44,7 @@ func (f *feed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fed makes a Conn that reads what is given.
+// fed makes a Conn that reads the given pieces.
 func fed(pieces ...[]byte) (*Conn, *feed) {
 	f := &feed{pieces: pieces}
 	return use(f), f
@@ -66,7 +66,7 @@ func use(nc net.Conn) *Conn {
 	return cn
 }
 
-// split cuts data into pieces of the sizes that cuts tell, over and over.
+// split cuts data into pieces of the sizes in cuts, over and over.
 func split(data, cuts []byte) (pieces [][]byte) {
 	for i := 0; len(data) > 0; i++ {
 		n := len(data)
@@ -79,8 +79,8 @@ func split(data, cuts []byte) (pieces [][]byte) {
 	return pieces
 }
 
-// The idle time-out is of silence, not of the stream, is never cut short, and
-// is not set again for each piece.
+// The idle time-out bounds silence, not the stream; it is never cut short, and its timer
+// is not set for each piece.
 func TestIdleTimeoutRolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pieces := [][]byte{[]byte("HTTP/1.1 200 OK\r\n\r\n")}
@@ -105,8 +105,7 @@ func TestIdleTimeoutRolls(t *testing.T) {
 	})
 }
 
-// However chunks are made and cut on the way, and however they are read, the
-// data is what was sent.
+// However chunks are made, arrive and are read, the data is what was sent.
 func TestChunksOfAnyShape(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		chunks := rapid.SliceOf(rapid.SliceOfN(rapid.Byte(), 1, 300)).Draw(t, "chunks")
@@ -139,8 +138,8 @@ func TestChunksOfAnyShape(t *testing.T) {
 	})
 }
 
-// FuzzResponse compares with net/http: where both take a response, they agree on
-// status, fields and body. How the bytes are cut into reads makes no difference.
+// FuzzResponse compares with net/http: if both accept a response, they agree on status,
+// fields and body. It makes no difference how the bytes are cut into reads.
 func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{
 		hello,
@@ -173,13 +172,13 @@ func FuzzResponse(f *testing.F) {
 			return
 		}
 		if whole.named {
-			theirs.named, theirs.fields = true, whole.fields // it forgets what Connection named
+			theirs.named, theirs.fields = true, whole.fields // net/http forgets what Connection named
 		}
 		require.Equal(t, theirs, whole)
 	})
 }
 
-// taken is what was understood of a response.
+// taken is what was read from a response.
 type taken struct {
 	status int
 	fields http.Header
@@ -216,7 +215,7 @@ func takeByNetHTTP(wire []byte) (*taken, error) {
 		return nil, err
 	}
 	if resp.ProtoMajor != 1 || resp.ProtoMinor == 0 && len(resp.TransferEncoding) == 0 && strings.Contains(strings.ToLower(string(wire)), "transfer-encoding") {
-		return nil, nil // chunks in HTTP/1.0, which it takes for data
+		return nil, nil // net/http takes chunks in HTTP/1.0 for data
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -224,18 +223,18 @@ func takeByNetHTTP(wire []byte) (*taken, error) {
 	}
 	fields := http.Header{}
 	for name, values := range resp.Header {
-		// It leaves a blank before the colon in the name.
+		// net/http keeps a blank before the colon in the name.
 		bare := http.CanonicalHeaderKey(strings.TrimRight(name, " "))
 		framing := bare == "Content-Length" || bare == "Transfer-Encoding"
 		switch {
 		case framing && bare != name, len(fields[bare]) > 0:
-			return nil, nil // it does not frame by such a one; which of several came first is lost
+			return nil, nil // net/http does not frame by such a field; the order of several is lost
 		case !framing && !isHopByHop([]byte(bare)):
 			fields[bare] = append(fields[bare], values...)
 		}
 	}
 	if len(fields["Pragma"]) > 0 {
-		return nil, nil // it adds Cache-Control
+		return nil, nil // net/http adds Cache-Control
 	}
 	return &taken{status: resp.StatusCode, fields: fields, body: string(body)}, nil
 }

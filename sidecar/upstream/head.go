@@ -8,11 +8,11 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// A Head is the status and the fields of a response, as they came.
+// A Head is the status and the fields of a response, as they arrived.
 type Head struct {
-	memory *headMemory // of text and fields; nil: released
+	memory *headMemory // backs text and fields; nil: released
 	text   []byte
-	fields []field // in their order
+	fields []field // in order of arrival
 	status int
 	line   span // "200 OK"
 }
@@ -23,7 +23,7 @@ type span struct{ from, to int }
 // A field is a line of a head.
 type field struct{ line, name, value span }
 
-// A headMemory is what a head needs until it is released.
+// A headMemory holds a head until it is released.
 type headMemory struct {
 	text   []byte
 	fields []field
@@ -36,11 +36,11 @@ func newHead() Head {
 	return Head{memory: m, text: m.text[:0], fields: m.fields[:0]}
 }
 
-// reset makes room for the next head.
+// reset prepares for the next head.
 func (h *Head) reset() { h.text, h.fields = h.text[:0], h.fields[:0] }
 
-// ReleaseHead frees the memory of the head before the Response is closed. Slices taken
-// from it must not be used afterwards. An open stream holds none.
+// ReleaseHead frees the memory of the head, as early as before the Response is closed.
+// Slices taken from the head must not be used afterwards. An open stream holds no head.
 func (h *Head) ReleaseHead() {
 	if m := h.memory; m != nil && cap(h.text) <= maxPooledHead {
 		m.text, m.fields = h.text[:0], h.fields[:0]
@@ -59,12 +59,12 @@ func (h *Head) StatusCode() int { return h.status }
 // a blank after the code even if no reason follows.
 func (h *Head) Status() []byte { return h.at(h.line) }
 
-// Bodiless reports whether the status allows no body, nor a Content-Length that
-// would speak of one (RFC 9110 section 8.6).
+// Bodiless reports whether the status allows neither a body nor a Content-Length (RFC
+// 9110 section 8.6).
 func (h *Head) Bodiless() bool { return h.status == 204 || h.status == 304 }
 
-// Peek returns the first value of a field, by its name in lower case; nil if there
-// is none.
+// Peek returns the first value of a field, whose name is given in lower case; nil if
+// there is none.
 func (h *Head) Peek(lower string) []byte {
 	for _, f := range h.fields {
 		if http1.EqualFold(h.at(f.name), lower) {
@@ -74,8 +74,8 @@ func (h *Head) Peek(lower string) []byte {
 	return nil
 }
 
-// Lists reports whether a field whose value is a list has token (in lower case)
-// as an element (RFC 9110 section 5.6.1).
+// Lists reports whether a list-valued field has token (in lower case) as an element (RFC
+// 9110 section 5.6.1).
 func (h *Head) Lists(lower, token string) bool {
 	for _, f := range h.fields {
 		if http1.EqualFold(h.at(f.name), lower) && http1.HasElement(h.at(f.value), []byte(token)) {
@@ -85,10 +85,10 @@ func (h *Head) Lists(lower, token string) bool {
 	return false
 }
 
-// AppendHeader appends the end-to-end fields, byte for byte, in their order,
-// repeated ones repeated, each ended by CR LF. It leaves out hop-by-hop fields,
-// those that Connection names, Content-Length, which belongs to the framing,
-// and those that skip names; skip may be nil.
+// AppendHeader appends the end-to-end fields, byte for byte and in order, repeated ones
+// included, each ended by CR LF. It leaves out hop-by-hop fields, fields that Connection
+// names, Content-Length, which is part of the framing, and fields that skip names; skip
+// may be nil.
 func (h *Head) AppendHeader(dst []byte, skip func(name []byte) bool) []byte {
 	named := h.named()
 	for _, f := range h.fields {
@@ -102,7 +102,7 @@ func (h *Head) AppendHeader(dst []byte, skip func(name []byte) bool) []byte {
 	return dst
 }
 
-// named are the fields that Connection names.
+// named returns the fields that Connection names.
 func (h *Head) named() (named http1.NamedByConnection) {
 	for _, f := range h.fields {
 		if http1.EqualFold(h.at(f.name), "connection") {
@@ -112,9 +112,9 @@ func (h *Head) named() (named http1.NamedByConnection) {
 	return named
 }
 
-// parseStatusLine takes "HTTP/1.1 200 OK" (RFC 9112 section 4). The reason may be
-// missing, and with it the blank before it, which is required and therefore added.
-// http11 reports whether the version is above 1.0.
+// parseStatusLine parses "HTTP/1.1 200 OK" (RFC 9112 section 4). If the reason is missing
+// together with the blank before it, the blank is added, because it is required. http11
+// reports whether the version is above 1.0.
 func (h *Head) parseStatusLine(line span) (http11 bool, err error) {
 	const code = len("HTTP/1.x ")
 	text := h.at(line)
@@ -134,13 +134,13 @@ func (h *Head) parseStatusLine(line span) (http11 bool, err error) {
 	}
 	h.line = span{line.from + code, line.to}
 	if len(text) == code+3 {
-		h.text[line.to] = ' ' // over the line's end, which is not looked at again
+		h.text[line.to] = ' ' // over the line end, which was read already
 		h.line.to++
 	}
 	return text[7] != '0', nil
 }
 
-// addField takes a header line.
+// addField parses a field line.
 func (h *Head) addField(line span) error {
 	name, value, ok := http1.SplitField(h.at(line))
 	if !ok {
@@ -160,8 +160,8 @@ func (h *Head) addField(line span) error {
 	return nil
 }
 
-// closeUp removes blanks between a name and its colon, as RFC 9112 section 5.1
-// requires for an answer that is passed on.
+// closeUp removes blanks between a name and its colon, as RFC 9112 section 5.1 requires
+// for a response that is passed on.
 func closeUp(text []byte, line span) span {
 	if colon := bytes.IndexByte(text[line.from:line.to], ':'); colon > 0 {
 		name := text[line.from : line.from+colon]

@@ -2,9 +2,9 @@ package upstream
 
 import "github.com/usher-sidecar/usher/sidecar/http1"
 
-// isHopByHop reports whether a field ends at this hop whatever Connection says (RFC
-// 9110 section 7.6.1), or frames a message or authenticates at a proxy.
-// Proxy-Status (RFC 9209) is end-to-end and not one of them.
+// isHopByHop reports whether a field must not be forwarded, even if Connection does not
+// name it (RFC 9110 section 7.6.1): it is hop-by-hop, frames the message, or
+// authenticates at a proxy. Proxy-Status (RFC 9209) is end-to-end and not one of them.
 func isHopByHop(name []byte) bool {
 	switch name[0] | 0x20 {
 	case 'c':
@@ -23,8 +23,8 @@ func isHopByHop(name []byte) bool {
 	return false
 }
 
-// isOurs reports whether a client's field is replaced or dropped: Authorization
-// holds the customer's key for the autoscaler.
+// isOurs reports whether a client's field is replaced or dropped. Authorization is one:
+// it holds the customer's key for the autoscaler.
 func isOurs(name []byte) bool {
 	switch name[0] | 0x20 {
 	case 'a':

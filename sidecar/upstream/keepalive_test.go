@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How long a connection is kept is the shorter of what is wanted and what the
-// model server says, with time to spare.
+// A connection is kept for the shorter of the configured time and what the model server
+// says, with time to spare.
 func TestHeed(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"timeout=5, max=100": 4 * time.Second, "max=100,Timeout=3": 2 * time.Second, "timeout=2": time.Second, "timeout=1": time.Second / 2,
@@ -24,7 +24,7 @@ func TestHeed(t *testing.T) {
 	}
 }
 
-// The model server's word counts from the answer in which it stands.
+// The model server's Keep-Alive counts from the answer that has it.
 func TestKeepAliveOfTheModelServer(t *testing.T) {
 	var said atomic.Value
 	said.Store("timeout=1")
@@ -46,7 +46,7 @@ func TestKeepAliveOfTheModelServer(t *testing.T) {
 	}
 	l := call()
 	require.InDelta(t, 500, time.Until(l.until).Milliseconds(), 450)
-	require.Eventually(t, func() bool { return c.Stats().Idle == 0 }, patience, 10*time.Millisecond, "swept long before the hour")
+	require.Eventually(t, func() bool { return c.Stats().Idle == 0 }, patience, 10*time.Millisecond, "it should be swept long before the hour")
 	said.Store("timeout=0")
 	call()
 	require.Zero(t, c.Stats().Idle)
@@ -65,8 +65,8 @@ func TestKeepNone(t *testing.T) {
 	require.Equal(t, Stats{Dials: 4}, c.Stats())
 }
 
-// Connections with times of their own end in the order of these, and one that was
-// taken and given back unused is not kept for longer.
+// Connections expire in the order of their own times, and one that was taken and given
+// back unused is not kept for longer.
 func TestIdleConnectionsOfDifferentTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Options{Network: "tcp", Address: "x", Host: "x"})
@@ -94,6 +94,6 @@ func TestIdleConnectionsOfDifferentTimes(t *testing.T) {
 		later := push(time.Second)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.True(t, later.closed, "the sweeper is set again")
+		require.True(t, later.closed, "the sweeper should be set again")
 	})
 }

@@ -18,18 +18,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds what must happen at once; it is never waited for where a test
-// passes.
+// patience bounds the wait for what must happen at once; a test that passes never waits
+// that long.
 const patience = 10 * time.Second
 
-// A model is a model server that does on every connection what a script says,
-// however bad.
+// A model is a model server that runs a script, however bad, on every connection.
 type model struct {
 	network string
 	addr    string
 	ln      net.Listener
 	conns   atomic.Int64
-	served  atomic.Int64 // requests whose head came in
+	served  atomic.Int64 // requests whose head arrived
 	wg      sync.WaitGroup
 	once    sync.Once
 	ending  chan struct{}
@@ -74,7 +73,7 @@ func listen(t testing.TB, network string, script func(p *peer)) *model {
 	return m
 }
 
-// stopWaiting lets go of the scripts that wait for the end of the test.
+// stopWaiting releases the scripts that wait for the end of the test.
 func (m *model) stopWaiting() { m.once.Do(func() { close(m.ending) }) }
 
 func (m *model) stop() {
@@ -88,7 +87,7 @@ func (m *model) stop() {
 	m.wg.Wait()
 }
 
-// request reads one request: its head as it came, and its body.
+// request reads one request: its head as it arrived, and its body.
 func (p *peer) request() (head string, body []byte, err error) {
 	length := 0
 	for {
@@ -171,7 +170,7 @@ func post(t testing.TB, c *Client, body []byte) (*Response, string, error) {
 	return resp, got, err
 }
 
-// readAll reads a body and holds Read to its promises as it does.
+// readAll reads a body and checks what Read promises.
 func readAll(r io.Reader) (string, error) {
 	var all bytes.Buffer
 	p := make([]byte, 1<<10)
@@ -198,7 +197,7 @@ func headerOf(t testing.TB, lines string) []byte {
 	return []byte("Host: usher\r\n" + lines)
 }
 
-// requireReset tells a reset from an orderly end.
+// requireReset checks that err is a reset, not an orderly end.
 func requireReset(t testing.TB, err error) {
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }

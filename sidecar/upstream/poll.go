@@ -7,23 +7,22 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// A body can also be read without waiting: Control gives the descriptor to watch,
-// Arrived is called for its events, and Look reads what has come.
+// A body can also be read without waiting: Control lends the descriptor to watch,
+// the watcher calls Arrived for each event, and Look reads what has arrived.
 
-// CanPoll reports whether Look works: the connection is a socket, and nothing of the
+// CanPoll reports whether Look works: the connection is a socket, and no part of the
 // request is still being written.
 func (r *Response) CanPoll() bool { return !r.Sending() && r.cn.line.sock.CanTry() }
 
-// Control has f look at the connection's descriptor, see syscall.RawConn.
+// Control lends the connection's descriptor to f; see syscall.RawConn.
 func (r *Response) Control(f func(fd uintptr)) error { return r.cn.line.sock.Control(f) }
 
-// Arrived says that something has come. final says that the end of the connection
-// or an error may follow it, for which there will be no further event.
+// Arrived says that something has arrived. final says that the end of the connection or
+// an error may follow it, for which there will be no further event.
 func (r *Response) Arrived(final bool) { r.drained, r.final = false, r.final || final }
 
-// Look reads what is here, without waiting, and reports Ready. If it returns false,
-// wait for the next event. The time-out between two pieces is up to the caller; see
-// Silent.
+// Look reads what has arrived, without waiting, and reports Ready. If it returns false,
+// wait for the next event. The caller has to watch the idle time-out; see Silent.
 func (r *Response) Look() bool {
 	for !r.Ready() && !r.drained {
 		l := r.cn.line
@@ -38,14 +37,14 @@ func (r *Response) Look() bool {
 	return r.Ready()
 }
 
-// Silent ends the body because nothing came within the time-out.
+// Silent ends the body with ErrTimeout, because nothing came within the idle time-out.
 func (r *Response) Silent() {
 	if r.err == nil {
 		r.err = ErrTimeout
 	}
 }
 
-// came takes the result of one read.
+// came records the result of one read.
 func (r *Response) came(err error) {
 	switch {
 	case err == nil:

@@ -13,8 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A scripted server answers one request with pieces, each when it is asked for, and
-// ends as it is told.
+// scripted returns a response whose body the test writes to server.
 func scripted(t *testing.T, head string) (resp *Response, server *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,13 +32,13 @@ func scripted(t *testing.T, head string) (resp *Response, server *net.TCPConn) {
 	require.NoError(t, err)
 	resp, err = cn.RoundTrip(&Request{Path: []byte("/generate_stream"), Body: []byte("{}")})
 	require.NoError(t, err)
-	_, err = accepted.Read(make([]byte, 4<<10)) // else its close is a reset
+	_, err = accepted.Read(make([]byte, 4<<10)) // otherwise closing it would be a reset
 	require.NoError(t, err)
 	return resp, accepted.(*net.TCPConn)
 }
 
-// polled reads as a loop does, until want has come or an end: each look is told what
-// has arrived.
+// polled reads as a loop does, until want or an end has arrived. Each Look follows an
+// event.
 func polled(t *testing.T, resp *Response, final bool, want string) (got string, err error) {
 	t.Helper()
 	require.True(t, resp.CanPoll())
@@ -56,8 +55,8 @@ func polled(t *testing.T, resp *Response, final bool, want string) (got string, 
 	return got, err
 }
 
-// A body that is looked for is the one that is waited for: chunks in pieces, data
-// that comes with the end or a reset, and what breaks it.
+// Look reads the same body as Wait: chunks in pieces, data that comes with the end or a
+// reset, and broken bodies.
 func TestLook(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for name, tt := range map[string]struct {
@@ -81,13 +80,13 @@ func TestLook(t *testing.T) {
 			resp, server := scripted(t, tt.head)
 			client := resp.cn.client
 			resp.Arrived(false)
-			require.False(t, resp.Look(), "nothing has come")
+			require.False(t, resp.Look(), "nothing has arrived")
 			_, err := io.WriteString(server, tt.first)
 			require.NoError(t, err)
 			got, err := polled(t, resp, false, tt.gives)
 			require.NoError(t, err)
 			require.Equal(t, tt.gives, got)
-			require.False(t, resp.Look(), "all was read")
+			require.False(t, resp.Look(), "everything was read")
 			_, err = io.WriteString(server, tt.last)
 			require.NoError(t, err)
 			switch tt.end {
@@ -101,7 +100,7 @@ func TestLook(t *testing.T) {
 			require.Equal(t, tt.lastGives, got)
 			require.ErrorIs(t, err, tt.err)
 			if errors.Is(err, io.EOF) && tt.last != "" && tt.last[len(tt.last)-1] == 'x' {
-				// The stray byte may come after the look that saw the end.
+				// The stray byte may arrive after the Look that saw the end.
 				require.NotEmpty(t, resp.cn.line.ahead.Bytes())
 			}
 			resp.Close()
@@ -110,7 +109,7 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// A cancelled line tells the next look, and so does a silence that was too long.
+// The next Look tells of a Cancel, and of Silent.
 func TestLookAfterTheEnd(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for name, tt := range map[string]struct {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// fastProbe is the interval, if the configured one is longer, for a server that
-	// is unhealthy or under suspicion, so that readiness changes quickly.
+	// fastProbe is the interval, if the configured one is longer, for a server that is
+	// unhealthy or suspected, so that readiness changes quickly.
 	fastProbe = time.Second
 	// maxProbe is the longest default of ProberOptions.Timeout.
 	maxProbe = 5 * time.Second
@@ -28,43 +28,43 @@ var errNotProbed = errors.New("not probed yet")
 // ProberOptions shape a Prober.
 type ProberOptions struct {
 	Network, Address, Host string // as in Options
-	Authorization          string // as in Options: a server that wants it may want it here too
+	Authorization          string // as in Options: a server that requires it may require it here too
 
-	Path     string        // what is fetched
-	Interval time.Duration // between two probes of a server that is healthy and not suspected; others are asked every second at least
-	Timeout  time.Duration // of one probe; 0: the interval, but 1 s at least and 5 s at most
-	Failures int           // in a row that make a healthy server unhealthy, 1 or more
+	Path     string        // of the health check
+	Interval time.Duration // between probes of a healthy, unsuspected server; others are probed at least every second
+	Timeout  time.Duration // of one probe; 0: the interval, but at least 1 s and at most 5 s
+	Failures int           // how many in a row make a healthy server unhealthy; 1 or more
 
-	// Flowing reports whether bytes of responses came lately. A probe that times
-	// out then does not count as a failure, because a busy server is not dead. nil
-	// means never.
+	// Flowing reports whether bytes of responses have arrived lately. If so, a probe that
+	// times out does not count as a failure, because a busy server is not dead. nil means
+	// never.
 	Flowing func() bool
 	// Probed is called by Run after each probe, with the server's health. It must
 	// not block. It may be nil.
 	Probed func(healthy bool)
-	// Report is called by Run with the first verdict and each change; err is the
-	// error of the last failed probe. It must not block. It may be nil.
+	// Report is called by Run with the first verdict and each change; err is the error of
+	// the last probe, if it failed. It must not block. It may be nil.
 	Report func(healthy bool, err error)
 }
 
-// A Prober asks the model server for its health. An answer below 400 is a success,
-// and so is 404: the server has no such path, but is alive. Redirects are not
-// followed. The server counts as unhealthy until the first success and after
-// Failures failures in a row, as healthy after one success. A failed probe or a
-// call of Suspect puts a healthy server under suspicion: the next probe comes at
-// once and further ones every second, until Failures in a row succeeded. Make it
-// with NewProber; its methods are safe for concurrent use.
+// A Prober checks the model server's health. An answer below 400 is a success, and so is
+// 404: the server has no such path, but is alive. Redirects are not followed. The server
+// counts as unhealthy until the first success and after Failures failures in a row, as
+// healthy after one success. A failed probe or a call of Suspect makes a healthy server
+// suspected: the next probe comes at once and further ones every second, until Failures
+// probes in a row succeeded. Make it with NewProber; its methods are safe for concurrent
+// use.
 type Prober struct {
 	o       ProberOptions
 	client  http.Client
-	suspect chan struct{} // of one place: Suspect was called
-	hasten  chan struct{} // of one place: Hasten was called
+	suspect chan struct{} // buffers one: Suspect was called
+	hasten  chan struct{} // buffers one: Hasten was called
 
 	mu       sync.Mutex
 	healthy  bool
-	reported bool // the first verdict was
+	reported bool // the first verdict was reported
 	failures int  // in a row
-	doubts   int  // successes in a row that end the suspicion
+	doubts   int  // how many more successes in a row end the suspicion
 	last     error
 }
 
@@ -79,7 +79,7 @@ func NewProber(o ProberOptions) (*Prober, error) {
 	if _, err := http.NewRequest(http.MethodGet, "http://"+o.Host+o.Path, nil); err != nil {
 		return nil, fmt.Errorf("upstream: cannot probe %q at %q", o.Path, o.Host)
 	}
-	dialer := net.Dialer{Timeout: o.Timeout} // the transport goes on with a connect that nobody waits for
+	dialer := net.Dialer{Timeout: o.Timeout} // the transport does not end a connect when its request ends
 	p := &Prober{o: o, last: errNotProbed, suspect: make(chan struct{}, 1), hasten: make(chan struct{}, 1)}
 	p.client = http.Client{
 		Timeout: o.Timeout,
@@ -99,7 +99,7 @@ func NewProber(o ProberOptions) (*Prober, error) {
 func (p *Prober) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var hastened time.Time // when a probe last came before its time
+	var hastened time.Time // when Suspect last had a probe sent early
 	next := time.Now()
 	arm := func(pause time.Duration) {
 		next = time.Now().Add(pause)
@@ -149,8 +149,8 @@ func (p *Prober) Suspect() {
 	}
 }
 
-// doubt puts the server under suspicion. It returns false if the server is
-// unhealthy and thus probed every second anyway.
+// doubt makes the server suspected. It returns false if the server is unhealthy and thus
+// probed every second anyway.
 func (p *Prober) doubt() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,8 +179,8 @@ func (p *Prober) probe(ctx context.Context) error {
 	return fmt.Errorf("%s answered %d", p.o.Path, resp.StatusCode)
 }
 
-// note counts a probe, reports the verdict if that is new, and returns the time to
-// the next probe.
+// note counts a probe, reports the verdict if it is new, and returns the time to the next
+// probe.
 func (p *Prober) note(err error) (pause time.Duration) {
 	var network net.Error
 	slow := errors.As(err, &network) && network.Timeout()
@@ -224,7 +224,7 @@ func (p *Prober) Healthy() bool {
 	return p.healthy
 }
 
-// Status says why the server is not healthy; "" while it is.
+// Status says why the server is not healthy; "" while it is healthy.
 func (p *Prober) Status() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

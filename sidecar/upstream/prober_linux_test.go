@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deaf listens where connects hang: the kernel drops them while the backlog, of
-// one, is full.
+// deaf listens where connects hang: its backlog of one is full, so the kernel drops them.
 func deaf(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -29,9 +28,8 @@ func deaf(t *testing.T) (address string) {
 	return address
 }
 
-// A probe that got no connection leaves none behind that is still being made: the
-// kernel tries for two minutes, and a model server whose host is gone is asked
-// every second.
+// A probe that got no connection leaves no connect under way: the kernel tries for two
+// minutes, and a model server whose host is gone is probed every second.
 func TestAProbeEndsItsConnect(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	p, err := NewProber(ProberOptions{

@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// errSlow is what a probe meets that takes too long.
+// errSlow is the error of a probe that takes too long.
 type errSlow struct{}
 
 func (errSlow) Error() string   { return "slow" }
 func (errSlow) Timeout() bool   { return true }
 func (errSlow) Temporary() bool { return true }
 
-// A script answers probes in turn; the last answer stays.
+// A script answers probes in turn; the last answer is repeated.
 type script struct {
 	start   time.Time
 	answers []any // a status or an error
@@ -96,8 +96,8 @@ func TestProber(t *testing.T) {
 	}
 }
 
-// A probe that is hastened comes within a second of that, never later than it
-// would have, and those that are told of probes hear of each.
+// After Hasten the next probe comes within a second, never later than it would have, and
+// Probed is called after each probe.
 func TestProberIsHastened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := 0
@@ -117,7 +117,7 @@ func TestProberIsHastened(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 		defer cancel()
 		require.ErrorIs(t, p.Run(ctx), context.DeadlineExceeded)
-		// The second asks for the third; the fourth fails, and is asked again at once.
+		// The second hastens the third; the fourth fails, and is followed by one at once.
 		require.Equal(t, []time.Duration{0, 5, 6, 11, 11, 12, 13}, seconds(s.times))
 		require.Equal(t, len(s.times), told)
 	})
@@ -155,7 +155,7 @@ func TestProberOverTheWire(t *testing.T) {
 	}
 }
 
-// A server that takes connections and says nothing is a time-out, not for ever.
+// A server that accepts connections and says nothing makes the probe time out.
 func TestProberTimeout(t *testing.T) {
 	m := listen(t, "tcp", func(p *peer) { <-p.ended() })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -189,9 +189,9 @@ func TestProberOptions(t *testing.T) {
 	}
 }
 
-// A request that finds the server broken has it probed at once and every second
-// after, until it is known again to be well; a thousand such requests cost one
-// probe a second, and none more while it is known to be down.
+// A request that finds the server broken has it probed at once and every second after,
+// until it is known to be healthy again; a thousand such requests cost one probe a
+// second, and none more while the server is known to be unhealthy.
 func TestProberSuspects(t *testing.T) {
 	refused := errors.New("refused")
 	for _, tt := range []struct {

@@ -6,9 +6,9 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// AppendQuery appends "?" and query without its api_key parameters to dst, or
-// nothing if nothing is left. Clients send the customer's API key there. The name
-// is found in any percent-encoding, and after a semicolon too, which older servers
+// AppendQuery appends "?" and query without its api_key parameters to dst, or nothing if
+// no parameter is left. Clients send the customer's API key in api_key. The name is
+// recognized in any percent-encoding, and also after a semicolon, which older servers
 // take for a separator. All other bytes stay as they are.
 func AppendQuery(dst, query []byte) []byte {
 	mark := len(dst)
@@ -40,8 +40,8 @@ func parameter(query []byte) int {
 	return len(query)
 }
 
-// isAPIKey reports whether the name of a parameter decodes to api_key. A '+'
-// would be a space, and a malformed escape itself; neither is in the name.
+// isAPIKey reports whether the name of a parameter decodes to api_key. A '+' would decode
+// to a space, and a malformed escape to itself; the name contains neither.
 func isAPIKey(part []byte) bool {
 	const name = "api_key"
 	i := 0

@@ -53,12 +53,12 @@ func TestAppendQuery(t *testing.T) {
 				want += "?" + tt.want
 			}
 			require.Equal(t, want, string(AppendQuery([]byte("/x"), query)))
-			require.Equal(t, tt.query, string(query), "the query itself is left alone")
+			require.Equal(t, tt.query, string(query), "the query itself must not change")
 		})
 	}
 }
 
-// The same by means of the standard library: split, decode, leave out, join.
+// FuzzAppendQuery compares with the standard library: split, decode, leave out, join.
 func FuzzAppendQuery(f *testing.F) {
 	for _, seed := range []string{
 		"", "api_key=1", "a=1&api_key=2&b=3", "%61pi_key", "api%5fkey&x", "&&api_key&&", "api_key%", "%61%70%69%5f%6b%65%79=", "a=api_key", "api_key;a=1",

@@ -7,11 +7,11 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// maxInformational bounds how many 1xx heads are skipped: some servers send a 102
-// every few seconds while they work.
+// maxInformational bounds how many 1xx heads are skipped: some servers send a 102 every
+// few seconds while they work.
 const maxInformational = 1024
 
-// readHead reads heads until the final one, and finds out how its body ends.
+// readHead reads heads up to the final one, and finds out how its body ends.
 func (r *Response) readHead() error {
 	for range maxInformational + 1 {
 		if err := r.readOneHead(); err != nil {
@@ -27,9 +27,8 @@ func (r *Response) readHead() error {
 	return fmt.Errorf("%w: too many informational responses", ErrBroken)
 }
 
-// readOneHead reads a status line and the fields after it. It has a strict parser
-// of its own, because fasthttp's does not keep a head as it came and accepts
-// ambiguous ones.
+// readOneHead reads a status line and its fields. It has a strict parser of its own,
+// because fasthttp's does not keep a head as it arrived and accepts ambiguous ones.
 func (r *Response) readOneHead() error {
 	r.reset()
 	line, err := r.readLine()
@@ -55,8 +54,8 @@ func (r *Response) readOneHead() error {
 	}
 }
 
-// readLine reads one line into the head and returns it without its end. A bare LF
-// counts as one (RFC 9112 section 2.2); it is not passed on.
+// readLine reads one line into the head and returns it without its line end. A bare LF
+// also ends a line (RFC 9112 section 2.2); it is not passed on.
 func (r *Response) readLine() (span, error) {
 	l := r.cn.line
 	from := len(r.text)
@@ -92,8 +91,8 @@ func (r *Response) readLine() (span, error) {
 	return span{from, to}, nil
 }
 
-// frame finds out where the body ends (RFC 9112 section 6.3). A head that can be
-// read in two ways is an error.
+// frame finds out where the body ends (RFC 9112 section 6.3). An ambiguous head is an
+// error.
 func (r *Response) frame() error {
 	lengths, codings := 0, 0
 	for _, f := range r.fields {
@@ -120,7 +119,7 @@ func (r *Response) frame() error {
 	case lengths > 0 && codings > 0:
 		return fmt.Errorf("%w: both Content-Length and Transfer-Encoding", ErrBroken)
 	case r.toHEAD:
-		r.length = 0 // and all that came was the head
+		r.length = 0
 	case r.Bodiless():
 		// A server that announces chunks here may really send them.
 		r.length, r.keep = 0, r.keep && codings == 0
@@ -136,9 +135,9 @@ func (r *Response) frame() error {
 	return nil
 }
 
-// parseLengths takes a length, or a list of one length several times, as some
-// server or a proxy before it may have joined the lines (RFC 9112 section 6.3).
-// Empty elements of a list are ignored (RFC 9110 section 5.6.1).
+// parseLengths parses a length, or a list that repeats one length, into which a server or
+// a proxy may have joined several lines (RFC 9112 section 6.3). Empty elements of a list
+// are ignored (RFC 9110 section 5.6.1).
 func parseLengths(value []byte) (n int64, ok bool) {
 	if n, ok = http1.ParseLength(value); ok {
 		return n, true

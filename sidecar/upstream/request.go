@@ -7,12 +7,12 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// appendHead writes the head of a request: the client's end-to-end fields as they
-// were, in their order, and our own. Fields that the client names in Connection are
-// dropped with the hop-by-hop fields; fields set here are written in any case. A
-// line that is not a header field is dropped: it should have been refused before,
-// and must not become a field here. The error is ErrRequest if the target or the
-// request id could end their line.
+// appendHead writes the head of a request: the client's end-to-end fields unchanged and
+// in order, and our own. Fields that the client names in Connection are dropped like
+// hop-by-hop fields; fields that are set here are written even if Connection names them.
+// A line that is not a field line is dropped: it should have been refused before, and
+// must not become a field here. The error is ErrRequest if the target, the method or the
+// request id would break the head.
 func (o *Options) appendHead(dst []byte, r *Request) ([]byte, error) {
 	if len(r.Path) == 0 || r.Path[0] != '/' || !http1.Visible(r.Path) || !http1.Visible(r.Query) {
 		return dst, fmt.Errorf("%w: its target cannot be written", ErrRequest)
@@ -89,7 +89,7 @@ func (w without) names(name []byte) bool {
 	return w.traceparent && http1.EqualFold(name, "traceparent") || w.origin && http1.EqualFold(name, "origin")
 }
 
-// appendFields appends a client's end-to-end fields, of a block of header lines.
+// appendFields appends the client's end-to-end fields from a block of field lines.
 func appendFields(dst, block []byte, skip without) []byte {
 	named := namedIn(block)
 	for rest := block; len(rest) > 0; {
@@ -105,13 +105,13 @@ func appendFields(dst, block []byte, skip without) []byte {
 	return dst
 }
 
-// namedIn returns what the Connection fields in a block of header lines name.
+// namedIn returns what the Connection fields in a block of field lines name.
 func namedIn(block []byte) (named http1.NamedByConnection) {
 	for len(block) > 0 {
 		var line []byte
 		line, block = http1.CutLine(block)
 		if len(line) == 0 || line[0]|0x20 != 'c' {
-			continue // as most
+			continue // the usual case
 		}
 		if name, value, ok := http1.SplitField(line); ok && http1.EqualFold(name, "connection") {
 			named.Add(value)

@@ -53,7 +53,7 @@ func TestRequestHead(t *testing.T) {
 	}
 }
 
-// Lines that a parser might have let through become no fields here.
+// Lines that a parser might have let through do not become fields here.
 func TestRequestHeadHoldsNoInjection(t *testing.T) {
 	block := "Good: 1\r\n" +
 		"A: 1\rHost: evil\r\n" + // a bare CR
@@ -94,8 +94,8 @@ func TestRequestThatIsNone(t *testing.T) {
 	require.Zero(t, m.served.Load())
 }
 
-// Whatever a header block holds, what is made of it is a list of fields that
-// another parser reads back as the same, and none that we set or drop.
+// Whatever a header block holds, the output is a list of fields that another parser reads
+// back alike, and none of them is one that we set or drop.
 func FuzzRequestFields(f *testing.F) {
 	f.Add([]byte("A: 1\r\nConnection: a, b\r\nB: 2\r\n"))
 	f.Add([]byte("A: 1\r\n B: 2\r\nHost: x\r\n\r\nC: 3\n\nD : 1\r\nE:\x001\r\n"))
@@ -112,13 +112,12 @@ func FuzzRequestFields(f *testing.F) {
 			require.NotContains(t, string(value), "\n")
 			rest = rest[end+2:]
 		}
-		require.Equal(t, string(out), string(appendFields(nil, out, without{})), "a second time changes nothing")
+		require.Equal(t, string(out), string(appendFields(nil, out, without{})), "a second time must change nothing")
 		require.NotContains(t, string(out), "\r\n\r\n")
 	})
 }
 
-// A traceparent of ours takes the place of the client's; without one the
-// client's passes.
+// A traceparent of ours replaces the client's; without one the client's passes.
 func TestTraceparent(t *testing.T) {
 	var o Options
 	header := headerOf(t, "TraceParent: theirs\r\ntracestate: s\r\nContent-Length: 0\r\n")

@@ -8,22 +8,21 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// A Response is the model server's answer, read as it comes. It belongs to one
-// goroutine, and ends with Close. Slices that its methods return are valid until
-// then.
+// A Response is the model server's answer, read as it arrives. It belongs to one
+// goroutine, and ends with Close. Slices that its methods return are valid until then.
 type Response struct {
 	Head
 	cn *Conn
 
-	length  int64 // of the body; -1: its end will tell
+	length  int64 // of the body; -1: not declared
 	body    framing
-	left    int64 // byLength: still to come
+	left    int64 // byLength: bytes still to come
 	chunks  http1.Chunked
-	keep    bool // the connection may be used again
-	toHEAD  bool // answers a HEAD, and has no body whatever its head says
+	keep    bool // the connection may be reused
+	toHEAD  bool // it answers a HEAD, and has no body whatever its head says
 	err     error
-	renewed time.Time // when the read deadline was set
-	drained bool      // Look has read all that was here, and waits for Arrived
+	renewed time.Time // when renew last set the read deadline
+	drained bool      // Look has read everything; the next event is told by Arrived
 	final   bool      // see Arrived
 }
 
@@ -36,7 +35,7 @@ const (
 	byClose
 )
 
-// errCutShort says that the connection ended before the body.
+// errCutShort means that the connection ended before the body.
 var errCutShort = fmt.Errorf("%w: its body was cut short", ErrBroken)
 
 // errClosed is the error of reading a closed Response.
@@ -61,10 +60,10 @@ func (r *Response) detach() {
 // ContentLength returns the body's length in bytes; -1 if it is not declared.
 func (r *Response) ContentLength() int64 { return r.length }
 
-// Sending reports whether the rest of the request may still be read, to be written
-// beside the answer, until the use ends.
+// Sending reports whether the rest of the request is being written while the answer is
+// read; Request.Body or Source may then be read until the use ends.
 func (r *Response) Sending() bool { return r.cn != nil && r.cn.rest != nil }
 
-// ToHEAD reports whether it answers a HEAD. Its head then states the length that
-// the answer to a GET would have (RFC 9110 section 8.6), and there is no body.
+// ToHEAD reports whether the response answers a HEAD. Its head then states the length
+// that the answer to a GET would have (RFC 9110 section 8.6), and there is no body.
 func (r *Response) ToHEAD() bool { return r.toHEAD }

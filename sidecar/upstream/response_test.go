@@ -10,7 +10,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// What a response may look like, and what is made of it.
+// Valid responses, and what is made of them.
 func TestResponse(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	const anyHead = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
@@ -82,8 +82,8 @@ func TestResponse(t *testing.T) {
 	}
 }
 
-// What a model server may do wrong, in each phase. "!" closes, "!!" resets, and
-// otherwise the server just stays silent.
+// Faults of a model server, in each phase. "!" closes, "!!" resets, and otherwise the
+// server just stays silent.
 func TestBrokenResponse(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\n"
 	const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
@@ -91,7 +91,7 @@ func TestBrokenResponse(t *testing.T) {
 	tests := []struct {
 		name  string
 		sent  string
-		phase bool // where it shows
+		phase bool // in which it shows
 		want  error
 		got   string // of the body
 	}{
@@ -178,13 +178,13 @@ func TestBrokenResponse(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			text, resets := strings.CutSuffix(tt.sent, "!!")
 			text, closes := strings.CutSuffix(text, "!")
-			seen := make(chan struct{}) // the client has all that was sent
+			seen := make(chan struct{}) // the client has read everything
 			gone := make(chan error, 1)
 			m := listen(t, "tcp", func(p *peer) {
 				_, _, _ = p.request()
 				p.send(text)
 				if resets {
-					<-seen // a reset throws away what has not been read
+					<-seen // a reset discards unread bytes
 					p.reset()
 				} else if !closes {
 					gone <- p.gone()
@@ -281,7 +281,7 @@ func TestResponseHeader(t *testing.T) {
 	require.Contains(t, string(resp.AppendHeader(nil, nil)), "X-Skipped: 1\r\n")
 }
 
-// A closed response holds on to nothing.
+// A closed response keeps nothing of the head.
 func TestClosedResponse(t *testing.T) {
 	m := listen(t, "tcp", answering(hello))
 	c := connect(t, m, nil)

@@ -8,47 +8,47 @@ import (
 	"time"
 )
 
-// A Request is what is to be sent. It is read during RoundTrip only, but for Body.
+// A Request is a request to send. RoundTrip reads it and keeps nothing of it, except for
+// Body and Source.
 type Request struct {
-	// Header is the client's header lines, as they came off the wire: they are
-	// what is forwarded, so that values, order and repetition stay.
+	// Header is the client's field lines, as they came off the wire. They are forwarded
+	// like that, so that values, order and repetition stay.
 	Header    []byte
 	Method    []byte // nil: POST
-	Path      []byte // as it was on the wire, from the first slash; the prefix comes before it
-	Query     []byte // as it was on the wire, without the question mark; api_key is taken out
+	Path      []byte // as it came off the wire, from the first slash; PathPrefix is put before it
+	Query     []byte // as it came off the wire, without the question mark; api_key is removed
 	RequestID string // sent as X-Request-Id; "": none
-	// Traceparent is sent in place of the client's; "": the client's is.
+	// Traceparent is sent instead of the client's; "": the client's is sent.
 	Traceparent string
-	Body        []byte // is read until the use has ended, where Response.Sending says so
-	Source      Source // the body, in the place of Body: read until the use has ended; nil: Body is it
-	Length      int64  // of Source, in bytes; -1: it is not known, and sent in chunks
-	Sender      Sender // nil: nobody wants to know
+	Body        []byte // while Response.Sending, read until the use has ended
+	Source      Source // the body, instead of Body; read until the use has ended
+	Length      int64  // of Source, in bytes; -1: unknown, so it is sent in chunks
+	Sender      Sender // may be nil
 }
 
-// A Sender is told how far its request is. Neither method is called more than
+// A Sender is told how far its request has been sent. Neither method is called more than
 // once, nor after the use has ended, and they must not block.
 type Sender interface {
 	// RequestSent says that the request is on its way: all of it, or as much as the
-	// socket took at once. It is called by RoundTrip.
+	// socket took at once. RoundTrip calls it.
 	RequestSent()
-	// BodySent says that Request.Body is not read any more. It is called by
-	// RoundTrip, or by the goroutine that writes beside the answer.
+	// BodySent says that Request.Body is no longer being read. RoundTrip calls it, or the
+	// goroutine that writes the rest of the request while the answer is read.
 	BodySent()
 }
 
 // heads hold request heads while they are sent.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
-// maxPooledHead keeps a rare huge head from staying.
+// maxPooledHead keeps rare huge heads out of the pools.
 const maxPooledHead = 16 << 10
 
-// RoundTrip sends the request and returns when the head of the final response
-// is here. It is called once for a Conn. The request is sent at most once: only
-// where a kept connection took not one byte of it, it goes to a new one. The
-// Response is valid until its Close, and only that ends the use. Errors:
-// ErrBroken, ErrTimeout, ErrCanceled, ErrUnreachable (a dead connection could
-// not be replaced), ErrRequest (nothing was sent; the connection is kept); the
-// use has ended then.
+// RoundTrip sends the request and returns when the head of the final response has
+// arrived. It may be called once for a Conn. The request is sent at most once: it goes to
+// a new connection only if a kept one took not a single byte of it. The Response is valid
+// until its Close, which alone ends the use. If RoundTrip fails, the use has ended.
+// Errors: ErrBroken, ErrTimeout, ErrCanceled, ErrUnreachable (a dead connection could not
+// be replaced), ErrRequest (nothing was sent; the connection is kept).
 func (cn *Conn) RoundTrip(req *Request) (*Response, error) {
 	if cn.line == nil || cn.used {
 		return nil, errors.New("upstream: a second RoundTrip on a Conn")
@@ -76,9 +76,9 @@ func putHead(buf *[]byte) {
 	}
 }
 
-// exchange writes head and body and reads the response head. One deadline holds
-// for all of it, so that neither a server that takes nothing nor one that says
-// nothing, nor one that says "wait" for ever, can hold a request for longer.
+// exchange writes head and body and reads the response head. One deadline covers all of
+// it, so that no server can hold a request for longer, whether it takes nothing, says
+// nothing, or sends 1xx responses for ever.
 func (cn *Conn) exchange(head []byte, req *Request) (*Response, error) {
 	body := req.Body
 	deadline := time.Now().Add(cn.client.o.ResponseTimeout)
@@ -98,8 +98,8 @@ func (cn *Conn) exchange(head []byte, req *Request) (*Response, error) {
 	r.begin(cn)
 	switch {
 	case err != nil:
-		// The server stopped listening; it may have said why. Where it did not,
-		// that it stopped is the better explanation.
+		// The server stopped reading; it may have said why. If it did not, the write
+		// error is the better explanation.
 		if r.readHead() != nil {
 			return nil, err
 		}
@@ -122,11 +122,11 @@ func (cn *Conn) exchange(head []byte, req *Request) (*Response, error) {
 	return r, nil
 }
 
-// sendRest writes what the socket did not take at once, beside the answer: a
-// server may answer before it has read all, read no further, or even not before
-// its answer is read. What became of the writing is known when the use ends.
+// sendRest writes what the socket did not take at once while the answer is read: a server
+// may answer before it has read everything, read no further, or not read on until its
+// answer is read. endRest gets the result.
 func (cn *Conn) sendRest(n int, head, body []byte, sender Sender) {
-	// The head's memory is given back when RoundTrip returns.
+	// The head's buffer goes back to its pool when RoundTrip returns.
 	rest := net.Buffers{bytes.Clone(head[min(n, len(head)):]), body[max(n-len(head), 0):]}
 	nc, written := cn.line.nc, make(chan error, 1)
 	cn.rest = written
@@ -143,9 +143,9 @@ func (cn *Conn) sendRest(n int, head, body []byte, sender Sender) {
 // its request.
 const restPatience = time.Second
 
-// endRest ends the writing beside the answer and reports whether the request was
-// written whole. After an error status, or an answer that nobody wants any more,
-// the rest is of no use; else the server gets a little time for it.
+// endRest ends the writing of the rest and reports whether the whole request was written.
+// After an error status, or if the answer is not wanted any more, the rest is of no use;
+// otherwise the server gets a little time for it.
 func (cn *Conn) endRest(l *line, answered bool) bool {
 	if cn.rest == nil {
 		return true

@@ -53,8 +53,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The body is let go as soon as the server has taken it, however long its answer
-// takes; and not while any of it may still be written.
+// The body is released as soon as the server has taken it, however long its answer takes,
+// and not while any of it may still be written.
 func TestBodyIsLetGoWhenItIsSent(t *testing.T) {
 	for _, size := range []int{0, 1 << 10, large} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
@@ -88,18 +88,18 @@ func TestBodyIsLetGoWhenItIsSent(t *testing.T) {
 			require.Empty(t, done)
 			close(answer)
 			require.NoError(t, <-done)
-			require.Empty(t, s.let, "it is said once")
+			require.Empty(t, s.let, "BodySent was called twice")
 		})
 	}
 }
 
-// A told remembers what a Sender is told.
+// A told records the calls of a Sender.
 type told struct{ sent, let chan struct{} }
 
 func (t *told) RequestSent() { t.sent <- struct{}{} }
 func (t *told) BodySent()    { t.let <- struct{}{} }
 
-// A server that answers without having read the body is heard.
+// The answer of a server that has not read the body is received.
 func TestEarlyAnswer(t *testing.T) {
 	const refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
 	tests := []struct {
@@ -140,8 +140,8 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-// An answer that is no error comes early from a server that reads on: it gets
-// all of the request.
+// A server that reads on after an early answer that is not an error gets the whole
+// request.
 func TestEarlyAnswerThatGoesOn(t *testing.T) {
 	got := make(chan int64, 1)
 	m := listen(t, "tcp", func(p *peer) {
@@ -159,7 +159,7 @@ func TestEarlyAnswerThatGoesOn(t *testing.T) {
 	require.EqualValues(t, large, <-got)
 }
 
-// A server that answers and then neither reads nor closes is heard at once, whatever
+// The answer of a server that then neither reads nor closes is received at once, whatever
 // its status, and the connection is not used again.
 func TestEarlyAnswerOfAServerThatStandsStill(t *testing.T) {
 	for status, framing := range map[string]string{
@@ -187,9 +187,9 @@ func TestEarlyAnswerOfAServerThatStandsStill(t *testing.T) {
 	}
 }
 
-// A server that writes more than the buffers hold before it reads gets all of the
-// request, and all of its answer is read; so does one that reads only after its
-// answer was whole. The connection is kept.
+// A server that writes more than the buffers hold before it reads gets the whole request,
+// and its whole answer is read. So is that of a server that reads only after it has
+// written its answer. The connection is kept.
 func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
 	for name, size := range map[string]int{"large": large, "small": 2} {
 		t.Run(name, func(t *testing.T) {
@@ -214,8 +214,8 @@ func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
 	}
 }
 
-// A call that is cancelled while the rest of its request is written beside the
-// answer ends at once, and so does the writing.
+// If a use is cancelled while the rest of its request is being written, it ends at once,
+// and so does the writing.
 func TestCancelWhileTheRestIsWritten(t *testing.T) {
 	m := listen(t, "tcp", func(p *peer) {
 		if _, err := p.br.Peek(1); err == nil {
@@ -234,7 +234,7 @@ func TestCancelWhileTheRestIsWritten(t *testing.T) {
 	resp.Close()
 	select {
 	case <-cn.rest:
-		require.Fail(t, "nobody waited for the writing")
+		require.Fail(t, "the use ended before the writing did")
 	default:
 	}
 }
@@ -249,7 +249,7 @@ func TestStalledServer(t *testing.T) {
 	}
 }
 
-// Pieces come as they are sent: none waits for the next.
+// Pieces arrive as they are sent: none waits for the next.
 func TestStreaming(t *testing.T) {
 	for _, framing := range []string{"chunked", "length", "close"} {
 		t.Run(framing, func(t *testing.T) {
@@ -303,7 +303,7 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
-// What is here already comes in one Read, the end with it.
+// Pieces that have arrived come in one Read, together with the end.
 func TestPiecesThatAreHere(t *testing.T) {
 	m := listen(t, "tcp", answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n0\r\n\r\n"))
 	c := connect(t, m, nil)

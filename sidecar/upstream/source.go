@@ -10,15 +10,14 @@ import (
 	"time"
 )
 
-// A Source is a request's body that is read while it is sent, beside the answer,
-// by a goroutine of the use's.
+// A Source is a request body that is read while it is sent. A goroutine of the use reads
+// it, while the answer may be read already.
 type Source interface {
-	// Read reads what is available, and waits while nothing is. io.EOF means the
-	// true end, and may come with the last bytes. Any other error ends the use: the
-	// model server's connection is reset, and RoundTrip, or reading the Response,
-	// fails with that error.
+	// Read reads what is available, and waits if nothing is. io.EOF means the true end,
+	// and may come with the last bytes. Any other error ends the use: the model server's
+	// connection is reset, and RoundTrip, or reading the Response, fails with that error.
 	Read(p []byte) (int, error)
-	// Stop makes Read fail from a time on. It is called from another goroutine.
+	// Stop makes Read fail from a given time on. It is called from another goroutine.
 	Stop(at time.Time)
 }
 
@@ -28,18 +27,18 @@ type upload struct {
 	line    *line
 	source  Source
 	chunked bool
-	timeout time.Duration // for the server to take a piece, and then to answer
+	timeout time.Duration // for the server to take a piece, and after the last one to answer
 
-	asking atomic.Bool           // the source is: it is not the server that is waited for
-	last   atomic.Int64          // when the server was given a piece, after start
-	failed atomic.Pointer[error] // what the source failed with
+	asking atomic.Bool           // reading the source: we do not wait for the server
+	last   atomic.Int64          // when the server last got a piece, or we one from the source; since start
+	failed atomic.Pointer[error] // the error of the source
 	start  time.Time
 
-	mu   sync.Mutex // is held while the write deadline is set
+	mu   sync.Mutex // held while the write deadline is set
 	stop time.Time  // when writing fails; zero: not yet
 }
 
-// Room in a piece for what frames it as a chunk.
+// A piece has room around it for its chunk framing.
 const (
 	pieceSize    = 32 << 10
 	beforePiece  = len("8000\r\n")
@@ -47,11 +46,11 @@ const (
 	lastChunkEnd = "0\r\n\r\n"
 )
 
-// pieces hold what is on its way from a source to the server.
+// pieces are buffers for bytes on their way from a source to the server.
 var pieces = sync.Pool{New: func() any { return new([beforePiece + pieceSize + afterPiece]byte) }}
 
-// sendSource begins to send what the socket did not take of the head, and then the
-// body. The result is known when the use ends.
+// sendSource begins to send the rest of the head, which the socket did not take, and then
+// the body. endRest gets the result.
 func (cn *Conn) sendSource(head []byte, req *Request) {
 	u := &upload{
 		cn: cn, line: cn.line, source: req.Source, chunked: req.Length < 0,
@@ -62,7 +61,7 @@ func (cn *Conn) sendSource(head []byte, req *Request) {
 	go func() { written <- u.run(head) }()
 }
 
-// run sends everything and returns the error of that.
+// run sends everything and returns the first error.
 func (u *upload) run(head []byte) error {
 	if len(head) > 0 {
 		if err := u.write(head); err != nil {
@@ -93,8 +92,8 @@ func (u *upload) run(head []byte) error {
 	}
 }
 
-// frame makes a chunk of the n bytes of a piece, and the last one at the end. A
-// body of declared length stays as it is.
+// frame makes a chunk of the first n bytes of a piece, and adds the last chunk at the
+// end. A body of declared length stays as it is.
 func (u *upload) frame(piece []byte, n int, last bool) []byte {
 	from, to := beforePiece, beforePiece+n
 	if !u.chunked {
@@ -112,7 +111,7 @@ func (u *upload) frame(piece []byte, n int, last bool) []byte {
 	return piece[from:to]
 }
 
-// write writes a piece, with the server's time-out.
+// write writes a piece, within the server's time-out.
 func (u *upload) write(p []byte) error {
 	u.mu.Lock()
 	until := time.Now().Add(u.timeout)
@@ -126,7 +125,7 @@ func (u *upload) write(p []byte) error {
 	return err
 }
 
-// end makes source and writing fail from a time on.
+// end makes reading the source and writing fail from a given time on.
 func (u *upload) end(at time.Time) {
 	u.mu.Lock()
 	u.stop = at
@@ -135,9 +134,9 @@ func (u *upload) end(at time.Time) {
 	u.source.Stop(at)
 }
 
-// waits reports whether to keep waiting although waiting for the answer failed with
-// err: the server's time begins with the last piece it was given, and does not run
-// while the client's body is awaited. It sets the read deadline. u may be nil.
+// waits reports whether to go on waiting for the answer although that failed with err:
+// the server's time-out starts with the last piece it got, and does not run while the
+// source is being read. It sets the read deadline. u may be nil.
 func (u *upload) waits(err error) bool {
 	if u == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false

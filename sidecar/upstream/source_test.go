@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A pieceSource is a Source: pieces, and what comes after them.
+// A pieceSource is a Source of pieces, followed by an error.
 type pieceSource struct {
 	pieces []string
 	end    error
@@ -44,7 +44,7 @@ func (s *pieceSource) Stop(time.Time) {
 	}
 }
 
-// echoing is a model server that answers with how the body came, and the body.
+// echoing starts a model server that answers with the body and its framing.
 func echoing(t testing.TB) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -98,8 +98,8 @@ func sendTo(t require.TestingT, c *Client, r *Request) (string, error) {
 	return string(body), err
 }
 
-// Whatever the pieces, the server gets the same bytes, in chunks or by the length
-// that was declared, and the connection is kept.
+// Whatever the pieces, the server gets the same bytes, in chunks or with the declared
+// length, and the connection is kept.
 func TestSourceArrivesAsItWas(t *testing.T) {
 	c := clientTo(t, echoing(t))
 	rapid.Check(t, func(t *rapid.T) {
@@ -114,13 +114,13 @@ func TestSourceArrivesAsItWas(t *testing.T) {
 		}
 		got, err := sendTo(t, c, &Request{Source: &pieceSource{pieces: pieces, end: io.EOF}, Length: length})
 		require.NoError(t, err)
-		require.True(t, want == got, "%.40q… in the place of %.40q…", got, want)
+		require.True(t, want == got, "%.40q… instead of %.40q…", got, want)
 	})
-	require.EqualValues(t, 1, c.Stats().Dials, "the connection is kept")
+	require.EqualValues(t, 1, c.Stats().Dials, "the connection should be kept")
 }
 
-// What a source fails with is what the use fails with, and the server gets no clean
-// end of half a body.
+// The use fails with the error of its source, and the server gets no clean end of half a
+// body.
 func TestSourceFails(t *testing.T) {
 	ended := make(chan error, 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -149,7 +149,7 @@ func TestSourceFails(t *testing.T) {
 	}
 }
 
-// An answer that is whole before the body is ends the reading of the source.
+// An answer that is complete before the body is ends the reading of the source.
 func TestSourceIsStopped(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

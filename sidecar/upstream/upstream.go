@@ -1,12 +1,12 @@
-// Package upstream is the client of the model server. It keeps connections, probes
-// them before use and can cancel them from any goroutine; it sends a request at
-// most once and reads the response as it comes.
+// Package upstream is the client of the model server. It keeps connections, probes them
+// before use and can cancel them from any goroutine; it sends a request at most once and
+// reads the response as it arrives.
 //
-// It does not build on fasthttp's client. That one sends a request again on its own
-// judgement, cannot be told to close a connection from another goroutine while it
-// is pooled or not, rewrites header fields (Date, Set-Cookie's place), and reads a
-// response of declared length whole before it returns. What would remain of it, a
-// list of idle connections, is less work than guarding against the rest.
+// It does not build on fasthttp's client. That decides on its own to send a request
+// again, cannot be told from another goroutine to close a connection whether or not it is
+// pooled, rewrites header fields (Date, the position of Set-Cookie), and reads a response
+// of declared length whole before it returns. All that would remain of it is a list of
+// idle connections, which is less work than guarding against the rest.
 package upstream
 
 import (
@@ -18,12 +18,12 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// Errors of this package; what is returned wraps one of them with what
-// happened. Their texts never hold a byte of a message.
+// Errors of this package. A returned error wraps one of them and says what happened.
+// Their texts never contain a byte of a message.
 var (
 	// ErrUnreachable: no connection could be made. Nothing was sent.
 	ErrUnreachable = errors.New("model server cannot be reached")
-	// ErrBroken: the model server broke off, or what it sent is not HTTP/1.
+	// ErrBroken: the model server broke off, or did not send HTTP/1.
 	ErrBroken = errors.New("model server broke off")
 	// ErrTimeout: no response head, or no next piece of the body, in time.
 	ErrTimeout = errors.New("model server did not answer in time")
@@ -33,7 +33,8 @@ var (
 	ErrRequest = errors.New("request is not HTTP")
 )
 
-// Detail returns what happened, for a log; "" for errors of other packages.
+// Detail returns the text of one of this package's errors, for a log; "" for ErrCanceled
+// and errors of other packages.
 func Detail(err error) string {
 	for _, known := range []error{ErrUnreachable, ErrBroken, ErrTimeout, ErrRequest} {
 		if errors.Is(err, known) {
@@ -43,28 +44,28 @@ func Detail(err error) string {
 	return ""
 }
 
-// Options are those of a Client. Durations and sizes of 0 mean the default;
-// negative ones are refused.
+// Options are the options of a Client. Durations and sizes of 0 mean the default, which
+// follows the unit; negative ones are refused.
 type Options struct {
 	Network       string // "tcp" or "unix"
 	Address       string // host:port, or a path
 	Host          string // the Host header
 	PathPrefix    string // before every path: "" or "/x"
-	Authorization string // sent instead of the client's; "": none is sent
-	WithoutOrigin bool   // a client's Origin is not sent: several servers refuse origins, although CORS is not theirs to judge
+	Authorization string // sent instead of the client's; "": neither is sent
+	WithoutOrigin bool   // a client's Origin is not sent: several servers refuse origins, although Usher handles CORS
 
 	ConnectTimeout  time.Duration // to make a connection; 2 s
 	ResponseTimeout time.Duration // from the first byte sent to the final response head; 10 min
 	IdleTimeout     time.Duration // silence between two pieces of a body, and up to an eighth more; 5 min
-	KeepIdle        time.Duration // how long an idle connection is kept, at most; 4 s; KeepNone: each request has a new one
-	MaxHeadBytes    int           // of a response head, and of its trailer section; 64 KiB
-	ReadBufferSize  int           // bytes per read; held only while there is something in it; 16 KiB
+	KeepIdle        time.Duration // how long an idle connection is kept, at most; 4 s; KeepNone: each request gets a new connection
+	MaxHeadBytes    int           // of a response head, and of a trailer section; 64 KiB
+	ReadBufferSize  int           // bytes per read; a buffer is held only while it is not empty; 16 KiB
 }
 
-// KeepNone means no time at all, because 0 means the default.
+// KeepNone means not to keep connections, because 0 means the default.
 const KeepNone time.Duration = -1
 
-// check fills in the defaults.
+// check validates the options and fills in the defaults.
 func (o *Options) check() error {
 	for _, d := range []struct {
 		name  string
@@ -94,18 +95,18 @@ func (o *Options) check() error {
 	}
 	switch {
 	case o.Network != "tcp" && o.Network != "unix", o.Address == "":
-		return fmt.Errorf("upstream: no address of a model server: %q %q", o.Network, o.Address)
+		return fmt.Errorf("upstream: no model server address: %q %q", o.Network, o.Address)
 	case o.Host == "" || !http1.Visible([]byte(o.Host)):
-		return fmt.Errorf("upstream: %q is no Host", o.Host)
+		return fmt.Errorf("upstream: %q is not a valid Host", o.Host)
 	case !http1.Visible([]byte(o.PathPrefix)) || o.PathPrefix != "" && o.PathPrefix[0] != '/':
-		return fmt.Errorf("upstream: %q is no path", o.PathPrefix)
+		return fmt.Errorf("upstream: %q is not a valid path", o.PathPrefix)
 	case strings.ContainsAny(o.Authorization, "\r\n\x00"):
 		return errors.New("upstream: Authorization holds a control byte")
 	}
 	return nil
 }
 
-// Stats are what a Client has done.
+// Stats are counts of what a Client has done.
 type Stats struct {
 	Dials    uint64 // connections made
 	Reused   uint64 // kept connections taken for a request
