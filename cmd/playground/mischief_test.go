@@ -80,7 +80,7 @@ func TestMisbehavingUsherIsNoticed(t *testing.T) {
 			t.Parallel()
 			c := clientOf(t, test.worker)
 			for i, k := range append([]*kind{good}, mischief...) {
-				// The toy model server knows flat bodies alone.
+				// The toy model server only knows flat bodies.
 				o := c.play(plan{number: i, kind: k, style: styles[0], due: time.Now()})
 				right := slices.Contains(test.right, k.name) || slices.Contains(indifferent, k.name)
 				require.Equal(t, right, o.err == nil, "%s: %v", k.name, o.err)

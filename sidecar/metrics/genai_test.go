@@ -46,8 +46,8 @@ func TestGenAI(t *testing.T) {
 	}
 }
 
-// error_type is empty for what went well, and one word for all that is not the
-// model server's doing.
+// error_type is empty for requests that succeeded, and has one value for all errors
+// that are not the model server's.
 func TestGenAIErrors(t *testing.T) {
 	require.Empty(t, genAIError(account.OK))
 	require.Equal(t, "upstream_error", genAIError(account.UpstreamError))

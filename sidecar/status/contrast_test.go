@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Text has a contrast of 4.5 and more to what it stands on, and the strip's
-// shapes one of 3, light and dark (WCAG 2.2, criteria 1.4.3 and 1.4.11).
+// Text has a contrast of at least 4.5 with its background, and the strip's
+// shapes of at least 3, light and dark (WCAG 2.2, criteria 1.4.3 and 1.4.11).
 func TestContrast(t *testing.T) {
 	css, err := web.ReadFile("web/page.css")
 	require.NoError(t, err)

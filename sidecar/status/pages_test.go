@@ -69,7 +69,7 @@ func open(t *testing.T, url string) *stream {
 	return &stream{t, resp, in}
 }
 
-// next returns the next event of a name; what comes before it is skipped.
+// next returns the next event with a name; others before it are skipped.
 func (s *stream) next(name string) (data string) {
 	s.t.Helper()
 	for s.in.Scan() {
@@ -125,7 +125,7 @@ func TestPagesAreBounded(t *testing.T) {
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))
 }
 
-// A page that does not read is closed, and the others go on.
+// A page that does not read is disconnected, and the others continue.
 func TestSlowPageIsClosed(t *testing.T) {
 	p := NewPages(NewRecorder(), testSource())
 	slow, err := p.join()

@@ -55,7 +55,7 @@ func TestStripKeepsOldNumbersOut(t *testing.T) {
 	require.Equal(t, Picture{From: 3, Cells: "w", Marks: "."}, s.Picture(3))
 }
 
-// After a change of key the numbers go on, and so does the picture.
+// After a change of key numbering continues, and so does the picture.
 func TestStripGoesOnWithAnotherKey(t *testing.T) {
 	var s Strip
 	for n := range int64(20) {
@@ -71,7 +71,7 @@ func TestStripGoesOnWithAnotherKey(t *testing.T) {
 	require.Equal(t, Picture{Cells: "w", Marks: "."}, s.Picture(0))
 }
 
-// What an unverified ticket claims fills a hole, and no more.
+// The number of an unverified ticket fills a hole, and does no more.
 func TestStripClaims(t *testing.T) {
 	var s Strip
 	s.Claimed(1 << 60)
@@ -88,7 +88,7 @@ func TestStripClaims(t *testing.T) {
 	require.Equal(t, Picture{From: 10, Cells: "www", Marks: ".f."}, s.Picture(10), "the real one comes after all")
 }
 
-// A picture is whole whatever is written meanwhile.
+// A picture is consistent whatever is written at the same time.
 func TestStripUnderConcurrency(t *testing.T) {
 	var s Strip
 	var writers sync.WaitGroup
@@ -238,7 +238,7 @@ func BenchmarkRecorder(b *testing.B) {
 	})
 }
 
-// The data path allocates nothing for the recorder's sake.
+// The recorder allocates nothing on the data path.
 func TestRecorderAllocatesNothing(t *testing.T) {
 	r := NewRecorder()
 	served := account.Request{Ticket: account.Ticket{Reserved: true}}
@@ -256,8 +256,8 @@ func TestRecorderAllocatesNothing(t *testing.T) {
 	}))
 }
 
-// The points of the charts stay in order when the wall clock is set: a page takes
-// only what is later than what it has.
+// The points of the charts stay in order when the wall clock is set: a page accepts only
+// points later than those it has.
 func TestHistoryStaysInOrderWhenTheClockIsSet(t *testing.T) {
 	r := NewRecorder()
 	start := time.Now()
@@ -288,7 +288,7 @@ func TestOutcomesHaveNotes(t *testing.T) {
 	}
 }
 
-// The strip shows the end of a request whose number was good by whose doing it was.
+// For a request with a valid number, the strip shows whose fault its end was.
 func TestEndsShowOnTheStrip(t *testing.T) {
 	r := NewRecorder()
 	for n, o := range []account.Outcome{account.OK, account.ClientGone, account.UpstreamBroken, account.QueueFull} {
