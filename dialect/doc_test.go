@@ -1,33 +1,17 @@
 package dialect
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/usher-sidecar/usher/test/doctable"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/cost.md")
-
-// TestWorkDoc: the table in docs/cost.md is this package's.
+// The table in docs/cost.md is this package's.
 func TestWorkDoc(t *testing.T) {
-	const path, begin, end = "../docs/cost.md", "-update -->\n", "<!-- /work -->"
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	before, rest, ok := strings.Cut(string(text), begin)
-	require.True(t, ok)
-	_, after, ok := strings.Cut(rest, end)
-	require.True(t, ok)
-	want := before + begin + workTable() + end + after
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	require.Equal(t, want, string(text), "run: go test ./dialect -run WorkDoc -update")
+	doctable.Check(t, "../docs/cost.md", map[string]string{"work": workTable()})
 }
 
 // workTable has a row for each API that states work.

@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/test/framing"
 )
 
 // FuzzListener feeds raw bytes to the public listener of a whole Sidecar. The
@@ -59,11 +59,11 @@ func FuzzListener(f *testing.F) {
 		if len(text) > 1<<16 {
 			return
 		}
-		sent := expandWords(text, func() string {
+		sent := framing.Expand(text, func() string {
 			signed++
 			return fuzzTicket(key, signed)
 		})
-		feed(t, s.PublicAddr().String(), sent)
+		feed(t, s.PublicAddr().String(), strings.ReplaceAll(sent, framing.Pause, ""))
 		select {
 		case <-s.calls.idle():
 		case <-time.After(20 * time.Second):
@@ -89,40 +89,6 @@ func rawSeeds(t testing.TB) (seeds []string) {
 	}
 	require.NotEmpty(t, seeds)
 	return seeds
-}
-
-var corpusWords = regexp.MustCompile(`\$(GOOD|LEN|HEX|BODY|PAUSE|FIN|A\d{1,5};|F\d{1,4};)`)
-
-// expandWords puts signed requests and long pieces in the place of their words.
-func expandWords(text string, ticket func() string) string {
-	body := ""
-	next := func() string {
-		if body == "" {
-			body = ticket()
-		}
-		return body
-	}
-	return corpusWords.ReplaceAllStringFunc(text, func(word string) string {
-		count, _ := strconv.Atoi(strings.Trim(word, "$AF;"))
-		switch word[1] {
-		case 'G':
-			b := ticket()
-			return fmt.Sprintf("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(b), b)
-		case 'L':
-			return strconv.Itoa(len(next()))
-		case 'H':
-			return strconv.FormatInt(int64(len(next())), 16)
-		case 'B':
-			b := next()
-			body = ""
-			return b
-		case 'A':
-			return strings.Repeat("a", count)
-		case 'F':
-			return strings.Repeat("X: y\r\n", count)
-		}
-		return ""
-	})
 }
 
 func fuzzTicket(key ed25519.PrivateKey, reqnum int64) string {

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/usher-sidecar/usher/config"
+	"github.com/usher-sidecar/usher/test/doctable"
 )
 
 // newIdle is a sidecar that does nothing, with all that New wires.
@@ -65,7 +65,6 @@ func newTold(t *testing.T) *Sidecar {
 
 // docs/metrics.md lists what is registered, and nothing else.
 func TestMetricsDoc(t *testing.T) {
-	const path = "../docs/metrics.md"
 	families, err := newTold(t).metrics.Registry.Gather()
 	require.NoError(t, err)
 	var table, labels, buckets bytes.Buffer
@@ -104,17 +103,7 @@ func TestMetricsDoc(t *testing.T) {
 		}
 		fmt.Fprintf(&labels, "| `%s` | %s |\n", name, code(slices.Sorted(maps.Keys(values[name]))))
 	}
-
-	doc, err := os.ReadFile(path)
-	require.NoError(t, err)
-	want := section(t, string(doc), "metrics", table.String())
-	want = section(t, want, "labels", labels.String())
-	want = section(t, want, "buckets", buckets.String())
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	require.Equal(t, want, string(doc), "run: go test ./sidecar -run MetricsDoc -update")
+	doctable.Check(t, "../docs/metrics.md", map[string]string{"metrics": table.String(), "labels": labels.String(), "buckets": buckets.String()})
 }
 
 func code(words []string) string {

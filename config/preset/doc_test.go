@@ -1,32 +1,16 @@
 package preset
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/usher-sidecar/usher/test/doctable"
 )
-
-var update = flag.Bool("update", false, "write the table of docs/engines.md")
 
 // docs/engines.md shows the table as it is.
 func TestEnginesDoc(t *testing.T) {
-	const path, begin, end = "../../docs/engines.md", "<!-- engines: written by go test ./config/preset -run EnginesDoc -update -->\n", "<!-- /engines -->"
-	doc, err := os.ReadFile(path)
-	require.NoError(t, err)
-	before, rest, ok := strings.Cut(string(doc), begin)
-	require.True(t, ok)
-	_, after, ok := strings.Cut(rest, end)
-	require.True(t, ok)
-	want := before + begin + markdown() + end + after
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	require.Equal(t, want, string(doc), "run: go test ./config/preset -run EnginesDoc -update")
+	doctable.Check(t, "../../docs/engines.md", map[string]string{"engines": markdown()})
 }
 
 func markdown() string {

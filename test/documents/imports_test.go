@@ -50,6 +50,8 @@ func TestImportRules(t *testing.T) {
 		"test/chaos":         {},
 		"test/bench":         {"crypto", "envelope", "test/autoscaler", "test/loopback"},
 		"test/engine/gguf":   {},
+		"test/doctable":      {},
+		"test/framing":       {},
 		"test/full":          {},
 		"test/rig":           {"test/autoscaler", "test/full", "test/logreader", "test/loopback", "test/modelserver", "test/rsakey"},
 		"test/rsakey":        {"test/full"},
