@@ -44,32 +44,19 @@ func cpu(t testing.TB, pid int) time.Duration {
 // that the machine is left to usher.
 func cannedModel(b *testing.B) string {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(b, err)
-	b.Cleanup(func() { _ = l.Close() })
-	go func() {
+	return rig.RawModel(b, func(c net.Conn, in *bufio.Reader) {
+		in = bufio.NewReaderSize(in, 64<<10)
 		for {
-			c, err := l.Accept()
+			req, err := http.ReadRequest(in)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				in := bufio.NewReaderSize(c, 64<<10)
-				for {
-					req, err := http.ReadRequest(in)
-					if err != nil {
-						return
-					}
-					_, _ = io.Copy(io.Discard, req.Body)
-					if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n{\"generated_text\":\"ok\"}"); err != nil {
-						return
-					}
-				}
-			}()
+			_, _ = io.Copy(io.Discard, req.Body)
+			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n{\"generated_text\":\"ok\"}"); err != nil {
+				return
+			}
 		}
-	}()
-	return "http://" + l.Addr().String()
+	})
 }
 
 // BenchmarkSigned sends distinct signed requests over kept connections, as fast
