@@ -107,9 +107,7 @@ func TestSilence(t *testing.T) {
 	const silence = 200 * time.Millisecond
 	l := running(t, silence)
 	begin := func() (*pipe, *net.TCPConn) {
-		from, server := pair(t)
-		_, to := pair(t)
-		p := newPipe(t, from, to)
+		p, _, server := piped(t)
 		_, err := l.Add(p, &p.from, &p.to)
 		require.NoError(t, err)
 		return p, server
@@ -139,9 +137,7 @@ func TestWake(t *testing.T) {
 	l := running(t, time.Hour)
 	var woken sync.WaitGroup
 	for range 200 {
-		from, _ := pair(t)
-		_, to := pair(t)
-		p := newPipe(t, from, to)
+		p, _, _ := piped(t)
 		p.endsOnWake = true
 		m, err := l.Add(p, &p.from, &p.to)
 		require.NoError(t, err)
@@ -179,9 +175,7 @@ func TestWakeBeforeBeginFails(t *testing.T) {
 	l := running(t, time.Hour)
 	var failed []*pipe
 	for range 100 {
-		from, _ := pair(t)
-		_, to := pair(t)
-		p := newPipe(t, from, to)
+		p, from, _ := piped(t)
 		p.endsOnWake = true
 		_ = from.Close()
 		m := l.Register(p, &p.from, &p.to)
@@ -193,9 +187,7 @@ func TestWakeBeforeBeginFails(t *testing.T) {
 			failed = append(failed, p)
 		}
 	}
-	from, _ := pair(t)
-	_, to := pair(t)
-	last := newPipe(t, from, to)
+	last, _, _ := piped(t)
 	last.endsOnWake = true
 	m, err := l.Add(last, &last.from, &last.to)
 	require.NoError(t, err)
@@ -217,9 +209,7 @@ func TestWakeAll(t *testing.T) {
 	l.WakeAll()
 	var pipes []*pipe
 	for range 5 {
-		from, _ := pair(t)
-		_, to := pair(t)
-		p := newPipe(t, from, to)
+		p, _, _ := piped(t)
 		p.endsOnWake = true
 		_, err := l.Add(p, &p.from, &p.to)
 		require.NoError(t, err)
@@ -235,14 +225,10 @@ func TestWakeAll(t *testing.T) {
 // A stream's fault ends that stream and no other.
 func TestFault(t *testing.T) {
 	l := running(t, time.Hour)
-	from, server := pair(t)
-	_, to := pair(t)
-	good := newPipe(t, from, to)
+	good, _, server := piped(t)
 	_, err := l.Add(good, &good.from, &good.to)
 	require.NoError(t, err)
-	from2, server2 := pair(t)
-	_, to2 := pair(t)
-	bad := newPipe(t, from2, to2)
+	bad, _, server2 := piped(t)
 	bad.panics = true
 	_, err = l.Add(bad, &bad.from, &bad.to)
 	require.NoError(t, err)
@@ -259,9 +245,7 @@ func TestFault(t *testing.T) {
 // A descriptor that was closed before is refused, and its stream told of nothing.
 func TestAddOfAClosedConnection(t *testing.T) {
 	l := running(t, time.Hour)
-	from, _ := pair(t)
-	_, to := pair(t)
-	p := newPipe(t, from, to)
+	p, from, _ := piped(t)
 	_ = from.Close()
 	_, err := l.Add(p, &p.from, &p.to)
 	require.ErrorIs(t, err, net.ErrClosed)

@@ -64,6 +64,15 @@ func newPipe(t *testing.T, from, to net.Conn) *pipe {
 	return p
 }
 
+// piped is a pipe between two connections, and the server's end of the one that it
+// reads from.
+func piped(t *testing.T) (p *pipe, from, server *net.TCPConn) {
+	t.Helper()
+	from, server = pair(t)
+	_, to := pair(t)
+	return newPipe(t, from, to), from, server
+}
+
 func (p *pipe) Handle(e Event, _ time.Time) Want {
 	p.told.Or(uint32(e))
 	if p.panics {
