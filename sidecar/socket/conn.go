@@ -18,38 +18,12 @@ import (
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: nc does the work
-	in  incoming
-	out outgoing
-
-	prober func(fd uintptr) // made when it is first needed, like in.try
-	quiet  bool
 }
-
-// The arguments and results of the callbacks of raw. The callbacks are method values,
-// made once because each is an allocation.
-type (
-	incoming struct {
-		read  func(fd uintptr) bool
-		try   func(fd uintptr) // made when it is first needed
-		p     []byte
-		ahead *Ahead // read into instead of p
-		n     int
-		err   error
-	}
-	outgoing struct {
-		write func(fd uintptr) bool
-		try   func(fd uintptr)
-		a, b  []byte
-		once  bool // one system call, without waiting
-		err   error
-	}
-)
 
 // Init has c read and write nc, which keeps serving for everything else.
 func (c *Conn) Init(nc net.Conn) (err error) {
 	c.nc = nc
 	c.raw, err = rawOf(nc)
-	c.in.read, c.out.write, c.out.try = c.in.readOnce, c.out.writeOn, c.out.tryOnce
 	return err
 }
 
@@ -58,18 +32,19 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.raw == nil {
 		return c.nc.Read(p)
 	}
-	c.in.p = p
-	err := c.raw.Read(c.in.read)
-	c.in.p = nil
+	in := takeIncoming()
+	defer in.release()
+	in.p = p
+	err := c.raw.Read(in.read)
 	switch {
 	case err != nil:
 		return 0, err
-	case c.in.err != nil:
-		return 0, c.fault("read", c.in.err)
-	case c.in.n == 0 && len(p) > 0:
+	case in.err != nil:
+		return 0, c.fault("read", in.err)
+	case in.n == 0 && len(p) > 0:
 		return 0, io.EOF
 	}
-	return c.in.n, nil
+	return in.n, nil
 }
 
 // FillAhead waits for bytes, takes a buffer when they have arrived, and reads once.
@@ -78,15 +53,16 @@ func (c *Conn) FillAhead(a *Ahead) error {
 	if c.raw == nil {
 		return a.fill(c.nc)
 	}
-	c.in.ahead = a
-	err := c.raw.Read(c.in.read)
-	c.in.ahead = nil
+	in := takeIncoming()
+	defer in.release()
+	in.ahead = a
+	err := c.raw.Read(in.read)
 	switch {
 	case err != nil:
 		return err
-	case c.in.err != nil:
-		return c.fault("read", c.in.err)
-	case c.in.n == 0:
+	case in.err != nil:
+		return c.fault("read", in.err)
+	case in.n == 0:
 		return io.EOF
 	}
 	return nil
@@ -109,20 +85,19 @@ func (c *Conn) TryWrite(a, b []byte) (n int, err error) {
 	return c.write(a, b, true)
 }
 
-func (c *Conn) write(a, b []byte, once bool) (int, error) {
-	c.out.a, c.out.b, c.out.once, c.out.err = a, b, once, nil
-	var err error
+func (c *Conn) write(a, b []byte, once bool) (n int, err error) {
+	out := takeOutgoing()
+	defer out.release()
+	out.a, out.b, out.once = a, b, once
 	if once {
-		err = c.raw.Control(c.out.try) // Control does not prepare to wait
+		err = c.raw.Control(out.try) // Control does not prepare to wait
 	} else {
-		err = c.raw.Write(c.out.write)
+		err = c.raw.Write(out.write)
 	}
-	n := len(a) + len(b) - len(c.out.a) - len(c.out.b)
-	c.out.a, c.out.b = nil, nil
-	if err == nil && c.out.err != nil {
-		err = c.fault("write", c.out.err)
+	if err == nil && out.err != nil {
+		err = c.fault("write", out.err)
 	}
-	return n, err
+	return len(a) + len(b) - len(out.a) - len(out.b), err
 }
 
 // Silent reports whether nothing has arrived: no bytes, no FIN and no error. known is
@@ -132,12 +107,10 @@ func (c *Conn) Silent() (silent, known bool) {
 	if c.raw == nil {
 		return false, false
 	}
-	if c.prober == nil {
-		c.prober = c.probe
-	}
-	c.quiet = false
-	err := c.raw.Control(c.prober)
-	return c.quiet, err == nil
+	in := takeIncoming()
+	defer in.release()
+	err := c.raw.Control(in.probe)
+	return in.silent, err == nil
 }
 
 // Control lends the descriptor to f; see syscall.RawConn. It does nothing if there is

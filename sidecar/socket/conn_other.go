@@ -16,4 +16,4 @@ func rawOf(net.Conn) (syscall.RawConn, error) { return nil, nil }
 func (*incoming) readOnce(uintptr) bool { return true }
 func (*outgoing) writeOn(uintptr) bool  { return true }
 func (*outgoing) tryOnce(uintptr)       {}
-func (*Conn) probe(uintptr)             {}
+func (*incoming) look(uintptr)          {}

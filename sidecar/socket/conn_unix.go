@@ -72,6 +72,6 @@ func (o *outgoing) writeSome(fd uintptr) (int, error) {
 	return writeNow(fd, o.a)
 }
 
-// probe neither reads nor waits. It uses poll rather than recv with MSG_PEEK: bytes, FIN
+// look neither reads nor waits. It uses poll rather than recv with MSG_PEEK: bytes, FIN
 // and RST are all events, and no address is allocated.
-func (c *Conn) probe(fd uintptr) { c.quiet = silentNow(fd) }
+func (in *incoming) look(fd uintptr) { in.silent = silentNow(fd) }

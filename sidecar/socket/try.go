@@ -16,23 +16,21 @@ func (c *Conn) CanTry() bool { return c.raw != nil }
 // event for a watcher of the descriptor. Errors: ErrWouldWait, io.EOF, those of the
 // connection; net.ErrClosed after it was closed here.
 func (c *Conn) TryFill(a *Ahead) (all bool, err error) {
-	if c.in.try == nil {
-		c.in.try = c.in.tryOnce
-	}
-	c.in.ahead = a
-	err = c.raw.Control(c.in.try)
-	c.in.ahead = nil
+	in := takeIncoming()
+	defer in.release()
+	in.ahead = a
+	err = c.raw.Control(in.try)
 	switch {
 	case err != nil:
 		return false, err
-	case c.in.err == errAgain:
+	case in.err == errAgain:
 		return true, ErrWouldWait
-	case c.in.err != nil:
-		return false, c.fault("read", c.in.err)
-	case c.in.n == 0:
+	case in.err != nil:
+		return false, c.fault("read", in.err)
+	case in.n == 0:
 		return false, io.EOF
 	}
-	return c.in.n < len(*a.buf), nil
+	return in.n < len(*a.buf), nil
 }
 
 func (in *incoming) tryOnce(fd uintptr) { in.readOnce(fd) }

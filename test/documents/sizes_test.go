@@ -29,7 +29,6 @@ var larger = map[string][2]int{
 	"sidecar/front.Stream":      {11, 16},
 	"sidecar/hangup.Conn":       {14, 28},
 	"sidecar/relay.Relay":       {15, 14},
-	"sidecar/socket.Conn":       {6, 13},
 	"sidecar/upstream.Response": {12, 24},
 }
 
