@@ -97,7 +97,7 @@ func (a *answer) appendHead(h []byte) []byte {
 	if !x.route.Open && !x.pass.InSession() && spends(x.account.Status) && len(resp.Peek("x-should-retry")) == 0 {
 		h = append(h, headerShouldRetry+": false\r\n"...)
 	}
-	h = x.conn.AppendFields(h, x.own(), relayed, resp.Lists("vary", "origin"))
+	h = x.conn.AppendFields(h, x.own(new(timingRoom)), relayed, resp.Lists("vary", "origin"))
 	switch a.relay.Framing {
 	case relay.ByChunks:
 		h = append(h, "Transfer-Encoding: chunked\r\n"...)

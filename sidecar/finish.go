@@ -55,12 +55,15 @@ func (x *exchange) refuse(err error) {
 	}
 	x.settle()
 	// If the client is gone too, there is nothing left to do.
-	_ = x.conn.Answer(&answer, x.own())
+	_ = x.conn.Answer(&answer, x.own(new(timingRoom)))
 }
 
+// timingRoom has room for the value of Server-Timing.
+type timingRoom [96]byte
+
 // own returns the fields that every answer to this request has.
-func (x *exchange) own() front.Own {
-	return front.Own{RequestID: x.account.ID, Timing: timing(x.timing[:0], &x.account.Times)}
+func (x *exchange) own(room *timingRoom) front.Own {
+	return front.Own{RequestID: x.account.ID, Timing: timing(room[:0], &x.account.Times)}
 }
 
 // spent reports whether the request spent its ticket: true from the moment that

@@ -93,7 +93,6 @@ type exchange struct {
 	line    *upstream.Conn
 	settled bool
 	span    *trace.Request // nil: not traced
-	timing  [96]byte       // room for Server-Timing
 }
 
 // run takes the request through the checks in order and, if it passes them all, hands

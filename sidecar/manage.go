@@ -164,7 +164,7 @@ func reply(x *exchange, status int, body []byte) error {
 	x.settle()
 	return x.conn.Answer(&front.Answer{
 		Status: status, Type: "application/json", Fields: []byte("Cache-Control: no-store\r\n"), Body: body,
-	}, x.own())
+	}, x.own(new(timingRoom)))
 }
 
 // describeSession returns the answer to /session/get, with what the client gave byte

@@ -55,7 +55,7 @@ type Relay struct {
 	Saw     func(now time.Time) // called for each piece; must cost nanoseconds
 
 	tail eventTail
-	last time.Time // when the last piece came
+	last time.Duration // when the last piece came, after Account.Times.Start
 
 	// What Advance keeps between calls.
 	rest           []byte // of the last write, which the client has not taken
@@ -176,13 +176,14 @@ func (r *Relay) frame(b *buffer, head, p []byte, done bool) (parts int) {
 // passed records a piece.
 func (r *Relay) passed(p []byte, now time.Time) {
 	a := r.Account
+	at := now.Sub(a.Times.Start)
 	if a.Times.FirstByte == 0 {
-		a.Times.FirstByte = now.Sub(a.Times.Start)
+		a.Times.FirstByte = at
 		r.Meter.FirstByte(a)
 	} else {
-		r.Meter.Gap(now.Sub(r.last))
+		r.Meter.Gap(at - r.last)
 	}
-	r.last = now
+	r.last = at
 	a.Answer.Pieces++
 	a.BytesOut += int64(len(p))
 	r.Saw(now)

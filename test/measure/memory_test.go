@@ -27,14 +27,14 @@ func TestMemoryOfASilentStream(t *testing.T) {
 	}
 	t.Run("TCP", func(t *testing.T) {
 		t.Parallel()
-		testMemoryOfASilentStream(t, nil, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }, 3.7*1024)
+		testMemoryOfASilentStream(t, nil, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }, 3.6*1024)
 	})
 	t.Run("TLS", func(t *testing.T) {
 		t.Parallel()
 		cert, key, _ := rig.CertificateFiles(t, t.TempDir())
 		testMemoryOfASilentStream(t, rig.Env{"USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key}, func(addr string) (net.Conn, error) {
 			return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
-		}, 10.7*1024)
+		}, 10.5*1024)
 	})
 }
 
