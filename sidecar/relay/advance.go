@@ -13,6 +13,27 @@ const (
 	Ended                // see Result
 )
 
+// progress is what Advance keeps between calls.
+type progress struct {
+	rest           []byte // of the last write, which the client has not taken
+	done           bool   // the body was read to its true end
+	source, client error  // the errors that ended it
+}
+
+// Fail ends the relay with an error of the source. It does nothing if the body has been
+// read to its true end, even if the client has not taken all of it yet.
+func (p *progress) Fail(source error) {
+	if !p.done && p.source == nil && p.client == nil {
+		p.source = source
+	}
+}
+
+// Whole reports whether the client has taken the whole answer, so that Result does not
+// wait.
+func (p *progress) Whole() bool {
+	return p.done && len(p.rest) == 0 && p.source == nil && p.client == nil
+}
+
 // atOnce is how many pieces one Advance moves, so that a stream that never pauses does
 // not keep the others waiting.
 const atOnce = 8
@@ -33,7 +54,7 @@ func (r *Relay) Advance(now time.Time) State {
 		}
 		p, done, err := r.read(b, at)
 		r.done = done
-		if parts := r.frame(b, nil, p, done); parts > 0 {
+		if parts := b.frame(r.Framing, nil, p, done); parts > 0 {
 			if err := r.try(b, parts); err != nil {
 				r.client = err
 				return Ended
@@ -82,20 +103,6 @@ func (r *Relay) try(b *buffer, parts int) error {
 		r.rest = append([]byte(nil), joined[n:]...)
 	}
 	return err
-}
-
-// Fail ends the relay with an error of the source. It does nothing if the body has been
-// read to its true end, even if the client has not taken all of it yet.
-func (r *Relay) Fail(source error) {
-	if !r.done && r.source == nil && r.client == nil {
-		r.source = source
-	}
-}
-
-// Whole reports whether the client has taken the whole answer, so that Result does not
-// wait.
-func (r *Relay) Whole() bool {
-	return r.done && len(r.rest) == 0 && r.source == nil && r.client == nil
 }
 
 // Result returns how Advance ended, like the results of Run. If the answer is complete

@@ -57,10 +57,7 @@ type Relay struct {
 	tail eventTail
 	last time.Duration // when the last piece came, after Account.Times.Start
 
-	// What Advance keeps between calls.
-	rest           []byte // of the last write, which the client has not taken
-	done           bool   // the body was read to its true end
-	source, client error  // the errors that ended it
+	progress
 }
 
 // buffers hold a piece of body with its chunk framing. A relay takes one only while
@@ -137,7 +134,7 @@ func (r *Relay) read(b *buffer, now func() time.Time) (p []byte, done bool, err 
 
 // piece writes what is available: head, bytes, and the end of the body.
 func (r *Relay) piece(b *buffer, head, p []byte, done bool) error {
-	n := r.frame(b, head, p, done)
+	n := b.frame(r.Framing, head, p, done)
 	if n == 0 {
 		return nil
 	}
@@ -148,7 +145,7 @@ func (r *Relay) piece(b *buffer, head, p []byte, done bool) error {
 
 // frame collects the parts to write together, and returns how many there are; 0 if
 // there is nothing to write.
-func (r *Relay) frame(b *buffer, head, p []byte, done bool) (parts int) {
+func (b *buffer) frame(f Framing, head, p []byte, done bool) (parts int) {
 	add := func(part []byte) {
 		if len(part) > 0 {
 			b.parts[parts] = part
@@ -157,7 +154,7 @@ func (r *Relay) frame(b *buffer, head, p []byte, done bool) (parts int) {
 	}
 	add(head)
 	switch {
-	case r.Framing != ByChunks:
+	case f != ByChunks:
 		add(p)
 	case len(p) > 0:
 		add(append(strconv.AppendInt(b.size[:0], int64(len(p)), 16), "\r\n"...))

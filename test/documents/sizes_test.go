@@ -28,7 +28,6 @@ var larger = map[string][2]int{
 	"sidecar/front.Head":        {12, 16},
 	"sidecar/front.Stream":      {11, 16},
 	"sidecar/hangup.Conn":       {14, 28},
-	"sidecar/relay.Relay":       {15, 14},
 	"sidecar/upstream.Response": {12, 24},
 }
 
