@@ -18,13 +18,6 @@ const (
 	lingerBytes   = 32 << 20
 )
 
-// A Call is work done for a client. It is told when the client has left.
-type Call interface {
-	// ClientGone is called at most once for each Watch, usually by the one goroutine that
-	// watches all connections, so it must not block.
-	ClientGone()
-}
-
 // A Conn is a client's connection. It embeds a *net.TCPConn, and so keeps splice,
 // sendfile and writev (net.Buffers). Watch, Unwatch and Read are for one goroutine at a
 // time, the one that serves the connection, and so is Write; the other methods are safe
@@ -38,31 +31,11 @@ type Conn struct {
 	stalled  atomic.Bool
 	released atomic.Bool
 	onClose  atomic.Pointer[func()]
-	idle     atomic.Int64 // see idle.go
-	sock     socket.Conn  // reads and writes
+	idle     idle
+	sock     socket.Conn // reads and writes
 	stall    stall
-
-	// How Watch, Unwatch and hangUp synchronize. state has two bits. Only the serving
-	// goroutine changes watched and call, the latter while watched is unset. Only the
-	// watcher sets gone; it holds firing from before that until ClientGone has returned.
-	//
-	//   Watch before hangUp: hangUp finds watched, and calls the call.
-	//   hangUp before Watch: Watch's swap finds gone, and Watch calls it itself.
-	//   Unwatch before hangUp: its swap clears watched, and nothing is called.
-	//   hangUp before Unwatch: the swap finds gone. firing was taken before gone was set,
-	//   so waiting for firing is waiting for ClientGone to return.
-	//
-	// Every step is decided by one atomic operation on state, so there is no fifth case:
-	// no call is told twice, after its Unwatch, or not at all.
-	state  atomic.Uint32
-	call   Call
-	firing sync.Mutex
+	watch
 }
-
-const (
-	watched uint32 = 1 << iota
-	gone
-)
 
 // From finds the Conn in a connection as servers hand it out: c itself, or one beneath
 // any number of layers that have NetConn, as *tls.Conn does. It returns nil if there is
@@ -81,55 +54,13 @@ func From(c net.Conn) *Conn {
 	return nil
 }
 
-// Watch has call told when the client leaves. If the client has left already, ClientGone
-// is called before Watch returns. A call that is still being watched is unwatched first.
-// Watch takes nanoseconds and allocates nothing.
-func (c *Conn) Watch(call Call) {
-	if c.state.Load()&watched != 0 {
-		c.Unwatch()
-	}
-	c.call = call
-	if !c.state.CompareAndSwap(0, watched) {
-		c.call = nil
-		c.listener.seen.hangUps.Add(1)
-		call.ClientGone()
-	}
-}
-
-// Unwatch ends the watching, if there was any: once it has returned, the call's
-// ClientGone is neither running nor called later. It must not be called from ClientGone,
-// nor while holding a lock that ClientGone takes.
-func (c *Conn) Unwatch() {
-	if !c.state.CompareAndSwap(watched, 0) {
-		if c.state.Load() == 0 {
-			return
-		}
-		c.firing.Lock()
-		c.state.Store(gone)
-		c.firing.Unlock()
-	}
-	c.call = nil
-}
-
-// hangUp notes that the client has left, and tells the call that is being watched. A
-// reset after a FIN makes it run twice. firing guards no data: only Unwatch takes it too,
-// to wait for ClientGone.
-func (c *Conn) hangUp() {
-	c.firing.Lock()
-	defer c.firing.Unlock()
-	if c.state.Or(gone) == watched {
-		c.listener.seen.hangUps.Add(1)
-		c.call.ClientGone()
-	}
-}
-
 // Read reads what has arrived, and waits if nothing has.
-func (c *Conn) Read(p []byte) (int, error) { return c.woke(c.sock.Read(p)) }
+func (c *Conn) Read(p []byte) (int, error) { return c.idle.woke(c.sock.Read(p)) }
 
 // FillAhead is Read without a buffer while it waits; see socket.Conn.
 func (c *Conn) FillAhead(a *socket.Ahead) error {
 	err := c.sock.FillAhead(a)
-	if _, err = c.woke(len(a.Bytes()), err); err != nil {
+	if _, err = c.idle.woke(len(a.Bytes()), err); err != nil {
 		a.Release()
 	}
 	return err
@@ -141,7 +72,7 @@ func (c *Conn) TryFill(a *socket.Ahead) error {
 	if errors.Is(err, socket.ErrWouldWait) {
 		return err
 	}
-	if _, err = c.woke(len(a.Bytes()), err); err != nil {
+	if _, err = c.idle.woke(len(a.Bytes()), err); err != nil {
 		a.Release()
 	}
 	return err
@@ -176,9 +107,6 @@ func (c *Conn) Count(addr netip.Addr) bool {
 	}
 	return counted
 }
-
-// Gone reports whether the client has been seen leaving.
-func (c *Conn) Gone() bool { return c.state.Load()&gone != 0 }
 
 // Linger makes Close let a client that is still sending read the answer: Close then shuts
 // down the sending half and discards what arrives, for a limited time and number of

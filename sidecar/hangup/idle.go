@@ -19,9 +19,11 @@ const newcomerGrace = time.Second
 // that a flood of new connections does not cost a scan each.
 const victimsAtOnce = 64
 
-// Conn.idle holds the time from which on the connection may be closed to make room, or
-// one of these. The serving goroutine makes it busy when a Read brings bytes, and idle
+// An idle holds the time from which on a connection may be closed to make room, or one of
+// these values. The serving goroutine makes it busy when a Read brings bytes, and idle
 // with Rest; only the goroutine that needs room makes it evicted.
+type idle struct{ atomic.Int64 }
+
 const (
 	busy    int64 = 0
 	evicted int64 = -1
@@ -50,12 +52,12 @@ func (c *Conn) Rest(grace time.Duration) {
 // woke ends the rest of a connection whose Read has returned. Bytes that arrive just as
 // the connection is evicted are lost, as with any server that closes an idle connection;
 // the client's kernel gets a reset for them.
-func (c *Conn) woke(n int, err error) (int, error) {
-	since := c.idle.Load()
-	if since == busy || n > 0 && c.idle.CompareAndSwap(since, busy) {
+func (i *idle) woke(n int, err error) (int, error) {
+	since := i.Load()
+	if since == busy || n > 0 && i.CompareAndSwap(since, busy) {
 		return n, err
 	}
-	if c.idle.Load() == evicted {
+	if i.Load() == evicted {
 		return 0, io.EOF
 	}
 	return n, err

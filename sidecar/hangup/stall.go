@@ -1,6 +1,10 @@
 package hangup
 
-import "time"
+import (
+	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
+)
 
 // sweepsPerTimeout is how often connections are checked within WriteTimeout, and
 // shortestSweep the least time between two checks.
@@ -49,7 +53,7 @@ func (l *Listener) sweep() {
 		}
 		conns = l.open.list(conns[:0])
 		for _, c := range conns {
-			if c.standsStill(time.Now(), timeout) {
+			if c.stall.lasts(&c.sock, time.Now(), timeout) {
 				c.stalled.Store(true)
 				c.hangUp()
 				c.Reset()
@@ -59,10 +63,10 @@ func (l *Listener) sweep() {
 	}
 }
 
-// standsStill reports whether the client has taken nothing for timeout.
-func (c *Conn) standsStill(now time.Time, timeout time.Duration) bool {
-	at, silence, pending := c.progress()
-	s := &c.stall
+// lasts reports whether the client at the other end of sock has taken nothing for
+// timeout.
+func (s *stall) lasts(sock *socket.Conn, now time.Time, timeout time.Duration) bool {
+	at, silence, pending := progress(sock)
 	switch {
 	case !pending:
 		s.since = time.Time{}

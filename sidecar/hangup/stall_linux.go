@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // sweeps is whether the system reports how much a client has taken.
@@ -13,8 +15,8 @@ const sweeps = true
 // for how long nothing was heard from it. pending reports whether anything is left to
 // take; nothing is if the kernel cannot tell (the connection was closed, or speaks
 // Multipath TCP to an old kernel).
-func (c *Conn) progress() (at taken, silence time.Duration, pending bool) {
-	_ = c.sock.Control(func(fd uintptr) {
+func progress(sock *socket.Conn) (at taken, silence time.Duration, pending bool) {
+	_ = sock.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err == nil {
 			at = taken{info.Bytes_acked, info.Snd_wnd}

@@ -2,11 +2,15 @@
 
 package hangup
 
-import "time"
+import (
+	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
+)
 
 const sweeps = false
 
-func (c *Conn) progress() (at taken, silence time.Duration, pending bool) { return taken{}, 0, false }
+func progress(*socket.Conn) (at taken, silence time.Duration, pending bool) { return taken{}, 0, false }
 
 // ArmWrite bounds the next write, as a whole, by Options.WriteTimeout: how much the
 // client has taken is not known here.

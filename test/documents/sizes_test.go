@@ -27,7 +27,7 @@ var larger = map[string][2]int{
 	"sidecar/front.Conn":        {14, 31},
 	"sidecar/front.Head":        {12, 16},
 	"sidecar/front.Stream":      {11, 16},
-	"sidecar/hangup.Conn":       {14, 28},
+	"sidecar/hangup.Conn":       {12, 20},
 	"sidecar/upstream.Response": {12, 24},
 }
 
