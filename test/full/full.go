@@ -1,6 +1,6 @@
-// Package full is the one switch between a quick run of the tests and a full
-// one. With USHER_TEST_FULL=1, as .ci/run has it, tests do everything; without
-// it those that take minutes, or a machine of their own, are left out or do less.
+// Package full switches between a quick run of the tests and a full one. With
+// USHER_TEST_FULL=1, which .ci/run sets, tests do everything; without it, those that take
+// minutes or need a machine to themselves are skipped or do less.
 package full
 
 import (
@@ -11,7 +11,7 @@ import (
 // Run reports whether this is a full run.
 func Run() bool { return os.Getenv("USHER_TEST_FULL") == "1" }
 
-// Or returns what a quick run does, or all that a full one does.
+// Or returns quick in a quick run and all in a full one.
 func Or[T any](quick, all T) T {
 	if Run() {
 		return all
@@ -19,10 +19,10 @@ func Or[T any](quick, all T) T {
 	return quick
 }
 
-// Only skips a test, or a part of one, but in a full run.
+// Only skips a test, or part of one, unless this is a full run.
 func Only(t testing.TB) {
 	t.Helper()
 	if !Run() {
-		t.Skip("takes long; USHER_TEST_FULL=1 runs it, as .ci/run does")
+		t.Skip("takes too long for a quick run; set USHER_TEST_FULL=1, as .ci/run does")
 	}
 }

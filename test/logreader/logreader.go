@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package logreader reads what a process writes to stderr, as a log driver does
-// that stalls, goes away and comes back.
+// Package logreader reads what a process writes to stderr like a log driver that stalls,
+// goes away and comes back.
 package logreader
 
 import (
@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A Reader is the far end of a named pipe. Make it with New; Read is for one
-// goroutine, the other methods are safe for concurrent use.
+// A Reader is the reading end of a named pipe. Make it with New. Read is for one
+// goroutine; the other methods are safe for concurrent use.
 type Reader struct {
 	path string
 
@@ -27,8 +27,8 @@ type Reader struct {
 	fresh   bool // it has come back since the last Read
 }
 
-// New makes the pipe in an empty folder and returns its reader, and the end that
-// is to be the process's stderr; close that one once the process runs.
+// New makes the pipe in an empty folder and returns its reader and the end for the
+// process's stderr, which the caller closes once the process runs.
 func New(dir string) (r *Reader, stderr *os.File, err error) {
 	r = &Reader{path: filepath.Join(dir, "log")}
 	r.changed = sync.NewCond(&r.mu)
@@ -38,7 +38,7 @@ func New(dir string) (r *Reader, stderr *os.File, err error) {
 	if err := r.Return(); err != nil {
 		return nil, nil, err
 	}
-	// Not by package os: a process's stderr is one that blocks.
+	// Not by package os, which would make it non-blocking: a process's stderr blocks.
 	fd, err := syscall.Open(r.path, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		r.Leave()
@@ -47,9 +47,9 @@ func New(dir string) (r *Reader, stderr *os.File, err error) {
 	return r, os.NewFile(uintptr(fd), r.path), nil
 }
 
-// Read implements io.Reader. It waits while the reader is stopped or gone, and
-// ends with io.EOF when the process has. Where the reader was gone, a line's end
-// comes first: what was on its way then is lost.
+// Read implements io.Reader. It waits while the reader is stopped or gone, and returns
+// io.EOF when the process has ended. After the reader was gone it returns a line break
+// first, as part of a line may have been lost.
 func (r *Reader) Read(p []byte) (int, error) {
 	for {
 		r.mu.Lock()
@@ -78,7 +78,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 }
 
-// Stop has the reader take nothing more, and fills the pipe: the process's next
+// Stop makes the reader take nothing more and fills the pipe, so that the process's next
 // write blocks.
 func (r *Reader) Stop() error {
 	r.mu.Lock()
@@ -120,7 +120,7 @@ func (r *Reader) Continue() {
 	r.changed.Broadcast()
 }
 
-// Leave closes the reader's end: the process's next write is a broken pipe.
+// Leave closes the reader's end: the process's next write fails with EPIPE.
 func (r *Reader) Leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +130,7 @@ func (r *Reader) Leave() {
 	}
 }
 
-// Return opens it again.
+// Return opens the reader's end again.
 func (r *Reader) Return() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// A connection that goes out has taken the port of a server that is away: it comes
-// back all the same, where one of the shared address could not. The connection
-// comes from another address, and so can never be one with itself.
+// An outgoing connection has taken the port of a server that is down. The server can
+// still come back, which it could not on a shared address. As the connection comes from
+// another address, it can never be connected to itself.
 func TestComesBack(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("Linux alone answers on all of 127.0.0.0/8; run it there")

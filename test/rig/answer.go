@@ -55,8 +55,8 @@ func (u *Usher) Do(method, path string, body []byte, header http.Header) Answer 
 	return Answer{resp.StatusCode, resp.Header, string(got)}
 }
 
-// Raw sends bytes as they are and returns everything that comes back until the
-// connection ends or nothing came for the silence given.
+// Raw sends bytes as they are and returns everything that comes back until the connection
+// ends or has been silent for so long.
 func (u *Usher) Raw(request string, silence time.Duration) string {
 	u.T.Helper()
 	c, err := net.Dial("tcp", u.Public)

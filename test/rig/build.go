@@ -19,12 +19,12 @@ import (
 
 var Binary string
 
-// besides is how many tests of a package run side by side on each processor: most
-// of their time they wait for one another's processes.
+// besides is how many tests of a package run at once per processor: they spend most of
+// their time waiting for other processes.
 const besides = 4
 
-// Main is what the TestMain of each package does: it builds the binary, and has
-// more tests run at once than there are processors.
+// Main is the TestMain of each package: it builds the binary and lets more tests run at
+// once than there are processors.
 func Main(m *testing.M) {
 	flag.Parse()
 	told := false
@@ -43,10 +43,10 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the binary and returns a new folder that has it. All packages share
-// one: linking takes longer than most tests. Of those that one go command tests
-// only the first calls the go tool, which does nothing where nothing has changed.
-// The folder is a link of its own to the binary, as a later run may replace it.
+// build builds the binary and returns a new folder that holds a link to it. All packages
+// share one binary, because linking takes longer than most tests: of the packages that
+// one go command tests, only the first calls the go tool, which does nothing if nothing
+// has changed. Each run has its own link, as a later run may replace the binary.
 func build() (dir string, err error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -90,8 +90,8 @@ func build() (dir string, err error) {
 	return dir, os.Link(made, filepath.Join(dir, "usher"))
 }
 
-// sweep removes what runs left that were killed: folders that are a day old, of
-// processes that are gone.
+// sweep removes what killed runs have left behind: folders more than a day old whose
+// process is gone.
 func sweep(shared string) {
 	left, _ := filepath.Glob(filepath.Join(shared, "run*"))
 	for _, dir := range left {
@@ -107,8 +107,8 @@ func sweep(shared string) {
 	}
 }
 
-// goCommand names the go command that runs this test: its process and when that
-// was started. It is empty where that cannot be told.
+// goCommand identifies the go command that runs this test by its process ID and start
+// time. It is empty if that is unknown.
 func goCommand() string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", os.Getppid()))
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// CertificateFiles writes a fresh pair for localhost.
+// CertificateFiles writes a new certificate and key for 127.0.0.1.
 func CertificateFiles(t testing.TB, dir string) (cert, key string, pool *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

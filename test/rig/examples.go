@@ -16,8 +16,8 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 )
 
-// An Example is a block of a document that is marked to be run, and what its
-// output must hold.
+// An Example is a block of a document that is marked to be run, and what its output must
+// contain.
 type Example struct {
 	Name, Kind, Says, Text string
 }
@@ -33,7 +33,7 @@ func Examples(t *testing.T, document string) (list []Example) {
 	return list
 }
 
-// Run runs an example as it stands.
+// Run runs an example unchanged and returns its output.
 func (e Example) Run(t *testing.T, environment Env) string {
 	t.Helper()
 	limit := Patience
@@ -84,7 +84,7 @@ func (e Example) Run(t *testing.T, environment Env) string {
 	return string(out)
 }
 
-// compiling bounds what the go tool may take on a busy machine.
+// compiling bounds how long the go tool may take on a busy machine.
 const compiling = 5 * time.Minute
 
 var marked = regexp.MustCompile("(?s)<!-- run: ([\\w.]+); says: (.*?) -->\n```\\w+\n(.*?)```\n")

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BeyondText is the part of a model server that is no text in JSON: it lists one
-// model, and hears how long a file is.
+// BeyondText is the part of a model server that does not deal in text: it lists one
+// model, and answers how long an uploaded file is.
 func BeyondText(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Content-Type", "application/json")
 	switch r.Method + " " + r.URL.Path {
@@ -35,8 +35,8 @@ func BeyondText(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// An ExamplePage serves a page of an example, what it imports, and tickets: its
-// server asks the autoscaler for them.
+// An ExamplePage serves the page of an example, the scripts it imports, and tickets,
+// which it gets from the autoscaler.
 type ExamplePage struct {
 	*httptest.Server
 	Autoscaler, Folder string
@@ -68,7 +68,7 @@ func (p *ExamplePage) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Open shows the page in a browser, and returns what it says in the end.
+// Open shows the page in a browser and returns the text it ends up with.
 func (p *ExamplePage) Open(t *testing.T, text string) string {
 	t.Helper()
 	p.text = text

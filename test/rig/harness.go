@@ -1,6 +1,6 @@
-// Package rig is what the tests of the built binary start and drive it with, from
-// outside, as operators and clients do: real processes, sockets and signals. The
-// rest of the project is not imported, but for the toy world around it.
+// Package rig starts and drives the built binary from outside, as operators and clients
+// do, with real processes, sockets and signals. It imports nothing of the project but the
+// toy world around it.
 package rig
 
 import (
@@ -71,7 +71,7 @@ func Start(t testing.TB, settings Env) *Usher {
 	return StartCommand(t, exec.Command(Binary), settings)
 }
 
-// StartCommand is start for a binary that is run in another way.
+// StartCommand is Start for a binary that is run in another way.
 func StartCommand(t testing.TB, cmd *exec.Cmd, settings Env) *Usher {
 	t.Helper()
 	u := launchCommand(t, cmd, settings)
@@ -110,7 +110,7 @@ func (u *Usher) read(stderr io.Reader) {
 	close(u.Exited)
 }
 
-// Gather takes lines until there are no more.
+// Gather collects lines until the end of stderr.
 func (u *Usher) Gather(stderr io.Reader) {
 	lines := bufio.NewScanner(stderr)
 	lines.Buffer(nil, 1<<20)
@@ -123,20 +123,20 @@ func (u *Usher) Gather(stderr io.Reader) {
 	}
 }
 
-// Log returns what was written to stderr so far.
+// Log returns the lines written to stderr so far.
 func (u *Usher) Log() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Clone(u.lines)
 }
 
-// WaitLine waits for a line that holds text.
+// WaitLine waits for a line that contains text.
 func (u *Usher) WaitLine(text string) string {
 	u.T.Helper()
 	return u.WaitRecord(text, func(line string) bool { return strings.Contains(line, text) })
 }
 
-// WaitRecord waits for a line that fits.
+// WaitRecord waits for a line that fits accepts; what describes it in the failure.
 func (u *Usher) WaitRecord(what string, fits func(string) bool) string {
 	u.T.Helper()
 	deadline := time.NewTimer(Patience)
@@ -178,7 +178,7 @@ func (u *Usher) Ready() *Usher {
 	return u
 }
 
-// plain asks for no compression, which would be most of what a scrape costs.
+// plain asks for no compression, which would be most of the cost of a scrape.
 var plain = &http.Transport{DisableCompression: true}
 
 func (u *Usher) client() *http.Client {
@@ -221,7 +221,7 @@ func (u *Usher) Get(path string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Metric reads one sample from /metrics; absent is 0.
+// Metric reads one sample from /metrics; an absent one is 0.
 func (u *Usher) Metric(series string) float64 {
 	u.T.Helper()
 	_, text := u.Get("/metrics")

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Need skips a test whose client is not installed, or fails it where CI has
-// installed everything.
+// Need returns the path of a command; without it the test is skipped, or fails in CI,
+// which installs everything.
 func Need(t testing.TB, command, debianPackage string) string {
 	t.Helper()
 	path, err := exec.LookPath(command)
@@ -20,7 +20,7 @@ func Need(t testing.TB, command, debianPackage string) string {
 	return ""
 }
 
-// NeedFile is need for what no package installs.
+// NeedFile is Need for what no package installs.
 func NeedFile(t *testing.T, path, command string) {
 	t.Helper()
 	if _, err := os.Stat(path); err == nil {
@@ -29,8 +29,8 @@ func NeedFile(t *testing.T, path, command string) {
 	Missing(t, path+" is missing: "+command)
 }
 
-// Missing skips a test for what this machine lacks, or fails it in CI, which has all
-// that the tests need. The reason says what to do about it.
+// Missing skips a test for something this machine lacks; in CI, which has everything, it
+// fails. The reason should say how to install it.
 func Missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -39,7 +39,7 @@ func Missing(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Python3 finds an interpreter that has requests.
+// Python3 finds an interpreter that has the requests module.
 func Python3(t *testing.T) string {
 	t.Helper()
 	return pythonWith(t, "requests")

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Browser is a real one, headless, with one page open.
+// A Browser is a real, headless browser with one page open.
 type Browser struct {
 	t   testing.TB
 	Ctx context.Context
@@ -21,7 +21,7 @@ type Browser struct {
 	said []string // what stands in the console
 }
 
-// Browse starts a browser, with more options if there are any, and opens the address.
+// Browse starts a browser, with more options if any are given, and opens the address.
 func Browse(t testing.TB, address string, more ...chromedp.ExecAllocatorOption) *Browser {
 	t.Helper()
 	b := &Browser{t: t}
@@ -68,7 +68,7 @@ func (b *Browser) Size(width, height int64) {
 	require.NoError(b.t, chromedp.Do(b.Ctx, chromedp.EmulateViewport(width, height)))
 }
 
-// Scheme asks for "light" or "dark", and for no motion.
+// Scheme makes the page prefer "light" or "dark", and no motion.
 func (b *Browser) Scheme(name string) {
 	b.t.Helper()
 	_, err := chromedp.Call(b.Ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -90,7 +90,7 @@ func (b *Browser) Until(condition string) {
 	}
 }
 
-// Says waits until the element with the id shows a text.
+// Says waits until the element with the ID shows a text.
 func (b *Browser) Says(id, text string) {
 	b.t.Helper()
 	b.Until(`document.getElementById("` + id + `").textContent.includes(` + Quote(text) + `)`)

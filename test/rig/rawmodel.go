@@ -11,8 +11,9 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// RawModel is a model server that is well, and gives every request to serve, of
-// whose bytes none has been read, before it closes the connection.
+// RawModel is a model server that answers health checks itself and hands every other
+// connection to serve with nothing read from it yet. It closes the connection when serve
+// returns.
 func RawModel(t testing.TB, serve func(c net.Conn, in *bufio.Reader)) (url string) {
 	t.Helper()
 	l, err := loopback.Listen()

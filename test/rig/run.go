@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// SideBySide runs a case at the same time as others: cases that mostly sleep need no
-// processor, and t.Parallel would make them queue for one. The test waits for cases.
+// SideBySide runs a case at the same time as others. It is for cases that mostly sleep:
+// t.Parallel would make them queue for processors they do not need. The caller must wait
+// for cases.
 func SideBySide(t *testing.T, cases *sync.WaitGroup, name string, run func(*testing.T)) {
 	cases.Go(func() { t.Run(name, run) })
 }
@@ -32,8 +33,8 @@ func Command(t *testing.T, settings Env, stdin string, args ...string) (status i
 	return cmd.ProcessState.ExitCode(), out.String(), err.String()
 }
 
-// Stops runs the binary with settings that must stop the start, and returns its
-// exit status and what it said.
+// Stops runs the binary with settings that must keep it from starting, and returns its
+// exit status and log.
 func Stops(t *testing.T, settings Env) (status int, said string) {
 	t.Helper()
 	u := Launch(t, settings)

@@ -17,7 +17,7 @@ import (
 
 const MasterToken = "master-token-that-nobody-may-see"
 
-// A Scaler is an autoscaler that keeps what it acknowledged.
+// A Scaler is an autoscaler that records the reports it has acknowledged.
 type Scaler struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -74,7 +74,7 @@ func (a *Scaler) Behave(respond http.HandlerFunc) {
 	a.respond = respond
 }
 
-// Reports are those of worker_status so far.
+// Reports returns the bodies of worker_status so far.
 func (a *Scaler) Reports() []map[string]any {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,7 +93,7 @@ func (a *Scaler) Tried() int {
 	return a.tries
 }
 
-// Sum adds up a figure over the reports.
+// Sum adds up a member over the reports.
 func (a *Scaler) Sum(member string) (sum float64) {
 	for _, r := range a.Reports() {
 		sum += r[member].(float64)
@@ -101,7 +101,7 @@ func (a *Scaler) Sum(member string) (sum float64) {
 	return sum
 }
 
-// WaitReport waits for a report that fits.
+// WaitReport waits for a report that fits accepts.
 func (a *Scaler) WaitReport(t testing.TB, what string, fits func(map[string]any) bool) map[string]any {
 	t.Helper()
 	var found map[string]any
@@ -117,14 +117,14 @@ func (a *Scaler) WaitReport(t testing.TB, what string, fits func(map[string]any)
 	return found
 }
 
-// Reporting are the settings of a worker that reports, and need not measure.
+// Reporting returns the settings of a worker that reports and skips the benchmark.
 func Reporting(m *Model, s *Signer, addresses ...string) Env {
 	return Settings(m, s).With(Env{
 		"REPORT_ADDR": strings.Join(addresses, ","), "CONTAINER_ID": "4711", "MASTER_TOKEN": MasterToken, "USHER_BENCHMARK": "1500",
 	})
 }
 
-// Indexed makes a ticket with a request_idx that is signed, and a cost.
+// Indexed makes a ticket with a cost and a signed request_idx.
 func (s *Signer) Indexed(cost, index string) Ticket {
 	return s.Signed(Ticket{
 		"cost": cost, "endpoint": Quote(Endpoint), "reqnum": fmt.Sprint(s.Next.Add(1)), "request_idx": index, "url": Quote(URL),

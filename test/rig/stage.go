@@ -15,9 +15,9 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// A Stage is a model server that keeps answers open and notes when its
-// connection for each of them is seen to close. It speaks just enough HTTP for
-// that: a server's own noticing would be measured too.
+// A Stage is a model server that keeps answers open and notes when it sees the connection
+// of each close. It speaks just enough HTTP for that: with a real server the time it
+// takes to notice would be measured too.
 type Stage struct {
 	Address string
 	non     bool // answers have a length
@@ -72,7 +72,7 @@ func (s *Stage) serve(c net.Conn) {
 	s.Of(id) <- time.Now()
 }
 
-// Of is where the end of a request's connection is told.
+// Of returns the channel that reports the end of a request's connection.
 func (s *Stage) Of(id string) chan time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

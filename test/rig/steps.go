@@ -38,7 +38,7 @@ func (s *Steps) Serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Open sends a request and returns as soon as its head is here.
+// Open sends a request and returns as soon as the head of its answer has arrived.
 func (u *Usher) Open(ctx context.Context, path string, body []byte) *http.Response {
 	u.T.Helper()
 	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+u.Public+path, bytes.NewReader(body))

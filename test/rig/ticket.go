@@ -22,16 +22,15 @@ import (
 	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
-// A Signer is the autoscaler's half of the trust: it signs the canonical
-// message, written out here by hand so that it shares nothing with the code
-// under test.
+// A Signer signs tickets as the autoscaler does. It builds the canonical message by
+// itself, so that it shares no code with what is tested.
 type Signer struct {
 	rsa     *rsa.PrivateKey
 	ed25519 ed25519.PrivateKey
 	Next    atomic.Int64
 }
 
-// NewSigner has a key of its own among the signers of a test.
+// NewSigner returns a signer with an RSA key no other signer of the test has.
 func NewSigner(t testing.TB) *Signer {
 	t.Helper()
 	return &Signer{rsa: rsakey.New(t)}
@@ -44,7 +43,7 @@ func NewEd25519Signer(t testing.TB) *Signer {
 	return &Signer{ed25519: key}
 }
 
-// Public is the key as PEM SubjectPublicKeyInfo.
+// Public returns the public key as a PEM-encoded SubjectPublicKeyInfo.
 func (s *Signer) Public() string {
 	var der []byte
 	var err error
@@ -82,7 +81,7 @@ const (
 	URL      = "http://203.0.113.7:3000"
 )
 
-// Ticket makes the next one: distinct, in order, signed over the usual fields.
+// Ticket makes the next ticket, with the next number, signed over the usual fields.
 func (s *Signer) Ticket() Ticket { return s.Numbered(s.Next.Add(1)) }
 
 func (s *Signer) Numbered(reqnum int64) Ticket {
@@ -129,7 +128,7 @@ func (t Ticket) Members() string {
 	return strings.Join(parts, ",")
 }
 
-// Flat puts the ticket beside the model's members.
+// Flat returns a body with the ticket's members beside the model's own.
 func (t Ticket) Flat(model string) []byte {
 	if model != "" {
 		model = "," + model
@@ -137,12 +136,12 @@ func (t Ticket) Flat(model string) []byte {
 	return []byte("{" + t.Members() + model + "}")
 }
 
-// Nested puts the ticket into an envelope around the model's body.
+// Nested returns an envelope with the ticket and the model's body.
 func (t Ticket) Nested(payload string) []byte {
 	return []byte(`{"auth_data":{` + t.Members() + `},"payload":` + payload + `}`)
 }
 
-// Token is the ticket as it stands in the head, behind its scheme.
+// Token returns the ticket as the Authorization field has it after the scheme.
 func (t Ticket) Token() string {
 	return base64.RawURLEncoding.EncodeToString([]byte("{" + t.Members() + "}"))
 }

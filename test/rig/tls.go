@@ -42,7 +42,7 @@ func NewIssuer(t testing.TB) *Issuer {
 	return &Issuer{t, cert, key, pool}
 }
 
-// Issue returns a certificate with a new key, and the issuer's after it.
+// Issue returns a certificate chain of two: one for a new key, and the issuer's.
 func (i *Issuer) Issue(kind x509.PublicKeyAlgorithm) tls.Certificate {
 	i.t.Helper()
 	var key crypto.Signer
@@ -65,7 +65,7 @@ func (i *Issuer) Issue(kind x509.PublicKeyAlgorithm) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der, i.Cert.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
-// Ping shakes hands and has a request answered.
+// Ping makes a TLS handshake and one request.
 func Ping(address string, config *tls.Config) (state tls.ConnectionState, err error) {
 	plain, err := net.DialTimeout("tcp", address, Patience)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 func Itoa(n int) string { return strconv.Itoa(n) }
 
-// A Wire is a client connection on which the test writes the bytes.
+// A Wire is a client connection on which the test itself writes the bytes.
 type Wire struct {
 	T testing.TB
 	net.Conn
@@ -45,7 +45,7 @@ func (w *Wire) Request(method, path string, body []byte) {
 	w.Send(head + "\r\n" + string(body))
 }
 
-// Response reads one whole response as text: status, and body.
+// Response reads one whole response and returns its status and body as text.
 func (w *Wire) Response() string {
 	w.T.Helper()
 	resp, err := http.ReadResponse(w.In, nil)
@@ -55,13 +55,13 @@ func (w *Wire) Response() string {
 	return resp.Status + "\n" + string(body)
 }
 
-// Closed reports whether the other side has closed, waiting for it.
+// Closed waits for the other side to close, and reports whether it has.
 func (w *Wire) Closed() bool {
 	_, err := w.In.ReadByte()
 	return err == io.EOF
 }
 
-// Refused reports whether nobody listens.
+// Refused reports whether connections to an address are refused.
 func Refused(address string) bool {
 	c, err := net.Dial("tcp", address)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// A WireModel is a model server of bytes: it keeps each request as it came and
-// answers with what the test wrote down.
+// A WireModel is a model server that deals in bytes: it keeps each request as it arrived
+// and answers with bytes the test provides.
 type WireModel struct {
 	net.Listener
 	answer func(c *net.TCPConn, name string) bool // to the request whose X-Case is name; whether to go on
@@ -84,14 +84,14 @@ func (m *WireModel) serve(c *net.TCPConn) {
 	}
 }
 
-// Last is the head of the latest request.
+// Last returns the head of the latest request.
 func (m *WireModel) Last() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.heads[len(m.heads)-1]
 }
 
-// Count is how many requests came.
+// Count returns how many requests have come.
 func (m *WireModel) Count() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

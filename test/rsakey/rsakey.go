@@ -16,8 +16,8 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 )
 
-// listed are keys that a quick run uses. They are marked as TESTING KEY, so that
-// nothing takes them for a secret that has leaked.
+// listed are the keys of a quick run. They say TESTING KEY so that no scanner takes them
+// for leaked secrets.
 //
 //go:embed keys.pem
 var listed []byte
@@ -36,8 +36,8 @@ func init() {
 	}
 }
 
-// New returns a key that differs from those that the same test already has. Tests
-// share keys. A full run makes its own; a quick one does so when the list is used up.
+// New returns a key that differs from those the same test already has; different tests
+// share keys. A full run generates its keys, a quick one only when the list runs out.
 func New(t testing.TB) *rsa.PrivateKey {
 	t.Helper()
 	test, _, _ := strings.Cut(t.Name(), "/")
