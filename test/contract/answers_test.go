@@ -12,7 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Every row of the answers table, on the built binary.
+// The built binary gives every answer in the table of answers.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	s, other := rig.NewSigner(t), rig.NewSigner(t)
@@ -90,7 +90,7 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 	require.Len(t, m.Arrivals(), before, "a refused request reached the model server")
-	// None of it has used up a number or moved the window.
+	// None of these spent a number or moved the window.
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(1051).Flat(inputs)).Status)
 }
 
@@ -182,7 +182,7 @@ func TestQueueFullAndTimeout(t *testing.T) {
 	require.NotContains(t, u.WaitLine(`"outcome":"queue_timeout"`), `"queue_ms":0,`, "the log tells how long it waited")
 	close(release)
 	require.Equal(t, 200, (<-done).Status)
-	// Both that were refused are still good.
+	// Both refused tickets are still good.
 	require.Equal(t, 200, u.Post("/generate", second.Flat("")).Status)
 	require.Equal(t, 200, u.Post("/generate", third.Flat("")).Status)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Bodies of every kind on the built binary: what is refused and as what, and what
-// the model server gets, byte for byte.
+// For bodies of every kind: which are refused and with what code, and what the model
+// server gets, byte for byte.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

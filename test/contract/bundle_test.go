@@ -15,9 +15,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A rotation by a bundle: both keys stand in the file for a while, whichever of
-// them signs is accepted, and each has a window of its own; the one that is taken
-// out is accepted for the grace.
+// Rotation with a bundle: while both keys are in the file, tickets of either are
+// accepted, and each key has a window of its own. A key that is removed is accepted
+// for the grace period.
 func TestKeyBundle(t *testing.T) {
 	t.Parallel()
 	first, second, third := rig.NewSigner(t), rig.NewEd25519Signer(t), rig.NewSigner(t)
@@ -62,8 +62,8 @@ func TestKeyBundle(t *testing.T) {
 	}
 }
 
-// What cannot be a key stops the start at once, with its reason: a FIFO, whose
-// opening waits for a writer, above all.
+// A key file that cannot hold a key stops the start at once, with the reason: above
+// all a FIFO, as opening one waits for a writer.
 func TestKeyFileThatIsNone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -17,8 +17,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Clients that never heard of Usher: curl, Python's requests and Node's fetch,
-// each flat and nested, streaming and not.
+// Clients that know nothing of Usher work: curl, Python's requests and Node's fetch,
+// with flat and nested bodies, streaming or not.
 func TestClients(t *testing.T) {
 	t.Parallel()
 	clients := map[string]func(*testing.T, string, []byte) string{"curl": curl, "requests": pythonRequests, "fetch": nodeFetch}
@@ -54,7 +54,8 @@ func TestClients(t *testing.T) {
 			got := call(t, url, spent.Flat(""))
 			require.Contains(t, got, "409 ")
 			require.Contains(t, got, "reqnum_replayed")
-			// A large refused body: the answer is seen, not a reset.
+			// When a large body is refused, the client sees the answer and not a
+			// reset.
 			got = call(t, "http://"+u.Public+"/nowhere", []byte(`{"x":"`+strings.Repeat("y", 3<<20)+`"}`))
 			require.Contains(t, got, "404 ")
 		})

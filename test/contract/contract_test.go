@@ -15,8 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A request with several faults is refused for the first of them in the order
-// of the contract.
+// A request with several faults is refused for the one that the contract checks first.
 func TestOrderOfChecks(t *testing.T) {
 	t.Parallel()
 	s, other := rig.NewSigner(t), rig.NewSigner(t)
@@ -59,7 +58,7 @@ func TestOrderOfChecks(t *testing.T) {
 	}
 }
 
-// Every refusal has exactly the members of its shape, and no others.
+// Every refusal has exactly the members of its shape.
 func TestShapesAreExact(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -85,8 +84,8 @@ func TestShapesAreExact(t *testing.T) {
 	}
 }
 
-// A client that sends all of a large body before it reads sees the refusal, not
-// a reset.
+// A client that sends all of a large body before it reads still sees the refusal and
+// not a reset.
 func TestRefusalIsSeenBehindALargeBody(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -128,7 +127,7 @@ func TestRefusalIsSeenBehindALargeBody(t *testing.T) {
 	}
 }
 
-// 100 Continue is sent for what will be read, and not for what is refused.
+// 100 Continue is sent if the body will be read, and not if the request is refused.
 func TestExpectContinue(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -156,7 +155,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-// What the settings promise of connections.
+// Connections are limited as the settings say.
 func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -205,7 +204,7 @@ func TestConnectionLimits(t *testing.T) {
 	})
 }
 
-// The small answers beside the routes.
+// The small endpoints beside the routes.
 func TestAsides(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Browsers are answered before any check, and see errors and streams.
+// Preflights are answered before any check, and pages can read errors and streams.
 func TestCORSEverywhere(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -51,7 +51,7 @@ func TestCORSEverywhere(t *testing.T) {
 	}
 }
 
-// Without CORS of Usher's, Origin is a field like any other.
+// With Usher's CORS off, Origin is a field like any other.
 func TestOriginPassesWhereCORSIsTheModelServers(t *testing.T) {
 	t.Parallel()
 	s, m := rig.NewSigner(t), rig.NewModel(t, nil)
@@ -103,7 +103,7 @@ func TestCORSWildcardPrivateNetworkAndExposedFields(t *testing.T) {
 	}
 }
 
-// What a request line of the log holds.
+// What a request's log line says.
 func TestLogLine(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -9,8 +9,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// The cost policies on every route, flat and nested: what is let in, what is
-// refused and as what, and what of the body is changed.
+// The cost policies on every route, flat and nested: which requests are let in, which
+// are refused and with what code, and how bodies are changed.
 func TestCostPolicies(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -126,8 +126,8 @@ func TestCostPolicies(t *testing.T) {
 	}
 }
 
-// Work without a limit is counted and logged as more than its cost where nothing
-// is refused for it.
+// Where the policy refuses nothing, work without a limit is counted and logged as
+// exceeding its cost.
 func TestEndlessWorkIsObserved(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -144,7 +144,7 @@ func TestEndlessWorkIsObserved(t *testing.T) {
 	require.EqualValues(t, 4, u.Metric("usher_cost_exceeded_total"))
 }
 
-// The largest limit that the cost covers, at the edges of numbers.
+// The largest limit that a cost covers, for costs at the limits of numbers.
 func TestLimitFromTheCost(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -19,8 +19,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// What each engine is known to serve, as an operator sees it who sets its name
-// and nothing else but where it listens.
+// An operator who sets an engine's name and address, and nothing else, gets what that
+// engine is known to serve.
 var engines = map[string]struct {
 	routes []string
 	open   []string // without a ticket
@@ -86,7 +86,8 @@ func TestEngineIsKnownByName(t *testing.T) {
 			if e.health != "/health" { // which the stub answers by itself
 				require.Equal(t, e.health, <-probed)
 			}
-			// A stream without its last word is a break: told, and cut.
+			// A stream that ends without its final event counts as broken: the client
+			// is told, and cut off.
 			got, err := cutStream(u, e.stream, s.Ticket().Flat(""))
 			require.Error(t, err, "a clean end")
 			require.True(t, strings.HasPrefix(got, e.cut), got)
@@ -96,7 +97,7 @@ func TestEngineIsKnownByName(t *testing.T) {
 	}
 }
 
-// cutStream reads a stream to its end, with the error that it ends with.
+// cutStream reads a stream to its end and returns it with the error it ends with.
 func cutStream(u *rig.Usher, route string, body []byte) (string, error) {
 	u.T.Helper()
 	req, err := http.NewRequest(http.MethodPost, "http://"+u.Public+route, strings.NewReader(string(body)))
@@ -109,8 +110,8 @@ func cutStream(u *rig.Usher, route string, body []byte) (string, error) {
 	return string(text), err
 }
 
-// A setting of one's own wins over the preset, and an engine's name says which
-// members count: Ollama does not read max_completion_tokens.
+// An explicit setting wins over the preset, and the engine decides which members
+// count: Ollama does not read max_completion_tokens.
 func TestEngineYieldsToSettings(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -125,8 +126,8 @@ func TestEngineYieldsToSettings(t *testing.T) {
 	require.Contains(t, m.Seen[0].Body, `"max_tokens":256`)
 }
 
-// A toyEngine is an engine that tells its load, works on so many requests at once
-// and lets the others wait.
+// A toyEngine is an engine that publishes its load, works on a fixed number of
+// requests at once and makes the others wait.
 type toyEngine struct {
 	*rig.Model
 	figures          atomic.Pointer[string] // a format of running and waiting; nil: it has none
@@ -187,8 +188,8 @@ func load(u *rig.Usher, s *rig.Signer, n int) {
 	})
 }
 
-// The figures of each engine that has some are shown while they can be read, and
-// the number of slots comes to what it can run: up and down, from 8.
+// The metrics of each engine that has any are shown while they can be read, and the
+// number of slots moves, up or down, from 8 to what the engine can run.
 func TestSlotsFollowTheEngine(t *testing.T) {
 	t.Parallel()
 	for name, text := range rig.Figures {
@@ -225,7 +226,7 @@ func shows(u *rig.Usher, series string) bool {
 	return strings.Contains(text, "\n"+series+" ")
 }
 
-// llama.cpp states its slots, whether or not it was started with its figures on.
+// llama.cpp states its slots whether or not it was started with its metrics on.
 func TestStatedSlotsAreTaken(t *testing.T) {
 	t.Parallel()
 	s, e := rig.NewSigner(t), newToyEngine(t, 3, 0)
@@ -238,8 +239,8 @@ func TestStatedSlotsAreTaken(t *testing.T) {
 	require.Contains(t, page, "the model server states 3")
 }
 
-// An engine without figures is ready all the same, has none shown, and as many
-// slots as one that is not known. A number that is set stays.
+// An engine without metrics is ready all the same, shows none, and has as many slots
+// as an unknown engine. A number of slots that is set stays.
 func TestFiguresThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	s, e := rig.NewSigner(t), newToyEngine(t, 3, 0)
@@ -256,8 +257,9 @@ func TestFiguresThatCannotBeRead(t *testing.T) {
 	require.EqualValues(t, 5, u.Metric("usher_slots"))
 }
 
-// What an engine runs for nobody shows after ten seconds: in the metrics and in
-// the verdict. One request that is several to it is not among them.
+// Requests that an engine still runs for nobody show after ten seconds, in the metrics
+// and in the verdict. A request that the engine counts as several is not taken for
+// one.
 func TestOrphansAreTold(t *testing.T) {
 	full.Only(t)
 	t.Parallel()

@@ -9,8 +9,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Each kind of alternative in USHER_SIGNED_FIELDS: what it warns of, and what it
-// binds. A number that was not signed never moves the window.
+// For each kind of alternative in USHER_SIGNED_FIELDS: what Usher warns of, and what
+// the signature binds. A number that is not signed never moves the window.
 func TestSignedFields(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -52,8 +52,8 @@ func framingCorpus(t testing.TB) (cases []rawCase) {
 	return cases
 }
 
-// send sends a case over a connection of its own and returns what was answered,
-// and whether the connection was good for another request after that.
+// send sends a case over a connection of its own and returns the answers, and whether
+// the connection could be used for another request afterwards.
 func send(u *rig.Usher, t *testing.T, c rawCase, s *rig.Signer) (answers []string, open bool) {
 	w := rig.Dial(t, u.Public)
 	sent := framing.Expand(c.bytes, func() string { return string(s.Ticket().Flat(`"inputs":"a"`)) })
@@ -94,8 +94,8 @@ func send(u *rig.Usher, t *testing.T, c rawCase, s *rig.Signer) (answers []strin
 	}
 }
 
-// Each raw request gets its answer, the connection is left in a safe state, and
-// the model server sees just what was let through.
+// Each raw request gets its answer, the connection is left in a safe state, and the
+// model server sees only what was let through.
 func TestFramingCorpus(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -127,8 +127,8 @@ func TestFramingCorpus(t *testing.T) {
 	require.Zero(t, u.Metric("usher_in_flight"))
 }
 
-// The same with nginx as the model server, so that two parsers meet: what it
-// takes for requests is what was let through.
+// The same with nginx as the model server, so that two parsers meet: it must see
+// exactly the requests that were let through.
 func TestFramingCorpusBeforeNginx(t *testing.T) {
 	t.Parallel()
 	nginx := rig.Need(t, "nginx", "nginx-light")

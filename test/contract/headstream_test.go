@@ -18,8 +18,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A body is passed on piece by piece, as it comes, and the answer as well: neither
-// waits for the other's end.
+// A body is forwarded piece by piece as it arrives, and so is the answer: neither
+// waits for the other to end.
 func TestUploadIsPassedOnAsItComes(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -76,8 +76,8 @@ func TestUploadIsPassedOnAsItComes(t *testing.T) {
 	u.WaitMetric("usher_request_body_bytes_total", 30)
 }
 
-// A client that asks whether to go on is told so when its ticket has passed, and
-// refused at once, with nothing of its body read, when it has not.
+// A client that sends Expect: 100-continue gets it if its ticket is good; otherwise it
+// is refused at once, with none of its body read.
 func TestExpectationOfATicketInTheHead(t *testing.T) {
 	t.Parallel()
 	s, other := rig.NewSigner(t), rig.NewSigner(t)
@@ -107,7 +107,7 @@ func TestExpectationOfATicketInTheHead(t *testing.T) {
 	require.Len(t, m.Arrivals(), 4)
 }
 
-// An upload takes as much memory as a piece of it, whatever its size and however
+// An upload takes no more memory than a piece of it, whatever its size and however
 // slow its reader.
 func TestUploadTakesNoMemory(t *testing.T) {
 	if runtime.GOOS != "linux" || rig.RaceEnabled {
@@ -146,8 +146,8 @@ func TestUploadTakesNoMemory(t *testing.T) {
 	require.Equal(t, "200 OK\n000000001", w.Response(), "the connection is kept")
 }
 
-// What a client does wrong while its body comes is told, and the model server never
-// gets a clean end of half a body.
+// A client is told what it does wrong while its body arrives, and the model server
+// never sees half a body end cleanly.
 func TestUploadThatFails(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -195,7 +195,7 @@ func TestUploadThatFails(t *testing.T) {
 	require.Equal(t, 0, u.Wait(), "nothing is left in flight")
 }
 
-// So is what goes wrong after the answer has begun, in a stream's last event.
+// If something goes wrong after the answer has begun, the stream's last event says so.
 func TestUploadThatFailsBesideAStream(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -218,8 +218,8 @@ func TestUploadThatFailsBesideAStream(t *testing.T) {
 	require.Contains(t, string(got), "the ticket is spent")
 }
 
-// An answer that comes before the body is passed on at once; a dead kept connection
-// is replaced with nothing of the body lost.
+// An answer that precedes the end of the body is forwarded at once, and replacing a
+// dead kept connection loses none of the body.
 func TestAnswerBeforeTheUpload(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -255,8 +255,8 @@ func TestAnswerBeforeTheUpload(t *testing.T) {
 	}
 }
 
-// The time-out of the model server's head does not run while its request comes in,
-// nor the client's while it waits for its turn.
+// The time-out for the model server's head does not run while the request is coming
+// in, nor the client's while it waits for its turn.
 func TestTimeoutsOfAnUpload(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -14,12 +14,12 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// inHead is the field of a request whose ticket stands in the head.
+// inHead returns the header of a request that carries its ticket in the head.
 func inHead(t rig.Ticket) http.Header {
 	return http.Header{"Authorization": {"SignedRoute " + t.Token()}}
 }
 
-// A ticket in the head leaves the body alone, whatever it is.
+// A ticket in the head leaves the body alone, whatever the body is.
 func TestTicketInTheHead(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -77,16 +77,16 @@ func TestTicketInTheHead(t *testing.T) {
 			require.NotContains(t, line, token)
 		}
 	}
-	// The ticket that stood in a body beside one in the head was not used.
+	// A ticket in the body is not spent when there is another in the head.
 	require.Equal(t, 200, u.Post("/generate", other.Flat("")).Status)
-	// Any other Authorization is a customer's key, and no fault.
+	// Any other Authorization is a customer's key and not a fault.
 	for _, key := range []string{"Bearer sk-1", "Basic abc", "sr.abc", "Bearer SR.abc", "SignedRoutes x"} {
 		require.Equal(t, 200, u.Do("POST", "/generate", s.Numbered(1_000_000+s.Next.Add(1)).Flat(""), http.Header{"Authorization": {key}}).Status, key)
 	}
 }
 
-// What stands in the head as a ticket is held to the rules of one in a body, in the
-// same order, and wins over one there.
+// A ticket in the head is checked by the same rules, in the same order, as one in a
+// body, and takes precedence over one there.
 func TestFaultsOfATicketInTheHead(t *testing.T) {
 	t.Parallel()
 	s, other := rig.NewSigner(t), rig.NewSigner(t)
@@ -154,17 +154,17 @@ func TestFaultsOfATicketInTheHead(t *testing.T) {
 		})
 	}
 	require.Len(t, m.Arrivals(), 1)
-	// None of it has spent the ticket.
+	// None of these spent the ticket.
 	got := u.Do("POST", "/v1/completions", []byte(` {"prompt" : "x"}`), inHead(s.Numbered(1001)))
 	require.Equal(t, 200, got.Status, got.Body)
 	require.Equal(t, ` {"max_tokens":256,"prompt" : "x"}`, m.Arrivals()[1].Body)
-	// As long as may be: 8,192 bytes of base64url.
+	// The longest allowed: 8,192 bytes of base64url.
 	members := "{" + s.Numbered(1002).Members()
 	longest := members + strings.Repeat(" ", 8192*3/4-len(members)-1) + "}"
 	require.Len(t, encoded(longest), 8192)
 	require.Equal(t, 200, u.Do("POST", "/v1/audio/x", []byte("x"), raw("Bearer sr."+encoded(longest))).Status)
-	// Far longer is too much for any head, and still the ticket's fault; as much of
-	// another key or field is the head's.
+	// A ticket far too long for any head is still the ticket's fault; another key or
+	// field as long is a fault of the head.
 	for _, scheme := range []string{"Bearer sr.", "SignedRoute "} {
 		for _, length := range []int{16_000, 16_500, 200_000} {
 			require.Equal(t, "invalid_json", u.Do("POST", "/v1/audio/x", nil, raw(scheme+strings.Repeat("e", length))).Code(), "%s %d", scheme, length)
@@ -175,7 +175,7 @@ func TestFaultsOfATicketInTheHead(t *testing.T) {
 	require.Equal(t, 431, u.Do("POST", "/v1/audio/x", []byte("x"), with(inHead(s.Numbered(1003)), "X", strings.Repeat("e", 8200))).Status)
 }
 
-// Under observe the work beside a ticket in the head is counted, and nothing refused.
+// Under observe, work that exceeds a ticket in the head is counted and not refused.
 func TestWorkBesideATicketInTheHead(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -25,8 +25,9 @@ func TestEd25519(t *testing.T) {
 	require.Equal(t, "bad_signature", u.Post("/generate", s.Ticket().With("cost", "1").Flat("")).Code())
 }
 
-// A key that changes at its URL: the new one is taken up, the old one is good
-// for the grace, and each has a window of its own. What is no key changes nothing.
+// When the key at the URL changes, the new one is adopted, the old one stays good for
+// the grace period, and each has a window of its own. An answer that is not a key
+// changes nothing.
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
 	first, second := rig.NewSigner(t), rig.NewSigner(t)
@@ -53,7 +54,7 @@ func TestKeyRotation(t *testing.T) {
 	require.Equal(t, "/pubkey/", keys.Arrivals()[0].Target)
 }
 
-// A key file is followed, and SIGHUP has it read at once.
+// Changes of a key file are noticed, and SIGHUP makes Usher read it at once.
 func TestKeyFile(t *testing.T) {
 	t.Parallel()
 	first, second := rig.NewSigner(t), rig.NewSigner(t)
@@ -66,8 +67,8 @@ func TestKeyFile(t *testing.T) {
 	require.Eventually(t, func() bool { return u.Post("/generate", second.Numbered(1).Flat("")).Status == 200 }, rig.Patience, 10*time.Millisecond)
 }
 
-// Where the number is not signed it gives no order and no replay protection, and
-// never moves the window.
+// A number that is not signed gives no order and no replay protection, and never moves
+// the window.
 func TestUnsignedReqnum(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -99,7 +100,8 @@ func TestNumbersThatStartAgain(t *testing.T) {
 	require.Contains(t, u.WaitLine("request numbers restarted"), `"reqnum":3`)
 }
 
-// Without leave to start a new window, a run of stale numbers is said plainly.
+// If Usher may not start a new window, a run of stale numbers makes the log name the
+// likely cause.
 func TestStaleNumbersAreSaidPlainly(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -21,8 +21,8 @@ const (
 	proxyLocal = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 )
 
-// A proxied is a client's connection through a proxy: what the proxy says first
-// is written before anything else.
+// A proxied is a client's connection through a proxy, whose header is written before
+// anything else.
 func proxied(t *testing.T, u *rig.Usher, secure bool, first string) *rig.Wire {
 	t.Helper()
 	w := rig.Dial(t, u.Public)
@@ -36,8 +36,8 @@ func proxied(t *testing.T, u *rig.Usher, secure bool, first string) *rig.Wire {
 	return w
 }
 
-// ask sends a request that is refused for want of a ticket, and returns who the
-// log says that asked.
+// ask sends a request that is refused for want of a ticket, and returns the client's
+// address in the log.
 func askOfWire(w *rig.Wire, u *rig.Usher, id string, head ...string) (client string) {
 	w.T.Helper()
 	w.Send("POST /generate HTTP/1.1\r\nHost: usher\r\nX-Request-Id: " + id + "\r\nContent-Length: 2\r\n" +
@@ -48,8 +48,8 @@ func askOfWire(w *rig.Wire, u *rig.Usher, id string, head ...string) (client str
 	return line.Client
 }
 
-// A trusted proxy's PROXY header, before TLS too, and its X-Forwarded-For name
-// the client; on a kept connection each request has its own.
+// A trusted proxy's PROXY header, before TLS too, and its X-Forwarded-For name the
+// client; on a kept connection each request has its own client.
 func TestTrustedProxies(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -85,8 +85,8 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
-// From anyone else X-Forwarded-For says nothing, and a PROXY header is answered
-// 400, as one that is malformed is of a trusted proxy.
+// From anyone else X-Forwarded-For is ignored and a PROXY header is answered 400, as
+// is a malformed one from a trusted proxy.
 func TestProxyHeadersOfOthers(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -118,9 +118,9 @@ func TestProxyHeadersOfOthers(t *testing.T) {
 	require.Empty(t, m.Arrivals())
 }
 
-// The limit of one address counts the clients behind a proxy, and not the proxy:
-// one more connection by PROXY header is reset, one more request by
-// X-Forwarded-For refused, while those before it are open.
+// The limit per address counts the clients behind a proxy and not the proxy: while a
+// client's connections are open, one more with a PROXY header is reset, and one more
+// request with X-Forwarded-For is refused.
 func TestProxiedClientsAreCounted(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -158,8 +158,7 @@ func TestProxiedClientsAreCounted(t *testing.T) {
 	}
 }
 
-// A PROXY header that does not come to its end holds a connection no longer than
-// a request would.
+// An unfinished PROXY header holds a connection no longer than a request would.
 func TestPROXYHeaderInTime(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -186,7 +185,7 @@ func TestPROXYHeaderInTime(t *testing.T) {
 	require.Less(t, time.Since(begun), 800*time.Millisecond) // the whole header would take 900
 }
 
-// A PROXY header may come in any pieces, and the request in one with its end.
+// A PROXY header may arrive in any pieces, the last of them together with the request.
 func TestPROXYHeaderInPieces(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

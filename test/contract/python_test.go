@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// pythonTickets prints, a line each, what a real autoscaler of every kind would
-// sign, and the request of a client in Python that passes it on.
+// pythonTickets prints, one per line, what a real autoscaler of every kind would sign,
+// and the request of a Python client that passes it on.
 const pythonTickets = `
 import json, random, struct, sys
 r = random.Random(int(sys.argv[1]))
@@ -50,7 +50,7 @@ for i in range(int(sys.argv[2])):
 `
 
 // jsRewrites passes each request through JSON.parse and JSON.stringify, as a
-// client in JavaScript would: 256.0 becomes 256. An integer that no float holds
+// JavaScript client would: 256.0 becomes 256. An integer that no float can represent
 // becomes another number, and is marked.
 const jsRewrites = `
 require('readline').createInterface({input: process.stdin}).on('line', line => {
@@ -62,9 +62,9 @@ require('readline').createInterface({input: process.stdin}).on('line', line => {
 })
 `
 
-// Tickets that a real Python signs, passed on by a client in Python and by one
-// in JavaScript: random costs, characters of every plane, and every usual set of
-// signed fields, none of them a fixed example.
+// Tickets signed by a real Python are accepted from a Python and from a JavaScript
+// client: with random costs, characters of every plane, and every usual set of signed
+// fields.
 func TestTicketsOfRealPython(t *testing.T) {
 	t.Parallel()
 	python := rig.Need(t, "python3", "python3")

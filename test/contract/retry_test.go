@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A client that obeys x-should-retry does not try a spent ticket again, and is
-// not kept from trying one that is still good.
+// A client that obeys x-should-retry does not retry a spent ticket, and may retry one
+// that is still good.
 func TestShouldRetry(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -60,8 +60,8 @@ func TestShouldRetry(t *testing.T) {
 	require.Empty(t, got.Header.Values("X-Should-Retry"), "nothing was sent")
 }
 
-// A drain that ends while the model server has not answered yet: the ticket is
-// spent, and the answer's code is one that says so.
+// When a drain ends before the model server has answered, the ticket is spent, and the
+// code of the answer says so.
 func TestCutBeforeTheHead(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -83,8 +83,7 @@ func TestCutBeforeTheHead(t *testing.T) {
 	require.Equal(t, 1, u.Wait())
 }
 
-// Behind slots that do not become free a client is sent away for long; where
-// nobody waits, for a moment.
+// Retry-After is long when slots do not become free, and short when nobody waits.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -116,7 +115,7 @@ func TestRetryAfter(t *testing.T) {
 	require.Contains(t, []string{"1", "2"}, got.Header.Get("Retry-After"))
 }
 
-// What a client is told fits this worker.
+// Messages name what this worker serves and allows.
 func TestMessagesNameWhatIsServed(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

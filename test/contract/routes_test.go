@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Open routes pass without a ticket, by GET and HEAD, and nothing of a customer's
-// key goes with them.
+// Open routes need no ticket, for GET and HEAD, and a customer's key is not forwarded
+// with them.
 func TestOpenRoutes(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -96,8 +96,8 @@ func TestOpenRoutes(t *testing.T) {
 	}
 }
 
-// Open routes are limited among themselves, and neither take the slots of those
-// that have a ticket nor wait for them.
+// Open routes have a limit of their own: they neither take slots from requests with a
+// ticket nor wait for them.
 func TestOpenConcurrency(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -142,8 +142,8 @@ func TestOpenConcurrency(t *testing.T) {
 	require.Eventually(t, func() bool { return u.Do("GET", "/v1/models", nil, nil).Status == 200 }, rig.Patience, 5*time.Millisecond)
 }
 
-// An open route that breaks does not tell clients to stay away: there is no ticket
-// that was spent.
+// When an open route breaks off, clients are not told not to retry, as no ticket was
+// spent.
 func TestOpenRouteMayBeTriedAgain(t *testing.T) {
 	t.Parallel()
 	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {

@@ -14,9 +14,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// An answer with X-Usher-Refusal left its ticket good, unless the code is
-// upstream_broken or upstream_timeout; one without spent it. So it is of whatever
-// ends a request, before a part of it was sent to the model server and after.
+// An answer with X-Usher-Refusal means that the ticket is still good, unless the code
+// is upstream_broken or upstream_timeout; one without means it is spent. This holds
+// however a request ends, before or after a part of it was sent to the model server.
 func TestAnswersTellOfTheTicket(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -71,7 +71,7 @@ func TestAnswersTellOfTheTicket(t *testing.T) {
 		{unreachable, "/upload/x", declared(3), "abc", false, 502, "upstream_unreachable", "upstream_unreachable", false},
 		{loading, "/upload/x", declared(3), "abc", false, 503, "loading", "loading", false},
 
-		// A part of it was, or all.
+		// Part of it was sent, or all.
 		{u, "/upload/x", chunked, large, false, 413, "body_too_large", "", true},
 		{u, "/upload/x", chunked, "5\r\nabcdeX", false, 400, "bad_request", "", true},
 		{u, "/upload/x", chunked, "zz\r\n", false, 400, "bad_request", "", true},

@@ -15,8 +15,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Signed examples made with Python's json and OpenSSL: each goes through the
-// binary as a request of its own, flat and nested.
+// Examples signed with Python's json and OpenSSL: each goes through the binary as a
+// request of its own, flat and nested.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("testdata/signed-route.json")
@@ -56,8 +56,8 @@ func TestVectors(t *testing.T) {
 			if v.Valid {
 				status, code = 200, ""
 			}
-			// A setting is trimmed and never empty, so these two endpoints
-			// cannot be named in one.
+			// A setting is trimmed and never empty, so it cannot name these two
+			// endpoints.
 			if strings.TrimSpace(ticket.Endpoint) != ticket.Endpoint || ticket.Endpoint == "" {
 				settings["USHER_ENDPOINT"] = "another"
 				status, code = 403, "endpoint_mismatch"

@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// calls lists what each function of a file calls, in the order of the source,
-// without the receiver: x.body.read is body.read. A literal's calls count as
-// its function's.
+// calls lists what each function of a file calls, in source order and without the
+// receiver: x.body.read becomes body.read. Calls in a function literal belong to the
+// function around it.
 func calls(t *testing.T, path string) map[string][]string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
@@ -52,7 +52,7 @@ func spelt(e ast.Expr) string {
 	return ""
 }
 
-// inOrder reports whether list holds these, in this order.
+// inOrder reports whether list contains these in this order.
 func inOrder(list, these []string) bool {
 	for _, c := range list {
 		if len(these) > 0 && c == these[0] {
@@ -69,8 +69,8 @@ var (
 	pathCheck = regexp.MustCompile(`^(\d+(?:, \d+| to \d+)?)(?: |$)`)
 )
 
-// The diagram of a request's path in docs/architecture.md is what the handler
-// does: its steps, in order, with what they call and the numbers of their checks.
+// The diagram of a request's path in docs/architecture.md shows what the handler does:
+// its steps in order, what they call, and the numbers of their checks.
 func TestArchitecturePath(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/architecture.md")
@@ -104,14 +104,14 @@ func TestArchitecturePath(t *testing.T) {
 		}
 	}
 	require.True(t, inOrder(functions["run"], steps), "run calls %v, and not %v", functions["run"], steps)
-	// What run calls besides are accessors and conversions.
+	// Whatever else run calls is an accessor or a conversion.
 	small := []string{"bodyLimit", "body.Bytes", "body.LeaveBudget", "punish", "why", "int64", "len", "max"}
 	for _, c := range functions["run"] {
 		require.True(t, slices.Contains(steps, c) || slices.Contains(small, c), "run calls %s, which the diagram does not show", c)
 	}
 }
 
-// The table of packages has every package, and what each imports of ours.
+// The table of packages lists every package and what it imports of ours.
 func TestArchitecturePackages(t *testing.T) {
 	t.Parallel()
 	const project = "github.com/usher-sidecar/usher/"

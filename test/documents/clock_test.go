@@ -14,10 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wallClock lists the files that turn a time into a number of the wall clock:
-// each for a time stamp that somebody reads. Waits, time-outs and "since when"
-// are differences of time.Time, which run on the monotonic clock and do not jump
-// when the wall clock is set.
+// wallClock lists the files that may turn a time into a wall-clock number, each for a
+// time stamp that somebody reads. Waits, time-outs and ages are differences of
+// time.Time, which use the monotonic clock and do not jump when the wall clock is set.
 var wallClock = []string{
 	"sidecar/admin/gauges.go",   // usher_public_key_fetched_timestamp_seconds
 	"sidecar/manage.go",         // when a session was opened, and expires
@@ -26,8 +25,8 @@ var wallClock = []string{
 	"sidecar/trace/encode.go",   // when a span began and ended
 }
 
-// What compares or subtracts such numbers goes wrong for as long as the clock was
-// set by, so there are none but in time stamps.
+// Comparing or subtracting wall-clock numbers goes wrong when the clock is set, so
+// only time stamps use them.
 func TestNothingWaitsOnTheWallClock(t *testing.T) {
 	t.Parallel()
 	var found []string

@@ -17,14 +17,14 @@ func doc(t *testing.T, name string) string {
 	return string(text)
 }
 
-// names lists what matches in a document, sorted, each once.
+// names lists the matches in a document, sorted and without repetition.
 func names(text, pattern string) []string {
 	list := regexp.MustCompile(pattern).FindAllString(text, -1)
 	slices.Sort(list)
 	return slices.Compact(list)
 }
 
-// The contract names each setting that there is, and no other.
+// The contract names every setting, and no others.
 func TestContractSettings(t *testing.T) {
 	const setting = `\bUSHER_[A-Z0-9_]*[A-Z0-9]\b`
 	there := names(doc(t, "settings.md"), "(?m)^\\| `"+setting)
@@ -35,8 +35,8 @@ func TestContractSettings(t *testing.T) {
 	require.ElementsMatch(t, there, names(doc(t, "contract.md"), setting))
 }
 
-// Each check of the contract answers with the status and code that the answers
-// have, and there is no other answer.
+// The contract's checks have the statuses and codes of the table of answers, and the
+// table has no others.
 func TestContractAnswers(t *testing.T) {
 	statuses := map[string][]string{} // of each code
 	for _, row := range regexp.MustCompile("(?m)^\\| (\\d{3})[^|]*\\| `([a-z_]+)`").FindAllStringSubmatch(doc(t, "answers.md"), -1) {
@@ -56,7 +56,7 @@ func TestContractAnswers(t *testing.T) {
 	}
 }
 
-// Each metric that the contract names is there.
+// Every metric that the contract names exists.
 func TestContractMetrics(t *testing.T) {
 	contract, metrics := doc(t, "contract.md"), doc(t, "metrics.md")
 	list := names(contract, "\\busher_[a-z_]*[a-z]\\b")

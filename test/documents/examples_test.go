@@ -19,7 +19,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
-// Every example in docs/clients.md and the README's calls work as pasted, against
+// Every example in docs/clients.md and every call in the README works as pasted, with
 // a toy autoscaler, the built binary and a toy model server.
 func TestClientExamples(t *testing.T) {
 	t.Parallel()
@@ -72,8 +72,8 @@ func TestClientExamples(t *testing.T) {
 	require.Len(t, model.Requests(), ran, "each sent one request")
 }
 
-// The fetch of docs/clients.md takes a ticket for each call, and where no worker
-// is ready answers what SDKs try again after.
+// The fetch wrapper in docs/clients.md gets a ticket for each call; if no worker is
+// ready, it answers with a status that SDKs retry.
 func TestTicketedFetch(t *testing.T) {
 	t.Parallel()
 	node := rig.Need(t, "node", "nodejs")
@@ -114,8 +114,8 @@ func TestTicketedFetch(t *testing.T) {
 	}
 }
 
-// Every block of commands that a document marks for this folder or for a worker
-// does what the document says, as it stands.
+// Every block of commands that a document marks to be run, here or beside a worker,
+// does what the document says.
 func TestDocumentsCommands(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

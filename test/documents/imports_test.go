@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What each package may import, of the project and of the modules that are
-// kept in one place. The cores know neither one another nor HTTP.
+// Each package imports only what it may: of the project, and of modules that are kept
+// in one place. The cores know neither one another nor HTTP.
 func TestImportRules(t *testing.T) {
 	t.Parallel()
 	const project = "github.com/usher-sidecar/usher/"
@@ -103,8 +103,8 @@ func TestImportRules(t *testing.T) {
 	require.Equal(t, len(allowed), seen, "a rule without its package")
 }
 
-// gRPC, which OpenTelemetry's exporter would bring along for one POST, was a third
-// of the binary.
+// gRPC stays out: OpenTelemetry's exporter would pull it in for a single POST, and it
+// was a third of the binary.
 func TestNoGRPC(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command("go", "list", "-deps", "../../cmd/...").Output()

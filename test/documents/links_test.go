@@ -40,7 +40,7 @@ func documents(t *testing.T) (list []string) {
 	return list
 }
 
-// anchors are the names that GitHub gives to a document's headings.
+// anchors returns the names that GitHub gives to a document's headings.
 func anchors(text string) map[string]bool {
 	names := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
@@ -59,8 +59,8 @@ func anchors(text string) map[string]bool {
 	return names
 }
 
-// Every link in the documents leads somewhere: files and headings are looked
-// up, addresses elsewhere are read only, there is no network in a test.
+// Every link in the documents leads somewhere. Files and headings are looked up; other
+// addresses are only parsed, as tests use no network.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	found, reached := 0, map[string]bool{}

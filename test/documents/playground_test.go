@@ -30,8 +30,8 @@ func buildPlayground(t *testing.T) string {
 	return path
 }
 
-// With everything on, every good request is answered and every bad one refused
-// with the right code, or the exit status is not 0.
+// With everything on, the playground finds every good request answered and every bad
+// one refused with the right code; otherwise its exit status is not 0.
 func TestPlaygroundWithEverythingOn(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestPlaygroundWithEverythingOn(t *testing.T) {
 	require.Regexp(t, `(?m)^outages: [1-9]\d*, key rotations: [1-9]`, string(out))
 }
 
-// What the playground prints for pasting works, as it stands, in a shell.
+// The commands that the playground prints work when pasted into a shell.
 func TestPlaygroundLinesWorkAsPasted(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
@@ -64,7 +64,7 @@ func TestPlaygroundLinesWorkAsPasted(t *testing.T) {
 			_ = cmd.Wait()
 		}
 	}()
-	// Each block of lines to paste is indented and stands after its "… with …:".
+	// Each block of lines to paste is indented and follows a line "… with …:".
 	var paste []string
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && len(paste) < 4 {
@@ -83,7 +83,7 @@ func TestPlaygroundLinesWorkAsPasted(t *testing.T) {
 	require.Contains(t, string(out), `data:{"index":24,`, "curl: %s", errors.String())
 	require.Contains(t, string(out), "{'generated_text': ", "python")
 
-	// It runs until Ctrl-C, which is no failure.
+	// It runs until Ctrl-C, which is not a failure.
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	_, _ = io.Copy(io.Discard, stdout)
 	err = cmd.Wait()

@@ -18,7 +18,7 @@ import (
 
 var updateLicences = flag.Bool("update-licences", false, "write docs/licences.md")
 
-// Every test that a document calls as a witness exists.
+// Every test that a document cites exists.
 func TestClaimsHaveTheirTests(t *testing.T) {
 	t.Parallel()
 	there := map[string]bool{}
@@ -44,7 +44,7 @@ func TestClaimsHaveTheirTests(t *testing.T) {
 	}
 }
 
-// licences are what the text of a licence is known by; the first that fits.
+// licences are the texts by which licences are recognised; the first match counts.
 var licences = []struct{ name, phrase string }{
 	{"Apache-2.0", "Apache License Version 2.0"},
 	{"MIT", "Permission is hereby granted, free of charge"},
@@ -54,8 +54,8 @@ var licences = []struct{ name, phrase string }{
 	{"ISC", "Permission to use, copy, modify, and/or distribute"},
 }
 
-// docs/licences.md lists every module that is linked into a binary, with the
-// licence that stands in its source.
+// docs/licences.md lists every module that is linked into a binary, with the licence
+// in its source.
 func TestLicencesAreListed(t *testing.T) {
 	t.Parallel()
 	list := exec.Command("go", "list", "-deps", "-f",

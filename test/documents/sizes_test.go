@@ -15,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How much one type may hold before it is more than one idea.
+// How much a type may hold before it is more than one idea.
 const (
 	mostFields  = 12
 	mostMethods = 12
 )
 
-// larger are the types that are above, with the most fields and methods that each
-// may have. None is to be added, and none raised without need.
+// larger lists the types above that, with the most fields and methods each may have.
+// Do not add any, and do not raise a number without need.
 var larger = map[string][2]int{
 	"sidecar/front.Conn":        {14, 31},
 	"sidecar/front.Head":        {12, 16},
@@ -31,9 +31,8 @@ var larger = map[string][2]int{
 	"sidecar/upstream.Response": {12, 24},
 }
 
-// A type holds a dozen fields and has a dozen methods at most. Records are left
-// out, which are exported fields and nothing else: settings, snapshots, what goes
-// over the wire.
+// A type has at most a dozen fields and a dozen methods. Records, which have nothing
+// but exported fields, are left out: settings, snapshots, what goes over the wire.
 func TestTypesAreSmall(t *testing.T) {
 	t.Parallel()
 	sizes, records := map[string][2]int{}, map[string]bool{}

@@ -13,8 +13,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A certificate that is replaced by rubbish twice is said twice, and how long the
-// one in force is good for is a metric and stands on the status page.
+// Each time a certificate is replaced by rubbish the log says so. How long the current
+// one is valid is a metric and on the status page.
 func TestCertificateFaultsAndExpiry(t *testing.T) {
 	t.Parallel()
 	s, m := rig.NewSigner(t), rig.NewModel(t, nil)

@@ -28,8 +28,8 @@ func TestVersionAndUsage(t *testing.T) {
 	require.Contains(t, out, "USHER_REORDER_HOLD")
 }
 
-// The manual page is the usage and the settings, in roff that man renders
-// without a complaint.
+// The manual page has the usage and the settings, in roff that man renders without
+// complaint.
 func TestManual(t *testing.T) {
 	t.Parallel()
 	status, page, _ := rig.Command(t, rig.Env{}, "", "man")
@@ -77,7 +77,7 @@ func TestHealthcheck(t *testing.T) {
 	require.NotEmpty(t, said)
 }
 
-// verify explains each check, and for a bad signature what was signed.
+// verify explains each check, and for a bad signature what should have been signed.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	s, other := rig.NewSigner(t), rig.NewSigner(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// The kernel's table of descriptors has room for all connections from the start:
-// while it grows, those who open one wait for 10 to 20 ms.
+// The kernel's descriptor table has room for all connections from the start: growing
+// it makes whoever opens a descriptor wait for 10 to 20 ms.
 func TestDescriptorsHaveRoom(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -15,9 +15,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// While clients on kept connections send as fast as they are answered, SIGTERM
-// loses nothing: each request that reached the model server is answered whole,
-// and each other one is told that the worker is draining or finds it closed.
+// SIGTERM loses nothing while clients on kept connections send as fast as they are
+// answered: every request that reached the model server is answered in full, and every
+// other one is told that the worker is draining or finds it closed.
 func TestDrainUnderLoad(t *testing.T) {
 	t.Parallel()
 	const clients, streams = 16, 8
@@ -79,8 +79,8 @@ func TestDrainUnderLoad(t *testing.T) {
 	require.Len(t, m.Arrivals(), int(served.Load())+streams, "refused: %d", refused.Load())
 }
 
-// Not ready and not healthy from the first moment, and served all the same; a
-// second signal ends the delay, and with nothing in flight nothing is cut.
+// From the first moment Usher is neither ready nor healthy, but still serves. A second
+// signal ends the delay; with nothing in flight, nothing is cut.
 func TestDrainDelayServes(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -99,8 +99,8 @@ func TestDrainDelayServes(t *testing.T) {
 	require.Equal(t, 0, u.Wait())
 }
 
-// Requests that wait when the drain begins have their turn; with a second
-// signal, or at the end of the time, they are told to go elsewhere.
+// Requests that wait when the drain begins still get their turn. At a second signal,
+// or when time is up, they are told to go elsewhere.
 func TestDrainWithRequestsWaiting(t *testing.T) {
 	t.Parallel()
 	const waiting = 5
@@ -149,8 +149,8 @@ func TestDrainWithRequestsWaiting(t *testing.T) {
 	}
 }
 
-// A model server that is dead holds no drain up: what is in flight breaks off,
-// what comes during the delay is told, and nothing is counted as cut.
+// A dead model server does not hold up a drain: what is in flight breaks off, what
+// arrives during the delay is told so, and nothing counts as cut.
 func TestDrainWithTheModelServerDead(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -170,7 +170,8 @@ func TestDrainWithTheModelServerDead(t *testing.T) {
 	require.Equal(t, 0, u.Wait())
 }
 
-// A preStop hook that had to cut is told so, and so is who waits for the exit.
+// If a drain had to cut requests, the preStop hook is told so, and so is whoever waits
+// for the exit status.
 func TestDrainHookThatCuts(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()

@@ -14,7 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A ticket spent before a SIGKILL is refused after it; one that was not is not.
+// A ticket spent before a SIGKILL is refused afterwards; one that was not spent is
+// accepted.
 func TestReplayAcrossSIGKILL(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -52,7 +53,7 @@ func TestReplayAcrossSIGKILL(t *testing.T) {
 	require.Contains(t, u.Log()[len(u.Log())-1], state)
 }
 
-// Streams that are open when SIGTERM comes are let finish; status 0.
+// Streams that are open at SIGTERM may finish, and the exit status is 0.
 func TestDrainLetsStreamsFinish(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -104,7 +105,7 @@ func TestDrainCutsWhatDoesNotFinish(t *testing.T) {
 	}
 }
 
-// POST /drain answers when nothing is in flight, and the process stays.
+// POST /drain answers once nothing is in flight, and the process stays.
 func TestDrainHook(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -137,7 +138,7 @@ func TestDrainHook(t *testing.T) {
 	require.Equal(t, 0, u.Wait())
 }
 
-// A connection kept open across the drain is told, and closed.
+// A connection kept open into the drain is told so and closed.
 func TestDrainingOnAKeptConnection(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()

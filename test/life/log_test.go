@@ -12,8 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// One line a request, with the id that its answer carries and the trace it
-// belongs to.
+// Each request has one line, with the ID that its answer carries and its trace.
 func TestLineOfARequest(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -31,7 +30,7 @@ func TestLineOfARequest(t *testing.T) {
 	require.NotContains(t, u.WaitLine(`"request_id":"`+untraced+`"`), "trace_id")
 }
 
-// What a client writes into a ticket does not fill the log.
+// A client cannot fill the log with what it writes into a ticket.
 func TestLongNamesAreCut(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -42,8 +41,8 @@ func TestLongNamesAreCut(t *testing.T) {
 	require.Less(t, len(u.WaitLine(`"request_id":"`+got.Header.Get("X-Request-Id")+`"`)), 1000)
 }
 
-// A flood of refusals is sampled, said in the log and counted; what got its
-// turn is always there.
+// A flood of refusals is sampled, which the log says, and counted; requests that got
+// their turn are always logged.
 func TestFloodOfRefusals(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

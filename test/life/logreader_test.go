@@ -22,8 +22,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// startRead runs the binary with a log reader that the test can stop and send
-// away, and waits until it is ready.
+// startRead runs the binary with a log reader that the test can stop or remove, and
+// waits until it is ready.
 func startRead(t *testing.T, settings rig.Env) (*rig.Usher, *logreader.Reader) {
 	t.Helper()
 	r, stderr, err := logreader.New(t.TempDir())
@@ -59,7 +59,7 @@ func startRead(t *testing.T, settings rig.Env) (*rig.Usher, *logreader.Reader) {
 	return u.Ready(), r
 }
 
-// A log that nobody reads holds up no request, no probe, no drain and no signal.
+// A log that nobody reads does not hold up requests, probes, drains or signals.
 func TestLogThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	s, other := rig.NewSigner(t), rig.NewSigner(t)
@@ -106,7 +106,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 	require.Less(t, time.Since(began), rig.Patience/2, "a second is spent on the rest")
 }
 
-// Nor does it hold up the end of one that cannot start.
+// Nor does it keep a process that cannot start from ending.
 func TestWrongSettingWithALogThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range map[string]func(*logreader.Reader) error{
@@ -127,7 +127,7 @@ func TestWrongSettingWithALogThatNobodyReads(t *testing.T) {
 	}
 }
 
-// A second signal cuts, also while nobody reads.
+// A second signal cuts even while nobody reads the log.
 func TestSecondSignalWithALogThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -141,8 +141,8 @@ func TestSecondSignalWithALogThatNobodyReads(t *testing.T) {
 	require.Equal(t, 1, u.Wait())
 }
 
-// A reader that goes away in the middle of a stream takes nothing along, and one
-// that comes finds the lines that were written meanwhile.
+// A log reader that goes away in the middle of a stream disturbs nothing, and the next
+// one finds the lines written in the meantime.
 func TestLogReaderThatGoes(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -187,8 +187,8 @@ func leftOut(u *rig.Usher, outcome string) float64 {
 	return u.Metric(`usher_log_lines_left_out_total{outcome="` + outcome + `"}`)
 }
 
-// What does not fit is counted by outcome, and when the log is read again one
-// line says how many it was.
+// Lines that do not fit are counted by outcome, and when the log is read again one
+// line says how many there were.
 func TestLogReaderThatReturns(t *testing.T) {
 	t.Parallel()
 	const clients, each = 4, 2500
@@ -250,7 +250,7 @@ func TestLogReaderThatReturns(t *testing.T) {
 	require.Equal(t, u.Metric(`usher_requests_total{outcome="upstream_unreachable",route="/generate"}`), lines+left)
 }
 
-// Sub-commands end as every filter does when nobody reads on.
+// Subcommands end like any filter when nobody reads their output.
 func TestSubcommandsEndWithTheirReader(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"settings", "man", "help", "version"} {

@@ -8,8 +8,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A Service that is named worker sets WORKER_PORT=tcp://… in every pod of its
-// namespace: the worker starts all the same, and says what it ignores.
+// A Service named worker sets WORKER_PORT=tcp://… in every pod of its namespace. The
+// worker starts all the same, and says what it ignores.
 func TestServiceLinksAreIgnored(t *testing.T) {
 	t.Parallel()
 	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{
@@ -18,8 +18,8 @@ func TestServiceLinksAreIgnored(t *testing.T) {
 	require.Contains(t, u.WaitLine("set by Kubernetes for a Service of that name"), "USHER_PORT, WORKER_PORT: ")
 }
 
-// What can only be a mistake stops the start with everything that is wrong, and
-// not with the first of it.
+// What can only be a mistake stops the start, and all the mistakes are named, not just
+// the first.
 func TestMistakesStopTheStart(t *testing.T) {
 	t.Parallel()
 	status, _, said := rig.Command(t, rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{

@@ -13,8 +13,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// usher drain and GET /prestop drain as POST /drain does: they hold whoever
-// called them until nothing is in flight, and the process stays.
+// usher drain and GET /prestop drain like POST /drain: they return once nothing is in
+// flight, and the process stays.
 func TestWaysToDrain(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(t *testing.T, u *rig.Usher) (cut bool){
@@ -78,7 +78,7 @@ func TestWaysToDrain(t *testing.T) {
 	}
 }
 
-// Nothing but the request that is meant to drains.
+// No other request starts a drain.
 func TestNothingElseDrains(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

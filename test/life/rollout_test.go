@@ -18,7 +18,7 @@ import (
 )
 
 // From the first moment of a drain every answer says that it is the last on its
-// connection, and is.
+// connection, and it is.
 func TestDrainEndsConnectionsWithTheirAnswers(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -88,10 +88,10 @@ func TestDrainEndsConnectionsWithTheirAnswers(t *testing.T) {
 	require.Equal(t, 0, u.Wait())
 }
 
-// A client that keeps its connection as long as it is told to, and sends its
-// next request 10 ms after each answer without a look at the connection, loses
-// nothing when the worker is replaced: each request is answered, or finds nobody
-// listening and was never sent.
+// A client that keeps its connection for as long as it is told to, and sends each
+// request 10 ms after the last answer without checking the connection, loses nothing
+// when the worker is replaced: every request is answered, or was never sent because
+// nobody listens.
 func TestRolloutsLoseNothing(t *testing.T) {
 	t.Parallel()
 	for i := range 5 {
@@ -116,8 +116,8 @@ func TestRolloutsLoseNothing(t *testing.T) {
 	}
 }
 
-// patient sends requests until nobody listens; began is closed after the fifth
-// answer. Its error is a request that was sent and lost.
+// patient sends requests until nobody listens, and closes began after the fifth
+// answer. It returns an error if a request was sent and lost.
 func patient(address string, s *rig.Signer, began chan<- struct{}, served *int) error {
 	var w *rig.Wire
 	for {
@@ -167,8 +167,8 @@ func patient(address string, s *rig.Signer, began chan<- struct{}, served *int) 
 	}
 }
 
-// A stream whose head promised to keep the connection, and which ends after the
-// delay: its client's next request is answered, and not met by a close.
+// A stream whose head promised to keep the connection ends after the delay: the
+// client's next request is answered, not met by a close.
 func TestAfterAStreamOfTheDrainTheNextRequestIsAnswered(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -198,7 +198,7 @@ func TestAfterAStreamOfTheDrainTheNextRequestIsAnswered(t *testing.T) {
 	require.Equal(t, 0, u.Wait())
 }
 
-// A connection on which nothing comes does not hold up the end.
+// A silent connection does not hold up the end.
 func TestSilentConnectionsDoNotHoldUpADrain(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

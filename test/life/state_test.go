@@ -18,8 +18,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A state file that is not this worker's, is damaged or is in use stops the
-// start, and is named; it is left as it was.
+// A state file that is another worker's, damaged or in use stops the start, is named
+// in the error, and is left as it was.
 func TestStateFileFaults(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -72,8 +72,8 @@ func TestStateFileFaults(t *testing.T) {
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(6).Flat("")).Status)
 }
 
-// A file that cannot be made is a fault that names it: here under a limit of the
-// size of files, as a full disk would have it.
+// If the file cannot be made, the error names it: here because of a file size limit,
+// which behaves like a full disk.
 func TestStateFileCannotBeMade(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -97,8 +97,8 @@ func TestStateFileCannotBeMade(t *testing.T) {
 	}
 }
 
-// Killed in the middle of serving, many times over: whatever was answered or
-// reached the model server is refused ever after, and what did not may pass.
+// However often the process is killed while it serves, every ticket that was answered
+// or reached the model server is refused from then on.
 func TestKilledWhileServing(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -125,7 +125,7 @@ func TestKilledWhileServing(t *testing.T) {
 				}
 			})
 		}
-		// Some way into them; where is up to chance, and every place is right.
+		// Somewhere in the middle; any place will do.
 		reached := len(m.Arrivals()) + random.IntN(120)
 		require.Eventually(t, func() bool { return len(m.Arrivals()) >= reached }, rig.Patience, time.Millisecond)
 		u.Kill()
@@ -147,8 +147,8 @@ func TestKilledWhileServing(t *testing.T) {
 	}
 }
 
-// tryPost is post where the process may die meanwhile; it reports whether there
-// was an answer.
+// tryPost is Post to a process that may die meanwhile; it reports whether there was an
+// answer.
 func tryPost(u *rig.Usher, path string, body []byte) bool {
 	resp, err := (&http.Client{Timeout: rig.Patience}).Post("http://"+u.Public+path, "application/json", bytes.NewReader(body))
 	if err != nil {

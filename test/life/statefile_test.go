@@ -13,9 +13,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Whatever is done to the state file of a running worker, it serves on, says so
-// with the file's name, lets no second worker have the path, and makes the file
-// anew: after a SIGKILL every spent ticket is still refused.
+// Whatever happens to the state file of a running worker, it goes on serving, names
+// the file in the log, lets no second worker have the path, and makes the file anew:
+// after a SIGKILL every spent ticket is still refused.
 func TestStateFileIsHarmed(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

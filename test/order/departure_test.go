@@ -16,9 +16,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// singleFile is a model server that takes requests in the order in which their
-// bytes come, as those do that run an event loop. Its goroutines would make Go's
-// own take them in another one.
+// singleFile is a model server that takes requests in the order in which their bytes
+// arrive, like one with an event loop. Go's own server would not, because of its
+// goroutines.
 const singleFile = `
 const order = [];
 const server = require('http').createServer((q, s) => {
@@ -40,11 +40,10 @@ func startSingleFile(t *testing.T) (url string) {
 	return "http://127.0.0.1:" + strings.TrimSpace(port)
 }
 
-// Requests held behind one gap reach the model server in their order, and not
-// only leave the buffer in it: at most 1 % are out of order (woken all at once,
-// two thirds were). One that the operating system keeps from being sent for 5 ms
-// is passed over, which a busy machine may do to more; three times in a row it
-// does not.
+// Requests held behind one gap not only leave the buffer in order but reach the model
+// server in order: at most 1 % are out of order (two thirds were when all were woken
+// at once). A request that the operating system delays for 5 ms is overtaken. A busy
+// machine may delay more than 1 %, but not three times in a row.
 func TestHeldRequestsArriveInOrder(t *testing.T) {
 	t.Parallel()
 	most := 0.01
@@ -61,8 +60,8 @@ func TestHeldRequestsArriveInOrder(t *testing.T) {
 	require.LessOrEqual(t, share, most)
 }
 
-// outOfOrder holds requests behind gaps, and returns the share of those that a
-// higher number reached the model server before (RFC 4737, section 3.3).
+// outOfOrder holds requests behind gaps and returns the share that reached the model
+// server after a higher number (RFC 4737, section 3.3).
 func outOfOrder(t *testing.T) float64 {
 	s := rig.NewSigner(t)
 	model := startSingleFile(t)

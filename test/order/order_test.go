@@ -13,7 +13,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// With no free slot the lowest number goes first, however they came.
+// With no free slot the lowest number goes first, whatever the order of arrival.
 func TestQueueGoesByNumber(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -37,8 +37,8 @@ func TestQueueGoesByNumber(t *testing.T) {
 	require.Equal(t, []string{"1", "2", "4", "5", "7", "9"}, numbers(m))
 }
 
-// With free slots a number ahead of a gap is held until the gap fills; then all
-// go at once, or with a single slot one by one in their order.
+// With free slots, a number behind a gap is held until the gap is filled; then all go
+// at once, or in order with a single slot.
 func TestGapIsHeldAndFilled(t *testing.T) {
 	t.Parallel()
 	together := make(chan struct{})
@@ -58,8 +58,8 @@ func TestGapIsHeldAndFilled(t *testing.T) {
 	require.Equal(t, []string{"1", "2", "3", "4"}, fillGap(t, "1", func(*rig.Model, *http.Request) {}))
 }
 
-// fillGap sends 1, then 4 and 3, which wait for 2, and 2. It returns the order
-// in which they were at the model server.
+// fillGap sends 1, then 4 and 3, which wait for 2, then 2. It returns the order in
+// which they reached the model server.
 func fillGap(t *testing.T, slots string, at func(*rig.Model, *http.Request)) []string {
 	s := rig.NewSigner(t)
 	m := rig.NewModel(t, nil)
@@ -86,7 +86,7 @@ func fillGap(t *testing.T, slots string, at func(*rig.Model, *http.Request)) []s
 	return numbers(m)
 }
 
-// A number that never comes does not hold the others for longer than the hold.
+// A number that never comes holds the others no longer than USHER_REORDER_HOLD.
 func TestGapIsGivenUp(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -107,7 +107,7 @@ func numbers(m *rig.Model) []string {
 	return list
 }
 
-// Every answer tells where its time went.
+// Every answer says where its time went.
 func TestServerTiming(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -20,8 +20,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// serveIndexed sends signed requests, each of 10 with an index, and wants each
-// answered with 200.
+// serveIndexed sends signed requests with a cost of 10 and an index, and requires that
+// each is answered 200.
 func serveIndexed(u *rig.Usher, t testing.TB, s *rig.Signer, from, n int) {
 	t.Helper()
 	for i := range n {
@@ -35,8 +35,8 @@ func serveIndexed(u *rig.Usher, t testing.TB, s *rig.Signer, from, n int) {
 	}
 }
 
-// allTold waits until n requests of 10 were told of, and checks that nothing was
-// told twice.
+// allTold waits until n requests of cost 10 have been reported, and checks that none
+// was reported twice.
 func allTold(a *rig.Scaler, t testing.TB, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return a.Sum("cur_perf") >= float64(10*n) && len(a.Ends()) >= n }, rig.Patience, 10*time.Millisecond,
@@ -51,7 +51,7 @@ func allTold(a *rig.Scaler, t testing.TB, n int) {
 	require.Len(t, seen, n)
 }
 
-// Whatever the autoscaler does, requests pass, and it learns each once.
+// Whatever the autoscaler does, requests pass, and each is reported once.
 func TestReportsGetThrough(t *testing.T) {
 	t.Parallel()
 	const early, n = 5, 15
@@ -131,8 +131,8 @@ func TestReportsGetThrough(t *testing.T) {
 	require.Empty(t, elsewhere, "the token was sent on")
 }
 
-// What is acknowledged with a 2xx is acknowledged, whatever comes with it and
-// after whatever time.
+// A report is acknowledged by any 2xx, whatever else the answer holds and however late
+// it comes.
 func TestOddAcknowledgements(t *testing.T) {
 	t.Parallel()
 	var cases sync.WaitGroup
@@ -166,8 +166,8 @@ func TestOddAcknowledgements(t *testing.T) {
 	}
 }
 
-// A kill leaves the autoscaler with less than all, never with more; the next
-// process begins anew.
+// After a kill the autoscaler may have heard of fewer requests, never of more; the
+// next process starts afresh.
 func TestReportsAndAKill(t *testing.T) {
 	t.Parallel()
 	s, m, a := rig.NewSigner(t), rig.NewModel(t, nil), rig.NewScaler(t, nil)
@@ -195,8 +195,8 @@ func TestReportsAndAKill(t *testing.T) {
 	require.LessOrEqual(t, highest, 20.0, "of one process")
 }
 
-// A worker that is loading lets nothing in, says so and why, and is never loading
-// again.
+// A worker that is loading lets nothing in and says why; once loaded, it never goes
+// back.
 func TestLoading(t *testing.T) {
 	t.Parallel()
 	s, a := rig.NewSigner(t), rig.NewScaler(t, nil)
@@ -239,8 +239,8 @@ func TestLoading(t *testing.T) {
 	require.Equal(t, http.StatusOK, resp.StatusCode, "loaded once is for ever")
 }
 
-// A benchmark is made before anything is let in, at the model server itself; its
-// figure is kept, and a drain ends it.
+// The benchmark runs before anything is let in, against the model server itself. Its
+// result is kept, and a drain ends it.
 func TestBenchmarkAtTheStart(t *testing.T) {
 	t.Parallel()
 	s, a := rig.NewSigner(t), rig.NewScaler(t, nil)
@@ -300,7 +300,7 @@ func TestBenchmarkAtTheStart(t *testing.T) {
 	})
 }
 
-// Reports of 2024: other fields, without the token, to every address.
+// Reports in the format of 2024: other fields, no token, to every address.
 func TestReportsOf2024(t *testing.T) {
 	t.Parallel()
 	s, m, a, b := rig.NewSigner(t), rig.NewModel(t, nil), rig.NewScaler(t, nil), rig.NewScaler(t, nil)
@@ -323,7 +323,7 @@ func TestReportsOf2024(t *testing.T) {
 	}
 }
 
-// An autoscaler that takes connections and never reads holds up no drain for
+// An autoscaler that accepts connections and never reads holds up a drain for no
 // longer than three seconds.
 func TestDrainWithASilentAutoscaler(t *testing.T) {
 	t.Parallel()

@@ -61,7 +61,7 @@ func TestReportsSayWhatHappened(t *testing.T) {
 	require.Equal(t, 403, status("", s.Indexed("7.0", "4").Flat(model)), "asks for more than it costs")
 	named["4"] = ending{"Rejected", false, false}
 	require.Equal(t, 200, status("", s.Ticket().Flat(model)), "a ticket of 256 without an index")
-	// What was not verified is told to nobody.
+	// What was not verified is not reported.
 	require.Equal(t, 401, status("", s.Indexed("1e6", "5").With("cost", "2e6").Flat(model)))
 	replayed := s.Indexed("40.0", "6").Flat(model)
 	require.Equal(t, 200, status("", replayed))
@@ -85,7 +85,7 @@ func TestReportsSayWhatHappened(t *testing.T) {
 	_, _ = io.Copy(io.Discard, keptOpen.Body)
 	_ = keptOpen.Body.Close()
 	named["123456789012345678901234567890"] = ending{"Success", true, true}
-	// It took 500 in that were then cancelled, and makes up for them with the next.
+	// It counted 500 that were then cancelled, and makes up for them with the next.
 	require.Equal(t, 200, status("", s.Indexed("2000.0", "10").Flat(model)))
 	named["10"] = ending{"Success", true, true}
 
@@ -109,13 +109,13 @@ func TestReportsSayWhatHappened(t *testing.T) {
 	checkReportsAreShown(t, u)
 }
 
-// An ending is what delete_requests should say of a request.
+// An ending is what delete_requests should say about a request.
 type ending struct {
 	status           string
 	success, started bool
 }
 
-// checkEnds compares what was said of each request that ended.
+// checkEnds compares what was reported about each request that ended.
 func checkEnds(t *testing.T, a *rig.Scaler, named map[string]ending, begun time.Time) {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(a.Ends()) >= len(named) }, rig.Patience, 5*time.Millisecond)
@@ -140,7 +140,7 @@ func checkEnds(t *testing.T, a *rig.Scaler, named map[string]ending, begun time.
 	}
 }
 
-// checkReportsAreShown looks for reports where operators do, and for the token.
+// checkReportsAreShown checks that operators can see the reports, and not the token.
 func checkReportsAreShown(t *testing.T, u *rig.Usher) {
 	t.Helper()
 	_, page := u.Get("/")
@@ -156,7 +156,7 @@ func checkReportsAreShown(t *testing.T, u *rig.Usher) {
 	}
 }
 
-// A drain is said at once, and what ends in it is still told.
+// A drain is reported at once, and so are the requests that end during it.
 func TestDrainIsReported(t *testing.T) {
 	t.Parallel()
 	s, a := rig.NewSigner(t), rig.NewScaler(t, nil)
@@ -181,8 +181,8 @@ func TestDrainIsReported(t *testing.T) {
 	require.Equal(t, "Success", a.Ends()[0]["status"])
 }
 
-// A cost that was not signed is the client's word: the work that the request
-// states counts in its place. An index is named all the same.
+// A cost that is not signed is only the client's word, so the work that the request
+// states counts instead. Its index is still reported.
 func TestWorkloadOfUnsignedCosts(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"off", "observe"} {

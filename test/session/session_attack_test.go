@@ -15,8 +15,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Whoever guesses ids as fast as they are answered, with a stolen ticket or good
-// ones of their own, gets nowhere, and the owner of a session does not notice.
+// Guessing IDs as fast as they are answered, with a stolen ticket or good ones of
+// one's own, leads nowhere and does not disturb the owner of a session.
 func TestSessionGuesses(t *testing.T) {
 	t.Parallel()
 	const guessers, each, uses = 16, 200, 100
@@ -61,8 +61,8 @@ func TestSessionGuesses(t *testing.T) {
 	require.Equal(t, 200, u.Post("/generate", s.Ticket().Nested(`{}`)).Status, "what was guessed with is still good")
 }
 
-// A session that many use and many end at once ends once: one of those is told so,
-// each request is answered or visibly cut, and what is to be called is, once.
+// A session that many use and many end at the same time ends once: one caller is told
+// so, every request is answered or visibly cut, and the closing call is made once.
 func TestSessionEndsOnce(t *testing.T) {
 	t.Parallel()
 	const users, enders = 16, 8

@@ -19,8 +19,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A scene is a model server on which streams run until they are told, and which
-// notes in which order they broke and were called at a session's end.
+// A scene is a model server whose streams run until told to stop. It records the order
+// in which they broke off and closing calls arrived.
 type scene struct {
 	*rig.Model
 	script *rig.Steps
@@ -62,8 +62,9 @@ func (c *scene) next(t *testing.T) string {
 
 const sceneRoutes = "/generate,/generate_stream,/stop"
 
-// While a session's stream runs, and another waits for the only slot, the session
-// ends: both are told, the model server is let go of, and only then called.
+// A session ends while one of its streams runs and another waits for the only slot:
+// both are told, the model server's connection is closed, and only then is the closing
+// call made.
 func TestSessionEndsInUse(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"ended", "expired"} {
@@ -113,8 +114,8 @@ func TestSessionEndsInUse(t *testing.T) {
 	}
 }
 
-// A client that left its session's stream is out of it; the session goes on. One
-// that does not read holds up neither the end nor what is called then.
+// A client that leaves a stream of its session does not end the session. One that does
+// not read holds up neither the end nor the closing call.
 func TestSessionOfClientsThatDoNotRead(t *testing.T) {
 	t.Parallel()
 	s, c := rig.NewSigner(t), newScene(t)
@@ -156,8 +157,8 @@ func TestSessionOfClientsThatDoNotRead(t *testing.T) {
 	u.WaitMetric("usher_in_flight", 0)
 }
 
-// What is called at the end may hang, break or fail: the answer does not wait for
-// it longer than clients do, and it is called once.
+// The closing call may hang, break or fail: the answer waits for it no longer than
+// clients would, and it is made once.
 func TestSessionClosingHangs(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
@@ -177,8 +178,8 @@ func TestSessionClosingHangs(t *testing.T) {
 	require.EqualValues(t, 1, u.Metric(`usher_session_closings_total{outcome="failed"}`))
 }
 
-// A drain ends all sessions: those that nobody uses at once, the others when their
-// requests are done, and each is called for before Usher leaves.
+// A drain ends all sessions, idle ones at once and the others when their requests are
+// done, and makes the closing call of each before Usher exits.
 func TestSessionsDrain(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"let finish", "time-out", "second signal"} {
@@ -217,7 +218,7 @@ func TestSessionsDrain(t *testing.T) {
 	}
 }
 
-// A session ends with the process, and its ticket stays spent.
+// A session ends with the process; its ticket stays spent.
 func TestSessionAfterKill(t *testing.T) {
 	t.Parallel()
 	s, m := rig.NewSigner(t), rig.NewModel(t, nil)
@@ -232,8 +233,8 @@ func TestSessionAfterKill(t *testing.T) {
 	require.Equal(t, "reqnum_replayed", u.Post("/session/create", one.ticket.Nested(`{}`)).Code())
 }
 
-// The number of a session's ticket is one that came: nobody waits for it, and its
-// requests are held for nobody.
+// The number of a session's ticket counts as arrived: nobody waits for it, and its
+// requests wait for nobody.
 func TestSessionKeepsOrder(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -253,8 +254,8 @@ func TestSessionKeepsOrder(t *testing.T) {
 	require.Less(t, time.Since(begun), 10*time.Second)
 }
 
-// To the autoscaler a session is one request of its cost for as long as it lives,
-// and its requests are none.
+// For the autoscaler a session is one request with its cost for as long as it lives;
+// the requests in it do not count.
 func TestSessionReports(t *testing.T) {
 	t.Parallel()
 	s, a, m := rig.NewSigner(t), rig.NewScaler(t, nil), rig.NewModel(t, nil)
@@ -297,8 +298,8 @@ func TestSessionReports(t *testing.T) {
 	require.InDelta(t, 120.5, a.Sum("cur_perf"), 1e-6)
 }
 
-// Operators see how many there are, their age and requests, and nothing that opens
-// one.
+// Operators see how many sessions there are, their age and requests, and nothing that
+// would let them use one.
 func TestSessionsOnTheStatusPage(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

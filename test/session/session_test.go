@@ -17,12 +17,12 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// withSessions are the settings of a worker that takes so many.
+// withSessions returns the settings of a worker that allows so many sessions.
 func withSessions(m *rig.Model, s *rig.Signer, most int) rig.Env {
 	return rig.Settings(m, s).With(rig.Env{"USHER_MAX_SESSIONS": fmt.Sprint(most)})
 }
 
-// A session is one as its client knows it.
+// A session is what its client knows of it.
 type session struct {
 	u      *rig.Usher
 	ticket rig.Ticket
@@ -35,7 +35,7 @@ type opened struct {
 	Expiration float64 `json:"expiration"`
 }
 
-// session opens one with a ticket and terms.
+// session opens a session with a ticket and terms.
 func sessionOfUsher(u *rig.Usher, t rig.Ticket, terms string) session {
 	u.T.Helper()
 	got := u.Post("/session/create", t.Nested(terms))
@@ -47,14 +47,14 @@ func sessionOfUsher(u *rig.Usher, t rig.Ticket, terms string) session {
 	return s
 }
 
-// body is that of a request in the session.
+// body returns the body of a request in the session.
 func (s session) body(payload string) []byte { return inSession(s.ticket, rig.Quote(s.id), payload) }
 
 func inSession(t rig.Ticket, id, payload string) []byte {
 	return []byte(`{"auth_data":{` + t.Members() + `},"session_id":` + id + `,"payload":` + payload + `}`)
 }
 
-// ask asks get, health or end of the session.
+// ask calls get, health or end for the session.
 func (s session) ask(what string) rig.Answer {
 	return s.u.Post("/session/"+what, claim(s.ticket, rig.Quote(s.id)))
 }
@@ -63,7 +63,7 @@ func claim(t rig.Ticket, id string) []byte {
 	return []byte(`{"session_id":` + id + `,"session_auth":{` + t.Members() + `}}`)
 }
 
-// bodies are those of the requests to a path that reached the model server.
+// bodies returns the bodies of the requests to a path that reached the model server.
 func bodies(m *rig.Model, path string) (list []string) {
 	for _, a := range m.Arrivals() {
 		if a.Target == path {
@@ -73,7 +73,7 @@ func bodies(m *rig.Model, path string) (list []string) {
 	return list
 }
 
-// The life of a session, as the field's client leads it.
+// The life of a session, with the requests that the usual client makes.
 func TestSessionLife(t *testing.T) {
 	t.Parallel()
 	s, m := rig.NewSigner(t), rig.NewModel(t, nil)
@@ -133,8 +133,8 @@ func TestSessionLife(t *testing.T) {
 	}
 }
 
-// Without the setting everything is as before: no such paths, and a session_id is
-// one of the members that are not looked at.
+// Without the setting there are no such paths, and a session_id is a member like any
+// other.
 func TestSessionsAreOff(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -145,8 +145,8 @@ func TestSessionsAreOff(t *testing.T) {
 	require.Equal(t, "reqnum_replayed", u.Post("/generate", inSession(tk, `"abc"`, `{}`)).Code())
 }
 
-// A session_id of null is none; one that is unknown, has ended, or is another
-// ticket's gets one answer.
+// A session_id of null is none. One that is unknown, has ended, or belongs to another
+// ticket gets the same answer.
 func TestSessionUnknown(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -186,12 +186,12 @@ func TestSessionUnknown(t *testing.T) {
 		}
 		require.Equal(t, "invalid_json", u.Post(path, []byte(`{"session_id":"a","session_id":"b"}`)).Code())
 	}
-	// The cost may be spelled as another client library does.
+	// The cost may be spelled as another client library spells it.
 	require.Equal(t, 200, u.Post("/generate", inSession(tk.With("cost", "256").With("more", "1"), id, `{}`)).Status)
 	require.Equal(t, 200, one.ask("get").Status)
 }
 
-// What a session may be asked with, and what not.
+// The terms a session may be opened with, and those it may not.
 func TestSessionTerms(t *testing.T) {
 	t.Parallel()
 	s, m := rig.NewSigner(t), rig.NewModel(t, nil)
@@ -219,7 +219,7 @@ func TestSessionTerms(t *testing.T) {
 	large := u.Post("/session/create", s.Ticket().Nested(`{"on_close_payload":{"x":"`+strings.Repeat("x", 64<<10)+`"}}`))
 	require.Equal(t, "body_too_large", large.Code())
 	require.Contains(t, large.Body, "65536")
-	// What is called at the end is priced as any request.
+	// The closing call is priced like any request.
 	require.Equal(t, "cost_exceeded", u.Post("/session/create", s.Ticket().Nested(`{"on_close_route":"/generate","on_close_payload":{"parameters":{"max_new_tokens":257}}}`)).Code())
 	for _, terms := range []string{`{}`, `{"lifetime":null,"on_close_route":null,"on_close_payload":null}`, `{"lifetime":1}`, `{"lifetime":86400.0,"unknown":{}}`} {
 		sessionOfUsher(u, s.Ticket(), terms)
@@ -231,8 +231,8 @@ func TestSessionTerms(t *testing.T) {
 	require.Contains(t, one.ask("get").Body, `"on_close_payload":null`)
 }
 
-// Ten thousand clients want a session at once: as many get one as there are, and
-// what is refused stays good.
+// Ten thousand clients want a session at once: as many get one as are allowed, and
+// refused tickets stay good.
 func TestSessionLimit(t *testing.T) {
 	t.Parallel()
 	const clients, most = 32, 50
@@ -274,8 +274,8 @@ func TestSessionLimit(t *testing.T) {
 	require.Equal(t, 200, u.Post("/generate", refused.Load().Nested(`{}`)).Status)
 }
 
-// A retry in a session is no replay, so nobody is told to leave it; and a worker
-// that is still loading opens no session.
+// A retry in a session is not a replay, so no answer forbids it. A worker that is
+// still loading opens no session.
 func TestSessionRetries(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
