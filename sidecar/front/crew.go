@@ -2,7 +2,7 @@ package front
 
 import "sync"
 
-// mostIdle is how many hands wait for work. Each keeps a stack of some 16 KB.
+// mostIdle is how many workers wait for work. Each keeps a stack of some 16 KB.
 const mostIdle = 16
 
 // A crew makes handshakes, each on a goroutine that is not its connection's: the
@@ -10,53 +10,53 @@ const mostIdle = 16
 // lives. What has grown once serves the next one.
 type crew struct {
 	mu    sync.Mutex
-	idle  []*hand // the last one is the warmest
+	idle  []*worker // the last one is the warmest
 	ended bool
 }
 
-// A hand is a goroutine that makes one handshake after the other.
-type hand struct {
+// A worker is a goroutine that makes one handshake after the other.
+type worker struct {
 	work chan *secureConn
 	done chan error
 }
 
 // shake makes the handshake of a connection.
 func (c *crew) shake(s *secureConn) error {
-	h := c.call()
-	h.work <- s
-	return <-h.done
+	w := c.call()
+	w.work <- s
+	return <-w.done
 }
 
-func (c *crew) call() *hand {
+func (c *crew) call() *worker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := len(c.idle); n > 0 {
-		h := c.idle[n-1]
+		w := c.idle[n-1]
 		c.idle = c.idle[:n-1]
-		return h
+		return w
 	}
-	h := &hand{make(chan *secureConn, 1), make(chan error, 1)}
-	go c.run(h)
-	return h
+	w := &worker{make(chan *secureConn, 1), make(chan error, 1)}
+	go c.run(w)
+	return w
 }
 
-func (c *crew) run(h *hand) {
-	for s := range h.work {
-		h.done <- s.Handshake()
-		if !c.rest(h) {
+func (c *crew) run(w *worker) {
+	for s := range w.work {
+		w.done <- s.Handshake()
+		if !c.rest(w) {
 			return
 		}
 	}
 }
 
-// rest lets a hand wait for work, unless enough do.
-func (c *crew) rest(h *hand) bool {
+// rest lets a worker wait for work, unless enough do.
+func (c *crew) rest(w *worker) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended || len(c.idle) == mostIdle {
 		return false
 	}
-	c.idle = append(c.idle, h)
+	c.idle = append(c.idle, w)
 	return true
 }
 
@@ -65,8 +65,8 @@ func (c *crew) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
-	for _, h := range c.idle {
-		close(h.work)
+	for _, w := range c.idle {
+		close(w.work)
 	}
 	c.idle = nil
 }

@@ -36,8 +36,8 @@ var handshakeNames = [handshakes]string{
 // String is the label of the metric.
 func (h Handshake) String() string { return handshakeNames[h] }
 
-// A desk is where a server's handshakes are made.
-type desk struct {
+// A handshaker is where a server's handshakes are made.
+type handshaker struct {
 	config  *tls.Config // nil: connections are plain
 	timeout time.Duration
 	turns   *turns
@@ -49,13 +49,13 @@ type desk struct {
 func (s *Server) Handshakes() map[string]uint64 {
 	counts := make(map[string]uint64, handshakes)
 	for h := range handshakes {
-		counts[h.String()] = s.desk.counts[h].Load()
+		counts[h.String()] = s.handshaker.counts[h].Load()
 	}
 	return counts
 }
 
 // HandshakesWaiting is how many TLS handshakes wait for their turn.
-func (s *Server) HandshakesWaiting() int { return s.desk.turns.count() }
+func (s *Server) HandshakesWaiting() int { return s.handshaker.turns.count() }
 
 // shakeHands makes the handshake of a TLS connection, once, in its own time. It
 // answers what speaks plain text, and counts how it ended.
@@ -65,7 +65,7 @@ func (c *wire) shakeHands() error {
 		return nil
 	}
 	s.begun = true
-	d := &c.server.desk
+	d := &c.server.handshaker
 	s.turn.deadline = time.Now().Add(d.timeout)
 	_ = c.watched.SetDeadline(s.turn.deadline)
 	s.turn.origin = func() netip.Addr { return hangup.OriginOf((*Conn)(c).source()) }

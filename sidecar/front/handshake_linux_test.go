@@ -183,9 +183,9 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 				var open []net.Conn
 				for _, inHello := range []bool{true, false} {
 					counted := func() uint64 {
-						n := s.desk.counts[tt.want].Load()
+						n := s.handshaker.counts[tt.want].Load()
 						if tt.want == HandshakeFailed { // garbage in the place of a certificate
-							n += s.desk.counts[HandshakeUnverified].Load()
+							n += s.handshaker.counts[HandshakeUnverified].Load()
 						}
 						return n
 					}
@@ -211,9 +211,9 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 					require.LessOrEqual(t, key.signed.Load(), int64(count))
 					require.Positive(t, key.signed.Load())
 				}
-				require.Zero(t, s.desk.counts[HandshakeFull].Load())
+				require.Zero(t, s.handshaker.counts[HandshakeFull].Load())
 				if !mutual {
-					require.Zero(t, s.desk.counts[HandshakeUnverified].Load())
+					require.Zero(t, s.handshaker.counts[HandshakeUnverified].Load())
 				}
 				for _, c := range open {
 					_ = c.Close()
@@ -238,9 +238,9 @@ func TestHandshakesShareGoroutines(t *testing.T) {
 		_ = c.Close()
 	}
 	idle := func() int {
-		s.desk.crew.mu.Lock()
-		defer s.desk.crew.mu.Unlock()
-		return len(s.desk.crew.idle)
+		s.handshaker.crew.mu.Lock()
+		defer s.handshaker.crew.mu.Unlock()
+		return len(s.handshaker.crew.idle)
 	}
 	for range 10 {
 		shake()
@@ -253,7 +253,7 @@ func TestHandshakesShareGoroutines(t *testing.T) {
 	many.Wait()
 	require.Eventually(t, func() bool { return s.Open() == 0 }, patience, time.Millisecond)
 	require.LessOrEqual(t, idle(), mostIdle)
-	s.desk.crew.end()
+	s.handshaker.crew.end()
 	require.Zero(t, idle())
 	shake() // one that was under way when the others were let go
 	require.Zero(t, idle())

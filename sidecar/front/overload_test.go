@@ -39,7 +39,7 @@ func TestHandshakesUnderOverload(t *testing.T) {
 	for name, origins := range map[string]int{"one address": 1, "many": clients} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &desk{turns: newTurns(1, mostWaiting), config: &tls.Config{
+				d := &handshaker{turns: newTurns(1, mostWaiting), config: &tls.Config{
 					SessionTicketsDisabled: true,
 					GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 						time.Sleep(signature)
@@ -66,7 +66,7 @@ func TestHandshakesUnderOverload(t *testing.T) {
 }
 
 // shakes lets a client shake hands.
-func shakes(d *desk, from netip.Addr, timeout time.Duration) bool {
+func shakes(d *handshaker, from netip.Addr, timeout time.Duration) bool {
 	near, far := net.Pipe()
 	defer func() { _ = far.Close() }()
 	deadline := time.Now().Add(timeout)

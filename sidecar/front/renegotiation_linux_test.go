@@ -90,7 +90,7 @@ func TestRenegotiationIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "unexpected message")
 	require.Eventually(t, func() bool { return s.Open() == 0 }, patience, time.Millisecond)
 	require.EqualValues(t, 1, key.signed.Load())
-	require.EqualValues(t, 1, s.desk.counts[HandshakeFull].Load())
+	require.EqualValues(t, 1, s.handshaker.counts[HandshakeFull].Load())
 	for name, n := range s.Handshakes() {
 		require.True(t, n == 0 || name == "full", name)
 	}

@@ -10,8 +10,8 @@ package front
 // next write must begin with p[n:].
 func (s *secureConn) tryWrite(p []byte) (n int, err error) {
 	t := s.turn
-	t.tries = true
-	defer func() { t.tries = false }()
+	t.noWait = true
+	defer func() { t.noWait = false }()
 	if s.sealed == 0 {
 		if _, err := s.Conn.Write(p); err != nil {
 			return 0, err
@@ -43,7 +43,7 @@ func (s *secureConn) Write(p []byte) (int, error) {
 
 // send writes records, and keeps what the socket does not take where it may not wait.
 func (t *turnConn) send(p []byte) (n int, err error) {
-	if !t.tries {
+	if !t.noWait {
 		if err := t.flush(); err != nil {
 			return 0, err
 		}

@@ -36,9 +36,9 @@ func (s *secureConn) FillAhead(a *socket.Ahead) error {
 // fillBuffered fills a, which must be empty, with what crypto/tls has read already: no
 // socket tells of that. Errors: errNothingHere, those of the connection.
 func (s *secureConn) fillBuffered(a *socket.Ahead) error {
-	s.turn.hurries = true
+	s.turn.bufferedOnly = true
 	n, err := s.Conn.Read(s.first[:])
-	s.turn.hurries = false
+	s.turn.bufferedOnly = false
 	if n == 0 {
 		return cmp.Or(err, io.ErrNoProgress)
 	}
@@ -51,9 +51,9 @@ type arrived struct{ conn *secureConn }
 // Read implements io.Reader, and does not wait.
 func (r arrived) Read(p []byte) (int, error) {
 	p[0] = r.conn.first[0]
-	r.conn.turn.hurries = true
+	r.conn.turn.bufferedOnly = true
 	n, _ := r.conn.Conn.Read(p[1:]) // a fault comes again with the next read
-	r.conn.turn.hurries = false
+	r.conn.turn.bufferedOnly = false
 	return 1 + n, nil
 }
 
@@ -67,7 +67,7 @@ func (nothingHere) Error() string   { return "nothing is here" }
 func (nothingHere) Timeout() bool   { return true }
 func (nothingHere) Temporary() bool { return true }
 
-func newSecureConn(c net.Conn, watched *hangup.Conn, d *desk) *secureConn {
+func newSecureConn(c net.Conn, watched *hangup.Conn, d *handshaker) *secureConn {
 	turn := &turnConn{Conn: c, watched: watched, turns: d.turns}
 	return &secureConn{Conn: tls.Server(turn, d.config), turn: turn, asks: d.config.ClientAuth != tls.NoClientCert}
 }
@@ -76,17 +76,17 @@ func newSecureConn(c net.Conn, watched *hangup.Conn, d *desk) *secureConn {
 // of its turn, so that slow clients take none, and works only in it.
 type turnConn struct {
 	net.Conn
-	watched  *hangup.Conn
-	turns    *turns
-	origin   func() netip.Addr // known when the first bytes are here
-	deadline time.Time
-	holds    bool
-	wrote    bool
-	hurried  int    // turns since it wrote
-	hurries  bool   // a read may not wait
-	tries    bool   // nor may a write
-	unsent   []byte // of what was written then
-	ended    bool
+	watched      *hangup.Conn
+	turns        *turns
+	origin       func() netip.Addr // known when the first bytes are here
+	deadline     time.Time
+	holds        bool
+	wrote        bool
+	begunTurns   int    // turns since it wrote
+	bufferedOnly bool   // a read may not wait
+	noWait       bool   // nor may a write
+	unsent       []byte // of what was written then
+	ended        bool
 }
 
 // NetConn lets hangup.From look beneath.
@@ -94,7 +94,7 @@ func (t *turnConn) NetConn() net.Conn { return t.Conn }
 
 // Read implements net.Conn. What was read is worked on in the connection's turn.
 func (t *turnConn) Read(p []byte) (int, error) {
-	if t.hurries {
+	if t.bufferedOnly {
 		return 0, errNothingHere
 	}
 	if t.ended {
@@ -118,10 +118,10 @@ func (t *turnConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// mostHurried is how many turns of a handshake go before those of others that have
+// maxBegunTurns is how many turns of a handshake go before those of others that have
 // not begun. It needs no more than two, after a HelloRetryRequest; a client that
 // sends in small pieces is not to have more than it needs.
-const mostHurried = 3
+const maxBegunTurns = 3
 
 // take waits for a turn. A handshake that has not begun gives up when half of its
 // time is over: the rest is for the client, and for the turns to come.
@@ -130,8 +130,8 @@ func (t *turnConn) take() error {
 		now := time.Now()
 		return t.turns.take(t.origin(), now.Add(t.deadline.Sub(now)/2), false)
 	}
-	t.hurried++
-	return t.turns.take(t.origin(), t.deadline, t.hurried <= mostHurried)
+	t.begunTurns++
+	return t.turns.take(t.origin(), t.deadline, t.begunTurns <= maxBegunTurns)
 }
 
 // Write implements net.Conn. The work is done by then, and the client may be slow.

@@ -53,18 +53,18 @@ type Options struct {
 
 // A Server serves clients. Make it with New.
 type Server struct {
-	o       Options
-	http    fasthttp.Server
-	desk    desk
-	lending lending
+	o          Options
+	http       fasthttp.Server
+	handshaker handshaker
+	lending    lending
 }
 
 // New makes a Server, and starts nothing.
 func New(o Options) *Server {
 	s := &Server{o: o}
-	s.desk.config, s.desk.timeout = o.TLS, o.HandshakeTimeout
+	s.handshaker.config, s.handshaker.timeout = o.TLS, o.HandshakeTimeout
 	// Half of the processors are left to those who are connected.
-	s.desk.turns = newTurns(max(1, runtime.GOMAXPROCS(0)/2), mostWaiting)
+	s.handshaker.turns = newTurns(max(1, runtime.GOMAXPROCS(0)/2), mostWaiting)
 	s.http = fasthttp.Server{
 		Handler:               s.serve,
 		ErrorHandler:          s.serveFault,
@@ -97,7 +97,7 @@ func (s *Server) Serve(ln *hangup.Listener) error {
 // after their answer, and waits for that until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.lending.turnAway()
-	defer s.desk.crew.end()
+	defer s.handshaker.crew.end()
 	err := s.http.ShutdownWithContext(ctx)
 	s.lending.end(ctx)
 	return err
@@ -260,7 +260,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	client := newConn(a.server, c, watched)
 	client.proxied = proxied
 	if a.server.o.TLS != nil {
-		client.Conn = newSecureConn(c, watched, &a.server.desk)
+		client.Conn = newSecureConn(c, watched, &a.server.handshaker)
 	}
 	return (*wire)(client), nil
 }

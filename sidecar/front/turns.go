@@ -30,27 +30,27 @@ type turns struct {
 
 	mu      sync.Mutex
 	free    int
-	waiting int // in lines
-	lines   map[netip.Addr]*line
-	round   list.List // of *line, in the order in which they are served
+	waiting int // in queues
+	queues  map[netip.Addr]*queue
+	round   list.List // of *queue, in the order in which they are served
 	begun   list.List // of *waiter
 }
 
-// A line is those of one origin that wait.
-type line struct {
+// A queue is those of one origin that wait.
+type queue struct {
 	origin  netip.Addr
 	waiters list.List // of *waiter
 	at      *list.Element
 }
 
 type waiter struct {
-	line  *line // nil: it has begun
+	queue *queue // nil: it has begun
 	at    *list.Element
 	ready chan error // nil: its turn; holds one
 }
 
 func newTurns(free, most int) *turns {
-	return &turns{free: free, most: most, lines: make(map[netip.Addr]*line)}
+	return &turns{free: free, most: most, queues: make(map[netip.Addr]*queue)}
 }
 
 // take waits for a turn, until deadline; begun: before those that have not.
@@ -93,7 +93,7 @@ func (t *turns) give() {
 	if first := t.begun.Front(); first != nil {
 		w = first.Value.(*waiter)
 	} else if first := t.round.Front(); first != nil {
-		w = first.Value.(*line).waiters.Front().Value.(*waiter)
+		w = first.Value.(*queue).waiters.Front().Value.(*waiter)
 		t.round.MoveToBack(first)
 	} else {
 		t.free++
@@ -116,38 +116,38 @@ func (t *turns) join(origin netip.Addr, begun bool) *waiter {
 		w.at = t.begun.PushBack(w)
 		return w
 	}
-	l := t.lines[origin]
-	if l == nil {
-		l = &line{origin: origin}
-		l.at = t.round.PushBack(l)
-		t.lines[origin] = l
+	q := t.queues[origin]
+	if q == nil {
+		q = &queue{origin: origin}
+		q.at = t.round.PushBack(q)
+		t.queues[origin] = q
 	}
-	w := &waiter{line: l, ready: make(chan error, 1)}
-	w.at = l.waiters.PushBack(w)
+	w := &waiter{queue: q, ready: make(chan error, 1)}
+	w.at = q.waiters.PushBack(w)
 	t.waiting++
 	return w
 }
 
-// quit takes a waiter out, and its line with the last one.
+// quit takes a waiter out, and its queue with the last one.
 func (t *turns) quit(w *waiter) {
-	if w.line == nil {
+	if w.queue == nil {
 		t.begun.Remove(w.at)
 		return
 	}
-	w.line.waiters.Remove(w.at)
+	w.queue.waiters.Remove(w.at)
 	t.waiting--
-	if w.line.waiters.Len() == 0 {
-		t.round.Remove(w.line.at)
-		delete(t.lines, w.line.origin)
+	if w.queue.waiters.Len() == 0 {
+		t.round.Remove(w.queue.at)
+		delete(t.queues, w.queue.origin)
 	}
 }
 
-// longest is the newest waiter of the longest line.
+// longest is the newest waiter of the longest queue.
 func (t *turns) longest() *waiter {
-	var most *line
-	for _, l := range t.lines {
-		if most == nil || l.waiters.Len() > most.waiters.Len() {
-			most = l
+	var most *queue
+	for _, q := range t.queues {
+		if most == nil || q.waiters.Len() > most.waiters.Len() {
+			most = q
 		}
 	}
 	return most.waiters.Back().Value.(*waiter)

@@ -38,11 +38,11 @@ func TestTurnsGoRound(t *testing.T) {
 		require.Equal(t, []byte{1, 2, 3, 1, 3, 1, 1}, order)
 		require.Zero(t, turns.count())
 		require.Equal(t, 1, turns.free)
-		require.Empty(t, turns.lines)
+		require.Empty(t, turns.queues)
 	})
 }
 
-// Where too many wait, the newest of the longest line gives way, and who waits for
+// Where too many wait, the newest of the longest queue gives way, and who waits for
 // too long is told so when his time is over.
 func TestTurnsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -128,11 +128,11 @@ func (t *turns) check(tb testing.TB, free, most int) {
 	require.True(tb, t.waiting+t.begun.Len() == 0 || t.free == 0)
 	require.LessOrEqual(tb, t.waiting, most)
 	lengths := 0
-	for _, l := range t.lines {
+	for _, l := range t.queues {
 		lengths += l.waiters.Len()
 	}
 	require.Equal(tb, t.waiting, lengths)
-	require.Equal(tb, len(t.lines), t.round.Len())
+	require.Equal(tb, len(t.queues), t.round.Len())
 }
 
 func BenchmarkTurn(b *testing.B) {
