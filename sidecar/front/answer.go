@@ -7,23 +7,23 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// An Answer is one of our own, written whole.
+// An Answer is a complete answer of Usher's own.
 type Answer struct {
 	Status int
-	Type   string // of the body; "": it has none
-	Fields []byte // lines beside those that every answer has, each with its CR LF
+	Type   string // of the body; "": there is no body
+	Fields []byte // field lines besides those that every answer has, each with its CR LF
 	Body   []byte
 }
 
-// Own is what stands on every answer beside what it is: the request's id and
-// where its time went. An empty one is left out.
+// Own holds the fields that every answer gets: the request's id and where its time went.
+// Empty ones are left out.
 type Own struct {
 	RequestID string
 	Timing    []byte // the value of Server-Timing
 }
 
-// Answer writes a whole answer. The connection ends with it where Closes says so;
-// then the client may still read it while it sends.
+// Answer writes a complete answer. If Closes, the connection ends with it, but lingers so
+// that a client that is still sending can read it.
 func (c *Conn) Answer(a *Answer, own Own) error {
 	b := make([]byte, 0, 512+len(a.Body))
 	b = append(b, "HTTP/1.1 "...)
@@ -52,16 +52,16 @@ func (c *Conn) Answer(a *Answer, own Own) error {
 	return err
 }
 
-// Owns reports whether a field of a relayed head is left out of it, since the
-// front has one of its own, or since it would be taken for one: X-Usher-Refusal
-// says that the ticket is still good.
+// Owns reports whether a field of the model server's is left out of a relayed head:
+// because the front sets it itself, or because it would be mistaken for ours:
+// X-Usher-Refusal says that the ticket is still good.
 func (c *Conn) Owns(name []byte) bool {
 	return http1.EqualFold(name, "x-request-id") || http1.EqualFold(name, "x-usher-refusal") || c.server.o.CORS.Enabled() && http1.HasPrefixFold(name, "access-control-")
 }
 
-// AppendFields appends the front's fields to a head. relayed are the lines that it
-// has of the model server's; varies reports that they say already that the answer
-// depends on the origin.
+// AppendFields appends the front's fields to a head. relayed are the model server's field
+// lines in it; varies reports whether they already say that the answer depends on the
+// origin.
 func (c *Conn) AppendFields(dst []byte, own Own, relayed []byte, varies bool) []byte {
 	if own.RequestID != "" {
 		dst = append(append(append(dst, "X-Request-Id: "...), own.RequestID...), "\r\n"...)
@@ -72,8 +72,8 @@ func (c *Conn) AppendFields(dst []byte, own Own, relayed []byte, varies bool) []
 	return c.server.o.CORS.appendFields(dst, c.Head.Value(Origin), relayed, varies)
 }
 
-// AppendConnection appends what is to be said of the connection's end, and
-// decides it.
+// AppendConnection decides whether the connection ends with the answer, and appends the
+// Connection field if one is needed.
 func (c *Conn) AppendConnection(dst []byte) []byte {
 	if c.server.o.Closing() {
 		c.state.last = true
@@ -81,7 +81,7 @@ func (c *Conn) AppendConnection(dst []byte) []byte {
 	}
 	switch {
 	case c.Closes():
-		c.CloseAfter() // it has been said, whatever comes in meanwhile
+		c.CloseAfter() // it has been announced, whatever happens meanwhile
 		return append(dst, "Connection: close\r\n"...)
 	case !c.Head.HTTP11:
 		return append(dst, "Connection: keep-alive\r\n"...)

@@ -4,13 +4,13 @@ import (
 	"testing"
 )
 
-// clientHead is such as clients send.
+// clientHead is a typical client's.
 const clientHead = "POST /generate HTTP/1.1\r\nHost: 203.0.113.7:41234\r\nUser-Agent: python-requests/2.32.3\r\n" +
 	"Accept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\nContent-Type: application/json\r\n" +
 	"Content-Length: 1024\r\n\r\n"
 
-// BenchmarkHead is all that is read of a request's head, but for what fasthttp
-// does with it.
+// BenchmarkHead does everything that is done with a request's head, except for what
+// fasthttp does.
 func BenchmarkHead(b *testing.B) {
 	wire := []byte(clientHead)
 	var (

@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Empty lines before a request are passed over, wherever they were cut; a CR that is
-// no line's end is not.
+// Empty lines before a request are skipped, wherever they are cut; a CR without an LF is
+// not.
 func TestEmptyLinesBeforeARequest(t *testing.T) {
 	const head = "GET / HTTP/1.1\r\n\r\n"
 	for lines, want := range map[string]bool{

@@ -9,13 +9,13 @@ import (
 	"sync"
 )
 
-// firstBody is the size of the buffer that every body begins with. A body grows
-// with what arrives, never with what its Content-Length promises.
+// firstBody is the size of the buffer that every body starts with. The buffer grows with
+// what arrives, never with what Content-Length promises.
 const firstBody = 16 << 10
 
-// bodies hold the buffers that are not in use: firstBody and its doubles, each
-// size in a pool of its own, so that a small body never holds a large buffer.
-// The largest is of the limit and one byte, whatever size that makes.
+// bodies holds unused buffers: firstBody and its doubles, with a pool for each size, so
+// that a small body never holds a large buffer. The largest has room for the limit and
+// one byte, whatever size that is.
 var bodies [bits.UintSize]sync.Pool
 
 func poolOf(size int) *sync.Pool { return &bodies[bits.Len(uint(size-1)/firstBody)] }
@@ -39,22 +39,21 @@ var (
 	ErrBodyBudget   = errors.New("no memory left for the body")
 	ErrBodyTimeout  = errors.New("body did not arrive in time")
 	ErrBodyFraming  = errors.New("body framing is malformed")
-	// ErrGone is the client's breaking off.
+	// ErrGone: the client broke off.
 	ErrGone = errors.New("client gone")
 )
 
-// A Body is a request body read whole, in a pooled buffer. The zero value is
-// empty.
+// A Body is a whole request body in a pooled buffer. The zero value is empty.
 type Body struct {
 	buf    *[]byte
-	budget *Budget // where the buffer counts
-	taken  int     // bytes of it, of what bodies may have that are being read
-	held   int     // of what all may have
+	budget *Budget // which counts the buffer
+	taken  int     // bytes taken from the budget while the body is read
+	held   int     // bytes taken from the budget of all bodies
 
-	foreign bool // buf is of no pool
+	foreign bool // buf is not from a pool
 }
 
-// Bytes is what was read; valid until Release.
+// Bytes returns the body; valid until Release.
 func (b *Body) Bytes() []byte {
 	if b.buf == nil {
 		return nil
@@ -62,8 +61,8 @@ func (b *Body) Bytes() []byte {
 	return *b.buf
 }
 
-// LeaveBudget ends the counting there: the body is read and its sender known. It
-// may be called more than once.
+// LeaveBudget stops counting the body among those being read, once it is read and its
+// sender known. It may be called more than once.
 func (b *Body) LeaveBudget() {
 	if b.taken > 0 {
 		b.budget.give(b.taken)
@@ -71,8 +70,8 @@ func (b *Body) LeaveBudget() {
 	}
 }
 
-// Replace puts another content into the body's place, which counts as it did, and
-// gives its buffer back.
+// Replace replaces the content of the body and returns its buffer to the pool. The new
+// content counts as much as the old.
 func (b *Body) Replace(content []byte) {
 	if b.buf != nil {
 		putBuffer(b.buf)
@@ -80,8 +79,8 @@ func (b *Body) Replace(content []byte) {
 	}
 }
 
-// Release gives the buffer back. It may be called more than once, by whoever is the
-// only one to use the body then.
+// Release returns the buffer to the pool. It may be called more than once, but not while
+// others use the body.
 func (b *Body) Release() {
 	b.LeaveBudget()
 	if b.buf == nil {
@@ -94,9 +93,9 @@ func (b *Body) Release() {
 	b.buf, b.held, b.foreign = nil, 0, false
 }
 
-// Read takes the whole body of the request that is served on c, at most limit
-// bytes of it, and counts its memory in the budget until LeaveBudget. Errors:
-// ErrBodyTooLarge, ErrBodyBudget, ErrBodyTimeout, ErrBodyFraming, ErrGone.
+// Read reads the whole body of the request being served on c, at most limit bytes, and
+// counts its memory in the budget until LeaveBudget. Errors: ErrBodyTooLarge,
+// ErrBodyBudget, ErrBodyTimeout, ErrBodyFraming, ErrGone.
 func (b *Body) Read(c *Conn, limit int, budget *Budget) error {
 	err := b.read((*clientBody)(c), int(c.Head.Length()), limit, budget)
 	switch {
@@ -134,8 +133,8 @@ func (b *Body) read(r io.Reader, length, limit int, budget *Budget) error {
 	}
 }
 
-// grow moves what was read into a buffer of size bytes, if the budget has as much
-// beside the one that it replaces.
+// grow moves the body into a buffer of size bytes, if the budget has room for that in
+// addition to the old one.
 func (b *Body) grow(size int) bool {
 	n := size - firstBody
 	if !b.budget.take(n) {
@@ -155,13 +154,13 @@ func (b *Body) grow(size int) bool {
 	return true
 }
 
-// nextSize doubles a buffer's size. Where the length is declared it may take
-// four times the size, so that less is copied on the way: its steps are the last
-// buffer's quarters. The limit's buffer has one byte more, in which the excess shows.
+// nextSize doubles a buffer's size. If the length is declared, it may take four times the
+// size, so that less is copied on the way: the sizes are the final one divided by powers
+// of four. The buffer for the limit has one more byte, which detects an excess.
 func nextSize(size, length, limit int) int {
 	next := 2 * size
 	if length >= next {
-		next = size << bits.Len(uint(length/size)) // holds it, and the byte in which its end shows
+		next = size << bits.Len(uint(length/size)) // holds the body and one byte more, in which its end shows
 		for next > 4*size {
 			next /= 4
 		}
@@ -169,16 +168,15 @@ func nextSize(size, length, limit int) int {
 	return min(next, limit+1)
 }
 
-// A clientBody is a connection while the body of a request is read from it: of the one
-// whose head was read last.
+// A clientBody is a connection while a request's body is read from it: that of the last
+// head read.
 type clientBody Conn
 
-// Read reads what comes, its framing taken off. io.EOF is the true end alone, and
-// comes with the last bytes where it is known then. errMalformedWire tells of
-// chunks that are none.
+// Read reads the body without its framing. io.EOF means only the true end, and comes with
+// the last bytes if it is known by then. errMalformedWire means malformed chunks.
 func (b *clientBody) Read(p []byte) (int, error) { return b.read(p, (*Conn).invite) }
 
-// read is that; before is called each time that the client may be waited for.
+// read is Read, but calls before each time before it may wait for the client.
 func (b *clientBody) read(p []byte, before func(*Conn) error) (int, error) {
 	for {
 		skip, data, err := b.guard.next(b.ahead.Bytes())
@@ -198,8 +196,8 @@ func (b *clientBody) read(p []byte, before func(*Conn) error) (int, error) {
 	}
 }
 
-// readData reads what is here of data. Where nothing is ahead it goes around the
-// buffer: large bodies are not copied twice.
+// readData reads data that is available. If nothing is ahead, it bypasses that buffer, so
+// that large bodies are not copied twice.
 func (b *clientBody) readData(p []byte, before func(*Conn) error) (n int, err error) {
 	if !b.ahead.Empty() {
 		n = copy(p, b.ahead.Bytes())
@@ -214,8 +212,8 @@ func (b *clientBody) readData(p []byte, before func(*Conn) error) (n int, err er
 	return n, cutShort(err)
 }
 
-// invite tells a client that waits for it to send the body (RFC 9110 section
-// 10.1.1): whoever reads wants it.
+// invite tells a client that waits for it to send the body (RFC 9110 section 10.1.1),
+// because the body is being read.
 func (c *Conn) invite() error {
 	if c.Head.Value(expect) == nil || !c.Head.HTTP11 || c.state.continued {
 		return nil
@@ -225,7 +223,7 @@ func (c *Conn) invite() error {
 	return err
 }
 
-// cutShort keeps the end of the connection from looking like that of the body.
+// cutShort keeps the end of the connection from being mistaken for the end of the body.
 func cutShort(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -233,16 +231,17 @@ func cutShort(err error) error {
 	return err
 }
 
-// maxSkipped is how much of a body that nobody wanted is read to get to the next
-// request; it is not worth more than a new connection.
+// maxSkipped is how much of an unread body is skipped to get to the next request.
+// Skipping more would cost more than a new connection.
 const maxSkipped = 256 << 10
 
-// skip reads over what the handler left of a body. io.EOF is also what is too large.
+// skip skips what the handler did not read of a body. It returns io.EOF also if that is
+// too much.
 func (b *clientBody) skip() error {
 	if !b.guard.inBody() {
 		return nil
 	}
-	b.state.continued = true // it is not wanted
+	b.state.continued = true // do not invite the client to send it
 	_, err := io.CopyN(io.Discard, b, maxSkipped)
 	switch {
 	case err == nil && b.guard.inBody():
@@ -253,7 +252,7 @@ func (b *clientBody) skip() error {
 	return err
 }
 
-// isBreak reports whether err is the client breaking off.
+// isBreak reports whether err means that the client broke off.
 func isBreak(err error) bool {
 	var network net.Error
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||

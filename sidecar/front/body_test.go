@@ -13,7 +13,7 @@ func TestStepsOfABody(t *testing.T) {
 	tests := []struct {
 		name          string
 		length, limit int
-		want          []int // sizes until one holds the limit, or the declared length and its end
+		want          []int // sizes up to one that holds the limit, or the declared length and one byte
 	}{
 		{"declared, a byte above the first buffer", 16<<10 + 1, limit, []int{32 << 10}},
 		{"declared, the first buffer with no byte left", 16 << 10, limit, []int{32 << 10}},
@@ -38,11 +38,11 @@ func TestStepsOfABody(t *testing.T) {
 	}
 }
 
-// A slow upload of little must not hold the buffer that a large body left.
+// A small, slow upload must not hold the buffer that a large body has left.
 func TestASmallBodyHoldsNoLargeBuffer(t *testing.T) {
 	const limit = 1 << 20
 	r := NewBudget(0, 0, limit)
-	for range 20 { // under -race a pool forgets at random
+	for range 20 { // under -race a pool drops items at random
 		var large, small Body
 		require.NoError(t, large.read(&upload{left: limit}, limit, limit, r))
 		large.Release()
@@ -52,8 +52,8 @@ func TestASmallBodyHoldsNoLargeBuffer(t *testing.T) {
 	}
 }
 
-// An upload holds a body and gives it out as fasthttp's stream does: what came
-// with the head first, then as much as a socket holds, the end with the last of it.
+// An upload delivers a body as fasthttp's stream does: what came with the head first,
+// then as much as a socket holds; the end comes with the last bytes.
 type upload struct {
 	left  int
 	began bool
@@ -72,8 +72,8 @@ func (s *upload) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// BenchmarkBody reads bodies with a prompt of each size and a ticket. What
-// upload takes to fill the memory, once, is part of it.
+// BenchmarkBody reads bodies with a ticket and a prompt of each size. The time includes
+// upload's filling of the memory, once.
 func BenchmarkBody(b *testing.B) {
 	const limit = 16 << 20
 	for _, kb := range []int{1, 8, 64, 256, 512, 2048, 8192} {

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A body of the largest size fits into an empty budget, whichever way it comes
-// and however small the queue is.
+// A body of the largest size fits into an empty budget, with or without a declared
+// length, and however small the queue is.
 func TestTheLargestBodyFits(t *testing.T) {
 	const limit = 1 << 20
 	content := bytes.Repeat([]byte("x"), limit)
@@ -37,8 +37,8 @@ func TestWithoutBudgetABodyIsRefusedUnlessItIsSmall(t *testing.T) {
 	require.EqualValues(t, 1<<20, r.used.Load())
 }
 
-// Whatever bodies come and go, and however they end, the budget is never
-// overdrawn, and all of it is given back.
+// Whatever bodies come and go, and however they end, the budget is never overdrawn, and
+// everything is given back.
 func TestBudgetIsExact(t *testing.T) {
 	const limit = 256 << 10
 	rapid.Check(t, func(t *rapid.T) {
@@ -79,12 +79,12 @@ func TestBudgetIsExact(t *testing.T) {
 	})
 }
 
-// Where memory is short all bodies together are bounded, first buffers included,
-// until they are given back and not only until they are read.
+// If memory is limited, all bodies together are bounded, first buffers included, until
+// they are released and not only until they are read.
 func TestAllBodiesAreBounded(t *testing.T) {
 	const limit = 64 << 10
 	r := NewBudget(0, 1, limit)
-	require.EqualValues(t, 2*limit+firstBody, r.all, "one of the largest fits")
+	require.EqualValues(t, 2*limit+firstBody, r.all, "one body of the largest size must fit")
 	content := make([]byte, limit)
 	read := func(size int) (*Body, error) {
 		b := &Body{}
@@ -112,7 +112,7 @@ func TestAllBodiesAreBounded(t *testing.T) {
 	require.Len(t, small, int(r.all-limit-1)/firstBody)
 
 	first.Replace(content)
-	require.EqualValues(t, limit+1, first.held, "another content counts in the first one's place")
+	require.EqualValues(t, limit+1, first.held, "the new content counts as much as the old")
 	first.Release()
 	second, err = read(limit / 4)
 	require.NoError(t, err)

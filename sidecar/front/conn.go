@@ -11,26 +11,25 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// A Conn is a client's connection, plain TCP or TLS on top of the connection that
-// is watched for a hang-up, and the request that is being served on it. Its
-// methods are for the goroutine that serves it, but for what hangup.Conn says of
-// its own.
+// A Conn is a client's connection, plain TCP or TLS, on top of the hangup.Conn that is
+// watched, together with the request being served on it. Its methods are for the
+// goroutine that serves it, except for those that hangup.Conn allows to others.
 type Conn struct {
 	net.Conn
 	Head    Head
 	Penalty Penalty
 	watched *hangup.Conn
-	proxied *proxiedConn // nil: the other end is no trusted proxy
+	proxied *proxiedConn // nil: the peer is not a trusted proxy
 	server  *Server
-	ctx     *fasthttp.RequestCtx // while a request is served; nil: fasthttp has none
-	begin   func()               // see Lend; nil: the connection is not to be lent
-	lent    atomic.Bool          // from Lend until it is given back and served again
-	client  string               // on whose behalf the request came, once that is known
+	ctx     *fasthttp.RequestCtx // while fasthttp serves a request; otherwise nil
+	begin   func()               // see Lend; nil: the connection is not being lent
+	lent    atomic.Bool          // from Lend until it is served again or closed
+	client  string               // see Client; "": not known yet
 
 	ahead  socket.Ahead
 	guard  guard
 	state  connState
-	stream *Stream // of the request that is served; nil: its body is read by who serves it
+	stream *Stream // of the request being served; nil: its body is not a Stream
 }
 
 // aheads are the buffers that connections are read into. Most heads fit into one.
@@ -40,48 +39,48 @@ func newConn(s *Server, c net.Conn, watched *hangup.Conn) *Conn {
 	return &Conn{Conn: c, watched: watched, server: s, ahead: socket.NewAhead(&aheads)}
 }
 
-// connState is where a connection is between reading a head and answering it.
+// connState is the state of a connection between reading a head and answering it.
 type connState struct {
-	passed    int   // bytes ahead that are fasthttp's: of a head, and let pass by the guard
-	failed    error // what reading a head failed with; errMalformedWire: the guard has stopped it
-	whole     bool  // the head has come whole
-	spoke     bool  // something was read once
+	passed    int   // bytes ahead that fasthttp may read: of a head, passed by the guard
+	failed    error // the error of reading a head; errMalformedWire: from the guard
+	whole     bool  // the whole head was read
+	spoke     bool  // something was read from the client
 	answered  bool  // the answer was begun
-	closes    bool  // the connection ends with it
-	last      bool  // because all do
-	onBehalf  bool  // counted under a client that a proxy named
-	shared    bool  // the connection is a proxy's, and not to be closed for one client
+	closes    bool  // the connection ends with the answer
+	last      bool  // because all connections end with their next answer
+	onBehalf  bool  // the connection counts under a client that a proxy named
+	shared    bool  // it is a proxy's connection, not to be closed because of one client
 	continued bool  // "100 Continue" was sent
 }
 
-// Client is the address on whose behalf the request came.
+// Client returns the address on whose behalf the request came.
 func (c *Conn) Client() string { return c.client }
 
-// ReleaseHead gives back the memory of the head, whose slices are not to be used
-// any more: a silent stream holds none. It may be called more than once.
+// ReleaseHead frees the memory of the head, so that a silent stream holds none. Slices of
+// the head must not be used afterwards. It may be called more than once.
 func (c *Conn) ReleaseHead() { c.Head.release() }
 
-// Stalled reports whether the client was cut since it took nothing.
+// Stalled reports whether the connection was cut because the client took nothing.
 func (c *Conn) Stalled() bool { return c.watched.Stalled() }
 
 // Watch has call told when the client leaves; see hangup.Conn.
 func (c *Conn) Watch(call hangup.Call) { c.watched.Watch(call) }
 
-// Unwatch lets the watched call go; see hangup.Conn.
+// Unwatch ends the watching; see hangup.Conn.
 func (c *Conn) Unwatch() { c.watched.Unwatch() }
 
-// Reset cuts the connection so that the client cannot take what it got for the
-// whole of an answer that ends with the connection.
+// Reset resets the connection, so that the client cannot mistake what it got for a
+// complete answer when the end of the connection ends the body.
 func (c *Conn) Reset() { c.CloseAfter(); c.watched.Reset() }
 
-// Abandon resets the connection, whatever is being done with it. Unlike the other
-// methods it may be called from any goroutine.
+// Abandon resets the connection, whatever state it is in. Unlike the other methods it may
+// be called from any goroutine.
 func (c *Conn) Abandon() { c.watched.Reset() }
 
-// Cut ends the connection in the middle of an answer.
+// Cut closes the connection in the middle of an answer.
 func (c *Conn) Cut() { c.CloseAfter(); _ = c.Conn.Close() }
 
-// CloseAfter ends the connection with the answer that is being given.
+// CloseAfter makes the connection end with the current answer.
 func (c *Conn) CloseAfter() {
 	c.state.closes = true
 	if c.ctx != nil {
@@ -89,29 +88,29 @@ func (c *Conn) CloseAfter() {
 	}
 }
 
-// Closes reports whether the connection ends with the answer: the client wants
-// that, or CloseAfter was called, or it is not known where the next request
-// begins, or not worth reading on to it.
+// Closes reports whether the connection ends with the answer: the client wants that,
+// CloseAfter was called, it is not known where the next request begins, or reading on to
+// it is not worth it.
 func (c *Conn) Closes() bool {
 	return c.state.closes || c.Head.Close || c.comes() || c.guard.state == isLost || c.guard.inBody() && !(c.state.shared && c.skippable())
 }
 
-// skippable reports whether what nobody read of the body is worth reading over. A
-// client that was not told to send it may leave it out (RFC 9110 section 10.1.1).
+// skippable reports whether the unread rest of the body is worth skipping. A client that
+// was not told to send it may leave it out (RFC 9110 section 10.1.1).
 func (c *Conn) skippable() bool {
 	return c.guard.state == inLength && c.guard.left <= maxSkipped && (c.Head.Value(expect) == nil || c.state.continued)
 }
 
-// Linger lets a client that is still sending read the answer, where the
-// connection ends with it.
+// Linger lets a client that is still sending read the answer with which the connection
+// ends; see hangup.Conn.
 func (c *Conn) Linger() { c.watched.Linger() }
 
-// joinBelow is how many bytes of an answer cost less to copy than to hand to the
-// kernel in several pieces.
+// joinBelow is how many bytes of an answer cost less to copy than to pass to the kernel
+// in several pieces.
 const joinBelow = 2 << 10
 
-// WriteParts writes pieces of an answer: in one system call over TCP, as one
-// record over TLS, where scratch joins the small ones.
+// WriteParts writes pieces of an answer together: over TCP in one system call, over TLS
+// as one record. scratch is used to join them over TLS, and small ones over TCP.
 func (c *Conn) WriteParts(scratch []byte, parts [][]byte) error {
 	c.state.answered = true
 	c.watched.ArmWrite()

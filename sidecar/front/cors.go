@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// A CORS answers browsers (the Fetch standard's CORS protocol) for the origins
-// the operator allowed. The zero value allows none.
+// A CORS answers browsers (the Fetch standard's CORS protocol) for the origins that the
+// operator allowed. The zero value allows none.
 type CORS struct {
 	any     bool
 	origins []string
 	below   []subdomains
 }
 
-// subdomains are the origins that "https://*.example.com:8443" allows.
+// subdomains is a pattern of origins like "https://*.example.com:8443".
 type subdomains struct{ before, after string } // "https://", ".example.com:8443"
 
-// NewCORS allows origins; "*" stands for all, and "*." before a domain for one
-// label or more.
+// NewCORS allows origins; "*" stands for all, and "*." before a domain for one or more
+// labels.
 func NewCORS(origins []string) (c CORS) {
 	if slices.Contains(origins, "*") {
 		return CORS{any: true}
@@ -33,7 +33,7 @@ func NewCORS(origins []string) (c CORS) {
 	return c
 }
 
-// has reports whether one label or more stands before the domain.
+// has reports whether the origin is one or more labels in front of the domain.
 func (s subdomains) has(origin string) bool {
 	rest, ok := strings.CutPrefix(origin, s.before)
 	if !ok {
@@ -53,11 +53,11 @@ func (s subdomains) has(origin string) bool {
 // Enabled reports whether any origin is allowed.
 func (c *CORS) Enabled() bool { return c.any || len(c.origins)+len(c.below) > 0 }
 
-// isPreflight reports whether the request is one that CORS answers by itself.
+// isPreflight reports whether CORS answers the request by itself.
 func (c *CORS) isPreflight(h *Head) bool { return c.Enabled() && h.Is("OPTIONS") }
 
-// preflight answers an OPTIONS request, before any check. methods are those of
-// its path; of one that is no route, POST is said, so that a page gets to read why.
+// preflight answers an OPTIONS request, before any check. methods are those of its path;
+// if the path is not a route it names POST, so that a page can read the refusal.
 func (c *CORS) preflight(h *Head, methods string) Answer {
 	if methods == "" {
 		methods = "POST"
@@ -65,13 +65,13 @@ func (c *CORS) preflight(h *Head, methods string) Answer {
 	fields := []byte("Allow: " + methods + ", OPTIONS\r\n")
 	if c.allowed(h.Value(Origin)) != "" {
 		fields = append(fields, "Access-Control-Allow-Methods: "+methods+", OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"...)
-		// A wildcard would not cover Authorization, so the names asked for are
-		// given back; none of them opens anything, the ticket does.
+		// A wildcard would not cover Authorization, so the requested names are
+		// echoed. None of them grants anything; the ticket does.
 		if asked := h.Value(RequestedHeaders); len(asked) > 0 {
 			fields = append(append(append(fields, "Access-Control-Allow-Headers: "...), asked...), "\r\nVary: Access-Control-Request-Headers\r\n"...)
 		}
 		// A page of a public network that calls a private one (Private Network Access):
-		// whoever is listed may, wherever the worker stands.
+		// an allowed origin may, wherever the worker is.
 		if string(h.Value(PrivateNetwork)) == "true" {
 			fields = append(fields, "Access-Control-Allow-Private-Network: true\r\n"...)
 		}
@@ -79,13 +79,13 @@ func (c *CORS) preflight(h *Head, methods string) Answer {
 	return Answer{Status: 204, Fields: fields}
 }
 
-// corsExposed are the response headers of ours that a page's script may read.
+// corsExposed are the response headers of Usher's that a page's script may read.
 const corsExposed = "X-Request-Id, X-Usher-Refusal, X-Should-Retry, Retry-After, Server-Timing"
 
-// appendFields appends the fields of an answer to a page of the origin. The model
-// server's own must have been left out of the answer, so that none stands twice;
-// varies reports that it has said already that the answer depends on the origin.
-// relayed are the lines of its other fields: they may be read as well.
+// appendFields appends the CORS fields of an answer to a page of the origin. The model
+// server's own must have been left out, so that none appears twice; varies reports
+// whether the answer already says that it depends on the origin. relayed are the lines of
+// its other fields, which may be read as well.
 func (c *CORS) appendFields(dst, origin, relayed []byte, varies bool) []byte {
 	if !c.Enabled() {
 		return dst
@@ -104,8 +104,8 @@ func (c *CORS) appendFields(dst, origin, relayed []byte, varies bool) []byte {
 	return dst
 }
 
-// allowed is the value of Access-Control-Allow-Origin for an origin; empty when
-// it may not read the answer.
+// allowed returns the value of Access-Control-Allow-Origin for an origin; "" if it may
+// not read the answer.
 func (c *CORS) allowed(origin []byte) string {
 	if c.any {
 		return "*"

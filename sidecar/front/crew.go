@@ -2,15 +2,15 @@ package front
 
 import "sync"
 
-// mostIdle is how many workers wait for work. Each keeps a stack of some 16 KB.
+// mostIdle is how many idle workers are kept. Each keeps a stack of some 16 KB.
 const mostIdle = 16
 
-// A crew makes handshakes, each on a goroutine that is not its connection's: the
-// stack that a handshake needs would stay with the connection for as long as it
-// lives. What has grown once serves the next one.
+// A crew is a pool of goroutines that make handshakes. On the connection's own goroutine
+// the stack that a handshake needs would stay for as long as the connection lives; a
+// worker's grows once and serves the next handshake.
 type crew struct {
 	mu    sync.Mutex
-	idle  []*worker // the last one is the warmest
+	idle  []*worker // the last one was used last
 	ended bool
 }
 
@@ -49,7 +49,7 @@ func (c *crew) run(w *worker) {
 	}
 }
 
-// rest lets a worker wait for work, unless enough do.
+// rest keeps a worker for the next handshake, unless enough are idle.
 func (c *crew) rest(w *worker) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +60,7 @@ func (c *crew) rest(w *worker) bool {
 	return true
 }
 
-// end lets all go that wait; the others go when their work is done.
+// end ends the idle workers; the others end when their work is done.
 func (c *crew) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

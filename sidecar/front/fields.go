@@ -2,7 +2,7 @@ package front
 
 import "github.com/usher-sidecar/usher/sidecar/http1"
 
-// A Field is one of the header fields that the front knows.
+// A Field is a header field that the front knows.
 type Field uint8
 
 // The fields.
@@ -25,7 +25,7 @@ const (
 	knownFields
 )
 
-// fieldNames are in lower case, by length: most names are told apart by it.
+// fieldNames are in lower case, by length, which tells most of them apart.
 var fieldNames = [...][]struct {
 	name  string
 	field Field
@@ -43,7 +43,7 @@ var fieldNames = [...][]struct {
 	38: {{"access-control-request-private-network", PrivateNetwork}},
 }
 
-// knownField finds a name, in any case.
+// knownField looks up a name, in any case.
 func knownField(name []byte) (Field, bool) {
 	if len(name) >= len(fieldNames) {
 		return 0, false

@@ -6,12 +6,12 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// A Fault is a request that HTTP itself does not allow (RFC 9110, RFC 9112). Its
-// connection ends with the answer.
+// A Fault is a request that HTTP itself does not allow (RFC 9110, RFC 9112). The
+// connection ends with the answer to it.
 type Fault struct {
 	Status int
 	Reason string // a sentence for the user, without its full stop
-	Plain  bool   // to be answered in plain text: the client does not speak TLS
+	Plain  bool   // answer it without TLS, which the client does not speak
 }
 
 func (f *Fault) Error() string { return f.Reason }
@@ -22,16 +22,15 @@ func (h *Head) fail(status int, reason string) {
 	}
 }
 
-// judge refuses what fasthttp's parser lets through although RFC 9112 does not,
-// or although two parsers could read it in two ways: a request head that means
-// one thing here and another at the model server is how requests are smuggled.
+// judge refuses what fasthttp's parser accepts although RFC 9112 does not allow it, or
+// although two parsers could read it in two ways: a request head that means one thing
+// here and another at the model server is how requests are smuggled.
 //
-// Let through by fasthttp and refused here, or while the lines are read: an
-// unknown HTTP version, Content-Length beside Transfer-Encoding,
-// "Transfer-Encoding: identity", folded lines, control bytes in values, bytes
-// outside ASCII in the target, absolute targets of any scheme, several Host or
-// Expect fields and any number of fields. The ends of lines are looked at by the
-// guard before.
+// Accepted by fasthttp and refused here, or while the lines are parsed: an unknown HTTP
+// version, Content-Length together with Transfer-Encoding, "Transfer-Encoding: identity",
+// folded lines, control bytes in values, bytes outside ASCII in the target, absolute
+// targets of any scheme, several Host or Expect fields, and any number of fields. The
+// guard has checked the line ends before.
 func (h *Head) judge() {
 	hosts, lengths, codings := h.field(host).count, h.field(contentLength).count, h.field(transferEncoding).count
 	expectations := h.field(expect).count
@@ -49,8 +48,8 @@ func (h *Head) judge() {
 	}
 }
 
-// plainTarget reports whether every byte is visible ASCII and none is '#', which
-// starts a fragment and never belongs to a request.
+// plainTarget reports whether every byte is visible ASCII and none is '#', which starts a
+// fragment and is never part of a request target.
 func plainTarget(target []byte) bool {
 	for _, c := range target {
 		if c <= ' ' || c >= 0x7f || c == '#' {
@@ -60,10 +59,10 @@ func plainTarget(target []byte) bool {
 	return len(target) > 0
 }
 
-// plainForm reports whether a target, where it is not a path, is in the absolute
-// form that a request to a web server may have (RFC 9112 section 3.2.2), without
-// the user and password that RFC 9110 section 4.2.4 has no place for. What
-// fasthttp lets through of CONNECT and OPTIONS, authority and asterisk, is no route.
+// plainForm reports whether a target that is not a path is in the absolute form that a
+// request to a web server may have (RFC 9112 section 3.2.2), without user and password,
+// which RFC 9110 section 4.2.4 does not allow. The authority and asterisk forms, which
+// fasthttp accepts of CONNECT and OPTIONS, pass too; they are not routes.
 func plainForm(target []byte) bool {
 	scheme, rest, absolute := bytes.Cut(target, []byte("://"))
 	if target[0] == '/' || !absolute {
@@ -74,8 +73,8 @@ func plainForm(target []byte) bool {
 		len(authority) > 0 && bytes.IndexByte(authority, '@') < 0
 }
 
-// shadowsFraming finds Content_Length and Transfer_Encoding: some servers read
-// an underscore as a hyphen (the CGI convention) and would frame by them.
+// shadowsFraming reports names like Content_Length and Transfer_Encoding: some servers
+// read an underscore as a hyphen (the CGI convention) and would frame the body by them.
 func shadowsFraming(name []byte) bool {
 	hyphened := bytes.ReplaceAll(name, []byte("_"), []byte("-"))
 	return http1.EqualFold(hyphened, "content-length") || http1.EqualFold(hyphened, "transfer-encoding")

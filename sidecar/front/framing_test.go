@@ -63,7 +63,7 @@ func TestFraming(t *testing.T) {
 			var g guard
 			_, _, ok := g.pass([]byte(tt.head))
 			if tt.status == -1 && !ok {
-				return // the guard stops it
+				return // the guard stopped it
 			}
 			require.True(t, ok)
 			fault := headOf(tt.head).fault
@@ -81,15 +81,15 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-// FuzzFraming holds the promise of guard and Head against any head: what passes
-// both has one way of being framed, and fasthttp reads it in the same way.
+// FuzzFraming checks what guard and Head promise of any head: if both accept it, its body
+// is framed in one way, and fasthttp reads it in the same way.
 func FuzzFraming(f *testing.F) {
 	f.Add("POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
 	f.Add("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: \r\n y\r\n\r\n")
 	f.Add("POST / HTTP/1.1\nHost: a\n\nGET / HTTP/1.1\r\nHost: b\r\n\r\n")
 	f.Add("T / HTTP/1.1\r\n\r")
 	f.Fuzz(func(t *testing.T, wire string) {
-		_ = headOf(wire) // what was broken off is read too, for the shape of its answer
+		_ = headOf(wire) // a part of a head is parsed too, for the shape of its answer
 		var g guard
 		n, end, ok := g.pass([]byte(wire))
 		if !end || !ok {

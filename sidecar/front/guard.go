@@ -8,32 +8,32 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// errMalformedWire is what reading gives instead of bytes that are no HTTP/1.1.
+// errMalformedWire is the error of reading bytes that are not HTTP/1.1.
 var errMalformedWire = errors.New("request is malformed on the wire")
 
 // clientChunks are how a client's chunks are read.
 var clientChunks = http1.ChunkOptions{CheckTrailers: true, MaxTrailer: 8 << 10}
 
-// A guard follows the requests of one connection as they come off the wire, and
-// stops what is malformed there before fasthttp sees it: it finds the end of each
-// head, and takes the framing off each body.
+// A guard follows the requests of one connection as they come off the wire, and stops
+// malformed ones before fasthttp sees them: it finds the end of each head, and removes
+// the framing from each body.
 //
-// Let through by fasthttp and stopped here: lines that end in a bare LF, blanks
-// after a chunk's size, chunk extensions of any length and with any byte,
-// hardly any data in very much framing, and in trailer sections bare LF, folded
-// lines and names that are no tokens or frame a body. Trailers are dropped.
+// Accepted by fasthttp and stopped here: lines that end in a bare LF, blanks after a
+// chunk's size, chunk extensions of any length and with any byte, hardly any data in very
+// much framing, and in trailer sections bare LF, folded lines, and names that are not
+// tokens or that frame a body. Trailers are dropped.
 //
-// Where a head frames its body in two ways the guard stops following the
-// connection and lets everything pass: such a head is refused, and nothing
-// behind it is read. The zero value is ready.
+// If a head frames its body in two ways, the guard stops following the connection and
+// lets everything pass: such a head is refused, and nothing behind it is read. The zero
+// value is ready.
 type guard struct {
 	state  guardState
-	lines  int   // of the head that are whole
-	any    bool  // something of the head came
-	line   int   // bytes of its line that came so far
-	size   int   // of the head
+	lines  int   // complete lines of the head
+	any    bool  // a part of the head has arrived
+	line   int   // bytes of its current line so far
+	size   int   // of the head so far
 	cr     bool  // the last byte was a CR
-	left   int64 // in a body of declared length
+	left   int64 // bytes left of a body of declared length
 	chunks http1.Chunked
 }
 
@@ -46,11 +46,11 @@ const (
 	isLost
 )
 
-// inBody reports whether what comes next is a body's.
+// inBody reports whether what comes next belongs to a body.
 func (g *guard) inBody() bool { return g.state == inLength || g.state == inChunks }
 
-// blank returns how many bytes of p are empty lines before a request, which are
-// passed over (RFC 9112 section 2.2).
+// blank returns how many bytes of p are empty lines before a request, which are skipped
+// (RFC 9112 section 2.2).
 func (g *guard) blank(p []byte) (n int) {
 	if g.any || g.state == isLost || g.inBody() {
 		return 0
@@ -68,14 +68,14 @@ func (g *guard) blank(p []byte) (n int) {
 	return n
 }
 
-// pass returns how many bytes of p are a head's, up to its end, whether that is
-// among them, and whether what follows them is acceptable. It is not for a body.
+// pass returns how many bytes of p belong to a head, whether they include its end, and
+// whether what follows them is acceptable. It is not for bodies.
 func (g *guard) pass(p []byte) (n int, end, ok bool) {
 	if g.state == isLost {
 		return len(p), false, true
 	}
 	if !g.any && g.cr && len(p) > 0 {
-		return 1, false, false // a CR that no LF follows came before the request
+		return 1, false, false // a CR without an LF came before the request
 	}
 	g.any = g.any || len(p) > 0
 	for n < len(p) {
@@ -100,7 +100,7 @@ func (g *guard) pass(p []byte) (n int, end, ok bool) {
 	return n, false, true
 }
 
-// inFirstLine reports whether the first line of a head has begun, but not ended.
+// inFirstLine reports whether the first line of a head has begun but not ended.
 func (g *guard) inFirstLine() bool { return g.any && g.lines == 0 }
 
 // add counts bytes of a line.
@@ -111,7 +111,7 @@ func (g *guard) add(p []byte) {
 	g.line += len(p)
 	g.cr = p[len(p)-1] == '\r'
 	if g.size += len(p) + 1; g.size > MaxHead {
-		g.state = isLost // fasthttp takes no head as large as this
+		g.state = isLost // fasthttp accepts no head as large as this
 	}
 }
 
@@ -130,9 +130,9 @@ func (g *guard) begin(h *Head) {
 	}
 }
 
-// next passes over the framing of a body at the beginning of p: skip bytes. data
-// is how many bytes of the body come then, here or not; 0 where more framing has
-// to tell. Errors: io.EOF at the body's end, errMalformedWire.
+// next skips the framing of a body at the beginning of p: skip bytes. data is how many
+// bytes of the body come next, available or not; 0 if more framing is needed to know.
+// Errors: io.EOF at the end of the body, errMalformedWire.
 func (g *guard) next(p []byte) (skip int, data int64, err error) {
 	if g.state != inChunks {
 		if g.left == 0 {
@@ -151,7 +151,7 @@ func (g *guard) next(p []byte) (skip int, data int64, err error) {
 	return skip, g.chunks.Data(), nil
 }
 
-// took tells that n bytes of a body's data were taken.
+// took records that n bytes of a body's data were taken.
 func (g *guard) took(n int) {
 	if g.state == inChunks {
 		g.chunks.Took(n)

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A script is a connection on which a stream comes in pieces.
+// A script is a connection that delivers a stream in pieces.
 type script struct {
 	net.Conn
 	left  string
@@ -29,8 +29,8 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// passed reads the requests of a stream, one after the other, as fasthttp and the
-// handler do, and returns how many bytes of it were taken.
+// passed reads the requests of a stream, one after the other, as fasthttp and the handler
+// do, and returns how many of its bytes were taken.
 func passed(stream string, piece func(left int) int) int {
 	s := &script{left: stream, piece: piece}
 	c := (*wire)(newConn(nil, s, nil))
@@ -90,8 +90,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// A body that the handler left is passed over, within a bound, on the way to the
-// next request.
+// A body that the handler did not read is skipped, up to a limit, on the way to the next
+// request.
 func TestUnreadBody(t *testing.T) {
 	const next = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	for size, want := range map[int]string{1: next, maxSkipped: next, maxSkipped + 1: ""} {
@@ -107,9 +107,9 @@ func TestUnreadBody(t *testing.T) {
 	}
 }
 
-// FuzzGuard holds that guard and fasthttp agree: where both take a chunked
-// request, its body is the same for both and ends at the same byte, and how much
-// is taken does not depend on how it came.
+// FuzzGuard checks that guard and fasthttp agree: if both accept a chunked request, they
+// read the same body, which ends at the same byte, and how much is taken does not depend
+// on how the bytes arrive.
 func FuzzGuard(f *testing.F) {
 	f.Add("3\r\nabc\r\n0\r\n\r\n", 7)
 	f.Add("3;x\r\nabc\r\n0\r\nX: y\r\n\r\nPOST", 1)
@@ -131,7 +131,7 @@ func FuzzGuard(f *testing.F) {
 		in := bufio.NewReaderSize(strings.NewReader(stream), MaxHead)
 		var req fasthttp.Request
 		if req.Read(in) != nil {
-			return // fasthttp refuses more: other names that must not be trailers
+			return // fasthttp refuses more names that must not be trailers
 		}
 		require.Equal(t, string(req.Body()), string(data))
 		rest, err := io.ReadAll(in)

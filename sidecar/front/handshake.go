@@ -22,9 +22,9 @@ const (
 	HandshakeGone                        // the client broke off
 	HandshakeTimeout                     // not done in time
 	HandshakeCrowded                     // too many were waiting for their turn
-	HandshakePlaintext                   // HTTP, or a PROXY header, in the place of TLS
-	HandshakeRejected                    // the client sent an alert: it does not trust the certificate, mostly
-	HandshakeUnverified                  // the client showed no certificate of the authorities
+	HandshakePlaintext                   // HTTP, or a PROXY header, instead of TLS
+	HandshakeRejected                    // the client sent an alert; usually it does not trust the certificate
+	HandshakeUnverified                  // the client showed no certificate from the authorities
 	HandshakeFailed                      // nothing in common (version, suite, ALPN), or no TLS
 	handshakes
 )
@@ -33,10 +33,10 @@ var handshakeNames = [handshakes]string{
 	"full", "resumed", "gone", "timeout", "crowded", "plaintext", "rejected", "unverified", "failed",
 }
 
-// String is the label of the metric.
+// String returns the label of the metric.
 func (h Handshake) String() string { return handshakeNames[h] }
 
-// A handshaker is where a server's handshakes are made.
+// A handshaker makes a server's handshakes.
 type handshaker struct {
 	config  *tls.Config // nil: connections are plain
 	timeout time.Duration
@@ -45,7 +45,7 @@ type handshaker struct {
 	counts  [handshakes]atomic.Uint64
 }
 
-// Handshakes counts how TLS handshakes ended, by the name of their end.
+// Handshakes counts TLS handshakes by how they ended.
 func (s *Server) Handshakes() map[string]uint64 {
 	counts := make(map[string]uint64, handshakes)
 	for h := range handshakes {
@@ -54,11 +54,11 @@ func (s *Server) Handshakes() map[string]uint64 {
 	return counts
 }
 
-// HandshakesWaiting is how many TLS handshakes wait for their turn.
+// HandshakesWaiting returns how many TLS handshakes wait for their turn.
 func (s *Server) HandshakesWaiting() int { return s.handshaker.turns.count() }
 
-// shakeHands makes the handshake of a TLS connection, once, in its own time. It
-// answers what speaks plain text, and counts how it ended.
+// shakeHands makes the handshake of a TLS connection, once, within its own time limit. It
+// answers clients that speak plain text, and counts how the handshake ended.
 func (c *wire) shakeHands() error {
 	s, ok := c.Conn.(*secureConn)
 	if !ok || s.begun {
@@ -82,7 +82,7 @@ func (c *wire) shakeHands() error {
 	return c.watched.SetReadDeadline(time.Now().Add(c.server.o.ReadTimeout))
 }
 
-// ended tells how a handshake ended by its error.
+// ended returns how a handshake that returned err has ended.
 func (s *secureConn) ended(err error) Handshake {
 	var (
 		network *net.OpError
@@ -105,7 +105,7 @@ func (s *secureConn) ended(err error) Handshake {
 		return HandshakeFailed
 	case isBreak(err), errors.Is(err, ErrGone):
 		return HandshakeGone
-	case s.asks && s.turn.wrote: // it has taken all that came before
+	case s.asks && s.turn.wrote: // the client had accepted everything before its certificate
 		return HandshakeUnverified
 	}
 	return HandshakeFailed

@@ -22,10 +22,10 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 )
 
-// patience is for a busy machine.
+// patience is for busy machines.
 const patience = time.Minute
 
-// A countedKey counts what it signs.
+// A countedKey counts its signatures.
 type countedKey struct {
 	crypto.Signer
 	signed atomic.Int64
@@ -36,8 +36,8 @@ func (k *countedKey) Sign(random io.Reader, digest []byte, o crypto.SignerOpts) 
 	return k.Signer.Sign(random, digest, o)
 }
 
-// secureServer is a Server that speaks TLS. With mutual it asks for certificates,
-// and config is a client's that has one.
+// secureServer starts a Server that speaks TLS. With mutual it asks for certificates, and
+// config is that of a client that has one.
 func secureServer(t testing.TB, timeout time.Duration, mutual bool) (s *Server, addr string, key *countedKey, config *tls.Config) {
 	t.Helper()
 	server := serverConfig(t)
@@ -71,22 +71,22 @@ func secureServer(t testing.TB, timeout time.Duration, mutual bool) (s *Server, 
 	return s, ln.Addr().String(), key, config
 }
 
-// A place is where a client stops in the middle of a handshake: after so many bytes.
+// A place is where a client stops in the middle of a handshake.
 type place struct {
 	version uint16
 	bytes   int
-	hears   bool // what the server says before the next byte
-	hello   bool // which is not yet whole
+	hears   bool // the client reads what the server says before its next byte
+	hello   bool // the client's hello is not complete yet
 }
 
-// errCut is what a client's own side of a handshake that was cut fails with.
+// errCut is the client's own error when its handshake was cut.
 var errCut = errors.New("cut")
 
-// A cutConn lets so many bytes of a client through.
+// A cutConn lets place.bytes bytes of a client through.
 type cutConn struct {
 	net.Conn
 	place
-	records []int // where those that were written begin, and where the last one ends
+	records []int // where the written records begin, and where the last one ends
 }
 
 func (c *cutConn) Write(p []byte) (int, error) {
@@ -105,7 +105,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// shakeUntil makes a handshake until its place. Its error is errCut then.
+// shakeUntil makes a handshake up to a place, where its error is errCut.
 func shakeUntil(t *testing.T, addr string, config *tls.Config, at place) (c *cutConn, err error) {
 	t.Helper()
 	plain, err := net.Dial("tcp", addr)
@@ -117,8 +117,8 @@ func shakeUntil(t *testing.T, addr string, config *tls.Config, at place) (c *cut
 	return c, tls.Client(c, config).Handshake()
 }
 
-// places are before, in the middle of and after every record of a client, but after
-// the last.
+// places returns the places before, in the middle of and after every record of a client,
+// except after the last.
 func places(t *testing.T, addr string, config *tls.Config) (list []place) {
 	t.Helper()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -147,8 +147,8 @@ func descriptors(t *testing.T) int {
 	return len(list)
 }
 
-// However and wherever a client ends a handshake, that is counted for what it is,
-// nothing is left of it, and there is no signature before its hello is whole.
+// However and wherever a client ends a handshake, it is counted as what it is, nothing of
+// it is left, and nothing is signed before its hello is complete.
 func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 	garbage := make([]byte, 4<<10)
 	for i := range garbage {
@@ -170,7 +170,7 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 				leaks := goleak.IgnoreCurrent()
 				t.Cleanup(func() {
 					goleak.VerifyNone(t, leaks,
-						// They end with a sleep of 10 s.
+						// They end after sleeping for 10 s.
 						goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 						goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 				})
@@ -178,13 +178,13 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 				list := places(t, patient, config)
 				require.Greater(t, len(list), 12)
 				s, addr, key, config := secureServer(t, tt.timeout, mutual)
-				require.Eventually(t, func() bool { return s.lending.loop.Load() != nil }, patience, time.Millisecond) // it takes one
+				require.Eventually(t, func() bool { return s.lending.loop.Load() != nil }, patience, time.Millisecond) // the loop has a descriptor
 				before := descriptors(t)
 				var open []net.Conn
 				for _, inHello := range []bool{true, false} {
 					counted := func() uint64 {
 						n := s.handshaker.counts[tt.want].Load()
-						if tt.want == HandshakeFailed { // garbage in the place of a certificate
+						if tt.want == HandshakeFailed { // garbage instead of a certificate
 							n += s.handshaker.counts[HandshakeUnverified].Load()
 						}
 						return n
@@ -197,7 +197,7 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 						}
 						count++
 						c, err := shakeUntil(t, addr, config, at)
-						if tt.want != HandshakeTimeout { // which may have come before
+						if tt.want != HandshakeTimeout { // which may have come first
 							require.ErrorIs(t, err, errCut)
 						}
 						tt.do(c)
@@ -225,8 +225,8 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 	}
 }
 
-// Handshakes share few goroutines where they come one after the other, and none
-// stays where many came at once but those that may.
+// Handshakes that come one after the other share few goroutines; after many at once only
+// the idle workers are left.
 func TestHandshakesShareGoroutines(t *testing.T) {
 	s, addr, _, config := secureServer(t, patience, false)
 	shake := func() {
@@ -255,7 +255,7 @@ func TestHandshakesShareGoroutines(t *testing.T) {
 	require.LessOrEqual(t, idle(), mostIdle)
 	s.handshaker.crew.end()
 	require.Zero(t, idle())
-	shake() // one that was under way when the others were let go
+	shake() // one that was running when the crew ended
 	require.Zero(t, idle())
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
 
-// MaxHead bounds a request head, in bytes. Half of it is for Authorization, in which
-// a ticket may stand: the rest may have no more than maxRest.
+// MaxHead bounds a request head, in bytes. Half of it is for Authorization, which may
+// hold a ticket: the rest is bounded by maxRest.
 const (
 	MaxHead = 16 << 10
 	maxRest = 8 << 10
@@ -17,41 +17,41 @@ const (
 // maxFields is how many header fields a request may have.
 const maxFields = 100
 
-// A Head is a request's head as it came off the wire, read once. Its slices are
-// valid until ReleaseHead, at the latest while the request is served.
+// A Head is a request's head as it came off the wire, parsed once. Its slices are valid
+// until ReleaseHead, and no longer than the request is served.
 type Head struct {
 	Method, Target []byte
-	Path, Query    []byte // of the target, as they came; Query without its question mark
+	Path, Query    []byte // of the target, as sent; Query without its question mark
 	Block          []byte // the header lines, each with its CR LF
 	HTTP11         bool
 	Close          bool // the connection ends with this request
 	Encoded        bool // the body has a Content-Encoding other than identity
 
-	fault  *Fault // what makes it unacceptable; nil: nothing
-	total  int    // of its fields
-	rest   int    // bytes of its lines, but for Authorization
+	fault  *Fault // why it is unacceptable; nil: it is acceptable
+	total  int    // number of its fields
+	rest   int    // bytes of its lines, without Authorization
 	memory *headMemory
 }
 
-// A headMemory is what a head needs while its request is served, and no longer.
+// A headMemory holds a head while its request is served, and no longer.
 type headMemory struct {
 	raw    []byte
 	fields [knownFields]field
 }
 
-// A field is what came of one that the front knows.
+// A field is what a head has of a known field.
 type field struct {
 	value []byte // of the last one
 	count int
 }
 
-// What a Connection field says of the connection itself.
+// The connection options that concern the connection itself.
 var closing, keepAlive = []byte("close"), []byte("keep-alive")
 
-// headMemories hold heads while their requests are served: most are small.
+// headMemories hold heads while their requests are served. Most are small.
 var headMemories = sync.Pool{New: func() any { return &headMemory{raw: make([]byte, 0, 2<<10)} }}
 
-// add takes a piece of a head; a first one begins it.
+// add adds a piece to the head. The first one begins it.
 func (h *Head) add(piece []byte) {
 	if h.memory == nil {
 		h.memory = headMemories.Get().(*headMemory)
@@ -59,7 +59,7 @@ func (h *Head) add(piece []byte) {
 	h.memory.raw = append(h.memory.raw, piece...)
 }
 
-// release gives the memory back, and forgets all that was read.
+// release frees the memory, and forgets everything that was parsed.
 func (h *Head) release() {
 	if m := h.memory; m != nil && cap(m.raw) <= 4<<10 {
 		*m = headMemory{raw: m.raw[:0]}
@@ -68,9 +68,8 @@ func (h *Head) release() {
 	*h = Head{}
 }
 
-// parse reads what came of the head: all of it, or as much as there is of one
-// that was broken off, for the shape of its answer. Of several faults the first
-// one counts.
+// parse parses the head: all of it, or as much as arrived of one that was broken off,
+// whose answer needs a shape. Of several faults the first one counts.
 func (h *Head) parse() {
 	if h.memory == nil {
 		return
@@ -82,7 +81,7 @@ func (h *Head) parse() {
 	for len(rest) > 0 {
 		before := rest
 		line, rest = http1.CutLine(rest)
-		if len(line) == 0 { // the empty line, or what there is of it
+		if len(line) == 0 { // the empty line, or a part of it
 			h.Block = h.Block[:len(h.Block)-len(before)]
 			break
 		}
@@ -92,7 +91,7 @@ func (h *Head) parse() {
 	h.judge()
 }
 
-// requestLine takes method, target and version apart.
+// requestLine parses method, target and version.
 func (h *Head) requestLine(line []byte) {
 	if h.rest = len(line); h.rest > maxRest {
 		h.fail(414, "The request target is too long")
@@ -120,7 +119,7 @@ func isVersion(b []byte) bool {
 		'0' <= b[5] && b[5] <= '9' && '0' <= b[7] && b[7] <= '9'
 }
 
-// line takes one header line, without its end.
+// line parses one field line, without its line end.
 func (h *Head) line(line []byte) {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 || !http1.IsToken(line[:colon]) {
@@ -159,8 +158,8 @@ func (h *Head) line(line []byte) {
 	}
 }
 
-// Value is the value of a field, of the last one where there are several; nil
-// where there is none.
+// Value returns the value of a field, the last one if there are several; nil if there is
+// none.
 func (h *Head) Value(f Field) []byte { return h.field(f).value }
 
 func (h *Head) field(f Field) field {
@@ -170,7 +169,7 @@ func (h *Head) field(f Field) field {
 	return h.memory.fields[f]
 }
 
-// Only is the value of a field that must stand once; nil where it does not.
+// Only returns the value of a field that must appear exactly once; nil if it does not.
 func (h *Head) Only(f Field) []byte {
 	if h.field(f).count != 1 {
 		return nil
@@ -178,7 +177,7 @@ func (h *Head) Only(f Field) []byte {
 	return h.field(f).value
 }
 
-// Values are those of all fields of a name, in lower case.
+// Values returns the values of all fields of a name, which is given in lower case.
 func (h *Head) Values(name string) (list [][]byte) {
 	for rest := h.Block; len(rest) > 0; {
 		var line []byte
@@ -190,11 +189,11 @@ func (h *Head) Values(name string) (list [][]byte) {
 	return list
 }
 
-// Is reports whether the method is this one.
+// Is reports whether the method is the given one.
 func (h *Head) Is(method string) bool { return string(h.Method) == method }
 
-// Length is the length of the body that was declared, -1 where its chunks tell,
-// 0 where there is none.
+// Length returns the declared length of the body; -1 if it comes in chunks, 0 if there is
+// none.
 func (h *Head) Length() int64 {
 	if h.field(transferEncoding).count > 0 {
 		return -1
@@ -203,16 +202,16 @@ func (h *Head) Length() int64 {
 	return n
 }
 
-// endsKnown reports whether client and server agree on where the request ends: a
-// POST without a length has no body by RFC 9112 section 6.3, but its client may
-// well think that it has.
+// endsKnown reports whether client and server agree on where the request ends: a POST
+// without a length has no body by RFC 9112 section 6.3, but its client may well think
+// that it has one.
 func (h *Head) endsKnown() bool {
 	return h.field(contentLength).count+h.field(transferEncoding).count > 0 || !h.Is("POST")
 }
 
-// splitTarget cuts a request target into path and query. The absolute form
-// (RFC 9112 section 3.2.2) is reduced to its path: which host it names changes
-// nothing, the request goes to the one model server there is.
+// splitTarget splits a request target into path and query. The absolute form (RFC 9112
+// section 3.2.2) is reduced to its path: the host does not matter, because there is only
+// one model server.
 func splitTarget(target []byte) (path, query []byte) {
 	if len(target) > 0 && target[0] != '/' {
 		if i := bytes.Index(target, []byte("://")); i > 0 {

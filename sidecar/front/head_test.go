@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// headOf reads a head that came whole.
+// headOf parses a head that arrived whole.
 func headOf(wire string) *Head {
 	h := new(Head)
 	h.add([]byte(wire))
@@ -36,7 +36,7 @@ func TestHead(t *testing.T) {
 	require.EqualValues(t, -1, headOf("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").Length())
 }
 
-// A ticket in Authorization takes nothing of the room for all the rest.
+// A ticket in Authorization takes no room from the other fields.
 func TestHeadIsBounded(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("a", n) }
 	for name, tt := range map[string]struct {
@@ -58,7 +58,7 @@ func TestHeadIsBounded(t *testing.T) {
 	}
 }
 
-// The id of a request is the client's only where it is one, and harmless.
+// The id of a request is the client's only if there is exactly one, and it is harmless.
 func TestRequestID(t *testing.T) {
 	for lines, want := range map[string]string{
 		"X-Request-Id: a-1:b\r\n":                            "a-1:b",
@@ -77,7 +77,7 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-// What there is of a head that was broken off tells the shape of its answer.
+// A part of a head is enough for the shape of the answer.
 func TestHeadInPart(t *testing.T) {
 	h := headOf("POST /v1/chat/completions HTTP/9\r\nOrigin: https://mine\r\nX-Request-Id: mine\r\nX: y")
 	require.Equal(t, "/v1/chat/completions", string(h.Path))
@@ -112,5 +112,5 @@ func TestTraceID(t *testing.T) {
 		require.Equal(t, want, h.TraceID(), "%q", value)
 	}
 	line := "Traceparent: 00-" + id + "-" + parent + "-01\r\n"
-	require.Empty(t, headOf("POST / HTTP/1.1\r\nHost: a\r\n"+line+line+"\r\n").TraceID(), "two of the header name none")
+	require.Empty(t, headOf("POST / HTTP/1.1\r\nHost: a\r\n"+line+line+"\r\n").TraceID(), "two traceparent fields name no trace")
 }

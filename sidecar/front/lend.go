@@ -13,41 +13,40 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// A Conn whose answer is a stream can be lent: its goroutine ends, and with it go the
-// stack and fasthttp's context, until the stream has ended and the connection is
-// given back. It then waits for the next request with next to nothing, and is served
-// again when that comes.
+// A Conn whose answer is a stream can be lent: its goroutine ends, which frees the stack
+// and fasthttp's context, until the stream has ended and the connection is given back.
+// It then waits for its next request with next to no memory, and is served again when
+// that arrives.
 
-// lending is where the Server's lent connections are counted, and where those wait
-// that were given back.
+// lending counts the Server's lent connections, and holds the loop in which given-back
+// ones wait.
 type lending struct {
-	lent atomic.Int64              // and not with fasthttp again
+	lent atomic.Int64              // connections lent, until they are served again or closed
 	over atomic.Bool               // Shutdown has begun
-	loop atomic.Pointer[loop.Loop] // nil: whoever was given back waits on a goroutine
+	loop atomic.Pointer[loop.Loop] // nil: each given-back connection waits on a goroutine
 	done chan struct{}             // closed when the loop has ended
 }
 
 // CanLend reports whether Lend works: the connection has a descriptor.
 func (c *Conn) CanLend() bool { return c.ctx != nil && c.watched.CanTry() }
 
-// Lend has begin called once the goroutine that serves the connection has let go of
-// it, on that goroutine, but after all its handlers: always, once. From then on the
-// answer is in other hands, until GiveBack. It must be the last thing that is done
-// with c where it is served.
+// Lend has begin called exactly once, after fasthttp has let go of the connection, on the
+// goroutine that served it. From then on the answer is written elsewhere, until GiveBack.
+// The handler must not use c after Lend.
 func (c *Conn) Lend(begin func()) {
 	c.begin = begin
 	c.lent.Store(true)
 	c.server.lending.lent.Add(1)
-	// fasthttp closes the connection then, which Close knows better. A hijack would
-	// let go of it, too, but costs a goroutine.
+	// fasthttp closes the connection then, and wire.Close ignores that. A hijack would
+	// also make fasthttp let go, but costs a goroutine.
 	c.ctx.SetConnectionClose()
 }
 
-// Control has f look at the connection's descriptor, see syscall.RawConn.
+// Control lends the connection's descriptor to f; see syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error { return c.watched.Control(f) }
 
-// TryWrite writes what the client takes of p at once. Where n is less than len(p), the
-// next write must begin with p[n:].
+// TryWrite writes what the client takes of p at once. If n is less than len(p), the next
+// write must begin with p[n:].
 func (c *Conn) TryWrite(p []byte) (n int, err error) {
 	c.watched.ArmWrite()
 	if s, ok := c.Conn.(*secureConn); ok {
@@ -56,8 +55,8 @@ func (c *Conn) TryWrite(p []byte) (n int, err error) {
 	return c.watched.TryWrite(p)
 }
 
-// lendOut hears of all that happens to connections. Only when it is told that one is
-// closed has fasthttp forgotten it.
+// lendOut is told of the states of connections. Only once fasthttp reports a connection
+// closed has it let go of it.
 func lendOut(nc net.Conn, state fasthttp.ConnState) {
 	if c, ok := nc.(*wire); ok && state == fasthttp.StateClosed && c.begin != nil {
 		begin := c.begin
@@ -66,8 +65,8 @@ func lendOut(nc net.Conn, state fasthttp.ConnState) {
 	}
 }
 
-// GiveBack ends the lending, once the answer has ended, and does not block: the
-// connection is closed, or waits for its next request and is served then.
+// GiveBack ends the lending, once the answer has ended. It does not block: the connection
+// is closed, or waits for its next request and is served then.
 func (c *Conn) GiveBack() {
 	c.finish()
 	c.ahead.Drop(c.guard.blank(c.ahead.Bytes()))
@@ -78,14 +77,14 @@ func (c *Conn) GiveBack() {
 	r := (*resting)(c)
 	switch {
 	case c.state.closes:
-		go r.leave() // which may take as long as the client does
+		go r.leave() // which may wait for the client
 	case !c.ahead.Empty() || !r.wait():
 		go r.serve()
 	}
 }
 
-// resting is a Conn that was given back. It waits for its next request as a stream of
-// the loop that ends with the first thing that happens.
+// resting is a Conn that was given back. It waits for its next request as a stream of the
+// loop that ends with the first event.
 type resting Conn
 
 // leave closes the connection.
@@ -95,8 +94,8 @@ func (r *resting) leave() {
 	_ = r.Conn.Close()
 }
 
-// serve serves the next requests. Without a loop, on which CanLend's systems count, it
-// waits for the first byte as for that of a new connection.
+// serve serves the next requests. If there is no loop (on systems other than Linux), it
+// waits for the first byte like a new connection.
 func (r *resting) serve() {
 	if r.server.lending.over.Load() && r.ahead.Empty() {
 		r.leave()
@@ -107,7 +106,7 @@ func (r *resting) serve() {
 	_ = r.server.http.ServeConn((*wire)(r))
 }
 
-// wait has the loop wait for the next request; false where there is none.
+// wait has the loop wait for the next request; false if there is no loop.
 func (r *resting) wait() bool {
 	waiting := r.server.lending.loop.Load()
 	if waiting == nil {
@@ -125,8 +124,8 @@ func (r *resting) wait() bool {
 	return true
 }
 
-// Handle implements loop.Stream. Bytes are read here: whoever serves them has so
-// long for the rest of the request, and one who leaves needs no goroutine for that.
+// Handle implements loop.Stream. Bytes are read here, so that the read time-out of the
+// request starts when it is served, and a client that leaves needs no goroutine.
 func (r *resting) Handle(e loop.Event, _ time.Time) loop.Want {
 	switch {
 	case e&loop.Silent != 0:
@@ -137,8 +136,8 @@ func (r *resting) Handle(e loop.Event, _ time.Time) loop.Want {
 	return loop.Nothing
 }
 
-// look reads what has come. An empty line is no request; more may be behind it. What
-// comes over TLS is read where it is served: it may have to be answered.
+// look reads what has arrived. An empty line is not a request, but one may follow it.
+// Over TLS serve reads, because what has arrived may have to be answered.
 func (r *resting) look() loop.Want {
 	if _, secure := r.Conn.(*secureConn); secure {
 		return loop.Nothing
@@ -164,7 +163,7 @@ func (r *resting) Ended(*loop.Fault) {
 	}
 }
 
-// begin readies a loop for those that wait, and end ends it.
+// begin starts the loop for the connections that wait; end ends it.
 func (l *lending) begin(idle time.Duration) error {
 	waiting, err := loop.New(idle)
 	if waiting == nil {
@@ -176,7 +175,8 @@ func (l *lending) begin(idle time.Duration) error {
 	return nil
 }
 
-// turnAway closes the connections that wait, and has those close that are given back.
+// turnAway closes the connections that wait, and has connections closed when they are
+// given back.
 func (l *lending) turnAway() {
 	l.over.Store(true)
 	if waiting := l.loop.Load(); waiting != nil {
@@ -184,7 +184,7 @@ func (l *lending) turnAway() {
 	}
 }
 
-// end waits until every connection was given back, or ctx ends.
+// end waits until every connection has been given back, or ctx ends.
 func (l *lending) end(ctx context.Context) {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()

@@ -10,7 +10,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/loop"
 )
 
-// A wake without a byte is none: the connection goes on to wait in the loop.
+// A connection that is woken without a byte goes on waiting in the loop.
 func TestWhatWaitsIsNotServedForNothing(t *testing.T) {
 	rests := make(chan *Conn, 1)
 	s, addr := lendingServer(t, func(*Conn) {}, func(c *Conn) {

@@ -47,9 +47,9 @@ func lendingOptions(before, answer func(*Conn)) Options {
 	}
 }
 
-// A connection that was lent is served again once it is given back, with what the
-// client has sent meanwhile: over TLS also with what of that was read along with the
-// request, of which no socket tells any more.
+// A connection that was lent is served again once it is given back, with what the client
+// has sent meanwhile: over TLS also with bytes that were read along with the request, of
+// which the socket tells nothing any more.
 func TestLentConnectionsAreServedAgain(t *testing.T) {
 	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
 		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
@@ -70,7 +70,7 @@ func TestLentConnectionsAreServedAgain(t *testing.T) {
 				client = tls.Client(client, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
 			}
 			in := bufio.NewReader(client)
-			// As long as what is read at once, so that nothing shows that another is behind it.
+			// As long as one read, so that nothing shows that another request follows.
 			request := "GET /x HTTP/1.1\r\nHost: u\r\nX-Pad: \r\n\r\n"
 			request = strings.Replace(request, "\r\n\r\n", strings.Repeat("x", 8<<10-len(request))+"\r\n\r\n", 1)
 			for _, pipelined := range []int{1, 1, 2, 3, 1} {
@@ -88,8 +88,8 @@ func TestLentConnectionsAreServedAgain(t *testing.T) {
 	}
 }
 
-// What lends a connection is always told to begin, even where the connection was
-// closed before: else its request would never end.
+// The function given to Lend is always called, even if the connection was closed before:
+// otherwise its request would never end.
 func TestLendOfAClosedConnection(t *testing.T) {
 	begun := make(chan struct{}, 1)
 	s, addr := lendingServer(t, func(c *Conn) { _ = c.watched.Close() }, func(c *Conn) {
@@ -104,12 +104,12 @@ func TestLendOfAClosedConnection(t *testing.T) {
 	select {
 	case <-begun:
 	case <-time.After(10 * time.Second):
-		t.Fatal("it was never begun")
+		t.Fatal("begin was never called")
 	}
 	require.Eventually(t, func() bool { return s.Open() == 0 }, 10*time.Second, time.Millisecond)
 }
 
-// Shutdown waits for what is lent, and closes what was given back and waits.
+// Shutdown waits for lent connections, and closes those that were given back and wait.
 func TestShutdownWaitsForWhatIsLent(t *testing.T) {
 	goOn := make(chan struct{})
 	s, addr := lendingServer(t, func(*Conn) {}, func(c *Conn) {
@@ -127,7 +127,7 @@ func TestShutdownWaitsForWhatIsLent(t *testing.T) {
 	go func() { down <- s.Shutdown(context.Background()) }()
 	select {
 	case <-down:
-		t.Fatal("it did not wait")
+		t.Fatal("Shutdown did not wait")
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(goOn)
@@ -138,8 +138,8 @@ func TestShutdownWaitsForWhatIsLent(t *testing.T) {
 	require.Equal(t, okHead+"hi", string(got))
 }
 
-// A connection that was given back and waits is closed when nothing comes for too
-// long, when its place is wanted, and when its client leaves: nothing of it stays.
+// A connection that was given back and waits is closed after the idle time-out, to make
+// room, and when its client leaves; nothing of it is left.
 func TestWhatWaitsIsClosed(t *testing.T) {
 	answer := func(c *Conn) {
 		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
@@ -184,7 +184,7 @@ func TestWhatWaitsIsClosed(t *testing.T) {
 				_ = client.SetReadDeadline(time.Now().Add(20 * time.Second))
 				rest, err := io.ReadAll(client)
 				require.NoError(t, err)
-				require.Empty(t, rest, "without a word")
+				require.Empty(t, rest, "it should be closed without an answer")
 				require.Eventually(t, func() bool { return s.Open() == test.left }, 10*time.Second, time.Millisecond)
 			})
 		}

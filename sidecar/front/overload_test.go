@@ -21,14 +21,14 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 )
 
-// More clients want to shake hands than can be served in their time: those that
-// can are, whether they come from one address or from many. What has cost a
-// signature is finished, and nobody is signed for who cannot be done in time.
+// More clients want to shake hands than can be served in time: as many as can be are,
+// whether they come from one address or from many. What has cost a signature is
+// completed, and nothing is signed for clients that cannot be served in time.
 func TestHandshakesUnderOverload(t *testing.T) {
 	const (
 		clients   = 150
 		signature = 200 * time.Millisecond
-		timeout   = 10 * time.Second // in which 50 can be served
+		timeout   = 10 * time.Second // enough for 50
 	)
 	lasts := full.Or(20*time.Second, time.Minute)
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -65,7 +65,7 @@ func TestHandshakesUnderOverload(t *testing.T) {
 	}
 }
 
-// shakes lets a client shake hands.
+// shakes makes the handshake of one client.
 func shakes(d *handshaker, from netip.Addr, timeout time.Duration) bool {
 	near, far := net.Pipe()
 	defer func() { _ = far.Close() }()

@@ -5,19 +5,19 @@ import (
 	"runtime/debug"
 )
 
-// errPanicked is what reading gives that hit a fault of ours.
+// errPanicked is the error of reading that panicked.
 var errPanicked = errors.New("internal fault")
 
-// panicked tells of a fault of ours. Wherever a connection is read or served, it is
-// kept to that connection: fasthttp, whose goroutine it is, would let it end the
-// process.
+// panicked reports a recovered panic. Panics are recovered wherever a connection is read
+// or served, and end only that connection: fasthttp, whose goroutine it is, would let
+// them end the process.
 func (s *Server) panicked(fault any) {
 	if s.o.Panicked != nil {
 		s.o.Panicked(fault, debug.Stack())
 	}
 }
 
-// recoverHead is deferred where a head is read: the request is refused.
+// recoverHead is deferred where a head is read. The request is refused.
 func (c *wire) recoverHead(err *error) {
 	fault := recover()
 	if fault == nil {
@@ -30,8 +30,8 @@ func (c *wire) recoverHead(err *error) {
 	*err = errPanicked
 }
 
-// recoverBody is deferred where a body is read beside its request, by a goroutine
-// which only knows the body.
+// recoverBody is deferred where a Stream is read, by a goroutine that only knows the
+// body.
 func (s *Stream) recoverBody(err *error) {
 	if fault := recover(); fault != nil {
 		s.c.server.panicked(fault)

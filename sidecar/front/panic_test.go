@@ -15,8 +15,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
-// A fault of ours in what reads or serves a connection ends that connection, and
-// nothing else. "Faulty" stands for the fault: a field that there is no room for.
+// A panic while a connection is read or served ends that connection, and nothing else.
+// The field "Faulty" causes one: its entry is out of range.
 func TestPanicsEndTheirConnection(t *testing.T) {
 	names := &fieldNames[len("faulty")]
 	sound := *names
@@ -25,7 +25,7 @@ func TestPanicsEndTheirConnection(t *testing.T) {
 		field Field
 	}{"faulty", knownFields})
 	addr, panics := panickyServer(t)
-	t.Cleanup(func() { *names = sound }) // once nothing is served any more
+	t.Cleanup(func() { *names = sound }) // no request is being served by then
 	for name, tt := range map[string]struct{ sent, answer string }{
 		"a head":                   {"GET / HTTP/1.1\r\nHost: x\r\nFaulty: 1\r\n\r\n", "400 The request could not be read\n"},
 		"a head with a body":       {"POST / HTTP/1.1\r\nHost: x\r\nFaulty: 1\r\nContent-Length: 2\r\n\r\nhi", "400 The request could not be read\n"},
@@ -47,7 +47,7 @@ func TestPanicsEndTheirConnection(t *testing.T) {
 	}
 }
 
-// say sends bytes, where they are no whole head their end, too, and reads until the
+// say sends bytes, half-closes if they are not a whole head, and reads until the
 // connection ends.
 func say(t *testing.T, addr, sent string) string {
 	t.Helper()
@@ -60,12 +60,12 @@ func say(t *testing.T, addr, sent string) string {
 	if !strings.Contains(sent, "\r\n\r\n") {
 		require.NoError(t, c.(*net.TCPConn).CloseWrite())
 	}
-	got, _ := io.ReadAll(c) // it may be reset
+	got, _ := io.ReadAll(c) // the connection may be reset
 	return string(got)
 }
 
-// panickyServer answers 200 or the fault. panics returns the stacks that it told of
-// since it was last asked.
+// panickyServer answers 200 or the fault. panics returns the stacks reported since its
+// last call.
 func panickyServer(t *testing.T) (addr string, panics func() []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -103,7 +103,7 @@ func panickyServer(t *testing.T) (addr string, panics func() []string) {
 	}
 }
 
-// readBeside reads a body as an upload does, from a connection that panics.
+// readBeside reads a body as a Stream does, from a connection that panics.
 func readBeside(c *Conn) error {
 	whole := c.Conn
 	defer func() { c.Conn = whole }()

@@ -5,34 +5,34 @@ import (
 	"time"
 )
 
-// What a connection waits that brings forged tickets in a row: the first is
-// free, the second makes it wait firstPause, each further one twice as long.
+// How long a connection waits after forged tickets in a row: the first is free, the
+// second makes it wait firstPause, each further one twice as long.
 const (
 	firstPause = 50 * time.Millisecond
 	maxPause   = time.Second
 )
 
-// A Penalty remembers how many tickets in a row a connection brought whose
-// signature did not verify. Its next request waits, before any of it is read
-// into memory or costs a public-key operation: so a flood of forgeries gets no
-// share of the processor by the number of its connections, and has to pay for
-// a new connection with every second one. A connection whose last ticket was
-// good never waits. The zero value is such a one.
+// A Penalty remembers how many tickets in a row, on one connection, had a signature that
+// did not verify. The connection's next request waits, before any of it is read into
+// memory or costs a public-key operation: so more connections do not give a flood of
+// forgeries more processor time, unless it pays for a new connection with every second
+// forgery. A connection whose last ticket was good never waits. The zero value is such a
+// one.
 type Penalty struct {
 	inARow int
 	until  time.Time // when the next request may go on
 }
 
-// Good notes a ticket that verified.
+// Good records a ticket that verified.
 func (p *Penalty) Good() { p.inARow = 0 }
 
-// Forged notes one that did not.
+// Forged records a ticket that did not verify.
 func (p *Penalty) Forged(now time.Time) {
 	p.until = now.Add(p.pause())
 	p.inARow++
 }
 
-// pause is what one more forgery costs.
+// pause returns the wait after one more forgery.
 func (p *Penalty) pause() time.Duration {
 	if p.inARow == 0 {
 		return 0
@@ -40,8 +40,7 @@ func (p *Penalty) pause() time.Duration {
 	return min(firstPause<<min(p.inARow-1, 10), maxPause)
 }
 
-// Wait waits until the connection may go on. It returns ctx's error when that
-// ends before.
+// Wait waits until the connection may go on. It returns ctx's error if ctx ends first.
 func (p *Penalty) Wait(ctx context.Context) error {
 	if p.inARow < 2 {
 		return nil

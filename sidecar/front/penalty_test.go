@@ -27,11 +27,11 @@ func TestForgeriesInARowMakeTheConnectionWait(t *testing.T) {
 			p.Forged(time.Now())
 		}
 		time.Sleep(700 * time.Millisecond)
-		require.Equal(t, 300*time.Millisecond, waits(), "what has passed counts")
+		require.Equal(t, 300*time.Millisecond, waits(), "time that has passed counts")
 		p.Good()
 		require.Zero(t, waits())
 		p.Forged(time.Now())
-		require.Zero(t, waits(), "a good ticket makes it start again")
+		require.Zero(t, waits(), "a good ticket resets the count")
 	})
 }
 

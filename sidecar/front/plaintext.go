@@ -8,16 +8,16 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/proxy"
 )
 
-// What a client is told that does not begin with TLS on the TLS port: it could not
-// read an answer in TLS, nor tell a reset from a dead server.
+// The answers to a client that does not speak TLS on the TLS port: it could not read an
+// answer in TLS, nor tell a reset from a dead server.
 var (
-	errPlaintext = &Fault{Status: 400, Reason: "This port speaks TLS; call it with https:// in place of http://", Plain: true}
-	errProxyLine = &Fault{Status: 400, Reason: "A PROXY header is taken of trusted proxies alone, and well-formed", Plain: true}
+	errPlaintext = &Fault{Status: 400, Reason: "This port speaks TLS; call it with https:// instead of http://", Plain: true}
+	errProxyLine = &Fault{Status: 400, Reason: "A PROXY header is accepted only from trusted proxies, and only if it is well-formed", Plain: true}
 )
 
-// plaintextFault is what a client is told whose TLS handshake failed with err; nil:
-// nothing. The record header is its first five bytes: those of a method, or of a
-// PROXY header that nobody took off.
+// plaintextFault returns the answer to a client whose TLS handshake failed with err; nil
+// if there is none. The first five bytes, read as a record header, are those of a method,
+// or of a PROXY header that was not removed.
 func plaintextFault(err error) *Fault {
 	var broken tls.RecordHeaderError
 	if !errors.As(err, &broken) || broken.Conn == nil {
@@ -33,8 +33,8 @@ func plaintextFault(err error) *Fault {
 	return nil
 }
 
-// answerPlaintext has the client answered past TLS, and closes the connection;
-// the rest of the request may still be on its way.
+// answerPlaintext has the client answered without TLS, and closes the connection. The
+// rest of the request may still be on its way.
 func (c *Conn) answerPlaintext(fault *Fault) {
 	c.Conn = c.watched
 	c.client = c.source().String()
@@ -43,8 +43,8 @@ func (c *Conn) answerPlaintext(fault *Fault) {
 	_ = c.Close()
 }
 
-// source is the address that the connection came from, as far as a PROXY header has
-// told.
+// source returns the address that the connection came from, as far as a PROXY header has
+// named it.
 func (c *Conn) source() netip.Addr {
 	if c.proxied != nil {
 		return c.proxied.source

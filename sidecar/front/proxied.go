@@ -11,22 +11,22 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// ErrCrowded is a client behind a trusted proxy that has as many connections as one
-// address may have.
+// ErrCrowded: a client behind a trusted proxy has as many connections as one address may
+// have.
 var ErrCrowded = errors.New("too many connections of one client")
 
-// A proxiedConn is a connection from a trusted proxy. It takes a PROXY header off
-// its beginning, before TLS, where there is one. How long that may take is up to
-// the read deadline.
+// A proxiedConn is a connection from a trusted proxy. It removes a PROXY header, if there
+// is one, from the beginning of the connection, before TLS. The read deadline bounds how
+// long that may take.
 type proxiedConn struct {
 	*hangup.Conn
-	source netip.Addr // the proxy's, until a header has named the client
-	begun  bool       // the header, or that there is none, has been seen
-	failed error      // what the beginning failed with
-	rest   []byte     // what came with the header
+	source netip.Addr // the proxy, until a header has named the client
+	begun  bool       // begin was called
+	failed error      // the error of begin
+	rest   []byte     // bytes read after the header
 }
 
-// newProxiedConn returns nil where the peer is no trusted proxy.
+// newProxiedConn returns nil if the peer is not a trusted proxy.
 func newProxiedConn(c *hangup.Conn, trusted proxy.Trusted) *proxiedConn {
 	peer := peerOf(c)
 	if !trusted.Has(peer) {
@@ -35,7 +35,8 @@ func newProxiedConn(c *hangup.Conn, trusted proxy.Trusted) *proxiedConn {
 	return &proxiedConn{Conn: c, source: peer}
 }
 
-// peerOf is the address of the other end, the zero value where that is not TCP.
+// peerOf returns the address of the other end; the zero Addr if that is not a TCP
+// address.
 func peerOf(c net.Conn) netip.Addr {
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -66,16 +67,15 @@ func (c *proxiedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// FillAhead is that of the connection beneath, once its beginning is behind it.
+// FillAhead is the connection's own, once the header is out of the way.
 func (c *proxiedConn) FillAhead(a *socket.Ahead) error {
 	if c.begun && c.failed == nil && len(c.rest) == 0 {
 		return c.Conn.FillAhead(a)
 	}
-	return a.Fill(struct{ io.Reader }{c}) // Read alone
+	return a.Fill(struct{ io.Reader }{c}) // only its Read
 }
 
-// begin reads as far as a PROXY header goes, and counts the connection under the
-// client that it names.
+// begin reads a PROXY header, and counts the connection under the client that it names.
 func (c *proxiedConn) begin() error {
 	buf := make([]byte, 0, 512)
 	for {
@@ -91,8 +91,8 @@ func (c *proxiedConn) begin() error {
 		if errors.Is(err, proxy.ErrShort) {
 			continue
 		}
-		// A malformed one stays where it is: it is neither TLS nor HTTP, and
-		// answered 400 as that.
+		// A malformed header stays where it is: it is neither TLS nor HTTP, and
+		// answered 400 for that.
 		c.rest = buf[n:]
 		if source.IsValid() {
 			c.source = source.WithZone("")
@@ -105,9 +105,9 @@ func (c *proxiedConn) begin() error {
 	}
 }
 
-// findClient finds out on whose behalf a request came, and counts its connection
-// under that client while it is served. A client that is at its limit has no
-// connection of its own that could be reset: ErrCrowded.
+// findClient finds out on whose behalf a request came, and counts its connection under
+// that client while the request is served. If the client is at its limit, there is no
+// connection of its own to reset: ErrCrowded.
 func (c *Conn) findClient() error {
 	p := c.proxied
 	if p == nil {

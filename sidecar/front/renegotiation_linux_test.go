@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A tapped connection keeps what goes over it.
+// A tapped connection records what it carries.
 type tapped struct {
 	net.Conn
 	sent, came bytes.Buffer
@@ -31,11 +31,11 @@ func (c *tapped) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Where a hello's random is in the first record.
+// helloRandom is where a hello's random is in the first record.
 const helloRandom = 5 + 4 + 2
 
-// clientKey is what a client of TLS 1.2 encrypts with AES-128-GCM (RFC 5246
-// sections 5 and 6.3): key and nonce's beginning.
+// clientKey returns what a TLS 1.2 client encrypts with, using AES-128-GCM (RFC 5246
+// sections 5 and 6.3): the key and the first part of the nonce.
 func clientKey(master, clientRandom, serverRandom []byte) (key, salt []byte) {
 	sum := func(parts ...[]byte) []byte {
 		h := hmac.New(sha256.New, master)
@@ -52,8 +52,8 @@ func clientKey(master, clientRandom, serverRandom []byte) (key, salt []byte) {
 	return block[:16], block[32:36]
 }
 
-// A client of TLS 1.2 that asks for a new handshake within its connection, as often
-// as it likes, is refused, and costs no signature.
+// A TLS 1.2 client that asks for renegotiation, however often, is refused, and costs no
+// signature.
 func TestRenegotiationIsRefused(t *testing.T) {
 	s, addr, key, config := secureServer(t, patience, false)
 	plain, err := net.Dial("tcp", addr)

@@ -5,7 +5,7 @@ import "math/rand/v2"
 // maxRequestID is how long a client's X-Request-Id may be.
 const maxRequestID = 128
 
-// ID is the client's request id if it is harmless, or a new one.
+// ID returns the client's request id if it is harmless, or a new one.
 func (h *Head) ID() string {
 	if id := h.Only(RequestID); safeID(id) {
 		return string(id)
@@ -25,7 +25,8 @@ func safeID(id []byte) bool {
 	return len(id) > 0 && len(id) <= maxRequestID
 }
 
-// newRequestID makes 128 random bits; an id names a request, it guards nothing.
+// newRequestID makes 128 random bits. They need not be unpredictable: an id names a
+// request and guards nothing.
 func newRequestID() string {
 	const digits = "0123456789abcdef"
 	var id [32]byte

@@ -1,13 +1,12 @@
 package front
 
-// A record of TLS that was begun must be finished before the next one, and its bytes
-// cannot be made again. A write that may not wait therefore seals all that it is given,
-// and what the socket does not take of that stays with the connection. Until it is out
-// nothing counts as taken, and the same bytes have to be offered again, as with
-// SSL_write of OpenSSL.
+// A TLS record that was begun must be finished before the next one, and cannot be sealed
+// again. A write that must not wait therefore seals everything it is given, and the
+// connection keeps what the socket does not take. Until that is sent nothing counts as
+// taken, and the same bytes have to be offered again, as with OpenSSL's SSL_write.
 
-// tryWrite writes what the client takes of p at once. Where n is less than len(p), the
-// next write must begin with p[n:].
+// tryWrite writes what the client takes of p at once. If n is less than len(p), the next
+// write must begin with p[n:].
 func (s *secureConn) tryWrite(p []byte) (n int, err error) {
 	t := s.turn
 	t.noWait = true
@@ -26,8 +25,8 @@ func (s *secureConn) tryWrite(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Write writes all of p, unless it fails. What tryWrite has sealed of it is not sealed
-// again.
+// Write writes all of p, unless it fails. Bytes that tryWrite has already sealed are not
+// sealed again.
 func (s *secureConn) Write(p []byte) (int, error) {
 	before := min(s.sealed, len(p))
 	s.sealed = 0
@@ -41,7 +40,7 @@ func (s *secureConn) Write(p []byte) (int, error) {
 	return before + n, err
 }
 
-// send writes records, and keeps what the socket does not take where it may not wait.
+// send writes records. If it must not wait, it keeps what the socket does not take.
 func (t *turnConn) send(p []byte) (n int, err error) {
 	if !t.noWait {
 		if err := t.flush(); err != nil {
@@ -58,7 +57,7 @@ func (t *turnConn) send(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// trySend writes what the socket takes of what was kept.
+// trySend writes what the socket takes of the kept bytes.
 func (t *turnConn) trySend() error {
 	n, err := t.watched.TryWrite(t.unsent)
 	if t.unsent = t.unsent[n:]; len(t.unsent) == 0 {
@@ -67,7 +66,7 @@ func (t *turnConn) trySend() error {
 	return err
 }
 
-// flush writes all that was kept.
+// flush writes all kept bytes.
 func (t *turnConn) flush() error {
 	if len(t.unsent) == 0 {
 		return nil

@@ -15,9 +15,9 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
-// What is written without waiting comes whole and once over TLS, too, to a client that
-// takes it slowly: whatever is left of a record, and whether the last of it is written
-// by one who waits or not.
+// Bytes that are written without waiting arrive complete and once over TLS, too, at a
+// client that reads slowly: whatever is left of a record, and whether the last bytes are
+// written with or without waiting.
 func TestTryWriteOverTLS(t *testing.T) {
 	const total = 4 << 20
 	sent := make([]byte, total)
@@ -62,14 +62,14 @@ func TestTryWriteOverTLS(t *testing.T) {
 	_, err = io.WriteString(secure, "GET /x HTTP/1.1\r\nHost: u\r\n\r\n")
 	require.NoError(t, err)
 	got, err := io.ReadAll(slowReader{secure})
-	require.NoError(t, err, "a record that does not fit the one before is no record")
+	require.NoError(t, err, "every record must follow the one before")
 	o := <-outcomes
 	require.NoError(t, o.err)
-	require.Greater(t, o.full, 20, "the client was never full")
+	require.Greater(t, o.full, 20, "TryWrite was hardly ever short")
 	require.True(t, string(sent) == string(got), "%d bytes of %d", len(got), total)
 }
 
-// slowReader takes a pause before each piece.
+// slowReader pauses before each read.
 type slowReader struct{ r io.Reader }
 
 func (s slowReader) Read(p []byte) (int, error) {

@@ -17,14 +17,14 @@ import (
 type secureConn struct {
 	*tls.Conn
 	turn   *turnConn
-	begun  bool // the handshake
-	asks   bool // the client for a certificate
-	sealed int  // see tryWrite
+	begun  bool // the handshake has begun
+	asks   bool // it asks the client for a certificate
+	sealed int  // bytes that tryWrite sealed and has not reported as taken
 	first  [1]byte
 }
 
-// FillAhead waits for bytes with room for one, takes a buffer when it is here, and
-// reads what came with it: a connection that idles holds none. See socket.Ahead.
+// FillAhead waits with room for one byte, takes a buffer once that has arrived, and reads
+// what came with it, so that an idle connection holds no buffer. See socket.Ahead.
 func (s *secureConn) FillAhead(a *socket.Ahead) error {
 	n, err := s.Conn.Read(s.first[:])
 	if n == 0 {
@@ -33,8 +33,8 @@ func (s *secureConn) FillAhead(a *socket.Ahead) error {
 	return a.Fill(arrived{s})
 }
 
-// fillBuffered fills a, which must be empty, with what crypto/tls has read already: no
-// socket tells of that. Errors: errNothingHere, those of the connection.
+// fillBuffered fills a, which must be empty, with bytes that crypto/tls has read already,
+// of which no event of the socket tells. Errors: errNothingHere, those of the connection.
 func (s *secureConn) fillBuffered(a *socket.Ahead) error {
 	s.turn.bufferedOnly = true
 	n, err := s.Conn.Read(s.first[:])
@@ -45,20 +45,20 @@ func (s *secureConn) fillBuffered(a *socket.Ahead) error {
 	return a.Fill(arrived{s})
 }
 
-// arrived reads what is here of a TLS connection, from the first byte on.
+// arrived reads the available bytes of a TLS connection, beginning with first.
 type arrived struct{ conn *secureConn }
 
 // Read implements io.Reader, and does not wait.
 func (r arrived) Read(p []byte) (int, error) {
 	p[0] = r.conn.first[0]
 	r.conn.turn.bufferedOnly = true
-	n, _ := r.conn.Conn.Read(p[1:]) // a fault comes again with the next read
+	n, _ := r.conn.Conn.Read(p[1:]) // the next read returns the error again
 	r.conn.turn.bufferedOnly = false
 	return 1 + n, nil
 }
 
-// errNothingHere ends a read that may not wait. It is one of those after which
-// crypto/tls goes on where it was.
+// errNothingHere ends a read that must not wait. After a temporary error like this
+// crypto/tls can read on.
 var errNothingHere net.Error = nothingHere{}
 
 type nothingHere struct{}
@@ -72,27 +72,28 @@ func newSecureConn(c net.Conn, watched *hangup.Conn, d *handshaker) *secureConn 
 	return &secureConn{Conn: tls.Server(turn, d.config), turn: turn, asks: d.config.ClientAuth != tls.NoClientCert}
 }
 
-// A turnConn is what a handshake reads and writes. It waits for the client outside
-// of its turn, so that slow clients take none, and works only in it.
+// A turnConn is what a handshake reads from and writes to. The handshake computes only in
+// its turn, and waits for the client outside of it, so that slow clients take no turns.
 type turnConn struct {
 	net.Conn
 	watched      *hangup.Conn
 	turns        *turns
-	origin       func() netip.Addr // known when the first bytes are here
+	origin       func() netip.Addr // known once the first bytes have arrived
 	deadline     time.Time
-	holds        bool
-	wrote        bool
-	begunTurns   int    // turns since it wrote
-	bufferedOnly bool   // a read may not wait
-	noWait       bool   // nor may a write
-	unsent       []byte // of what was written then
-	ended        bool
+	holds        bool   // it has its turn
+	wrote        bool   // to the client: the handshake has begun
+	begunTurns   int    // turns taken since it wrote
+	bufferedOnly bool   // Read fails: crypto/tls is to use what it has
+	noWait       bool   // Write must not wait
+	unsent       []byte // what the socket did not take then
+	ended        bool   // the handshake has ended
 }
 
 // NetConn lets hangup.From look beneath.
 func (t *turnConn) NetConn() net.Conn { return t.Conn }
 
-// Read implements net.Conn. What was read is worked on in the connection's turn.
+// Read implements net.Conn. It returns in the connection's turn, in which the handshake
+// works on the bytes.
 func (t *turnConn) Read(p []byte) (int, error) {
 	if t.bufferedOnly {
 		return 0, errNothingHere
@@ -110,21 +111,21 @@ func (t *turnConn) Read(p []byte) (int, error) {
 	}
 	t.holds = true
 	if !t.wrote {
-		runtime.Gosched() // behind all that is ready: a signature is long beside a token
+		runtime.Gosched() // let others go first: a signature takes long, compared with a token
 	}
-	if t.watched.Gone() { // while it waited: not worth a signature
+	if t.watched.Gone() { // it left while waiting: not worth a signature
 		return 0, ErrGone
 	}
 	return n, nil
 }
 
-// maxBegunTurns is how many turns of a handshake go before those of others that have
-// not begun. It needs no more than two, after a HelloRetryRequest; a client that
-// sends in small pieces is not to have more than it needs.
+// maxBegunTurns is how many turns of a handshake that has begun have priority over those
+// of handshakes that have not. It needs at most two, after a HelloRetryRequest; a client
+// that sends in small pieces must not get more than it needs.
 const maxBegunTurns = 3
 
-// take waits for a turn. A handshake that has not begun gives up when half of its
-// time is over: the rest is for the client, and for the turns to come.
+// take waits for a turn. A handshake that has not begun gives up when half of its time
+// has passed: the other half is for the client, and for later turns.
 func (t *turnConn) take() error {
 	if !t.wrote {
 		now := time.Now()
@@ -134,7 +135,8 @@ func (t *turnConn) take() error {
 	return t.turns.take(t.origin(), t.deadline, t.begunTurns <= maxBegunTurns)
 }
 
-// Write implements net.Conn. The work is done by then, and the client may be slow.
+// Write implements net.Conn. It ends the turn, because the work is done and the client
+// may be slow.
 func (t *turnConn) Write(p []byte) (int, error) {
 	if !t.ended {
 		t.give()
@@ -150,7 +152,7 @@ func (t *turnConn) give() {
 	}
 }
 
-// end has the connection take no more turns.
+// end ends the handshake: the connection takes no more turns.
 func (t *turnConn) end() {
 	t.give()
 	t.ended = true

@@ -30,8 +30,8 @@ func serverConfig(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// Over TLS a connection that waits holds no buffer, and whatever records the bytes
-// come in, they all come, in their order.
+// Over TLS a connection that waits holds no buffer, and all bytes arrive in order,
+// whatever records they come in.
 func TestTLSWaitsWithoutABuffer(t *testing.T) {
 	config := serverConfig(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,7 +62,7 @@ func TestTLSWaitsWithoutABuffer(t *testing.T) {
 		go fill()
 		var want, got []byte
 		for _, p := range pieces {
-			require.Equal(r, before, held.Load(), "a buffer is held while nothing is here")
+			require.Equal(r, before, held.Load(), "a buffer is held while nothing has arrived")
 			_, err := client.Write(p)
 			require.NoError(r, err)
 			want = append(want, p...)
@@ -70,7 +70,7 @@ func TestTLSWaitsWithoutABuffer(t *testing.T) {
 				require.NoError(r, <-filled)
 				got = append(got, a.Bytes()...)
 				a.Release()
-				pool = &sync.Pool{New: pool.New} // whoever takes one now makes one
+				pool = &sync.Pool{New: pool.New} // so that the next Get makes one
 				a = socket.NewAhead(pool)
 				before = held.Load()
 				go fill()

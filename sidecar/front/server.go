@@ -1,7 +1,6 @@
-// Package front is the HTTP/1.1 side towards the clients: what did the client
-// say, and how is it told. It reads heads and bodies, refuses what HTTP does not
-// allow, and writes answers; what the answer is, it does not know. It is the only
-// importer of fasthttp, which parses and accepts.
+// Package front is the HTTP/1.1 side that faces the clients. It reads heads and bodies,
+// refuses what HTTP does not allow, and writes answers; it does not know what they say.
+// It is the only importer of fasthttp, which accepts connections and parses.
 package front
 
 import (
@@ -21,31 +20,30 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/proxy"
 )
 
-// Options are what a Server needs.
+// Options configure a Server.
 type Options struct {
-	// Serve answers the request that was read on c, or refuses it with err: a
-	// *Fault, ErrCrowded, or ErrGone where the client broke off. It is called on the
-	// connection's goroutine, and must have begun an answer, or called CloseAfter,
-	// when it returns.
+	// Serve answers the request that was read on c, or refuses it with err: a *Fault,
+	// ErrCrowded, or ErrGone if the client broke off. It is called on the connection's
+	// goroutine. Before it returns, it must have begun an answer or called CloseAfter.
 	Serve func(c *Conn, err error)
-	// Aside answers GET and HEAD of the small paths beside the routes, "/health"
-	// and "/ping"; it reports false for what it does not serve.
+	// Aside answers GET and HEAD of the small paths next to the routes, "/health" and
+	// "/ping"; it returns false for other paths.
 	Aside func(path string) (Answer, bool)
-	// Methods lists those that a path has, as the field Allow does; "" for a path
-	// that has none.
+	// Methods lists the methods of a path, as the field Allow does; "" if the path has
+	// none.
 	Methods func(path []byte) string
-	// Closing reports whether every connection ends with its next answer.
+	// Closing reports whether every connection is to end with its next answer.
 	Closing func() bool
 	CORS    CORS
-	Trusted proxy.Trusted // whose word on clients is taken
+	Trusted proxy.Trusted // which proxies to believe about clients
 	TLS     *tls.Config   // nil: plain
-	// Panicked hears of each fault of ours that was recovered, on any goroutine.
+	// Panicked is told of each panic that was recovered, on any goroutine.
 	Panicked func(fault any, stack []byte)
-	// Debug hears what fasthttp has to say, without what it would fill in, which
-	// may hold what came off the wire.
+	// Debug is told what fasthttp logs, as format strings without their arguments, which
+	// may hold bytes off the wire.
 	Debug func(event string)
 
-	HandshakeTimeout time.Duration // of TLS, from the acceptance on
+	HandshakeTimeout time.Duration // of TLS, from when the connection was accepted
 	ReadTimeout      time.Duration // of a head, and of a body
 	IdleTimeout      time.Duration // between two requests
 	MaxConnections   int
@@ -59,11 +57,11 @@ type Server struct {
 	lending    lending
 }
 
-// New makes a Server, and starts nothing.
+// New makes a Server, but starts nothing.
 func New(o Options) *Server {
 	s := &Server{o: o}
 	s.handshaker.config, s.handshaker.timeout = o.TLS, o.HandshakeTimeout
-	// Half of the processors are left to those who are connected.
+	// Half of the processors are left to established connections.
 	s.handshaker.turns = newTurns(max(1, runtime.GOMAXPROCS(0)/2), mostWaiting)
 	s.http = fasthttp.Server{
 		Handler:               s.serve,
@@ -75,7 +73,7 @@ func New(o Options) *Server {
 		WriteBufferSize:       4 << 10,
 		ReadTimeout:           o.ReadTimeout,
 		IdleTimeout:           o.IdleTimeout,
-		Concurrency:           2*o.MaxConnections + 1, // the listener limits them; here some count for a moment longer
+		Concurrency:           2*o.MaxConnections + 1, // the listener limits them; some count here for a moment longer
 		NoDefaultServerHeader: true,
 		NoDefaultDate:         true,
 		NoDefaultContentType:  true,
@@ -93,8 +91,8 @@ func (s *Server) Serve(ln *hangup.Listener) error {
 	return s.http.Serve(&acceptor{ln, s})
 }
 
-// Shutdown closes the listener and the idle connections, has the others close
-// after their answer, and waits for that until ctx ends.
+// Shutdown closes the listener and the idle connections, has the others close after their
+// answer, and waits for them until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.lending.turnAway()
 	defer s.handshaker.crew.end()
@@ -103,12 +101,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Open is how many connections there are.
+// Open returns the number of open connections.
 func (s *Server) Open() int {
 	return int(s.http.GetOpenConnectionsCount()) + int(s.lending.lent.Load())
 }
 
-// quietLogger keeps what fasthttp would fill in out of its words.
+// quietLogger drops the arguments of fasthttp's messages.
 type quietLogger struct{ debug func(string) }
 
 func (l quietLogger) Printf(format string, _ ...any) {
@@ -117,9 +115,9 @@ func (l quietLogger) Printf(format string, _ ...any) {
 	}
 }
 
-// headReceived makes every request one without a body for fasthttp, which the
-// handler reads from the connection, and one that expects nothing, which the
-// connection sees to when the body is read.
+// headReceived makes fasthttp see every request without a body, because the handler reads
+// it from the connection, and without an expectation, which the connection meets when the
+// body is read.
 func headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	h.SetContentLength(0)
 	h.Del(fasthttp.HeaderExpect)
@@ -145,18 +143,18 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	s.o.Serve(c, crowded)
 }
 
-// beginServing hands the connection to its handler. The error is why it may not be
+// beginServing passes the connection to its handler. The error is why it must not be
 // served.
 func (c *Conn) beginServing(ctx *fasthttp.RequestCtx) error {
 	c.ctx = ctx
-	// Makes fasthttp write after each request although the next one is here, so
-	// that it never holds back more than one.
+	// Makes fasthttp flush after each request, even if the next one has arrived, so that
+	// it never holds back more than one response.
 	_ = ctx.SetWriteDeadline(time.Now())
 	return c.findClient()
 }
 
-// end takes the connection back, unless it is lent, also from a handler that
-// panicked.
+// end ends the serving of a request, also if the handler panicked; a lent connection goes
+// on.
 func (c *Conn) end() {
 	if fault := recover(); fault != nil {
 		c.server.panicked(fault)
@@ -169,7 +167,7 @@ func (c *Conn) end() {
 	c.finish()
 }
 
-// finish ends the serving of a request.
+// finish releases what belongs to the request.
 func (c *Conn) finish() {
 	if c.Closes() {
 		c.CloseAfter()
@@ -186,8 +184,8 @@ func (c *Conn) finish() {
 	c.ctx = nil
 }
 
-// aside answers health, ping and CORS preflights; they are no requests in the
-// sense of log and metrics.
+// aside answers health checks, pings and CORS preflights, which are neither logged nor
+// counted as requests.
 func (s *Server) aside(h *Head) (Answer, bool) {
 	if s.o.CORS.isPreflight(h) {
 		return s.o.CORS.preflight(h, s.o.Methods(h.Path)), true
@@ -198,19 +196,19 @@ func (s *Server) aside(h *Head) (Answer, bool) {
 	return s.o.Aside(string(h.Path))
 }
 
-// serveFault answers what fasthttp could not read as a request. Its error text
-// may hold what came off the wire and goes nowhere.
+// serveFault answers what fasthttp could not read as a request. Its error text may hold
+// bytes off the wire, and is dropped.
 func (s *Server) serveFault(ctx *fasthttp.RequestCtx, err error) {
 	c := (*Conn)(ctx.Conn().(*wire))
 	if !c.state.spoke {
-		// Nothing of a request ever came: a port scan, a preconnected socket or
-		// a failed TLS handshake. There is nobody to answer.
+		// No byte of a request arrived: a port scan, a preconnected socket or a failed
+		// TLS handshake. There is nobody to answer.
 		_ = c.Conn.Close()
 		return
 	}
 	defer c.end()
 	if !c.state.whole {
-		c.Head.parse() // what there is
+		c.Head.parse() // as much as arrived
 	}
 	_ = c.beginServing(ctx)
 	c.CloseAfter()
@@ -219,12 +217,12 @@ func (s *Server) serveFault(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	if c.state.failed != nil {
-		err = c.state.failed // fasthttp may have made something else of it
+		err = c.state.failed // fasthttp may have replaced it
 	}
 	s.o.Serve(c, faultOf(err, c.guard.inFirstLine()))
 }
 
-// faultOf makes a fault of fasthttp's errors; ErrGone when the client broke off.
+// faultOf translates an error of fasthttp's; ErrGone if the client broke off.
 func faultOf(err error, firstLine bool) error {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
@@ -240,7 +238,7 @@ func faultOf(err error, firstLine bool) error {
 	return &Fault{Status: fasthttp.StatusBadRequest, Reason: "The request is not acceptable HTTP/1.1"}
 }
 
-// An acceptor gives fasthttp the connections it serves.
+// An acceptor hands connections to fasthttp.
 type acceptor struct {
 	*hangup.Listener
 	server *Server

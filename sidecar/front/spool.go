@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// spoolPiece is how much memory a spool takes at once, in bytes.
+// spoolPiece is how many bytes of memory a spool takes at a time.
 const spoolPiece = 32 << 10
 
 var spoolPieces = sync.Pool{New: func() any { return new([spoolPiece]byte) }}
 
-// A spool is what was read of a body before somebody takes it. The zero value is
-// empty.
+// A spool holds the bytes of a body that were read before anybody takes them. The zero
+// value is empty.
 type spool struct {
-	budget   *Budget // of all bodies; nil: nothing bounds them
+	budget   *Budget // of all bodies; nil: no limit
 	pieces   []*[spoolPiece]byte
-	from, to int // it begins there in the first piece, and ends there in the last one
+	from, to int // where it begins in the first piece, and ends in the last
 }
 
-// room is where bytes can be added; empty: grow first.
+// room returns where bytes can be added; if it is empty, call grow first.
 func (s *spool) room() []byte {
 	if len(s.pieces) == 0 {
 		return nil
@@ -28,7 +28,7 @@ func (s *spool) room() []byte {
 	return s.pieces[len(s.pieces)-1][s.to:]
 }
 
-// grow takes another piece, for which the budget has given room.
+// grow adds a piece, for which the budget must have granted room.
 func (s *spool) grow() {
 	s.pieces = append(s.pieces, spoolPieces.Get().(*[spoolPiece]byte))
 	s.to = 0
@@ -63,15 +63,15 @@ func (s *spool) give(piece *[spoolPiece]byte) {
 	s.budget.drop(spoolPiece)
 }
 
-// roomPause is the time between two looks for room.
+// roomPause is how often findRoom tries.
 const roomPause = 50 * time.Millisecond
 
-// Spool begins to read what comes of the body although nobody takes it yet, and
-// keeps it for Read, until Halt: the end of the connection is not seen while bytes
-// before it wait in vain for room in the kernel. more has to have room for what that
-// takes, n more bytes; while it has none, nothing is read. The client is not told to
-// send the body, and its read time-out does not run. broken is told if the body
-// cannot come whole any more: ErrBodyTooLarge, ErrBodyFraming, ErrGone.
+// Spool begins to read the body although nobody takes it yet, and keeps it for Read,
+// until Halt: the end of the connection is not seen while bytes in front of it find no
+// room in the kernel. more must grant the room that takes, n bytes more; while it does
+// not, nothing is read. The client is not told to send the body, and its read time-out
+// does not run. broken is called if the body cannot be completed any more:
+// ErrBodyTooLarge, ErrBodyFraming, ErrGone.
 func (s *Stream) Spool(more func(n int64) bool, broken func(error)) {
 	s.halt, s.halted = make(chan struct{}), make(chan struct{})
 	_ = s.c.SetReadDeadline(time.Time{})
@@ -83,7 +83,7 @@ func (s *Stream) Spool(more func(n int64) bool, broken func(error)) {
 	}()
 }
 
-// Halt ends what Spool began.
+// Halt ends the reading that Spool began.
 func (s *Stream) Halt() {
 	close(s.halt)
 	_ = s.c.SetReadDeadline(time.Now())
@@ -95,15 +95,15 @@ func (s *Stream) fill(more func(n int64) bool) error {
 	return s.fillWhile(func() bool { return s.findRoom(more) }, func(*Conn) error { return nil })
 }
 
-// fillFromAhead takes what the connection has ahead, which is less than a piece, if
-// there is room for one.
+// fillFromAhead takes the bytes that the connection has ahead, which are less than a
+// piece, if there is room for one.
 func (s *Stream) fillFromAhead() error {
 	room := func() bool { return s.spool.budget.hold(spoolPiece) }
 	return s.fillWhile(room, func(*Conn) error { return os.ErrDeadlineExceeded })
 }
 
-// fillWhile reads until the body is whole, room finds none for a piece, or a read
-// has no time left; before is as of read.
+// fillWhile reads until the body is whole, room returns false, or the read deadline has
+// passed. before is that of read.
 func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
 	for !s.whole.Load() {
 		if len(s.spool.room()) == 0 {
@@ -124,7 +124,7 @@ func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
 	return nil
 }
 
-// findRoom waits until there is some; false: until Halt.
+// findRoom waits until there is room for a piece; false after Halt.
 func (s *Stream) findRoom(more func(n int64) bool) bool {
 	for {
 		if s.spool.budget.hold(spoolPiece) {

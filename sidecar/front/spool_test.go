@@ -12,8 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
-// A spool gives back what was put in, in order, and holds no more memory than that
-// takes.
+// A spool returns what was put in, in order, and holds no more memory than that needs.
 func TestSpoolIsAQueueOfBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		budget := NewBudget(0, 1<<40, 0)
@@ -56,8 +55,8 @@ func TestSpoolIsAQueueOfBytes(t *testing.T) {
 	})
 }
 
-// Chunks that came with the head count in what all bodies may have while they are
-// kept, and no longer; where that has no room they stay where they are.
+// Chunks that arrived with the head count in the budget of all bodies while they are
+// kept, and no longer; if that has no room they stay where they are.
 func TestChunksThatAreHereCount(t *testing.T) {
 	budget := NewBudget(0, 1<<20, 0)
 	type counts struct{ begun, ended int64 }

@@ -13,8 +13,8 @@ import (
 
 const okHead = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
-// startServer runs a server until the test ends, with times that no test reaches
-// where o has none.
+// startServer runs a server until the test ends. Times that o does not set are too long
+// for any test to reach.
 func startServer(t *testing.T, o Options, listening hangup.Options) (s *Server, addr string) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")

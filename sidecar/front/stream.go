@@ -9,39 +9,38 @@ import (
 	"time"
 )
 
-// A Stream is the body of a request, read as it comes. Make it with Conn.Stream.
-// While the request waits for its turn, Spool may read ahead; then Begin, and Read.
-// Read is for one goroutine, which need not be the one that serves the connection:
-// that one may answer meanwhile. The connection ends with an answer that was begun
-// before the body had come whole. No Read may be under way any more when the
-// request ends; Release it then.
+// A Stream is a request body that is read as it arrives. Make it with Conn.Stream. While
+// the request waits for its turn, Spool may read ahead; then call Begin, and Read. Read
+// is for one goroutine, which need not be the one that serves the connection and may
+// answer meanwhile. If an answer was begun before the whole body was read, the connection
+// ends with it. When the request ends, no Read may be running any more; Release it then.
 type Stream struct {
 	c     *Conn
 	limit int64
 	taken int64
-	left  time.Duration // for how long the client may still be waited for, in all
-	waits time.Time     // since when it is; zero: it is not
+	left  time.Duration // how long the client may still be waited for, in all
+	waits time.Time     // since when it is being waited for; zero: it is not
 	whole atomic.Bool   // all of the body was read
 
 	spool        spool
-	halt, halted chan struct{} // Spool is to end, and has
+	halt, halted chan struct{} // closed when Spool is to end, and when it has
 
-	mu   sync.Mutex // is held while the read deadline is set
+	mu   sync.Mutex // held while the read deadline is set
 	stop time.Time  // when Read fails; zero: not yet
 }
 
-// Stream is the body of the request that is served on c, of which at most limit
-// bytes are taken. What Spool keeps of it counts among all that budget bounds.
+// Stream returns the body of the request being served on c, of which at most limit bytes
+// are accepted. What Spool keeps of it counts in the budget of all bodies.
 func (c *Conn) Stream(limit int, budget *Budget) *Stream {
 	s := &Stream{c: c, limit: int64(limit), left: c.server.o.ReadTimeout, spool: spool{budget: budget}}
 	s.whole.Store(!c.guard.inBody())
 	return s
 }
 
-// Begin is called before the first Read. It tells a client that waits for it to
-// send the body; the others may have begun, and what is wrong with chunks that are
-// here already is told before somebody gets a part of them. Errors: ErrGone,
-// ErrBodyTooLarge, ErrBodyFraming.
+// Begin must be called before the first Read. It tells a client that waits for it to send
+// the body. Other clients may have begun: faults in chunks that have arrived already are
+// reported here, before anybody gets a part of them. Errors: ErrGone, ErrBodyTooLarge,
+// ErrBodyFraming.
 func (s *Stream) Begin() error {
 	c := s.c
 	if c.guard.state == inChunks && !c.ahead.Empty() {
@@ -58,11 +57,11 @@ func (s *Stream) Begin() error {
 	return nil
 }
 
-// Read reads what is here, and waits while nothing is. While it waits for the
-// client the read time-out runs: not while the request waits for its turn, or the
-// reader is busy. io.EOF is the true end alone, and comes with the last bytes where
-// it is known then. Errors: ErrBodyTooLarge, ErrBodyTimeout (also after Stop),
-// ErrBodyFraming, ErrGone.
+// Read reads what has arrived, and waits if nothing has. The read time-out runs only
+// while it waits for the client: not while the request waits for its turn, or the reader
+// is busy. io.EOF means only the true end, and comes with the last bytes if it is known
+// by then. Errors: ErrBodyTooLarge, ErrBodyTimeout (also after Stop), ErrBodyFraming,
+// ErrGone.
 func (s *Stream) Read(p []byte) (int, error) {
 	if n := s.spool.take(p); n > 0 {
 		if len(s.spool.pieces) == 0 && s.whole.Load() {
@@ -80,9 +79,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read reads from the connection, until all of the body was. before is called each
-// time that the client may be waited for. Errors: those of Read, but for io.EOF, and
-// with os.ErrDeadlineExceeded as it is.
+// read reads from the connection, until the whole body was read. before is called each
+// time before it may wait for the client. Errors: those of Read without io.EOF, but
+// os.ErrDeadlineExceeded unchanged.
 func (s *Stream) read(p []byte, before func(*Conn) error) (n int, err error) {
 	defer s.recoverBody(&err)
 	n, err = (*clientBody)(s.c).read(p, before)
@@ -103,7 +102,7 @@ func (s *Stream) read(p []byte, before func(*Conn) error) (n int, err error) {
 	return 0, ErrBodyFraming
 }
 
-// arm is called before each wait for the client.
+// arm sets the read deadline before each wait for the client.
 func (s *Stream) arm(c *Conn) error {
 	s.disarm()
 	s.waits = time.Now()
@@ -116,7 +115,7 @@ func (s *Stream) arm(c *Conn) error {
 	return c.SetReadDeadline(until)
 }
 
-// disarm takes what was waited from what may be.
+// disarm subtracts the time waited from the time left.
 func (s *Stream) disarm() {
 	if !s.waits.IsZero() {
 		s.left -= time.Since(s.waits)
@@ -124,7 +123,7 @@ func (s *Stream) disarm() {
 	}
 }
 
-// Stop has Read fail from a time on. Any goroutine may call it.
+// Stop makes Read fail from a given time on. Any goroutine may call it.
 func (s *Stream) Stop(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,12 +131,12 @@ func (s *Stream) Stop(at time.Time) {
 	_ = s.c.SetReadDeadline(at)
 }
 
-// Taken is how much was read, in bytes; once nobody reads any more.
+// Taken returns how many bytes were read. Call it once nobody reads any more.
 func (s *Stream) Taken() int64 { return s.taken }
 
-// Release gives back what Spool read in vain.
+// Release frees what Spool read and nobody took.
 func (s *Stream) Release() { s.spool.release() }
 
-// comes reports whether the body may still be read by another goroutine, or was
-// given up in the middle: then it is not known where the next request begins.
+// comes reports whether the body may still be read by another goroutine, or was given up
+// in the middle, so that it is not known where the next request begins.
 func (c *Conn) comes() bool { return c.stream != nil && !c.stream.whole.Load() }

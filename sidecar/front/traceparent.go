@@ -1,8 +1,7 @@
 package front
 
-// TraceID is the id of the trace that the request belongs to, "" where it names
-// none or names it wrongly (W3C Trace Context, section 3.2). Two of the header
-// name none.
+// TraceID returns the id of the trace that the request belongs to; "" if it names none,
+// or is malformed (W3C Trace Context, section 3.2). Several traceparent fields name none.
 func (h *Head) TraceID() string {
 	if value := h.Only(Traceparent); isTraceparent(value) {
 		return string(value[3:35])
@@ -10,8 +9,8 @@ func (h *Head) TraceID() string {
 	return ""
 }
 
-// isTraceparent reports whether b is version "-" trace-id "-" parent-id "-" flags
-// in lower-case hex. Versions to come may append to it; ff is none.
+// isTraceparent reports whether b is version "-" trace-id "-" parent-id "-" flags in
+// lower-case hex. Future versions may append to it; ff is not a version.
 func isTraceparent(b []byte) bool {
 	const length = 55
 	if len(b) < length || b[2] != '-' || b[35] != '-' || b[52] != '-' {

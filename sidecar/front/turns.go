@@ -8,35 +8,35 @@ import (
 	"time"
 )
 
-// mostWaiting is how many handshakes may wait for their turn. What one of them
-// holds is a connection, which is bounded elsewhere; this bounds the wait.
+// mostWaiting is how many handshakes may wait for their turn. Each holds a connection,
+// whose number is bounded elsewhere; this bounds the wait.
 const mostWaiting = 1024
 
-// Why a handshake was given no turn.
+// Why a handshake got no turn.
 var (
 	errNoTurn   = errors.New("too many TLS handshakes wait")
 	errTurnLate = errors.New("the TLS handshake waited for too long")
 )
 
-// turns let so many handshakes work at once, and have the others wait. Those that
-// wait are taken from one origin after the other, and where too many wait the
-// newest of the origin that has most gives way: a flood from one address delays
-// itself, and nobody else for longer than one turn each.
+// turns let a limited number of handshakes work at once; the others wait. Turns go round
+// the origins that wait, and if too many handshakes wait, the newest of the origin that
+// has most of them is refused: a flood from one address delays itself, and anybody else
+// by at most one turn each.
 //
-// Those that have begun go before all others: what they have cost would else be
-// spent on nothing where more come than can be served, and nobody would be.
+// Handshakes that have begun go before all others. Otherwise, when more arrive than can
+// be served, the work spent on them would be lost, and none would be completed.
 type turns struct {
 	most int
 
 	mu      sync.Mutex
 	free    int
-	waiting int // in queues
+	waiting int // in all queues
 	queues  map[netip.Addr]*queue
-	round   list.List // of *queue, in the order in which they are served
-	begun   list.List // of *waiter
+	round   list.List // of *queue, in the order of their turns
+	begun   list.List // of *waiter, which have begun
 }
 
-// A queue is those of one origin that wait.
+// A queue holds the handshakes of one origin that wait and have not begun.
 type queue struct {
 	origin  netip.Addr
 	waiters list.List // of *waiter
@@ -46,15 +46,15 @@ type queue struct {
 type waiter struct {
 	queue *queue // nil: it has begun
 	at    *list.Element
-	ready chan error // nil: its turn; holds one
+	ready chan error // gets nil for a turn; buffers one
 }
 
 func newTurns(free, most int) *turns {
 	return &turns{free: free, most: most, queues: make(map[netip.Addr]*queue)}
 }
 
-// take waits for a turn, until deadline; begun: before those that have not.
-// Errors: errNoTurn, errTurnLate.
+// take waits for a turn, until deadline. begun gives it priority over those that have not
+// begun. Errors: errNoTurn, errTurnLate.
 func (t *turns) take(origin netip.Addr, deadline time.Time, begun bool) error {
 	t.mu.Lock()
 	if t.free > 0 {
@@ -85,7 +85,7 @@ func (t *turns) take(origin netip.Addr, deadline time.Time, begun bool) error {
 	}
 }
 
-// give ends a turn.
+// give ends a turn, and starts the next.
 func (t *turns) give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +103,7 @@ func (t *turns) give() {
 	w.ready <- nil
 }
 
-// count is how many wait.
+// count returns how many wait.
 func (t *turns) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,7 +128,7 @@ func (t *turns) join(origin netip.Addr, begun bool) *waiter {
 	return w
 }
 
-// quit takes a waiter out, and its queue with the last one.
+// quit removes a waiter, and its queue if that is empty then.
 func (t *turns) quit(w *waiter) {
 	if w.queue == nil {
 		t.begun.Remove(w.at)
@@ -142,7 +142,7 @@ func (t *turns) quit(w *waiter) {
 	}
 }
 
-// longest is the newest waiter of the longest queue.
+// longest returns the newest waiter of the longest queue.
 func (t *turns) longest() *waiter {
 	var most *queue
 	for _, q := range t.queues {

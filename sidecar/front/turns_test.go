@@ -13,8 +13,7 @@ import (
 
 func origin(n byte) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, 113, n}) }
 
-// Those that wait are taken from one origin after the other: whoever comes alone
-// is not behind a flood.
+// Turns go round the origins that wait: a single client does not wait behind a flood.
 func TestTurnsGoRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(1, 100)
@@ -42,8 +41,8 @@ func TestTurnsGoRound(t *testing.T) {
 	})
 }
 
-// Where too many wait, the newest of the longest queue gives way, and who waits for
-// too long is told so when his time is over.
+// If too many wait, the newest of the longest queue is refused, and a waiter fails when
+// its deadline passes.
 func TestTurnsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(1, 3)
@@ -63,7 +62,7 @@ func TestTurnsAreBounded(t *testing.T) {
 		join(1, time.Hour)
 		require.Empty(t, ends)
 		join(1, time.Hour)
-		require.Equal(t, end{1, errNoTurn}, <-ends, "the flood's own")
+		require.Equal(t, end{1, errNoTurn}, <-ends, "the newest of the flood")
 		join(2, time.Hour)
 		require.Equal(t, end{1, errNoTurn}, <-ends, "the flood gives way to another")
 		require.Equal(t, 3, turns.count())
@@ -78,8 +77,8 @@ func TestTurnsAreBounded(t *testing.T) {
 	})
 }
 
-// However turns are taken, given and waited for in vain, there are never more at
-// once than may be, none is lost, and nobody waits while one is free.
+// However turns are taken, given and waited for in vain, there are never more at once
+// than allowed, none is lost, and nobody waits while one is free.
 func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		free := rapid.IntRange(1, 3).Draw(r, "free")
@@ -119,8 +118,8 @@ func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 	})
 }
 
-// check fails unless so many turns are free, nobody waits in vain, and the books
-// agree.
+// check fails unless free turns are free, nobody waits in vain, and the queues are
+// consistent.
 func (t *turns) check(tb testing.TB, free, most int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -2,18 +2,18 @@ package front
 
 import "time"
 
-// A wire is a Conn as fasthttp sees it, which reads it, but gets no more than the heads
-// of requests, and writes to it, but nothing comes of that: its response writer drops
-// or rewrites header fields (Date), cannot frame by the connection's end, holds back a
-// body of declared length, and needs one more write for a stream's last chunk. Answers
-// are written by the Conn, and what fasthttp then sends, always in exactly one write (a
-// write deadline makes it flush after every response), is swallowed. In return the
-// connection stays in fasthttp's hands for the next request.
+// A wire is a Conn as fasthttp sees it. fasthttp reads only the heads of requests from
+// it, and what it writes is dropped: its response writer drops or rewrites header fields
+// (Date), cannot end a body by closing the connection, holds back a body of declared
+// length, and needs one more write for a stream's last chunk. The Conn writes the
+// answers. What fasthttp writes after each, always in exactly one write (a write deadline
+// makes it flush after every response), is dropped, and fasthttp keeps the connection for
+// the next request.
 type wire Conn
 
-// Read gives fasthttp the heads of requests and nothing else. Bodies are for the
-// handler (Body.Read): so fasthttp has no use for its own buffer, which must be as
-// large as the largest head, while a handler runs.
+// Read gives fasthttp the heads of requests and nothing else. The handler reads bodies
+// (Body.Read). So fasthttp's own buffer, which must be as large as the largest head, is
+// not needed while a handler runs.
 func (c *wire) Read(p []byte) (int, error) {
 	s := &c.state
 	if s.passed == 0 && s.failed == nil {
@@ -28,7 +28,7 @@ func (c *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// nextHead finds out how much of a head is here, and waits while nothing is.
+// nextHead finds out how much of a head has arrived, and waits if nothing has.
 func (c *wire) nextHead() (err error) {
 	defer c.recoverHead(&err)
 	if err := c.shakeHands(); err != nil {
@@ -37,7 +37,7 @@ func (c *wire) nextHead() (err error) {
 	if err := (*clientBody)(c).skip(); err != nil {
 		return err
 	}
-	for { // an empty line is no request, and leaves as much time for one as before
+	for { // an empty line is not a request, and does not extend the time for one
 		if c.ahead.Empty() && (c.state.answered || !c.state.spoke) {
 			c.rest()
 		}
@@ -70,9 +70,9 @@ func (c *wire) nextHead() (err error) {
 	return nil
 }
 
-// rest lets the connection make room for another while it waits for a request. A
-// TLS client has a second for its first one once it has shaken hands; before that
-// it has it from its acceptance, as it has without TLS.
+// rest lets the connection be closed to make room for another while it waits for a
+// request. A TLS client has a second for its first request once it has shaken hands;
+// before that it has a second from when it was accepted, as without TLS.
 func (c *wire) rest() {
 	_, secure := c.Conn.(*secureConn)
 	switch {
@@ -83,14 +83,14 @@ func (c *wire) rest() {
 	}
 }
 
-// Write is fasthttp's way to the client. What the handler answered is out.
+// Write drops what fasthttp writes: the Conn has written the answer.
 func (c *wire) Write(p []byte) (int, error) { return len(p), nil }
 
-// SetWriteDeadline keeps fasthttp's deadlines off the socket: how long a client
-// may take nothing is for hangup.Listener, which sees what it takes.
+// SetWriteDeadline keeps fasthttp's deadlines off the socket: hangup.Listener bounds how
+// long a client may take nothing, because it sees what the client takes.
 func (c *wire) SetWriteDeadline(time.Time) error { return nil }
 
-// Close closes the connection, unless it is lent: then it is fasthttp that lets go.
+// Close closes the connection, unless it is lent: then fasthttp merely lets go of it.
 func (c *wire) Close() error {
 	if c.lent.Load() {
 		return nil
