@@ -19,8 +19,8 @@ import (
 
 var screenshots = flag.String("screenshots", "", "directory that TestScreenshots writes to; its traffic comes from the playground")
 
-// The page in a real browser: it loads without a word in the console, follows,
-// and shows a gap and its filling, a refusal and an outage when they happen.
+// In a real browser the page loads with nothing in the console, keeps up, and shows a
+// gap, its filling, a refusal and an outage as they happen.
 func TestPageInABrowser(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
@@ -44,7 +44,7 @@ func TestPageInABrowser(t *testing.T) {
 	require.Equal(t, 200, <-ahead)
 	b.Says("strip-text", "Next expected 8: 0 missing, 0 waiting, 0 in flight; of those shown 3 served")
 
-	// The keyboard reads the strip.
+	// The strip can be read with the keyboard.
 	require.NoError(t, chromedp.Do(b.Ctx, chromedp.Focus(chromedp.CSS("#strip")), chromedp.KeyEvent(kb.ArrowLeft), chromedp.KeyEvent(kb.ArrowLeft)))
 	b.Says("strip-one", "6: served, after a higher one, in time: it filled a gap.")
 
@@ -71,7 +71,7 @@ func TestPageInABrowser(t *testing.T) {
 	u.Signal(syscall.SIGTERM)
 	require.Equal(t, 0, u.Wait(), "an open page holds up nothing")
 	b.Until(`document.getElementById("live").dataset.state === "off"`)
-	// The next one at the same address takes the open page over.
+	// The next process at the same address takes over the open page.
 	rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_ADMIN_ADDR": admin})).Ready()
 	b.Says("live", "live")
 	b.Says("verdict-text", "Ready and idle")
@@ -80,7 +80,7 @@ func TestPageInABrowser(t *testing.T) {
 	b.Until(`document.getElementById("recent").children.length === 0`)
 }
 
-// The pictures in docs, taken of a playground that somebody has started:
+// Takes the pictures in docs, of a playground that somebody has started:
 //
 //	go run ./cmd/playground -rps 14 -bad 10% -loss 2% -delay wan -outage 40s
 //	USHER_ADMIN=http://127.0.0.1:… go test ./test/operators -run TestScreenshots -screenshots ../docs

@@ -23,7 +23,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A prometheus is Debian's, as a child that scrapes an usher every second.
+// A prometheus is Debian's Prometheus, run as a child that scrapes an usher every
+// second.
 type prometheus struct{ url string }
 
 func startPrometheus(t *testing.T, u *rig.Usher) *prometheus {
@@ -114,9 +115,9 @@ func (p *prometheus) hasData(expr string) (bool, error) {
 	return false, nil
 }
 
-// expressions are those of the dashboard, its variables and the alerts, ready to
-// be asked. Of an alert it is the left side: the whole has no value while all
-// is well.
+// expressions are those of the dashboard, its variables and the alerts, ready to be
+// queried. Of an alert it is the left side, as the whole has no value while all is
+// well.
 func expressions(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/grafana/usher.json")
@@ -154,8 +155,8 @@ func expressions(t *testing.T) map[string]string {
 	return list
 }
 
-// Every query of the dashboard and every alert has data on a live sidecar, asked
-// of a real Prometheus that scraped it.
+// Every query of the dashboard and of every alert returns data from a real Prometheus
+// that has scraped a live sidecar.
 func TestDashboardAndAlerts(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
@@ -237,7 +238,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 	}, rig.Patience, 100*time.Millisecond, "no exemplars")
 }
 
-// The rules do what they say, and the metrics are named as they should be.
+// The rules pass their tests, and promtool accepts the names of the metrics.
 func TestPromtool(t *testing.T) {
 	full.Only(t)
 	t.Parallel()

@@ -17,8 +17,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// No client can make a series: requests with random paths, endpoints, methods and
-// user agents, 10,000 of them in a full run, leave their number as it was.
+// No client can create a series: requests with random paths, endpoints, methods and
+// user agents, 10,000 of them in a full run, leave the number of series as it was.
 func TestSeriesAreClosed(t *testing.T) {
 	t.Parallel()
 	s := rig.NewEd25519Signer(t) // signs faster
@@ -68,7 +68,7 @@ func TestSeriesAreClosed(t *testing.T) {
 	require.Equal(t, before, series(u))
 }
 
-// The state that operators ask for first is there under names of its own.
+// The state that operators look for first has metrics of its own.
 func TestGauges(t *testing.T) {
 	t.Parallel()
 	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{"USHER_MAX_CONCURRENCY": "7"})).Ready()
@@ -85,8 +85,7 @@ func TestGauges(t *testing.T) {
 	require.Zero(t, rig.Start(t, settings).Metric("usher_public_key_age_seconds"), "no key, no age")
 }
 
-// Exemplars are there for scrapers that read OpenMetrics, where the request
-// belonged to a trace.
+// Scrapers that read OpenMetrics get exemplars of requests that belonged to a trace.
 func TestExemplars(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -113,7 +112,7 @@ func TestExemplars(t *testing.T) {
 	}
 }
 
-// series are the names and labels of all samples.
+// series returns the names and labels of all samples.
 func series(u *rig.Usher) []string {
 	_, text := u.Get("/metrics")
 	var list []string
@@ -125,7 +124,7 @@ func series(u *rig.Usher) []string {
 	return list
 }
 
-// sum adds up all samples whose line begins so.
+// sum adds up all samples whose line begins with a prefix.
 func sum(u *rig.Usher, prefix string) (total float64) {
 	_, text := u.Get("/metrics")
 	for line := range strings.Lines(text) {

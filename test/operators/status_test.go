@@ -14,7 +14,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// seen is what these tests read of /status.json.
+// seen is the part of /status.json that these tests read.
 type seen struct {
 	Ready    bool
 	Verdict  struct{ Level, Text string }
@@ -36,8 +36,8 @@ func look(u *rig.Usher) (s seen) {
 	return s
 }
 
-// The strip tells of a gap and of its filling, of a late number and of one that
-// was refused; nothing of the prompt, the signature or a secret is shown.
+// The strip shows a gap and its filling, a late number and a refused one. Nothing of
+// the prompt, the signature or a secret is shown.
 func TestStatusTellsOfTheOrder(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -66,7 +66,7 @@ func TestStatusTellsOfTheOrder(t *testing.T) {
 	}
 }
 
-// An open page ends with the process, and does not hold it up.
+// An open page does not keep the process from ending, and is told of the end.
 func TestOpenPageDoesNotHoldUpTheEnd(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -78,7 +78,7 @@ func TestOpenPageDoesNotHoldUpTheEnd(t *testing.T) {
 	defer func() { _ = call.Body.Close() }()
 	script.Events <- "data: 1\n\n"
 	u.Signal(syscall.SIGTERM)
-	// The page still tells of the drain, and is told of the end.
+	// The page still shows the drain, and is told of the end.
 	events := bufio.NewScanner(resp.Body)
 	events.Buffer(nil, 1<<20)
 	drained, ended := false, false
@@ -96,7 +96,7 @@ func TestOpenPageDoesNotHoldUpTheEnd(t *testing.T) {
 	require.Equal(t, 0, u.Wait())
 }
 
-// A site that somebody visits cannot drain the worker.
+// A website that somebody visits cannot drain the worker.
 func TestAnotherSiteCannotDrain(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

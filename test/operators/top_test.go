@@ -43,7 +43,7 @@ func TestTopOnce(t *testing.T) {
 	require.Contains(t, said, "usher top: ")
 }
 
-// Into a pipe, as over a dumb terminal, one text follows another.
+// Into a pipe, or on a dumb terminal, one text follows another.
 func TestTopIntoAPipe(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -66,8 +66,8 @@ func TestTopIntoAPipe(t *testing.T) {
 	require.NoError(t, cmd.Wait())
 }
 
-// In a real terminal it follows, scrolls, tells that usher has gone, and leaves
-// at a key.
+// In a real terminal it keeps up, scrolls, says when usher has gone, and quits at a
+// key.
 func TestTopInATerminal(t *testing.T) {
 	t.Parallel()
 	tmux := rig.Need(t, "tmux", "tmux")

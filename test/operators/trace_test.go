@@ -19,7 +19,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A receiver takes spans as an OTLP collector does.
+// A receiver receives spans as an OTLP collector does.
 type receiver struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -65,7 +65,7 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// find returns the span of a trace with a name; nil: there is none.
+// find returns the span of a trace with a name, or nil.
 func (r *receiver) find(trace, name string) *otlp.Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +77,7 @@ func (r *receiver) find(trace, name string) *otlp.Span {
 	return nil
 }
 
-// ids of traces, and the parent of all of them.
+// IDs of traces, and of the parent of all of them.
 const (
 	traceGood    = "4bf92f3577b34da6a3ce929d0e0e4736"
 	traceHeld    = "4bf92f3577b34da6a3ce929d0e0e4737"
@@ -93,8 +93,8 @@ const (
 	tracedKey    = "APIKEY-91f3d0"
 )
 
-// Spans tell where the time went, the model server continues them, and all of
-// them are out when the process has ended.
+// Spans show where the time went, the model server continues them, and all have been
+// sent when the process ends.
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -170,7 +170,7 @@ func TestTrace(t *testing.T) {
 	require.NotContains(t, r.raw.String(), tracedKey)
 }
 
-// What the caller's headers say passes untouched where nothing is recorded.
+// If nothing is recorded, the caller's headers pass untouched.
 func TestTraceOff(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)
@@ -196,7 +196,7 @@ func TestTraceOff(t *testing.T) {
 	}
 }
 
-// A collector that hangs delays neither requests nor, for long, the end.
+// A collector that hangs does not delay requests, nor the end for long.
 func TestTraceCollectorHangs(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)

@@ -17,8 +17,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// With few descriptors and more silent clients than they allow, an honest client
-// is served, operators are answered, and the model server stays healthy.
+// With more silent clients than descriptors, an honest client is still served,
+// operators get answers, and the model server stays healthy.
 func TestACrowdOfSilentClients(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -48,7 +48,7 @@ func TestACrowdOfSilentClients(t *testing.T) {
 	}
 }
 
-// At the limit a kept connection between two requests makes room at once, the
+// At the connection limit, idle kept connections are closed at once to make room, the
 // longest idle first; one that is being served stays.
 func TestAnIdleConnectionMakesRoom(t *testing.T) {
 	t.Parallel()
@@ -108,8 +108,8 @@ func TestAnIdleConnectionMakesRoom(t *testing.T) {
 	}
 }
 
-// Over TLS as well; there a client that has shaken hands and says nothing has a
-// second, too.
+// The same over TLS, where a client that is silent after the handshake also gets a
+// second of grace.
 func TestAnIdleTLSConnectionMakesRoom(t *testing.T) {
 	t.Parallel()
 	cert, key, _ := rig.CertificateFiles(t, t.TempDir())

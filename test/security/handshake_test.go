@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Handshakes that come to nothing are ended in their own time and counted by how;
-// whoever is connected and whoever comes meanwhile is served.
+// Failed handshakes are ended by a time-out of their own and counted by how they
+// failed. Clients that are connected, or connect meanwhile, are served.
 func TestHandshakesThatComeToNothing(t *testing.T) {
 	t.Parallel()
 	timeout := full.Or(2*time.Second, 4*time.Second)
@@ -68,7 +68,7 @@ func TestHandshakesThatComeToNothing(t *testing.T) {
 		}
 		return total == expected
 	}, rig.Patience, 200*time.Millisecond, "%v", got)
-	// A client's alert is lost where its kernel resets the connection after it.
+	// A client's alert is lost if its kernel resets the connection right after it.
 	require.LessOrEqual(t, got["rejected"], want["rejected"])
 	want["gone"] += want["rejected"] - got["rejected"]
 	want["rejected"] = got["rejected"]
@@ -79,11 +79,10 @@ func TestHandshakesThatComeToNothing(t *testing.T) {
 	_, page := u.Get("/status.json")
 	require.Contains(t, page, fmt.Sprintf("RSA 2048 and ECDSA P-256; handshakes: %d full, 0 resumed, %d failed", each+1, 8*each))
 
-	// What is bounded by its own time is not bounded by that of requests, nor the
-	// other way round.
+	// The time-out of handshakes does not bound requests, nor the other way round.
 	late := rig.Connect(t, u, i.Pool)
 	require.NoError(t, late.Conn.(*tls.Conn).Handshake())
 	time.Sleep(timeout + 100*time.Millisecond)
 	late.Request("GET", "/ping", nil)
-	require.Contains(t, late.Response(), "pong", "the time for the handshake ends with it")
+	require.Contains(t, late.Response(), "pong", "the handshake's time-out must not run on after it")
 }

@@ -18,9 +18,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Clients that nobody has verified cannot fill the memory with bodies, short of
-// their last byte, that never end; and while they try, a prompt of usual size
-// still passes.
+// Unverified clients cannot fill the memory with bodies that never send their last
+// byte, and while they try, a prompt of ordinary size still passes.
 func TestUnfinishedBodiesAreBounded(t *testing.T) {
 	const clients, size, queue = 96, 4 << 20, 32 << 20
 	s := rig.NewSigner(t)
@@ -36,7 +35,8 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 		c := rig.Dial(t, u.Public)
 		conns[i] = c
 		crowd.Go(func() {
-			// A refused client may find the connection reset before all is sent.
+			// A refused client's connection may be reset before it has sent
+			// everything.
 			_, _ = io.WriteString(c, rig.Head(size))
 			_, _ = c.Write(body)
 			resp, err := http.ReadResponse(c.In, nil)
@@ -50,7 +50,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 			}
 		})
 	}
-	// Each that is held takes 4 MiB of the 32.
+	// Each body takes 4 MiB of the 32 while it is held.
 	require.Eventually(t, func() bool { return refused.Load() >= clients-queue/size }, rig.Patience, 10*time.Millisecond)
 	require.LessOrEqual(t, u.Metric("usher_reading_bytes"), float64(queue))
 	require.Equal(t, 200, u.Post("/generate", s.Ticket().Flat(`"inputs":"`+strings.Repeat("y", 8<<10)+`"`)).Status)
@@ -63,7 +63,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 	grown := u.Memory("VmHWM") - before
 	t.Logf("%d clients with %d MiB each: at most %d MiB", clients, size>>20, grown>>20)
 	if !rig.RaceEnabled {
-		// The collector may leave as much garbage again as there is in use.
+		// There may be as much garbage as there is memory in use.
 		require.Less(t, grown, int64(clients*size/2))
 	}
 	full := s.Ticket().Flat("")
@@ -71,8 +71,8 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 	require.Equal(t, 200, u.Post("/generate", full).Status)
 }
 
-// Large bodies that come in at once and are signed are served or told that
-// there is no room, in bounded memory.
+// Many large signed bodies at once are served or told that there is no room, and
+// memory stays bounded.
 func TestLargeBodiesAtOnce(t *testing.T) {
 	full.Only(t)
 	const clients = 32
@@ -119,13 +119,13 @@ func TestLargeBodiesAtOnce(t *testing.T) {
 	grown := u.Memory("VmHWM") - before
 	t.Logf("%d bodies of %d MiB: at most %d MiB, %v", clients, size>>20, grown>>20, got)
 	if !rig.RaceEnabled {
-		// The room, the queue and the one at the model server; the collector may
-		// leave as much again, and more comes while it runs.
+		// The room, the queue and the body at the model server; as much again may be
+		// garbage, and more arrives during a collection.
 		require.Less(t, grown, int64(3*(queue+queue+size)))
 	}
 }
 
-// outcomeOf posts body and names what came of it.
+// outcomeOf posts a body and returns the outcome.
 func outcomeOf(u *rig.Usher, body []byte) string {
 	client := http.Client{Timeout: 3 * rig.Patience}
 	resp, err := client.Post("http://"+u.Public+"/generate", "application/json", bytes.NewReader(body))
@@ -144,7 +144,7 @@ func outcomeOf(u *rig.Usher, body []byte) string {
 	return said.Code
 }
 
-// A body waits whole: what of it is not forwarded takes memory, too, and counts.
+// A body waits as a whole: members that are not forwarded take memory too, and count.
 func TestWhatIsNotForwardedCounts(t *testing.T) {
 	t.Parallel()
 	const size = 600 << 10

@@ -11,8 +11,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Plain HTTP on the TLS port is told so, in plain text, however much of the
-// request is still to come; what is neither TLS nor HTTP is closed without a word.
+// Plain HTTP on the TLS port gets a plain-text answer that says so, however much of
+// the request is still to come. What is neither TLS nor HTTP is closed without an
+// answer.
 func TestPlainHTTPOnTheTLSPort(t *testing.T) {
 	t.Parallel()
 	s, m := rig.NewSigner(t), rig.NewModel(t, nil)

@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Clients that connect anew for each request resume their TLS session, so that
-// only the first connection costs a signature.
+// Clients that make a new connection for each request resume their TLS session, so
+// that only the first costs a signature.
 func TestClientsResumeTheirSessions(t *testing.T) {
 	t.Parallel()
 	const requests = 4
@@ -63,7 +63,7 @@ for _ in range(%d):
 	}
 }
 
-// Chromium, too, whose connections are closed here before it wants the next one. It
+// So does Chromium, whose connections are closed here before it needs the next one. It
 // may open two at once, before either has a session.
 func TestChromiumResumesItsSessions(t *testing.T) {
 	full.Only(t)

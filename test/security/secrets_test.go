@@ -15,7 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// What must never leave by log, metrics, pages or refusals.
+// What must never appear in the log, metrics, pages or refusals.
 const (
 	secretPrompt = "PROMPT-5cb2a7"
 	secretAPIKey = "APIKEY-91f3d0"
@@ -23,8 +23,8 @@ const (
 	secretModel  = "ANSWER-b80d26" // what the model said
 )
 
-// One run with every kind of answer, good, refused and broken; then all that
-// usher said is searched for prompts, signatures and keys.
+// After a run with every kind of answer, good, refused and broken, everything Usher
+// has said is searched for prompts, signatures and keys.
 func TestNothingSecretIsSaid(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"json", "console"} {

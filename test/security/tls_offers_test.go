@@ -14,14 +14,14 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A hello is a ClientHello with what it offers, and nothing real behind it.
+// A hello is what a ClientHello offers; no client is behind it.
 type hello struct {
 	version uint16 // of SSL or TLS
 	suites  []uint16
 	groups  []uint16
 }
 
-// record is the hello as it goes over the wire.
+// record returns the hello as a TLS record.
 func (h hello) record() []byte {
 	vector := func(width int, body []byte) []byte {
 		length := byteorder.BigEndian.AppendUint32(nil, uint32(len(body)))
@@ -54,7 +54,7 @@ func (h hello) record() []byte {
 	return append([]byte{22, byte(min(legacy, 0x0301) >> 8), byte(min(legacy, 0x0301))}, vector(2, append([]byte{1}, vector(3, body)...))...)
 }
 
-// accepted reports whether a hello is answered with one, and not with an alert.
+// accepted reports whether the answer to a hello is a ServerHello and not an alert.
 func (h hello) accepted(t *testing.T, address string) bool {
 	t.Helper()
 	c := rig.Dial(t, address)
@@ -67,8 +67,8 @@ func (h hello) accepted(t *testing.T, address string) bool {
 	return header[0] == 22 && header[5] == 2
 }
 
-// The tables of docs/tls.md are what is accepted, of all the versions, suites and
-// groups that can be offered.
+// The tables of docs/tls.md list exactly what is accepted of all the versions, suites
+// and groups that can be offered.
 func TestWhatTLSOffers(t *testing.T) {
 	t.Parallel()
 	u, _, _ := twoPairs(t, nil)
@@ -117,7 +117,7 @@ func TestWhatTLSOffers(t *testing.T) {
 	})
 }
 
-// eachBlock gives all 16-bit numbers but some, as many at once as a record holds.
+// eachBlock yields all 16-bit numbers except some, in blocks that fit in a record.
 func eachBlock(but []uint16, do func([]uint16)) {
 	skip := map[uint16]bool{}
 	for _, n := range but {

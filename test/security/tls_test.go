@@ -19,7 +19,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// put writes a certificate and its key, each by a rename, the key first.
+// put replaces a certificate and its key, each by a rename, the key first.
 func put(t testing.TB, c tls.Certificate, cert, key string) {
 	t.Helper()
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
@@ -50,7 +50,7 @@ func twoPairs(t *testing.T, more rig.Env) (*rig.Usher, *rig.Issuer, string) {
 	}).With(more)), i, dir
 }
 
-// Whatever name and protocol a client asks for, it is served, or told why not.
+// Whatever name and protocol a client asks for, it is served or told why not.
 func TestNamesAndProtocols(t *testing.T) {
 	t.Parallel()
 	u, _, _ := twoPairs(t, nil)
@@ -79,8 +79,8 @@ func TestNamesAndProtocols(t *testing.T) {
 	}
 }
 
-// A client that takes RSA alone is shown that certificate, all others the ECDSA
-// one; and a response beside the certificate is passed on, and followed.
+// A client that accepts only RSA gets that certificate, all others the ECDSA one. An
+// OCSP response beside a certificate is stapled, and its changes are noticed.
 func TestTwoPairsAndAStaple(t *testing.T) {
 	t.Parallel()
 	u, i, dir := twoPairs(t, nil)
@@ -116,8 +116,8 @@ func TestTwoPairsAndAStaple(t *testing.T) {
 	require.Contains(t, page, "OCSP response not stapled")
 }
 
-// A client must show a certificate of the authorities in force, and how that went
-// is counted.
+// A client must present a certificate of a current authority, and the results are
+// counted.
 func TestClientCertificates(t *testing.T) {
 	t.Parallel()
 	a, b := rig.NewIssuer(t), rig.NewIssuer(t)
@@ -151,8 +151,8 @@ func TestClientCertificates(t *testing.T) {
 	require.NoError(t, try(ofB))
 }
 
-// While certificates change as fast as they can be read, no handshake fails and
-// nobody is shown a certificate without its key.
+// While certificates change as fast as they can be read, no handshake fails and no
+// certificate is served with another's key.
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	u, i, dir := twoPairs(t, nil)

@@ -19,7 +19,7 @@ func large8(s *rig.Signer) []byte {
 	return s.Ticket().Flat(`"inputs":"` + strings.Repeat("x", 8<<20) + `"`)
 }
 
-// An answer that comes before its request was read passes at once, whatever its
+// An answer that comes before its request has been read passes at once, whatever its
 // status, although the model server neither reads on nor closes.
 func TestEarlyAnswerPassesAtOnce(t *testing.T) {
 	t.Parallel()
@@ -52,8 +52,8 @@ func TestEarlyAnswerPassesAtOnce(t *testing.T) {
 	u.WaitMetric("usher_in_flight", 0)
 }
 
-// A model server that writes 8 MB before it reads its request gets it whole, as
-// does one that streams while it reads: the one does not wait for the other.
+// A model server that writes 8 MB before it reads its request gets all of it, as does
+// one that streams while it reads: neither direction waits for the other.
 func TestAnswerAndRequestCross(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20

@@ -13,8 +13,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Requests that are sent at once are answered in their order, whatever answers
-// them.
+// Pipelined requests are answered in order, whoever answers them.
 func TestPipelining(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -57,8 +56,8 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// A client that half-closes has left: it gets nothing made up. What was refused
-// on its merits is still refused.
+// A client that half-closes has left, and gets no answer made up for it. A request
+// that is refused for itself is still refused.
 func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -93,7 +92,7 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// A reader that takes little, but takes, is not cut.
+// A reader that is slow but keeps reading is not cut off.
 func TestSlowReaderIsNotCut(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -121,7 +120,8 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 	require.Equal(t, size, total+int(n))
 }
 
-// Faults of HTTP itself have the shape of their route and the fields a page needs.
+// Refusals of bad HTTP have the shape of their route and the header fields a page
+// needs.
 func TestFaultsKnowTheirRoute(t *testing.T) {
 	t.Parallel()
 	settings := rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{"USHER_CORS_ORIGINS": "https://ok.example"})

@@ -24,9 +24,9 @@ type crowd struct {
 	clients []*rig.Wire
 }
 
-// newCrowd has n clients reach a phase: waiting for a slot (that one more client
-// has), before the head, or in the middle of an answer. The bytes of a next
-// request lie unread behind every other one.
+// newCrowd brings n clients to a phase: waiting for a slot (which one more client
+// has), before the head, or in the middle of an answer. Every other one has bytes of
+// its next request waiting unread.
 func newCrowd(t testing.TB, n int, phase string, secure bool) *crowd {
 	c := &crowd{t: t, phase: phase, stage: rig.NewStage(t, phase == "non-stream"), signer: rig.NewSigner(t)}
 	with := rig.Env{
@@ -64,7 +64,7 @@ func newCrowd(t testing.TB, n int, phase string, secure bool) *crowd {
 
 func (c *crowd) id(i int) string { return fmt.Sprintf("%s-%d-", c.phase, i) }
 
-// open sends a request, and with more the beginning of another one.
+// open sends a request and, with more, the beginning of another one.
 func (c *crowd) open(id string, more bool) *rig.Wire {
 	client := rig.Connect(c.t, c.u, c.pool)
 	require.NoError(c.t, client.SetDeadline(time.Now().Add(3*rig.Patience)))
@@ -78,9 +78,9 @@ func (c *crowd) open(id string, more bool) *rig.Wire {
 	return client
 }
 
-// leave closes a client's connection and returns how long it took to the end of
-// the model server's. One that waits has none: there it is the time to its line
-// in the log, which is gathered for up to 30 ms.
+// leave closes a client's connection and returns how long it took until the model
+// server's was closed. A waiting client has none: for it, leave returns the time to
+// its line in the log, which may be buffered for 30 ms.
 func (c *crowd) leave(i int) time.Duration {
 	began := time.Now()
 	_ = c.clients[i].Close()
@@ -97,7 +97,7 @@ func (c *crowd) leave(i int) time.Duration {
 	}
 }
 
-// hangUpMany has n clients leave one by one and returns how long each took.
+// hangUpMany makes n clients leave one by one and returns how long each took.
 func hangUpMany(t testing.TB, n int, phase string, secure bool) []time.Duration {
 	c := newCrowd(t, n, phase, secure)
 	took := make([]time.Duration, n)
@@ -117,7 +117,7 @@ func hangUpMany(t testing.TB, n int, phase string, secure bool) []time.Duration 
 
 var hangUpPhases = []string{"waiting", "head", "stream", "non-stream"}
 
-// Of many that are open at once each hang-up is noticed.
+// Among many open requests each hang-up is noticed.
 func TestHangUpOfMany(t *testing.T) {
 	t.Parallel()
 	many := full.Or(10, 100)
@@ -131,8 +131,8 @@ func TestHangUpOfMany(t *testing.T) {
 	}
 }
 
-// BenchmarkHangUpOfMany is how long it takes from a client's close to the end of
-// the model server's connection, with 1,000 streams open at first.
+// BenchmarkHangUpOfMany measures the time from a client's close to the end of the
+// model server's connection, with 1,000 streams open at the start.
 //
 //	go test -run '^$' -bench HangUpOfMany -benchtime 1x ./test/streams
 func BenchmarkHangUpOfMany(b *testing.B) {

@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A client that leaves frees its place and the model server, in every phase,
-// over plain TCP and TLS, whether it closes or half-closes.
+// A client that leaves frees its slot and the model server, in every phase, over plain
+// TCP and TLS, whether it closes or half-closes.
 func TestHangUp(t *testing.T) {
 	t.Parallel()
 	for _, secure := range []bool{false, true} {
@@ -94,7 +94,7 @@ func hangUp(t *testing.T, phase string, secure, half bool) {
 	require.Len(t, m.Arrivals(), 1, "the pipelined request must not be served")
 }
 
-// A certificate that changes on disk is served without a restart.
+// A certificate that changes on disk is adopted without a restart.
 func TestCertificateIsFollowed(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

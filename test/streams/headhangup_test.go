@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A client that leaves takes its request down, in every phase of an upload, over
-// plain TCP and TLS.
+// A client that leaves ends its request, in every phase of an upload, over plain TCP
+// and TLS.
 func TestHangUpOfAnUpload(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -68,7 +68,8 @@ func TestHangUpOfAnUpload(t *testing.T) {
 				_, err := bufio.NewReader(c).ReadString('\n')
 				require.NoError(t, err)
 			}
-			// One that waits for its turn behind it, and leaves, spends nothing.
+			// A client that leaves while it waits for its turn does not spend its
+			// ticket.
 			waiting, ticket := open(), s.Ticket()
 			send(waiting, rig.UploadHead(ticket, "Content-Length: 9")+"abc")
 			u.WaitMetric("usher_waiting", 1)

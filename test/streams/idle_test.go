@@ -10,8 +10,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// How long a connection to the model server is kept: as the setting says, or for
-// less where the model server says so.
+// A connection to the model server is kept for as long as the setting says, or for
+// less if the model server says so.
 func TestUpstreamIdleTimeout(t *testing.T) {
 	t.Parallel()
 	const n = 5

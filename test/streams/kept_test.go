@@ -13,8 +13,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A connection is kept for USHER_IDLE_TIMEOUT between two requests, whatever the
-// one before was: USHER_READ_TIMEOUT is for a request that has begun.
+// Between two requests a connection is kept for USHER_IDLE_TIMEOUT, whatever the last
+// request was: USHER_READ_TIMEOUT is for a request that has begun.
 func TestKeptConnectionMayIdle(t *testing.T) {
 	t.Parallel()
 	const readTimeout = time.Second

@@ -13,9 +13,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A model server that closes its connection after each answer, without having
-// said so, is noticed before the next request: the client sees nothing of it, and
-// each request is sent once.
+// If a model server closes its connection after each answer without having said so,
+// this is noticed before the next request: the client sees nothing of it, and each
+// request is sent once.
 func TestStaleConnectionsAreReplaced(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -36,7 +36,7 @@ func TestStaleConnectionsAreReplaced(t *testing.T) {
 	require.Equal(t, n, m.Count())
 }
 
-// A request that was sent is spent, although its answer never came.
+// A ticket is spent once its request has been sent, even if no answer comes.
 func TestSpentAfterTimeout(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -53,7 +53,7 @@ func TestSpentAfterTimeout(t *testing.T) {
 	require.Equal(t, 1, m.Count())
 }
 
-// A model server on a Unix socket.
+// The model server can be on a Unix socket.
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -79,7 +79,7 @@ func TestUnixSocket(t *testing.T) {
 	require.NotEmpty(t, <-hosts)
 }
 
-// Over TLS, too, a body of declared length is passed on as it comes.
+// Over TLS too, a body of declared length is forwarded as it arrives.
 func TestDeclaredLengthOverTLS(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

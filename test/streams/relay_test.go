@@ -16,7 +16,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// wireSettings are those of an usher in front of m.
+// wireSettings returns the settings of an usher in front of m.
 func wireSettings(m *rig.WireModel, s *rig.Signer) rig.Env {
 	return rig.Env{
 		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": rig.URL, "USHER_PUBLIC_KEY": s.Public(),
@@ -24,8 +24,8 @@ func wireSettings(m *rig.WireModel, s *rig.Signer) rig.Env {
 	}
 }
 
-// What a model server may answer, byte for byte, and what of it arrives: status
-// line and fields but for those that Usher adds, and the body.
+// What a model server may answer, byte for byte, and what arrives at the client: the
+// status line, the fields except those that Usher adds, and the body.
 func TestAnswersPassUnchanged(t *testing.T) {
 	t.Parallel()
 	const two = "Content-Length: 2\r\n\r\nok"
@@ -100,8 +100,8 @@ func TestAnswersPassUnchanged(t *testing.T) {
 	}
 }
 
-// A model server that breaks off in each phase: before its head it is 502, and
-// after it a visible cut; the ticket is spent either way, and sent once.
+// A model server breaks off in each phase: before its head the client gets a 502,
+// afterwards a visible cut. Either way the request is sent once and the ticket spent.
 func TestModelBreaksOff(t *testing.T) {
 	t.Parallel()
 	const sse = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"

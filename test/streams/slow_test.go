@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A client that sends a byte now and then holds its connection no longer than
-// USHER_READ_TIMEOUT, in the head as in the body: the time is for all of it.
+// A client that sends a byte now and then keeps its connection no longer than
+// USHER_READ_TIMEOUT, in the head or the body: the time is for the whole request.
 func TestSlowloris(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -54,8 +54,8 @@ func TestSlowloris(t *testing.T) {
 	u.WaitMetric("usher_reading_bytes", 0)
 }
 
-// A client that takes nothing for USHER_WRITE_TIMEOUT is cut: its slot is free
-// and the model server stops.
+// A client that reads nothing for USHER_WRITE_TIMEOUT is cut off: its slot becomes
+// free and the model server stops.
 func TestReaderThatStopsIsCut(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -83,7 +83,7 @@ func TestReaderThatStopsIsCut(t *testing.T) {
 	}
 }
 
-// Replays are refused without a public-key operation, however many they are.
+// Replays, however many, are refused without a public-key operation.
 func TestReplaysCostNoVerification(t *testing.T) {
 	t.Parallel()
 	const clients, each = 8, 50

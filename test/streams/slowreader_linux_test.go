@@ -20,8 +20,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// narrow opens a connection whose receive buffer is the smallest that the kernel
-// gives, so that what the client does not read soon stands still at the server.
+// narrow opens a connection with the smallest receive buffer that the kernel allows,
+// so that the server soon cannot send what the client does not read.
 func narrow(t testing.TB, address string) *rig.Wire {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -36,8 +36,8 @@ func narrow(t testing.TB, address string) *rig.Wire {
 	return &rig.Wire{T: t, Conn: c}
 }
 
-// A sipper reads so many bytes a second, in steps. It makes up for those that come
-// late on a busy machine, or it would be slower than it says.
+// A sipper reads so many bytes a second, in steps. On a busy machine it catches up for
+// late steps, or it would be slower than it claims.
 type sipper struct {
 	net.Conn
 	perSecond int
@@ -63,10 +63,10 @@ func sip(c net.Conn, d time.Duration) (total int, err error) {
 	return int(n), err
 }
 
-// A client that takes a little, however slowly, is not cut, whatever it is that
-// waits to be taken: pieces of a stream, a large answer in one write, or the rest
-// of one that was written whole. What its kernel takes is what can be seen: with
-// the smallest of receive buffers that is some hundred bytes at a time.
+// A client that keeps reading, however slowly, is not cut off, whatever it has yet to
+// read: pieces of a stream, a large answer in one write, or the rest of an answer that
+// has been written in full. Usher only sees what the client's kernel accepts: with the
+// smallest receive buffer, some hundred bytes at a time.
 func TestReaderThatTakesALittleIsNotCut(t *testing.T) {
 	t.Parallel()
 	const writeTimeout = 2 * time.Second

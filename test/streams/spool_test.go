@@ -18,9 +18,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// busy is an usher whose one slot is taken until release is called, before a model
-// server that answers with the length and the hash of what it got. pool is what its
-// certificate, if it has one, is verified with.
+// busy starts an usher whose only slot is taken until release is called, in front of a
+// model server that answers with the length and hash of what it got. pool verifies its
+// certificate, if it has one.
 func busy(t *testing.T, pool *x509.CertPool, more rig.Env) (u *rig.Usher, s *rig.Signer, release func()) {
 	s = rig.NewSigner(t)
 	hold := make(chan struct{})
@@ -50,7 +50,7 @@ func busy(t *testing.T, pool *x509.CertPool, more rig.Env) (u *rig.Usher, s *rig
 	}
 }
 
-// open connects, with TLS where there is a pool.
+// open connects, with TLS if there is a pool.
 func open(u *rig.Usher, pool *x509.CertPool) net.Conn {
 	w := rig.Dial(u.T, u.Public)
 	if pool == nil {
@@ -88,8 +88,8 @@ func patterned(n int) string {
 	return strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz!", n/37+1)[:n]
 }
 
-// The leaving of a client whose large body waits for its turn is seen, although it
-// lies behind more bytes than the kernel takes, and leaves its ticket good.
+// A client whose large body waits for its turn leaves: that is noticed, although the
+// close is behind more bytes than the kernel buffers, and its ticket stays good.
 func TestHangUpBehindABodyThatWaits(t *testing.T) {
 	t.Parallel()
 	cert, key, pool := rig.CertificateFiles(t, t.TempDir())
@@ -144,8 +144,9 @@ func TestHangUpBehindABodyThatWaits(t *testing.T) {
 	}
 }
 
-// What was read while it waited comes to the model server as it was sent, whatever
-// the room; a client that leaves with a reset is seen even where there is none.
+// A body that is read while it waits reaches the model server as it was sent, however
+// much room there is. A client that leaves with a reset is noticed even when there is
+// none.
 func TestBodiesThatWait(t *testing.T) {
 	t.Parallel()
 	for _, room := range []string{"0", "100KiB", "256MiB"} {
@@ -180,8 +181,8 @@ func TestBodiesThatWait(t *testing.T) {
 	}
 }
 
-// Uploads that wait take the memory that USHER_QUEUE_BYTES gives them, and leave
-// some to those that come after them.
+// Waiting uploads use the memory that USHER_QUEUE_BYTES allows, and leave some for
+// those that come later.
 func TestBodiesThatWaitAreBounded(t *testing.T) {
 	t.Parallel()
 	u, s, release := busy(t, nil, rig.Env{"USHER_QUEUE_BYTES": "8MiB"})
@@ -204,9 +205,9 @@ func TestBodiesThatWaitAreBounded(t *testing.T) {
 	}
 }
 
-// A body that turns out to be none while its request waits is refused at once, and
-// its ticket is good; a client that waits to be told to send it is told so when its
-// turn has come.
+// A body that turns out to be invalid while its request waits is refused at once, and
+// the ticket stays good. A client that waits for 100 Continue gets it when its turn
+// comes.
 func TestBodiesThatWaitAndFail(t *testing.T) {
 	t.Parallel()
 	u, s, release := busy(t, nil, rig.Env{"USHER_MAX_BODY_BYTES": "100000"})

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Every event is here before the next one is sent: nothing waits for more.
+// Every event arrives before the next one is sent: nothing is buffered.
 func TestStreamIsPassedOnAsItComes(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
@@ -42,7 +42,7 @@ func TestStreamIsPassedOnAsItComes(t *testing.T) {
 	require.Contains(t, line, `"route":"/generate_stream"`)
 }
 
-// A response of declared length that trickles in is passed on as it comes too.
+// A response of declared length that trickles in is forwarded as it arrives, too.
 func TestDeclaredLengthIsPassedOnAsItComes(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -68,8 +68,8 @@ func TestDeclaredLengthIsPassedOnAsItComes(t *testing.T) {
 	}
 }
 
-// A model server that dies in mid-stream is seen: an error as the API's clients
-// expect it, then a cut.
+// If the model server dies in mid-stream, the client gets an error in the form its API
+// uses, then a cut.
 func TestModelDiesMidStream(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ path, contentType, sent, want string }{
@@ -132,7 +132,7 @@ func TestHTTP10(t *testing.T) {
 	require.True(t, strings.HasSuffix(got, "\r\n\r\ndata: 1\n\n"), got)
 }
 
-// A model server that dies before its head, or was never there.
+// The model server dies before it sends a head, or was never there.
 func TestModelDiesBeforeItsHead(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)

@@ -10,9 +10,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A stream that ends cleanly without its API's last word is told in the log and
-// in the metrics, and passed on as it came; a whole one, and what is no stream or
-// cannot be read, is not.
+// A stream that ends cleanly but without its API's final event is noted in the log and
+// in the metrics and forwarded as it came. Complete streams, and answers that are no
+// stream or cannot be read, are not noted.
 func TestUnfinishedStreamsAreTold(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A model server that wants a key wants it of the probe, too.
+// A model server that requires a key gets it from the probe, too.
 func TestProbeCarriesTheModelServersKey(t *testing.T) {
 	t.Parallel()
 	const key = "Bearer for the model server"
@@ -33,8 +33,8 @@ func TestProbeCarriesTheModelServersKey(t *testing.T) {
 	}
 }
 
-// A model server that dies is noticed within 3 s of the first request that finds
-// it so, or of the first probe, with the default interval.
+// With the default interval, a dead model server is noticed within 3 s of the first
+// request or probe that fails.
 func TestDeadModelServerIsNoticed(t *testing.T) {
 	t.Parallel()
 	m := rig.NewModel(t, nil)
@@ -50,8 +50,8 @@ func TestDeadModelServerIsNoticed(t *testing.T) {
 	require.Equal(t, 503, status)
 }
 
-// An answer that the model server refused or failed with is passed on as it came,
-// and accounted for as what it is.
+// An answer with which the model server refuses or fails is forwarded as it came, and
+// counted as what it is.
 func TestModelServersOwnErrorsAreTold(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
