@@ -21,8 +21,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Under a real runtime it starts, serves, tells its health, and drains; as the
-// image's user, with nothing that could be taken from it.
+// Under a real runtime the container starts, serves, reports its health and drains, as
+// the image's user and with every privilege dropped.
 func TestContainerServesAndDrains(t *testing.T) {
 	needContainer(t)
 	d := readDockerfile(t)
@@ -52,8 +52,8 @@ func TestContainerServesAndDrains(t *testing.T) {
 	require.Zero(t, c.Wait(), "it drains")
 }
 
-// A crash of a container's first process ends it with a status that is not 0, and
-// shows what happened: the kernel keeps SIGABRT from it.
+// When the container's first process crashes, it ends with a status other than 0 and
+// shows what happened, although the kernel withholds SIGABRT from it.
 func TestContainerCrashIsSeen(t *testing.T) {
 	needContainer(t)
 	im := buildImage(t, readDockerfile(t))
@@ -65,9 +65,9 @@ func TestContainerCrashIsSeen(t *testing.T) {
 	require.Contains(t, log, "goroutine 1 ")
 }
 
-// A tiny container takes bodies that fit. One that is told to take larger ones says
-// when it starts that it has no memory for them. The kernel kills it without a word,
-// with status 137, and the ticket of the body that did it was not spent.
+// A tiny container accepts bodies that fit. If it is set to accept larger ones, it
+// warns at the start that it has no memory for them. The kernel kills it without
+// warning, with status 137, and the ticket of the body that caused it is not spent.
 func TestContainerWithoutMemory(t *testing.T) {
 	needContainer(t)
 	im := buildImage(t, readDockerfile(t))
@@ -94,7 +94,7 @@ func TestContainerWithoutMemory(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.Post("/generate", ticket.Flat("")).Status)
 }
 
-// While its load uses the quota up, probes are answered from outside and inside,
+// While load uses up the CPU quota, probes are answered from outside and inside,
 // honest requests are served, and the model server stays healthy.
 func TestContainerAnswersProbesWhileThrottled(t *testing.T) {
 	needContainer(t)
@@ -160,7 +160,7 @@ func TestContainerAnswersProbesWhileThrottled(t *testing.T) {
 	}
 }
 
-// Killed and started again on one volume, it starts each time, and no ticket is
+// Killed and restarted on one volume, the container starts each time, and no ticket is
 // ever admitted twice, whatever was under way.
 func TestContainerSurvivesKills(t *testing.T) {
 	needContainer(t)
@@ -195,7 +195,8 @@ func TestContainerSurvivesKills(t *testing.T) {
 			_ = resp.Body.Close()
 			return resp.StatusCode
 		}
-		// The last ones of the life before, which it may have been killed in, and some of older ones.
+		// The last tickets before the kill, which may have interrupted them, and some
+		// older ones.
 		for i := range again {
 			n := len(sent) - 1 - i
 			if i >= again/2 {

@@ -19,7 +19,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Limits of a small container. A quota is of 100 ms.
+// Limits of a small container. The quota is per 100 ms.
 type limits struct {
 	memory int64 // bytes
 	pids   int64
@@ -28,9 +28,9 @@ type limits struct {
 
 var small = limits{memory: 128 << 20, pids: 64, quota: 50 * time.Millisecond}
 
-// A container is the image under a real runtime, as Docker would ask it to run
-// it: the image's user, no capability, a read-only root, limits of a cgroup. It
-// shares the network, so that loopback is where the test's is.
+// A container is the image under a real runtime, as Docker would run it: the image's
+// user, no capabilities, a read-only root, cgroup limits. It shares the host's
+// network, so that its loopback is the test's.
 type container struct {
 	*rig.Usher
 	im     *image
@@ -40,14 +40,14 @@ type container struct {
 	cgroup *cgroup
 }
 
-// needContainer skips what only root with a runtime can try.
+// needContainer skips tests that need root and a container runtime.
 func needContainer(t *testing.T) {
 	t.Helper()
 	needImage(t)
 	rig.Need(t, "runc", "runc")
 }
 
-// runs counts containers, for names of their own.
+// runs counts containers, to give each a name of its own.
 var runs = make(chan int, 1)
 
 func init() { runs <- 0 }
@@ -62,7 +62,7 @@ func startContainer(t *testing.T, im *image, l limits, settings rig.Env) *contai
 	c.Public, c.Admin = said.Public, said.Admin
 	c.Ready()
 	if c.cgroup.usable && !c.cgroup.v2 {
-		// The first version counts the memory of sockets apart, and only where asked to.
+		// Version 1 counts the memory of sockets separately, and only if asked to.
 		limit := filepath.Join(c.cgroup.dir("memory"), "memory.kmem.tcp.limit_in_bytes")
 		require.NoError(t, os.WriteFile(limit, []byte(strconv.FormatInt(l.memory, 10)), 0))
 	}
@@ -70,7 +70,7 @@ func startContainer(t *testing.T, im *image, l limits, settings rig.Env) *contai
 }
 
 // runContainer starts the image's entry point. The container, its cgroups and its
-// mounts are gone when the test ends, however it does.
+// mounts are removed when the test ends, however it ends.
 func runContainer(t *testing.T, im *image, l limits, settings rig.Env) *container {
 	t.Helper()
 	n := <-runs
@@ -150,12 +150,12 @@ func (c *container) spec(l limits, settings rig.Env) map[string]any {
 	}
 }
 
-// runc is the runtime's command.
+// runc returns a command of the runtime.
 func (c *container) runc(args ...string) *exec.Cmd {
 	return exec.Command("runc", append([]string{"--root", c.state}, args...)...)
 }
 
-// exec runs a command in the container, as its user, to its end.
+// exec runs a command in the container, as its user, and waits for it.
 func (c *container) exec(settings rig.Env, args ...string) (status int, said string) {
 	c.T.Helper()
 	words := []string{"exec"}
@@ -170,7 +170,7 @@ func (c *container) exec(settings rig.Env, args ...string) (status int, said str
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// pid is that of the container's first process, seen from outside.
+// pid returns the process ID of the container's first process, as seen from outside.
 func (c *container) pid() int {
 	c.T.Helper()
 	out, err := c.runc("state", c.id).Output()
@@ -180,14 +180,14 @@ func (c *container) pid() int {
 	return state.Pid
 }
 
-// signal sends it to the container's first process.
+// signal sends a signal to the container's first process.
 func (c *container) signal(s syscall.Signal) {
 	c.T.Helper()
 	out, err := c.runc("kill", c.id, strconv.Itoa(int(s))).CombinedOutput()
 	require.NoError(c.T, err, string(out))
 }
 
-// remove ends the container and takes all away that the runtime made.
+// remove ends the container and removes everything the runtime made.
 func (c *container) remove() {
 	_ = c.runc("delete", "--force", c.id).Run()
 	if c.Cmd.Process != nil {
@@ -197,7 +197,7 @@ func (c *container) remove() {
 	c.cgroup.remove()
 }
 
-// A cgroup is where the kernel holds a container to its limits, and counts.
+// A cgroup is where the kernel enforces a container's limits and counts.
 type cgroup struct {
 	t      testing.TB
 	usable bool // it can be made here
@@ -207,7 +207,7 @@ type cgroup struct {
 
 const cgroups = "/sys/fs/cgroup"
 
-// newCgroup looks which version there is, and whether groups can be made.
+// newCgroup finds out which version there is and whether groups can be made.
 func newCgroup(t testing.TB, name string) *cgroup {
 	g := &cgroup{t: t, name: name}
 	controllers, err := os.ReadFile(cgroups + "/cgroup.controllers")
@@ -219,7 +219,7 @@ func newCgroup(t testing.TB, name string) *cgroup {
 	return g
 }
 
-// need skips what is of no use without limits.
+// need skips tests that make no sense without limits.
 func (g *cgroup) need() {
 	g.t.Helper()
 	if g.usable {
@@ -235,7 +235,7 @@ func (g *cgroup) dir(controller string) string {
 	return filepath.Join(cgroups, controller, g.name)
 }
 
-// remove takes the groups away, of which the runtime leaves none behind.
+// remove removes the groups. The runtime must have left none of its own behind.
 func (g *cgroup) remove() {
 	g.t.Helper()
 	for _, controller := range []string{"memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio", "systemd", "unified"} {
@@ -247,8 +247,8 @@ func (g *cgroup) remove() {
 	}
 }
 
-// read is one number of the first file that there is: of a line that begins with
-// key, or alone.
+// read returns a number from the first file that exists: the one after key, or the
+// only one.
 func (g *cgroup) read(controller, key string, files ...string) (int64, bool) {
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join(g.dir(controller), file))
@@ -268,8 +268,8 @@ func (g *cgroup) read(controller, key string, files ...string) (int64, bool) {
 	return 0, false
 }
 
-// A usage is memory that cannot be had back, in bytes: what is cached of files is
-// given up before anyone is killed.
+// A usage is memory that cannot be reclaimed, in bytes: the file cache is given up
+// before anyone is killed.
 type usage struct{ processes, kernel, sockets int64 }
 
 func (u usage) total() int64 { return u.processes + u.kernel + u.sockets }
@@ -278,7 +278,7 @@ func (u usage) String() string {
 	return fmt.Sprintf("%d MiB (processes %d, kernel %d, socket buffers %d)", u.total()>>20, u.processes>>20, u.kernel>>20, u.sockets>>20)
 }
 
-// usage is false where the group is gone.
+// usage returns false if the group is gone.
 func (g *cgroup) usage() (u usage, ok bool) {
 	if g.v2 {
 		u.processes, ok = g.read("memory", "anon", "memory.stat")
@@ -292,7 +292,7 @@ func (g *cgroup) usage() (u usage, ok bool) {
 	return u, ok
 }
 
-// kills is how many processes the kernel has killed for want of memory.
+// kills returns how many processes the kernel has killed for want of memory.
 func (g *cgroup) kills() int64 {
 	g.t.Helper()
 	n, ok := g.read("memory", "oom_kill", "memory.events", "memory.oom_control")
@@ -300,7 +300,7 @@ func (g *cgroup) kills() int64 {
 	return n
 }
 
-// throttled is for how many periods the group's processes were kept from running.
+// throttled returns for how many periods the group's processes were kept from running.
 func (g *cgroup) throttled() int64 {
 	g.t.Helper()
 	n, ok := g.read("cpu", "nr_throttled", "cpu.stat")
@@ -308,8 +308,8 @@ func (g *cgroup) throttled() int64 {
 	return n
 }
 
-// mostTasks is the most processes and threads there were, or are where that is
-// not counted.
+// mostTasks returns the largest number of processes and threads there has been, or the
+// present one if that is not counted.
 func (g *cgroup) mostTasks() int64 {
 	g.t.Helper()
 	n, ok := g.read("pids", "", "pids.peak", "pids.current")
@@ -349,7 +349,7 @@ func (g *cgroup) watch() *watch {
 	return w
 }
 
-// peak ends the watch and tells when most was used, in all and by processes.
+// peak ends the watch and returns the highest usages, in all and by processes.
 func (w *watch) peak() (all, processes usage) {
 	close(w.end)
 	most := <-w.most

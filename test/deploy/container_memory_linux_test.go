@@ -21,8 +21,8 @@ const largest = 16 << 20
 
 var padding = bytes.Repeat([]byte("a "), largest/2)
 
-// sendLarge sends a request whose body is of the largest size, but for its last
-// missing bytes. It ends early where it is refused.
+// sendLarge sends a request with a body of the largest size, without its last missing
+// bytes. It stops early if the request is refused.
 func sendLarge(address string, ticket rig.Ticket, missing int) (net.Conn, error) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
@@ -39,8 +39,7 @@ func sendLarge(address string, ticket rig.Ticket, missing int) (net.Conn, error)
 	return c, nil
 }
 
-// answered is the status that a request is answered with; 0 where the connection
-// was reset first.
+// answered returns the status of the answer, or 0 if the connection was reset first.
 func answered(c net.Conn) int {
 	head := make([]byte, len("HTTP/1.1 200"))
 	if n, err := c.Read(head); err != nil || n < len(head) {
@@ -51,7 +50,7 @@ func answered(c net.Conn) int {
 	return status
 }
 
-// A prober asks for a path again and again, as an orchestrator does.
+// A prober requests a path again and again, as an orchestrator does.
 type prober struct {
 	end   chan struct{}
 	done  chan struct{}
@@ -86,7 +85,7 @@ func probe(url string) *prober {
 	return p
 }
 
-// ended tells how long the answers took.
+// ended ends the prober and returns how long the answers took.
 func (p *prober) ended(t *testing.T, what string) {
 	t.Helper()
 	close(p.end)
@@ -99,7 +98,7 @@ func (p *prober) ended(t *testing.T, what string) {
 	t.Logf("%s: %d answers, median %v, 99 %% %v, longest %v", what, len(p.took), at(.5), at(.99), at(1))
 }
 
-// side runs n calls, some at a time.
+// side makes n calls, some at a time.
 func side(n, atOnce int, call func()) {
 	var left atomic.Int64
 	left.Store(int64(n))
@@ -114,10 +113,10 @@ func side(n, atOnce int, call func()) {
 	all.Wait()
 }
 
-// In a small container, with nothing said about sizes, 2,000 streams are open,
-// bodies of the largest size come in at once, from those who hold tickets and from
-// those who never finish, and none of it takes more memory than there is: what does
-// not fit is told to come again, and is served in the end.
+// In a small container with default sizes, 2,000 streams are open and bodies of the
+// largest size come in at once, from clients with tickets and from clients that never
+// finish. This never takes more memory than there is: what does not fit is told to
+// retry, and is served in the end.
 func TestContainerKeepsBelowItsMemory(t *testing.T) {
 	needContainer(t)
 	const streams, large, unfinished = 2000, 24, 16
@@ -207,7 +206,7 @@ func TestContainerKeepsBelowItsMemory(t *testing.T) {
 	most, processes := w.peak()
 	t.Logf("%d bodies of %d MiB, %d unfinished ones, %d refused meanwhile: at most %v used, or %v; %d tasks, throttled in %d periods of 100 ms",
 		large, largest>>20, unfinished, refused.Load(), most, processes, c.cgroup.mostTasks(), c.cgroup.throttled())
-	// What is in the buffers of sockets the kernel limits by itself where memory is short.
+	// Socket buffers are limited by the kernel itself when memory is short.
 	require.Less(t, processes.processes+processes.kernel, small.memory)
 	for _, conn := range open {
 		_ = conn.Close()

@@ -17,8 +17,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// The start script takes a crash for what it is and starts Usher again; SIGQUIT
-// ends a Go process in the same way.
+// The start script recognises a crash and starts Usher again; SIGQUIT ends a Go
+// process in the same way.
 func TestVastRestartsAfterACrash(t *testing.T) {
 	t.Parallel()
 	_, dir, stop := startVast(t, rig.Env{
@@ -39,8 +39,8 @@ func TestVastRestartsAfterACrash(t *testing.T) {
 	require.Contains(t, string(log), "status 134; starting it again")
 }
 
-// A signal that comes before Usher can take it, or while none runs, is the end all
-// the same: Usher is not started again.
+// A signal that comes before Usher can handle it, or while no Usher runs, still ends
+// everything: Usher is not started again.
 func TestVastStopsInBetween(t *testing.T) {
 	t.Parallel()
 	rig.Need(t, "bash", "bash")
@@ -66,7 +66,7 @@ func TestVastStopsInBetween(t *testing.T) {
 	}
 }
 
-// ownUsher is the process of the binary under test that has this workspace.
+// ownUsher returns the process of the tested binary that runs in this workspace.
 func ownUsher(t *testing.T, dir string) int {
 	t.Helper()
 	processes, err := filepath.Glob("/proc/[0-9]*")

@@ -14,8 +14,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A dockerfile is what ours says, one instruction a member: the tests build and
-// run what stands there, so that the two cannot drift apart.
+// A dockerfile is ours, one instruction per element: the tests build and run what it
+// says, so that the two cannot drift apart.
 type dockerfile struct {
 	t      testing.TB
 	shell  []string      // commands of the first stage, in order
@@ -27,7 +27,7 @@ type instruction struct{ name, rest string }
 
 var label = regexp.MustCompile(`(org\.opencontainers\.image\.[a-z]+)="([^"]*)"`)
 
-// readDockerfile knows as much of the syntax as our file uses.
+// readDockerfile understands the syntax that our file uses.
 func readDockerfile(t testing.TB) *dockerfile {
 	t.Helper()
 	text, err := os.ReadFile("../../Dockerfile")
@@ -59,7 +59,7 @@ func readDockerfile(t testing.TB) *dockerfile {
 	return d
 }
 
-// one returns what the only instruction of a name in the final stage says.
+// one returns the arguments of the only instruction of a name in the final stage.
 func (d *dockerfile) one(name string) string {
 	d.t.Helper()
 	var found []string
@@ -72,7 +72,7 @@ func (d *dockerfile) one(name string) string {
 	return found[0]
 }
 
-// exec is the exec form of an instruction: a JSON list after its last bracket.
+// exec parses the exec form of an instruction: a JSON list from its last bracket on.
 func (d *dockerfile) exec(name string) (list []string) {
 	d.t.Helper()
 	text := d.one(name)
@@ -80,8 +80,8 @@ func (d *dockerfile) exec(name string) (list []string) {
 	return list
 }
 
-// command is the one shell command of the build that holds a text, with the
-// path it writes to put under root.
+// command returns the one shell command of the build that contains a text, with the
+// path it writes to moved below root.
 func (d *dockerfile) command(text, path, root string) string {
 	d.t.Helper()
 	for _, c := range d.shell {
@@ -94,8 +94,8 @@ func (d *dockerfile) command(text, path, root string) string {
 	return ""
 }
 
-// compile builds the binary as the Dockerfile says, with the sources in a
-// folder, and returns where it is.
+// compile builds the binary as the Dockerfile says, from the sources in a folder, and
+// returns its path.
 func (d *dockerfile) compile(sources string, variables rig.Env) string {
 	d.t.Helper()
 	root := d.t.TempDir()
@@ -103,7 +103,8 @@ func (d *dockerfile) compile(sources string, variables rig.Env) string {
 	return filepath.Join(root, "usher")
 }
 
-// sh runs a command of the build; GOFLAGS and the like are not the image's.
+// sh runs a command of the build without GOFLAGS and the like, which the image does
+// not have.
 func (d *dockerfile) sh(dir, command string, variables rig.Env) {
 	d.t.Helper()
 	cmd := exec.Command("sh", "-ec", command)
@@ -113,8 +114,8 @@ func (d *dockerfile) sh(dir, command string, variables rig.Env) {
 	require.NoError(d.t, err, "%s\n%s", command, out)
 }
 
-// assemble makes the root of the final stage: what its COPY lines say, the
-// owners they say, and nothing else.
+// assemble makes the root of the final stage: what its COPY lines copy, with their
+// owners, and nothing else.
 func (d *dockerfile) assemble(stage string) (root string) {
 	d.t.Helper()
 	root = d.t.TempDir()

@@ -31,7 +31,7 @@ const (
 	certificates = "/etc/ssl/certs/ca-certificates.crt"
 )
 
-// needImage skips what only root on Linux can try: mounts and a change of root.
+// needImage skips tests that need root on Linux, for mounts and chroot.
 func needImage(t *testing.T) {
 	t.Helper()
 	full.Only(t)
@@ -48,7 +48,7 @@ func needImage(t *testing.T) {
 	}
 }
 
-// An image is the root of the final stage, and how it is run.
+// An image is the root of the final stage and how it is run.
 type image struct {
 	t          *testing.T
 	user       string
@@ -62,7 +62,7 @@ func buildImage(t *testing.T, d *dockerfile) *image {
 	stage := filepath.Dir(usher)
 	d.sh(".", d.command("mkdir ", "/empty", stage), nil)
 	im := &image{t: t, user: d.one("USER"), root: d.assemble(stage), data: t.TempDir()}
-	// A new volume takes owner and mode of what the image has at its place.
+	// A new volume gets the owner and mode of the image's folder in its place.
 	info, err := os.Stat(filepath.Join(im.root, "var/lib/usher"))
 	require.NoError(t, err)
 	owner := info.Sys().(*syscall.Stat_t)
@@ -71,8 +71,8 @@ func buildImage(t *testing.T, d *dockerfile) *image {
 	return im
 }
 
-// command runs arguments in the image: root read-only, the volume writable, no
-// /dev and no /proc (a container engine gives more), as the image's user.
+// command runs arguments in the image as its user: the root read-only, the volume
+// writable, no /dev and no /proc (a container engine provides more).
 func (im *image) command(settings rig.Env, args ...string) *exec.Cmd {
 	im.t.Helper()
 	const script = `mount --bind "$1" "$1"
@@ -86,7 +86,7 @@ exec chroot --userspec="$user" "$root" "$@"`
 	return cmd
 }
 
-// output runs a command to its end.
+// output runs a command and returns its output.
 func (im *image) output(settings rig.Env, args ...string) (status int, said string) {
 	im.t.Helper()
 	cmd := im.command(settings, args...)
@@ -105,8 +105,8 @@ func fileSum(t *testing.T, path string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// The final stage holds the binary, certificates and the state's folder, and
-// says by the OCI image spec what it is.
+// The final stage holds the binary, certificates and the state folder, and has the
+// labels of the OCI image spec.
 func TestImageContents(t *testing.T) {
 	t.Parallel()
 	needImage(t)
@@ -148,8 +148,8 @@ func TestImageContents(t *testing.T) {
 	require.Contains(t, said, "usher "+imageVersion+" (commit "+imageCommit+", go1.")
 }
 
-// The final stage serves as the image's user with a read-only root: a signed
-// request passes, the state file outlives a SIGKILL, the health check tells.
+// The final stage serves as the image's user with a read-only root: a signed request
+// passes, the state file survives a SIGKILL, the health check works.
 func TestImageRuns(t *testing.T) {
 	t.Parallel()
 	needImage(t)
@@ -194,8 +194,8 @@ func TestImageRuns(t *testing.T) {
 	require.Contains(t, said, "read-only file system")
 }
 
-// OpenShift runs an image as a user of its own choice, in group 0: the state file
-// can be made, used, and used again.
+// OpenShift runs an image as a user of its own choice in group 0: the state file can
+// be created, used, and used again.
 func TestImageRunsAsAnyUser(t *testing.T) {
 	t.Parallel()
 	needImage(t)
@@ -211,7 +211,7 @@ func TestImageRunsAsAnyUser(t *testing.T) {
 	u = rig.StartCommand(t, im.command(with, d.exec("ENTRYPOINT")...), with).Ready()
 	require.Equal(t, "reqnum_replayed", u.Post("/generate", once).Code())
 
-	// Without group 0 it is a stranger.
+	// Outside group 0 the user has no access.
 	u.Kill()
 	im.user = "1000680001:1000680001"
 	exit, said := im.output(with, d.exec("ENTRYPOINT")...)
@@ -219,8 +219,8 @@ func TestImageRunsAsAnyUser(t *testing.T) {
 	require.Contains(t, said, "permission denied")
 }
 
-// copyContext copies what docker build would be sent: all but what .dockerignore
-// names, as much of whose syntax is known as ours uses.
+// copyContext copies what would be sent to docker build: everything that .dockerignore
+// does not name. It understands the syntax that ours uses.
 func copyContext(t *testing.T, to string) {
 	t.Helper()
 	text, err := os.ReadFile("../../.dockerignore")
@@ -247,8 +247,8 @@ func copyContext(t *testing.T, to string) {
 	}))
 }
 
-// The same sources make the same bytes: in another folder, with nothing cached,
-// and as make release builds them.
+// The same sources give the same bytes: in another folder, with nothing cached, and as
+// make release builds them.
 func TestImageIsReproducible(t *testing.T) {
 	t.Parallel()
 	needImage(t)

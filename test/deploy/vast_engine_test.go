@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// The start script names the engine, and says where the Python worker's templates
-// have it listen; what is set wins.
+// The start script sets the engine's name and the address where the Python worker's
+// templates make it listen, unless they are set.
 func TestVastBackends(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -20,8 +20,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// The start script starts usher again and keeps its log, also when nobody reads
-// its own stderr, or whoever did has gone.
+// The start script restarts usher and keeps its log even if nobody reads its own
+// stderr, or the reader has gone.
 func TestVastLogReader(t *testing.T) {
 	t.Parallel()
 	rig.Need(t, "bash", "bash")
@@ -33,7 +33,7 @@ func TestVastLogReader(t *testing.T) {
 			t.Parallel()
 			s, m := rig.NewSigner(t), rig.NewModel(t, nil)
 			dir, port := t.TempDir(), quietPort(t)
-			// What it starts says first which process it is.
+			// The command it starts first prints its process ID.
 			wrapper := filepath.Join(dir, "wrapper")
 			require.NoError(t, os.WriteFile(wrapper, []byte("#!/bin/sh\necho $$ >>'"+dir+"/pids'\nexec '"+rig.Binary+"'\n"), 0o700))
 			r, stderr, err := logreader.New(t.TempDir())

@@ -27,8 +27,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// quietPort finds a port that nothing listens on, and that no other test is
-// given by chance before it is used: below those that the kernel hands out.
+// quietPort finds a port that nothing listens on and no other test can get by chance
+// before it is used: it is below those that the kernel hands out.
 func quietPort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -43,7 +43,8 @@ func quietPort(t *testing.T) string {
 	return ""
 }
 
-// startVast runs the start script as a rented machine does, until it listens.
+// startVast runs the start script as a rented machine does, and waits until it
+// listens.
 func startVast(t *testing.T, variables rig.Env) (public, dir string, stop func(os.Signal) int) {
 	t.Helper()
 	rig.Need(t, "bash", "bash")
@@ -88,8 +89,8 @@ func startVast(t *testing.T, variables rig.Env) (public, dir string, stop func(o
 	}
 }
 
-// The start script puts Usher where the Python worker was: the same variables,
-// and tickets for the address that they make.
+// The start script puts Usher in the Python worker's place: it takes the same
+// variables, and tickets for the address they describe.
 func TestVastStartScript(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
@@ -144,8 +145,8 @@ func TestVastStartScript(t *testing.T) {
 	require.NotContains(t, string(log), rig.MasterToken)
 }
 
-// A start that fails is told to the autoscaler in the Python script's words: the
-// first address that takes it, and none that the token may not go to.
+// A failed start is reported to the autoscaler in the Python script's words: to the
+// first address that accepts it, and to none that may not see the token.
 func TestVastReportsAFailedStart(t *testing.T) {
 	t.Parallel()
 	rig.Need(t, "curl", "curl")
@@ -186,9 +187,9 @@ func TestVastReportsAFailedStart(t *testing.T) {
 	}
 }
 
-// With USE_SSL it has a certificate signed for a new key, where there is none, and
-// keeps the one that is there: for a P-256 key, and for an RSA one where the
-// provider signs no other, or signs something else.
+// With USE_SSL the script gets a certificate for a new key, or keeps the one it has:
+// for a P-256 key, or for an RSA key if the provider signs no other or answers with
+// something else.
 func TestVastCertificate(t *testing.T) {
 	t.Parallel()
 	rig.Need(t, "openssl", "openssl")
@@ -238,8 +239,8 @@ func TestVastCertificate(t *testing.T) {
 	}
 }
 
-// signServer signs requests for certificates as the provider does, unless may
-// answers in its place.
+// signServer signs certificate requests as the provider does, unless may answers
+// instead.
 func signServer(i *rig.Issuer, may func(http.ResponseWriter, x509.PublicKeyAlgorithm) bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -267,7 +268,7 @@ func signServer(i *rig.Issuer, may func(http.ResponseWriter, x509.PublicKeyAlgor
 	}
 }
 
-// What is missing is said at once, with the status of a wrong setting.
+// Missing variables are named at once, with the exit status of a wrong setting.
 func TestVastFaults(t *testing.T) {
 	t.Parallel()
 	rig.Need(t, "bash", "bash")

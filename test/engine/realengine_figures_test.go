@@ -12,9 +12,9 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// What a real engine tells of itself is read: its slots are those that are given
-// out, so that the queue is here and not there, its figures are shown, and what
-// somebody runs there who went around Usher is an orphan.
+// The metrics of a real engine are read: Usher gives out as many slots as the engine
+// has, so that requests queue here and not there, its metrics are shown, and a request
+// that bypasses Usher counts as an orphan.
 func TestRealEngineIsRead(t *testing.T) {
 	t.Parallel()
 	engine := newRealEngine(t)
@@ -56,7 +56,7 @@ func TestRealEngineIsRead(t *testing.T) {
 
 const endless = `{"messages":[{"role":"user","content":"Go on"}],"stream":true,"max_tokens":8000}`
 
-// ask reads an answer until it ends or its reader leaves.
+// ask reads an answer until it ends or ctx does.
 func ask(ctx context.Context, base, body string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/chat/completions", strings.NewReader(body))
 	if err != nil {

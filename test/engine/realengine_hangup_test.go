@@ -16,8 +16,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// Of more clients than the engine has slots, all of whom leave, it keeps nothing:
-// neither of those it was answering nor of those it had put off.
+// More clients than the engine has slots all leave: the engine keeps none of their
+// requests, neither those it was answering nor those it had deferred.
 func TestRealEngineStops(t *testing.T) {
 	t.Parallel()
 	engine := newRealEngine(t)
@@ -55,7 +55,7 @@ func TestRealEngineStops(t *testing.T) {
 	require.Less(t, spent, watch/2, "the engine says that it rests and is at work")
 }
 
-// figure reads one of the engine's own figures; -1 where there is none.
+// figure reads one of the engine's metrics; -1 if it has no such metric.
 func (e *realEngine) figure(name string) float64 {
 	resp, err := http.Get(e.url + "/metrics")
 	if err != nil {
@@ -72,7 +72,7 @@ func (e *realEngine) figure(name string) float64 {
 	return -1
 }
 
-// processor returns the processor time that the engine's process has taken.
+// processor returns the processor time that the engine's process has used.
 func (e *realEngine) processor(t *testing.T) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", e.cmd.Process.Pid))

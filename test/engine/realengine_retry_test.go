@@ -15,8 +15,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// An SDK that is told that there is no room comes back after a while with the
-// ticket that it has, which is its API key and still good, and is answered.
+// An SDK that is told there is no room retries after a while with the same ticket,
+// which is its API key and still good, and is answered.
 func TestRealEngineHasRoomAgain(t *testing.T) {
 	t.Parallel()
 	full.Only(t)

@@ -19,7 +19,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A driven is what an SDK made of one step.
+// A driven is the result of one step with an SDK.
 type driven struct {
 	Step, Text             string
 	Pieces, Vectors, Width int
@@ -31,10 +31,9 @@ type driven struct {
 	}
 }
 
-// What differs between the SDKs: those without embeddings, those that cannot stop
-// an answer that comes whole, how often each asks in all when nobody is there and
-// it may try once more, and whether it tries again after a broken answer that says
-// x-should-retry: false.
+// The SDKs differ in this: some have no embeddings; some cannot stop an answer that
+// comes whole; in how often each asks in all when nobody is there and one retry is
+// allowed; and in whether it retries after a broken answer with x-should-retry: false.
 var sdks = map[string]struct {
 	embeds, stopsWhole bool
 	asks               int
@@ -48,9 +47,9 @@ var sdks = map[string]struct {
 	"huggingface": {false, true, 1, false},
 }
 
-// Each SDK does with a real engine behind Usher what it does with an engine alone,
-// its tickets in the body, by the fetch of docs/clients.md, or in the head, as its
-// API key; and what it stops, the engine stops.
+// Each SDK works with a real engine behind Usher as with the engine alone, whether its
+// tickets are in the body, by the fetch of docs/clients.md, or in the head, as its API
+// key. When it stops an answer, the engine stops too.
 func TestRealEngine(t *testing.T) {
 	t.Parallel()
 	full.Only(t)

@@ -20,7 +20,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A weather is a network that a campaign goes through.
+// A weather is the state of the network during a campaign.
 type weather struct {
 	name   string
 	at     condition     // of every client's cable and the autoscaler's
@@ -50,9 +50,9 @@ var weathers = []weather{
 		proof: func(c counts) bool { return c.lost > 0 && c.overtaken > 0 && c.tooLarge > 0 }},
 }
 
-// Whatever the network does, every honest request is answered whole, what is sent
-// twice or signed by nobody is not served, who hangs up frees the model server, and
-// all that was taken is given back.
+// Whatever the network does, every honest request is answered in full, replayed and
+// forged ones are not served, a hang-up frees the model server, and everything that
+// was taken is given back.
 func TestEveryRequestIsServedOnceOnAnyNetwork(t *testing.T) {
 	t.Parallel()
 	full.Only(t)
@@ -64,7 +64,7 @@ func TestEveryRequestIsServedOnceOnAnyNetwork(t *testing.T) {
 	}
 }
 
-// What a campaign is made of.
+// The parts of a campaign.
 const (
 	clientHosts = 4
 	lanes       = 3 // clients a host
@@ -88,8 +88,8 @@ type campaign struct {
 
 func newCampaign(t *testing.T, weather weather) *campaign {
 	c := &campaign{t: t, weather: weather, wanted: map[string]string{}, served: map[string]int{}}
-	// A connection that ends between two requests, just as the next is on its way,
-	// is no fault of either side; nor is it one that a busy machine takes long.
+	// If a connection ends just as the next request is on its way, neither side is at
+	// fault; nor if a busy machine is slow.
 	settings := rig.Env{"USHER_IDLE_TIMEOUT": "1h", "USHER_READ_TIMEOUT": "5m"}
 	if weather.tls {
 		cert, key, pool := rig.CertificateFiles(t, t.TempDir())
@@ -110,7 +110,7 @@ func newCampaign(t *testing.T, weather weather) *campaign {
 	return c
 }
 
-// change has all cables of clients and of the autoscaler be like that.
+// change sets the condition of all cables of clients and of the autoscaler.
 func (c *campaign) change(to condition) {
 	for _, h := range append([]*host{c.routing}, c.clients...) {
 		h.set(to)
@@ -173,7 +173,7 @@ func (c *campaign) run() {
 	}
 }
 
-// audit compares what clients saw with what the model server and the log say.
+// audit compares what clients saw with the model server's records and the log.
 func (c *campaign) audit() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -196,7 +196,7 @@ func (c *campaign) audit() {
 	}
 }
 
-// act does one of the kinds.
+// act behaves as one of the kinds.
 func (c *campaign) act(client *http.Client, kind string) {
 	ticket, err := c.ticket(client)
 	if err != nil {
@@ -228,7 +228,7 @@ func (c *campaign) act(client *http.Client, kind string) {
 	}
 }
 
-// saidOf is what Usher logged of a request.
+// saidOf returns what Usher logged about a request.
 func (c *campaign) saidOf(id string) string {
 	for _, line := range c.usher.Log() {
 		if strings.Contains(line, `"`+id+`"`) {
@@ -238,8 +238,8 @@ func (c *campaign) saidOf(id string) string {
 	return "nothing"
 }
 
-// send sends a message until it was not refused before it was passed on, as
-// clients do, and returns how it ended.
+// send sends a message, again if it was refused before it was forwarded, as clients
+// do, and returns how it ended.
 func (c *campaign) send(client *http.Client, m *message) (outcome string) {
 	for try := range 5 {
 		m.id = fmt.Sprintf("%s.%s.%d", strings.ReplaceAll(m.ticket, " ", "-"), strings.ReplaceAll(m.kind, " ", "-"), try)

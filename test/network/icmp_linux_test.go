@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// refusal is the ICMP message that a packet is too large for a link (RFC 792 and
-// 1191, RFC 4443), as its sender gets it.
+// refusal returns the ICMP message by which the sender of a packet learns that it is
+// too large for a link (RFC 792 and 1191, RFC 4443).
 func (l *lab) refusal(packet []byte, k *link) []byte {
 	k.mu.Lock()
 	mtu := k.does.mtu
@@ -41,7 +41,7 @@ func (l *lab) refusal(packet []byte, k *link) []byte {
 	return m
 }
 
-// checksum is that of the Internet (RFC 1071).
+// checksum is the Internet checksum (RFC 1071).
 func checksum(sum uint32, b []byte) uint16 {
 	for ; len(b) > 1; b = b[2:] {
 		sum += uint32(binary.BigEndian.Uint16(b))

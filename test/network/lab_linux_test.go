@@ -1,14 +1,13 @@
-// Package network has Usher, its clients, the model server and the autoscaler on
-// hosts of their own, with a network between them that loses, delays, reorders and
-// forgets.
+// Package network puts Usher, its clients, the model server and the autoscaler on
+// separate hosts, connected by a network that loses, delays and reorders packets and
+// forgets connections.
 //
-// A host is a network namespace whose only way out is a TUN device; the other ends
-// are held by a router in this process, which decides what becomes of each packet.
-// So the TCP on all hosts is the kernel's, and what the network does is known to
-// the packet. The kernel's own netem could do the same where it is there: many
-// kernels of containers and small virtual machines are built without it, and have
-// namespaces and TUN. All of it ends with the process that made it, however that
-// ends.
+// A host is a network namespace whose only way out is a TUN device. A router in this
+// process holds the other ends and decides the fate of each packet. So all hosts use
+// the kernel's TCP, and what the network does is known packet by packet. The kernel's
+// netem could do the same, but many kernels of containers and small virtual machines
+// lack it and have namespaces and TUN. Everything ends with the process that made it,
+// however that ends.
 package network
 
 import (
@@ -45,7 +44,7 @@ type lab struct {
 	running sync.WaitGroup
 }
 
-// newLab makes a lab without hosts, or skips where that may not be done.
+// newLab makes a lab without hosts, or skips the test if that is not permitted.
 func newLab(t testing.TB, ipv6 bool) *lab {
 	t.Helper()
 	rig.Need(t, "ip", "iproute2")
@@ -78,8 +77,8 @@ type host struct {
 	out, in        link // from it, and to it
 }
 
-// host makes one more. What is asked of the system first may be refused: then the
-// test is skipped with what was said.
+// host adds a host. If the system does not permit it, the test is skipped with the
+// reason.
 func (l *lab) host() *host {
 	l.t.Helper()
 	number := len(l.hosts) + 1
@@ -105,7 +104,7 @@ func (l *lab) host() *host {
 	return h
 }
 
-// open makes the namespace and its device, on a thread that ends then.
+// open makes the namespace and its device, on a thread that ends afterwards.
 func (h *host) open() (err error) {
 	onThread(func() {
 		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -135,8 +134,8 @@ func (h *host) open() (err error) {
 	return err
 }
 
-// onThread runs f on a thread of its own, which ends with it: what f does to it
-// is nobody else's.
+// onThread runs f on a thread of its own, which ends with f, so that nobody else is
+// affected by what f does to it.
 func onThread(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -147,8 +146,8 @@ func onThread(f func()) {
 	<-done
 }
 
-// on runs f on a thread in the host's namespace: the sockets that f makes on its
-// own goroutine are the host's.
+// on runs f on a thread in the host's namespace: sockets that f creates on its own
+// goroutine belong to the host.
 func (h *host) on(f func()) {
 	onThread(func() {
 		if err := unix.Setns(int(h.namespace.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -158,17 +157,17 @@ func (h *host) on(f func()) {
 	})
 }
 
-// command is a process on the host.
+// command returns a command that runs on the host.
 func (h *host) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command("nsenter", append([]string{"--net=/proc/self/fd/3", "--", name}, args...)...)
 	cmd.ExtraFiles = []*os.File{h.namespace}
 	return cmd
 }
 
-// at is a port of the host.
+// at returns the address of a port of the host.
 func (h *host) at(port uint16) string { return netip.AddrPortFrom(h.address, port).String() }
 
-// serve has the host answer HTTP at a port.
+// serve makes the host answer HTTP on a port.
 func (h *host) serve(port uint16, handler http.Handler) {
 	h.lab.t.Helper()
 	var ln net.Listener
@@ -184,7 +183,7 @@ func (h *host) serve(port uint16, handler http.Handler) {
 	})
 }
 
-// dial connects from the host to an address without a name.
+// dial connects from the host to an IP address.
 func (h *host) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
 	h.on(func() { c, err = (&net.Dialer{}).DialContext(ctx, network, address) })
 	return c, err
@@ -197,11 +196,11 @@ func (h *host) client() *http.Transport {
 	return transport
 }
 
-// set has the host's cable do the same to both directions.
+// set sets the condition of the host's cable in both directions.
 func (h *host) set(c condition) {
 	h.out.set(c)
 	h.in.set(c)
 }
 
-// vanish cuts the host off without a word.
+// vanish cuts the host off without a trace.
 func (h *host) vanish() { h.set(condition{cut: true}) }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A condition is what a link does to packets. The zero value passes all on.
+// A condition is what a link does to packets. The zero value forwards them all.
 type condition struct {
 	loss          float64       // this share is dropped
 	delay, jitter time.Duration // each takes delay ± jitter, evenly spread, so that they overtake one another
@@ -16,10 +16,10 @@ type condition struct {
 	cut           bool          // nothing passes
 }
 
-// queue is how much a link with a rate lets wait; what comes then is dropped.
+// queue bounds how much waits at a link with a rate; the rest is dropped.
 const queue = 64 << 10
 
-// A link is one way of a cable.
+// A link is one direction of a cable.
 type link struct {
 	mu     sync.Mutex
 	does   condition
@@ -29,7 +29,7 @@ type link struct {
 	counts counts
 }
 
-// counts are what became of packets.
+// counts say what became of packets.
 type counts struct{ passed, lost, overtaken, tooLarge int }
 
 func (l *link) set(c condition) {
@@ -44,7 +44,7 @@ func (l *link) counted() counts {
 	return l.counts
 }
 
-// take decides about a packet: when it is through, if at all.
+// take decides when a packet arrives, if at all.
 func (l *link) take(now time.Time, size int, draw func() float64) (through time.Time, number int, fate fate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,7 +79,7 @@ func (l *link) take(now time.Time, size int, draw func() float64) (through time.
 	return through, l.sent, passes
 }
 
-// arrived counts a packet that is through.
+// arrived counts a packet that has arrived.
 func (l *link) arrived(number int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// The traffic whose order is looked at: Poisson, from so many clients that each
-// request has a connection that is open. The first ones teach the hold.
+// The traffic whose order is examined: Poisson, from so many clients that each request
+// has an open connection. From the first ones Usher learns how long to hold.
 const (
 	rate     = 100 // requests a second
 	counted  = 3000
@@ -27,16 +27,16 @@ const (
 
 var jittery = condition{delay: 100 * time.Millisecond, jitter: 30 * time.Millisecond}
 
-// A disorder is what became of the order: the share of requests that were admitted
-// after a higher number, and how long all of them were held on average.
+// A disorder is the share of requests that were admitted after a higher number, and
+// how long requests were held on average.
 type disorder struct {
 	share float64
 	hold  time.Duration
 }
 
-// On a network whose packets overtake one another Usher puts the requests in order
-// as the simulation says that it does. How near the two are is logged: it depends on
-// the machine, which is on the way as well.
+// On a network whose packets overtake one another, Usher puts the requests in order as
+// the simulation predicts. How close the two are is logged, as it depends on the
+// machine, which is part of the path as well.
 func TestOrderOnANetworkThatReorders(t *testing.T) {
 	full.Only(t)
 	if rig.RaceEnabled {
@@ -64,9 +64,9 @@ func TestOrderOnANetworkThatReorders(t *testing.T) {
 	require.Less(t, measured["auto"].share, measured["0"].share)
 }
 
-// predict sends the same traffic through a Buffer in virtual time. A number is late
-// by both ways that follow its making: that of the ticket to the client, and that
-// of the request to Usher.
+// predict sends the same traffic through a Buffer in virtual time. A number is late by
+// both ways that follow its making: that of the ticket to the client, and that of the
+// request to Usher.
 func predict(t *testing.T, hold string) (d disorder) {
 	r := rand.New(rand.NewPCG(3, 4))
 	way := func() time.Duration { return jittery.delay + time.Duration((2*r.Float64()-1)*float64(jittery.jitter)) }

@@ -52,7 +52,7 @@ func (e *encoder) string(s string) {
 	e.raw([]byte(s))
 }
 
-// The types of metadata that are written here.
+// The metadata types that are written here.
 const (
 	typeUint32  uint32 = 4
 	typeInt32   uint32 = 5
@@ -62,7 +62,7 @@ const (
 	typeArray   uint32 = 9
 )
 
-// typed writes a value of the metadata with its type before it.
+// typed writes a metadata value preceded by its type.
 func (e *encoder) typed(v any) {
 	switch v := v.(type) {
 	case uint32:

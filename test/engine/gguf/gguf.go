@@ -1,7 +1,7 @@
-// Package gguf writes a language model that is small and means nothing: the
-// llama architecture with seeded random weights and a made-up vocabulary, in the
-// file format of llama.cpp (GGUF 3). An engine that loads it does all that it does
-// for a real model, in a millionth of the time.
+// Package gguf writes a small, meaningless language model: the llama architecture with
+// seeded random weights and an invented vocabulary, in llama.cpp's file format (GGUF
+// 3). An engine does with it all that it does with a real model, in a millionth of the
+// time.
 package gguf
 
 import (
@@ -12,8 +12,8 @@ import (
 	"math/rand/v2"
 )
 
-// The shape of the model. One byte of a prompt is a token; each token that is
-// made is a word.
+// The shape of the model. Each byte of a prompt is a token; each generated token is a
+// word.
 const (
 	Context = 1 << 20 // tokens that the model says it was trained for
 	Words   = 512     // tokens that it can make
@@ -22,8 +22,8 @@ const (
 	seed                 = 20
 )
 
-// Write writes a model of so many layers, always the same bytes. What a token
-// takes to make grows with layers, of which there must be one at least.
+// Write writes a model with so many layers, always the same bytes. The time per token
+// grows with layers, which must be at least 1.
 func Write(w io.Writer, layers int) error {
 	if layers < 1 {
 		return fmt.Errorf("a model of %d layers", layers)
@@ -64,7 +64,7 @@ func Write(w io.Writer, layers int) error {
 	return out.err
 }
 
-// A pair is one line of what the file says of the model.
+// A pair is one entry of the model's metadata.
 type pair struct {
 	key   string
 	value any // string, uint32, float32, bool, or a slice of the first three
@@ -93,8 +93,8 @@ func describe(layers int) []pair {
 	}
 }
 
-// silent is how many tokens stand before the words: those with a meaning of
-// their own and one for each byte. They are read and never made.
+// silent is how many tokens precede the words: special tokens and one for each byte.
+// They are read but never generated.
 const silent = 3 + 256
 
 func vocabulary() (tokens []string, kinds []int32) {
@@ -112,7 +112,7 @@ func vocabulary() (tokens []string, kinds []int32) {
 	return tokens, kinds
 }
 
-// A tensor is one matrix or vector; dims as GGUF has them, the fastest first.
+// A tensor is a matrix or vector; dims are in GGUF's order, the fastest first.
 type tensor struct {
 	name string
 	dims []int
@@ -159,9 +159,9 @@ func (t tensor) size() int {
 	return n
 }
 
-// weight makes the next number of a tensor. What comes out of the last norm has
-// the length of the root of width, so a word's logit spreads by 4 around 0, where
-// all silent tokens stand: far below the best words.
+// weight returns the next number of a tensor. The output of the last norm has the
+// length √width, so the logits of words have a standard deviation of 4 around 0, where
+// those of all silent tokens are: far below the best words.
 func (t tensor) weight(random *rand.Rand, i int) float32 {
 	switch {
 	case t.kind == scale:
