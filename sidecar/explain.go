@@ -20,7 +20,7 @@ func (r *request) explain(err error, spent bool) error {
 	case errors.Is(err, errMethod):
 		return &explained{err, "use " + r.h.routes.Allowed(r.conn.Head.Path)}
 	case errors.Is(err, front.ErrBodyTooLarge) && r.open():
-		return &explained{err, "none is taken on this route"}
+		return &explained{err, "this route accepts none"}
 	case errors.Is(err, front.ErrBodyTooLarge):
 		return ofBody(err, fmt.Sprintf("at most %d bytes", r.bodyLimit()), spent)
 	case errors.Is(err, front.ErrBodyTimeout):

@@ -59,32 +59,32 @@ func (e *explained) Unwrap() error { return e.cause }
 // answered with 500.
 var refusals = []refusal{
 	{errRouteUnknown, 404, account.RouteUnknown, "This path is not served here; call one of these", false},
-	{errMethod, 405, account.MethodNotAllowed, "This route has other methods", false},
+	{errMethod, 405, account.MethodNotAllowed, "This route does not allow this method", false},
 	{errDraining, 503, account.Draining, "This worker is shutting down; ask the autoscaler for another route.", true},
 	{errLoading, 503, account.Loading, "This worker is still loading its model; ask the autoscaler for another route.", true},
 	{errEncoding, 415, account.UnsupportedEncoding, "Send the body without Content-Encoding.", false},
-	{front.ErrBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker takes", false},
+	{front.ErrBodyTooLarge, 413, account.BodyTooLarge, "The body is larger than this worker accepts", false},
 	{envelope.ErrInvalidHeader, 400, account.InvalidJSON, "The ticket in Authorization is not base64url of one acceptable JSON object", false},
 	{envelope.ErrInvalidJSON, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
 	{envelope.ErrDuplicateMember, 400, account.InvalidJSON, "The body is not one acceptable JSON object", false},
-	{errNoHeadTicket, 422, account.InvalidTicket, "Send the ticket in the head, as Authorization: SignedRoute and base64url of its JSON object: this method has no body that could hold it.", false},
+	{errNoHeadTicket, 422, account.InvalidTicket, "Send the ticket in the Authorization header, as SignedRoute and the base64url of its JSON object: this method has no body that could hold it.", false},
 	{envelope.ErrInvalidTicket, 422, account.InvalidTicket, "The ticket is not complete", false},
 	{envelope.ErrEndpointMismatch, 403, account.EndpointMismatch, "The ticket is for another endpoint; ask the autoscaler for a route to this one.", false},
-	{envelope.ErrURLMismatch, 403, account.URLMismatch, "The ticket is for another worker; call the url that stands in the ticket.", false},
-	{replay.ErrReplayed, 409, account.ReqnumReplayed, "This ticket is in use, or was spent by an earlier try, whatever became of that; ask the autoscaler for a new one for each try.", false},
+	{envelope.ErrURLMismatch, 403, account.URLMismatch, "The ticket is for another worker; call the url in the ticket.", false},
+	{replay.ErrReplayed, 409, account.ReqnumReplayed, "This ticket is in use, or was spent by an earlier attempt, even if that failed; ask the autoscaler for a new one for each attempt.", false},
 	{replay.ErrStale, 409, account.ReqnumStale, "This ticket is too old; ask the autoscaler for a new one.", false},
 	{crypto.ErrNoKey, 503, account.KeyUnavailable, "This worker has no key yet to verify tickets with; try again in a moment.", true},
-	{crypto.ErrBadSignature, 401, account.BadSignature, "The signature does not fit the ticket; pass on the autoscaler's answer unchanged.", false},
+	{crypto.ErrBadSignature, 401, account.BadSignature, "The signature does not match the ticket; send the autoscaler's answer unchanged.", false},
 	{replay.ErrUnknownKey, 401, account.BadSignature, "The ticket was signed with a key that is no longer accepted; ask the autoscaler for a new one.", false},
-	{gate.ErrSessionUnknown, 410, account.SessionUnknown, "No such session is open at this worker, for this ticket; open a new one.", false},
+	{gate.ErrSessionUnknown, 410, account.SessionUnknown, "No such session is open at this worker for this ticket; open a new one.", false},
 	{gate.ErrCostExceeded, 403, account.CostExceeded, "The request asks for more work than the cost in its ticket; ask for less, or for a ticket with a higher cost.", false},
 	{reorder.ErrFull, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
 	{front.ErrBodyBudget, 429, account.QueueFull, "Too many requests are waiting at this worker; try again in a moment or ask for another route.", true},
-	{front.ErrCrowded, 429, account.QueueFull, "Too many connections from your address to this worker; wait for an answer on another, or ask for another route.", true},
-	{errOpenFull, 429, account.QueueFull, "Too many requests of routes without a ticket are at this worker; try again in a moment.", true},
-	{gate.ErrSessionsFull, 429, account.QueueFull, "As many sessions as this worker takes are open; try again in a moment or ask for another route.", true},
-	{reorder.ErrTimeout, 429, account.QueueTimeout, "The request waited too long for a free place at this worker; try again or ask for another route.", true},
-	{upstream.ErrUnreachable, 502, account.UpstreamUnreachable, "The model server cannot be reached; the ticket stays good, try again in a moment.", false},
+	{front.ErrCrowded, 429, account.QueueFull, "Too many connections from your address to this worker; wait until one of them is free, or ask for another route.", true},
+	{errOpenFull, 429, account.QueueFull, "This worker has too many requests to routes without a ticket; try again in a moment.", true},
+	{gate.ErrSessionsFull, 429, account.QueueFull, "This worker has no room for another session; try again in a moment or ask for another route.", true},
+	{reorder.ErrTimeout, 429, account.QueueTimeout, "The request waited too long for a free slot at this worker; try again or ask for another route.", true},
+	{upstream.ErrUnreachable, 502, account.UpstreamUnreachable, "The model server cannot be reached; the ticket is still good, try again in a moment.", false},
 	{upstream.ErrBroken, 502, account.UpstreamBroken, "The model server broke off its answer; ask the autoscaler for another route.", false},
 	{upstream.ErrTimeout, 504, account.UpstreamTimeout, "The model server did not answer in time; ask the autoscaler for another route.", false},
 	{front.ErrBodyTimeout, 408, account.BadRequest, "The request did not arrive in time", false},
@@ -94,7 +94,7 @@ var refusals = []refusal{
 }
 
 // unforeseen is the answer to an error that is not in the table.
-var unforeseen = refusal{errInternal, 500, account.Internal, "An internal fault at this worker; ask the autoscaler for another route.", false}
+var unforeseen = refusal{errInternal, 500, account.Internal, "This worker had an internal error; ask the autoscaler for another route.", false}
 
 // refusalOf finds the row for err and fills in what only err knows.
 func refusalOf(err error) refusal {

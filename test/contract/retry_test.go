@@ -52,7 +52,7 @@ func TestShouldRetry(t *testing.T) {
 		require.Equal(t, code, got.Header.Get("X-Usher-Refusal"))
 		again := u.Post("/v1/chat/completions", ticket.Flat(""))
 		require.Equal(t, "reqnum_replayed", again.Code(), "it was spent")
-		require.Contains(t, again.Body, "was spent by an earlier try")
+		require.Contains(t, again.Body, "was spent by an earlier attempt")
 	}
 	u = rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_URL": "http://127.0.0.1:1"}))
 	got := u.Post("/generate", s.Ticket().Flat(""))
