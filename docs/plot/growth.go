@@ -14,14 +14,14 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// What a request's cost is drawn against, a row of panels each.
+// Each row of panels draws a request's cost against one of these.
 var growths = []string{"waiting requests", "open streams", "body, KB", "replay window", "distinct clients", "cores"}
 
 // A figure is a line of docs/performance.tsv.
 type figure struct{ x, median, low, high float64 }
 
-// figures reads the table that test/bench writes: phase, target, metric, x,
-// median, low, high.
+// figures reads the table that test/bench writes, with the columns phase, target,
+// metric, x, median, low, high.
 func figures(path string) (map[string][]figure, error) {
 	table, err := os.ReadFile(path)
 	if err != nil {
@@ -45,8 +45,8 @@ func figures(path string) (map[string][]figure, error) {
 	return all, nil
 }
 
-// drawGrowth draws CPU and p99 of a request against the size of each thing, the
-// spread of the rounds as a bar.
+// drawGrowth draws the CPU time and p99 of a request against the size of each thing,
+// with the spread of the rounds as error bars.
 func drawGrowth(from, to string) error {
 	all, err := figures(from)
 	if err != nil {

@@ -1,9 +1,9 @@
-// Plot draws docs/ordering.svg from docs/simulation.tsv: for each kind of
-// network a panel, in it each strategy a point, the mean added delay against the
-// share of requests admitted out of order. From docs/performance.tsv, which
-// test/bench writes, it draws docs/performance.svg and docs/growth.svg; from docs/slots.tsv,
-// which the simulation of sidecar/engine writes, docs/slots.svg; from docs/soak.tsv, which
-// test/bench writes, docs/soak.svg.
+// Plot draws the figures of the documents: docs/ordering.svg from docs/simulation.tsv
+// (a panel for each kind of network, with a point for each strategy: the mean added
+// delay against the share of requests admitted out of order); docs/performance.svg and
+// docs/growth.svg from docs/performance.tsv, which test/bench writes; docs/slots.svg
+// from docs/slots.tsv, which the simulation of sidecar/engine writes; and docs/soak.svg
+// from docs/soak.tsv, which test/bench writes.
 //
 //	cd docs/plot && go run .
 //
@@ -25,7 +25,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// The columns of a strategy's share in the table; its mean hold follows.
+// The column of a strategy's share in the table; its mean hold is the next one.
 var strategies = []struct {
 	name   string
 	column int
@@ -42,7 +42,7 @@ var strategies = []struct {
 
 var panels = []string{"LAN", "WAN", "heavy tail", "bimodal"}
 
-// Values below these are drawn on them: the axes are logarithmic.
+// Smaller values are drawn at these, because the axes are logarithmic.
 const (
 	leastShare = 0.01 // per cent
 	leastDelay = 0.01 // milliseconds
@@ -138,7 +138,7 @@ var decades = plot.TickerFunc(func(low, high float64) (ticks []plot.Tick) {
 	return ticks
 })
 
-// short writes thousands and millions as k and M.
+// short formats thousands and millions with k and M.
 func short(v float64) string {
 	switch {
 	case v >= 1e6:

@@ -11,8 +11,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// drawPeers draws Usher's CPU and delays beside those of what else one could
-// run, a panel each, on logarithmic scales that hold the slow one, too.
+// drawPeers draws the CPU time and delays of Usher and its alternatives, each in a panel
+// with a logarithmic scale, so that the slow one fits.
 func drawPeers(from, to string) error {
 	all, err := figures(from)
 	if err != nil {
@@ -48,7 +48,7 @@ func drawPeers(from, to string) error {
 	return drawGrid(grid, 20*vg.Centimeter, 14*vg.Centimeter, to)
 }
 
-// addPeers draws a point each, its figure beside it.
+// addPeers draws a point for each, with its figure beside it.
 func addPeers(p *plot.Plot, points plotter.XYs, names []string) error {
 	var text []string
 	least, most := math.Inf(1), 0.0
@@ -78,7 +78,7 @@ func addPeers(p *plot.Plot, points plotter.XYs, names []string) error {
 	return nil
 }
 
-// rounded writes three digits, or all before the point.
+// rounded formats a number with three digits, or all those before the point.
 func rounded(v float64) string {
 	if v >= 1000 {
 		return strconv.FormatFloat(v, 'f', 0, 64)

@@ -11,11 +11,11 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// lastSecond is how far the drawing goes.
+// lastSecond is where the drawing ends.
 const lastSecond = 300
 
-// drawSlots draws how the number of slots follows engines of several sizes, from
-// the first second of load on: engine, second, slots.
+// drawSlots draws how the number of slots follows engines of several sizes, from the
+// first second of load on. The table's columns are engine, second, slots.
 func drawSlots(from, to string) error {
 	table, err := os.ReadFile(from)
 	if err != nil {

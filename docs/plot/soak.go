@@ -13,14 +13,14 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// A soakPanel is one of the drawing's.
+// A soakPanel is one panel of the drawing.
 type soakPanel struct {
 	title          string
 	usher, control int // columns; a control of 0: there is none
 }
 
-// The panels of a soak: columns of docs/soak.tsv against time, Usher's and, where
-// there is one, the control's.
+// The panels of a soak: columns of docs/soak.tsv against time, Usher's and the control's
+// if there is one.
 var soakPanels = []soakPanel{
 	{"MB resident; grey: heap that lives", 1, 2},
 	{"descriptors; grey: goroutines", 3, 4},
@@ -30,7 +30,7 @@ var soakPanels = []soakPanel{
 	{"longest pause, ms; grey: the load's", 8, 9},
 }
 
-// drawSoak draws how Usher went over an hour, as test/bench writes it.
+// drawSoak draws how Usher fared over an hour, from the table that test/bench writes.
 func drawSoak(from, to string) error {
 	table, err := os.ReadFile(from)
 	if err != nil {
@@ -91,7 +91,7 @@ func soakPlot(rows [][]float64, panel soakPanel) (*plot.Plot, error) {
 		p.Add(drawn)
 	}
 	p.X.Min, p.X.Max = 0, rows[len(rows)-1][0]/60
-	// A little more than the decades, so that rounding loses none.
+	// A little beyond the decades, so that rounding loses none.
 	p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(low)))*0.99, math.Pow(10, math.Ceil(math.Log10(high)))*1.01
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, decades
 	return p, nil
