@@ -62,11 +62,11 @@ func TestRouteGoesByReports(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(text), &ticket))
 		chosen[ticket.URL]++
 	}
-	require.InDelta(t, 30, chosen["http://fast"], 1, "three times as fast, three times as many")
+	require.InDelta(t, 30, chosen["http://fast"], 1, "a worker three times as fast must get three times as many")
 	require.Equal(t, 200, say("/worker_status/", state("fast", 9, 300, 1e6, "")))
 	require.Equal(t, 200, say("/worker_status/", state("slow", 9, 100, 0, "")))
 	_, text := route(t, a, order)
-	require.Contains(t, text, `"url": "http://slow"`, "the other one is loaded for an hour")
+	require.Contains(t, text, `"url": "http://slow"`, "the worker without an hour of work must be chosen")
 }
 
 func TestSilentWorkersAreForgotten(t *testing.T) {

@@ -238,5 +238,5 @@ func TestAsides(t *testing.T) {
 	_ = resp.Body.Close()
 	require.Equal(t, 405, resp.StatusCode)
 	require.Equal(t, "POST", resp.Header.Get("Allow"))
-	require.Equal(t, 200, u.Do("GET", "/health", nil, nil).Status, "a GET must not drain")
+	require.Equal(t, 200, u.Do("GET", "/health", nil, nil).Status, "a GET must not start a drain")
 }

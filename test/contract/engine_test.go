@@ -89,7 +89,7 @@ func TestEngineIsKnownByName(t *testing.T) {
 			// A stream that ends without its final event counts as broken: the client
 			// is told, and cut off.
 			got, err := cutStream(u, e.stream, s.Ticket().Flat(""))
-			require.Error(t, err, "a clean end")
+			require.Error(t, err, "a broken stream must not end cleanly")
 			require.True(t, strings.HasPrefix(got, e.cut), got)
 			require.Contains(t, got, "upstream_broken")
 			require.Contains(t, u.WaitLine(`"outcome":"upstream_broken"`), `"route":"`+e.stream+`"`)

@@ -111,7 +111,7 @@ func TestFramingCorpus(t *testing.T) {
 				t.Parallel()
 				answers, open := send(u, t, c, s)
 				assert.Equal(t, strings.Join(c.answers, ","), strings.Join(answers, ","))
-				assert.Equal(t, c.open, open, "open")
+				assert.Equal(t, c.open, open, "whether the connection stays open")
 				mu.Lock()
 				defer mu.Unlock()
 				through += strings.Count(strings.Join(answers, ","), "200")

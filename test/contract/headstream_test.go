@@ -50,11 +50,11 @@ func TestUploadIsPassedOnAsItComes(t *testing.T) {
 		}
 		w.Send(rig.UploadHead(s.Ticket(), framing))
 		resp, err := http.ReadResponse(w.In, nil)
-		require.NoError(t, err, "the answer has begun, and nothing of the body was sent")
+		require.NoError(t, err, "the answer must pass before any of the body is sent")
 		require.Equal(t, 200, resp.StatusCode)
 		require.Equal(t, map[bool]string{false: "15", true: "-1"}[chunked], resp.Header.Get("X-Length"))
 		require.Equal(t, map[bool]string{false: "[]", true: "[chunked]"}[chunked], resp.Header.Get("X-Coding"))
-		require.True(t, resp.Close, "where the next request begins is not known yet")
+		require.True(t, resp.Close, "the connection must close, as it is not known where the next request begins")
 		got := make([]byte, 5)
 		for _, piece := range []string{"first", "secon", "third"} {
 			if chunked {
@@ -71,7 +71,7 @@ func TestUploadIsPassedOnAsItComes(t *testing.T) {
 		}
 		rest, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
-		require.Equal(t, "EOF", string(rest), "a clean end")
+		require.Equal(t, "EOF", string(rest), "the model server must see the body end cleanly")
 	}
 	u.WaitMetric("usher_request_body_bytes_total", 30)
 }
@@ -95,14 +95,14 @@ func TestExpectationOfATicketInTheHead(t *testing.T) {
 		w.Send(body)
 		require.Contains(t, w.Response(), "200 OK")
 		w.Send(strings.Replace(rig.UploadHead(s.Ticket(), expect+"0"), "/upload/x", "/upload/kept", 1))
-		require.Contains(t, w.Response(), "200 OK", "the connection is kept")
+		require.Contains(t, w.Response(), "200 OK", "the connection must be kept after an upload")
 
 		w = rig.Dial(t, u.Public)
 		w.Send(strings.Replace(rig.UploadHead(other.Numbered(1_000_000), expect+"10000000"), "/upload/x", path, 1))
 		require.Contains(t, w.Response(), "401 Unauthorized")
 		w = rig.Dial(t, u.Public)
 		w.Send(strings.Replace(rig.UploadHead(other.Numbered(1_000_000), "Content-Length: 10000000"), "/upload/x", path, 1))
-		require.Contains(t, w.Response(), "401 Unauthorized", "not a byte of the body was waited for")
+		require.Contains(t, w.Response(), "401 Unauthorized", "Usher must refuse without waiting for the body")
 	}
 	require.Len(t, m.Arrivals(), 4)
 }
@@ -143,7 +143,7 @@ func TestUploadTakesNoMemory(t *testing.T) {
 	require.Equal(t, "200 OK\n"+rig.Itoa(size), w.Response())
 	require.Less(t, resident(u)-before, 24<<10, "KiB")
 	w.Send(rig.UploadHead(s.Ticket(), "Content-Length: 1") + "x")
-	require.Equal(t, "200 OK\n000000001", w.Response(), "the connection is kept")
+	require.Equal(t, "200 OK\n000000001", w.Response(), "the connection must be kept after an upload")
 }
 
 // A client is told what it does wrong while its body arrives, and the model server
@@ -180,7 +180,7 @@ func TestUploadThatFails(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, tt.status, resp.Status[:3], name)
 		require.Equal(t, "false", resp.Header.Get("X-Should-Retry"), "its ticket is spent: the model server got a part of it")
-		require.Empty(t, resp.Header.Values("X-Usher-Refusal"), "it would say that the ticket is good")
+		require.Empty(t, resp.Header.Values("X-Usher-Refusal"), "the field would say that the ticket is good")
 		require.True(t, resp.Close)
 		told, err := io.ReadAll(resp.Body)
 		require.NoError(t, err, name)
@@ -192,7 +192,7 @@ func TestUploadThatFails(t *testing.T) {
 	declared := s.Ticket()
 	require.Equal(t, 413, u.Do("POST", "/upload/x", make([]byte, 100001), inHead(declared)).Status)
 	u.Signal(os.Interrupt)
-	require.Equal(t, 0, u.Wait(), "nothing is left in flight")
+	require.Equal(t, 0, u.Wait(), "something is left in flight")
 }
 
 // If something goes wrong after the answer has begun, the stream's last event says so.

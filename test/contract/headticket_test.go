@@ -71,7 +71,7 @@ func TestTicketInTheHead(t *testing.T) {
 		require.Empty(t, seen[i].Header.Get("Authorization"))
 		require.Equal(t, tt.method == "POST" || tt.method == "PUT", seen[i].Header.Get("Content-Length") != "", "of a %s", tt.method)
 		again := u.Do(tt.method, tt.path, []byte(tt.body), header)
-		require.Equal(t, 409, again.Status, "a ticket is good once")
+		require.Equal(t, 409, again.Status, "a ticket must be good only once")
 		require.Equal(t, "reqnum_replayed", again.Code())
 		for _, line := range u.Log() {
 			require.NotContains(t, line, token)

@@ -49,7 +49,7 @@ func TestKeyRotation(t *testing.T) {
 	serve(second.Public())
 	require.Eventually(t, func() bool { return u.Post("/generate", second.Numbered(1).Flat("")).Status == 200 }, rig.Patience, 20*time.Millisecond)
 	require.Equal(t, "reqnum_replayed", u.Post("/generate", second.Numbered(1).Flat("")).Code())
-	require.Equal(t, 200, u.Post("/generate", first.Numbered(3).Flat("")).Status, "within the grace")
+	require.Equal(t, 200, u.Post("/generate", first.Numbered(3).Flat("")).Status, "the old key must be good for the grace period")
 	require.Equal(t, "reqnum_replayed", u.Post("/generate", old.Flat("")).Code())
 	require.Equal(t, "/pubkey/", keys.Arrivals()[0].Target)
 }
@@ -78,11 +78,11 @@ func TestUnsignedReqnum(t *testing.T) {
 	require.Equal(t, 200, u.Post("/generate", urlOnly.Flat("")).Status, "it may be missing")
 	require.Equal(t, 200, u.Post("/generate", urlOnly.With("reqnum", "9223372036854775807").Flat("")).Status)
 	require.Equal(t, 200, u.Post("/generate", urlOnly.With("reqnum", "9223372036854775807").Flat("")).Status)
-	require.Equal(t, 200, u.Post("/generate", s.Numbered(5).Flat("")).Status, "the window has not moved")
+	require.Equal(t, 200, u.Post("/generate", s.Numbered(5).Flat("")).Status, "an unsigned number must not move the window")
 	require.Equal(t, "reqnum_replayed", u.Post("/generate", s.Numbered(5).Flat("")).Code())
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(100).Flat("")).Status)
 	require.Equal(t, "reqnum_stale", u.Post("/generate", s.Numbered(5).Flat("")).Code())
-	require.Equal(t, 200, u.Post("/generate", urlOnly.With("reqnum", "5").Flat("")).Status, "an honest request is not stale by a number nobody signed")
+	require.Equal(t, 200, u.Post("/generate", urlOnly.With("reqnum", "5").Flat("")).Status, "an unsigned number must not make an honest request stale")
 }
 
 func TestNumbersThatStartAgain(t *testing.T) {

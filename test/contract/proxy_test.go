@@ -133,7 +133,7 @@ func TestProxiedClientsAreCounted(t *testing.T) {
 	third := proxied(t, u, false, proxy1)
 	_, err := third.In.ReadByte()
 	require.Error(t, err)
-	require.NotErrorIs(t, err, io.EOF, "reset")
+	require.NotErrorIs(t, err, io.EOF, "the connection must be reset, not closed")
 	require.Equal(t, "203.0.113.10", askOfWire(proxied(t, u, false, proxy2), u, "another"))
 
 	const forwarded = "X-Forwarded-For: 203.0.113.20\r\n"

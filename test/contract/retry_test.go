@@ -51,13 +51,13 @@ func TestShouldRetry(t *testing.T) {
 		code := map[string]string{"break": "upstream_broken", "0": "upstream_timeout"}[tt.status]
 		require.Equal(t, code, got.Header.Get("X-Usher-Refusal"))
 		again := u.Post("/v1/chat/completions", ticket.Flat(""))
-		require.Equal(t, "reqnum_replayed", again.Code(), "it was spent")
+		require.Equal(t, "reqnum_replayed", again.Code(), "a ticket that was sent must be spent")
 		require.Contains(t, again.Body, "was spent by an earlier attempt")
 	}
 	u = rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_URL": "http://127.0.0.1:1"}))
 	got := u.Post("/generate", s.Ticket().Flat(""))
 	require.Equal(t, "upstream_unreachable", got.Code())
-	require.Empty(t, got.Header.Values("X-Should-Retry"), "nothing was sent")
+	require.Empty(t, got.Header.Values("X-Should-Retry"), "a client may retry what was not sent")
 }
 
 // When a drain ends before the model server has answered, the ticket is spent, and the
@@ -107,7 +107,7 @@ func TestRetryAfter(t *testing.T) {
 		require.True(t, 22 <= seconds && seconds <= 30, seconds)
 		told[seconds] = true
 	}
-	require.Greater(t, len(told), 1, "not all come back at once")
+	require.Greater(t, len(told), 1, "clients must not all be told the same delay")
 
 	keyless := rig.Env{"USHER_PUBLIC_KEY": "", "USHER_PUBLIC_KEY_URL": "http://127.0.0.1:1/"}
 	got := rig.Start(t, rig.Settings(m, s).With(keyless)).Post("/generate", s.Ticket().Flat(""))

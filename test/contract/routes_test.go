@@ -42,7 +42,7 @@ func TestOpenRoutes(t *testing.T) {
 		resp, err := http.ReadResponse(w.In, &http.Request{Method: "HEAD"})
 		require.NoError(t, err)
 		require.Equal(t, 200, resp.StatusCode)
-		require.EqualValues(t, 13, resp.ContentLength, "what a GET would have")
+		require.EqualValues(t, 13, resp.ContentLength, "HEAD must state the length that GET would have")
 	}
 	seen := m.Arrivals()
 	require.Len(t, seen, 4)
@@ -50,7 +50,7 @@ func TestOpenRoutes(t *testing.T) {
 		require.Equal(t, method, seen[i].Method)
 		require.Equal(t, "Bearer ours", seen[i].Header.Get("Authorization"))
 		require.NotContains(t, seen[i].Target, "customer")
-		require.Empty(t, seen[i].Header.Get("Content-Length"), "none is invented")
+		require.Empty(t, seen[i].Header.Get("Content-Length"), "Usher must not add a Content-Length")
 	}
 	require.Equal(t, "/v1/models?a=1", seen[0].Target)
 
@@ -133,7 +133,7 @@ func TestOpenConcurrency(t *testing.T) {
 	require.Equal(t, 429, got.Status)
 	require.Equal(t, "queue_full", got.Header.Get("X-Usher-Refusal"))
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
-	require.Equal(t, 200, u.Post("/generate", s.Ticket().Flat("")).Status, "a ticket has a slot of its own")
+	require.Equal(t, 200, u.Post("/generate", s.Ticket().Flat("")).Status, "open routes must not take the slot of a ticket")
 	leave() // and takes its request down
 	require.Equal(t, -1, <-results)
 	require.Eventually(t, func() bool { return held.Load() == 1 }, rig.Patience, time.Millisecond)

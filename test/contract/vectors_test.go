@@ -76,7 +76,7 @@ func TestVectors(t *testing.T) {
 				require.Equal(t, status, got.Status, "%s: %s", form, got.Body)
 				if code != "" {
 					require.Equal(t, code, got.Code(), form)
-					require.Equal(t, before, served.Load(), "refused, but served")
+					require.Equal(t, before, served.Load(), "a refused request reached the model server")
 				}
 				u.Kill()
 			}

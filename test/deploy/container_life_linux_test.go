@@ -49,7 +49,7 @@ func TestContainerServesAndDrains(t *testing.T) {
 	exit, said := c.exec(rig.Env{"USHER_ADMIN_ADDR": c.Admin}, d.exec("HEALTHCHECK")...)
 	require.Zero(t, exit, said)
 	c.signal(syscall.SIGTERM)
-	require.Zero(t, c.Wait(), "it drains")
+	require.Zero(t, c.Wait(), "the container must drain and exit 0 at SIGTERM")
 }
 
 // When the container's first process crashes, it ends with a status other than 0 and
@@ -77,7 +77,7 @@ func TestContainerWithoutMemory(t *testing.T) {
 	tiny.memory = 20 << 20
 	c := startContainer(t, im, tiny, with)
 	c.cgroup.need()
-	require.Equal(t, "body_too_large", c.Post("/generate", s.Ticket().Flat(`"inputs":"`+string(padding[:tiny.memory/4])+`"`)).Code(), "by itself it takes what fits")
+	require.Equal(t, "body_too_large", c.Post("/generate", s.Ticket().Flat(`"inputs":"`+string(padding[:tiny.memory/4])+`"`)).Code(), "by default a body that does not fit the memory must be refused")
 	c.remove()
 
 	c = startContainer(t, im, tiny, with.With(rig.Env{"USHER_MAX_BODY_BYTES": "16MiB"}))
@@ -87,7 +87,7 @@ func TestContainerWithoutMemory(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
 	require.Equal(t, 128+int(syscall.SIGKILL), c.Wait())
-	require.Contains(t, c.Log()[len(c.Log())-1], `"level":"info"`, "there is no last word")
+	require.Contains(t, c.Log()[len(c.Log())-1], `"level":"info"`, "a container killed for want of memory has no time to log it")
 	c.remove()
 	require.Empty(t, m.Arrivals())
 	c = startContainer(t, im, small, with)

@@ -213,5 +213,5 @@ func TestContainerKeepsBelowItsMemory(t *testing.T) {
 	}
 	c.WaitMetric("usher_in_flight", 0)
 	c.signal(syscall.SIGTERM)
-	require.Zero(t, c.Wait(), "it drains")
+	require.Zero(t, c.Wait(), "the container must drain and exit 0 at SIGTERM")
 }

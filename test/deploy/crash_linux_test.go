@@ -58,10 +58,10 @@ func TestVastStopsInBetween(t *testing.T) {
 			cmd := exec.CommandContext(ctx, "bash", "../../deploy/vast/start_server.sh")
 			cmd.Env = rig.Env{"BACKEND": "tgi", "WORKSPACE_DIR": dir, "USHER_BIN": binary, "USE_SSL": "false", "USHER_REPORT": "off"}.List()
 			_ = cmd.Run()
-			require.NoError(t, ctx.Err(), "it goes on")
+			require.NoError(t, ctx.Err(), "the start script did not end in time")
 			text, err := os.ReadFile(starts)
 			require.NoError(t, err)
-			require.Equal(t, "\n", string(text), "started once")
+			require.Equal(t, "\n", string(text), "usher must not be started a second time")
 		})
 	}
 }
@@ -83,6 +83,6 @@ func ownUsher(t *testing.T, dir string) int {
 			return pid
 		}
 	}
-	require.FailNow(t, "it does not run")
+	require.FailNow(t, "usher does not run in this workspace")
 	return 0
 }

@@ -185,7 +185,7 @@ func TestImageRuns(t *testing.T) {
 		return healthy == 1 && strings.Contains(said, "upstream")
 	}, rig.Patience, 50*time.Millisecond, "it says what is not ready")
 	u.Signal(syscall.SIGTERM)
-	require.Zero(t, u.Wait(), "it drains")
+	require.Zero(t, u.Wait(), "usher must drain and exit 0 at SIGTERM")
 
 	// Nothing but the volume can be written, whoever owns it.
 	require.NoError(t, os.Chmod(im.root, 0o777))

@@ -98,7 +98,7 @@ func TestVastLogReader(t *testing.T) {
 			case <-ended:
 				require.Equal(t, 0, cmd.ProcessState.ExitCode())
 			case <-time.After(rig.Patience):
-				require.FailNow(t, "it does not end")
+				require.FailNow(t, "the start script does not end")
 			}
 		})
 	}

@@ -76,7 +76,7 @@ func TestArchitecturePath(t *testing.T) {
 	text, err := os.ReadFile("../../docs/architecture.md")
 	require.NoError(t, err)
 	block := pathBlock.FindStringSubmatch(string(text))
-	require.NotNil(t, block, "no diagram")
+	require.NotNil(t, block, "docs/architecture.md has no diagram of a request's path")
 	lines := pathLine.FindAllStringSubmatch(block[1], -1)
 	require.Greater(t, len(lines), 8)
 	source, err := os.ReadFile("../../sidecar/handler.go")
@@ -144,5 +144,5 @@ func TestArchitecturePackages(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, len(rows), seen, "a row without its package")
+	require.Equal(t, len(rows), seen, "there is a row for a package that does not exist")
 }

@@ -58,7 +58,7 @@ func TestNothingWaitsOnTheWallClock(t *testing.T) {
 		require.NoError(t, err)
 	}
 	slices.Sort(found)
-	require.Equal(t, wallClock, slices.Compact(found), "a file is listed that makes no time stamp any more")
+	require.Equal(t, wallClock, slices.Compact(found), "wallClock lists a file that no longer makes a time stamp")
 }
 
 func isWallClock(name string) bool {

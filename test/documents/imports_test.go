@@ -100,7 +100,7 @@ func TestImportRules(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, len(allowed), seen, "a rule without its package")
+	require.Equal(t, len(allowed), seen, "there is a rule for a package that does not exist")
 }
 
 // gRPC stays out: OpenTelemetry's exporter would pull it in for a single POST, and it

@@ -67,9 +67,9 @@ func TestTypesAreSmall(t *testing.T) {
 			over = append(over, fmt.Sprintf("%s has %d fields and %d methods", name, got[name][0], got[name][1]))
 		}
 	}
-	require.Empty(t, over, "part them by what they are about")
+	require.Empty(t, over, "these types are too large; split them by what they are about")
 	for name := range larger {
-		require.Contains(t, got, name, "%s is small now: it need not be listed", name)
+		require.Contains(t, got, name, "%s is small enough now: take it off the list", name)
 	}
 }
 

@@ -38,7 +38,7 @@ func TestRealEngineIsRead(t *testing.T) {
 	shows("the engine runs as many as it has slots", "usher_engine_running", slots)
 	shows("the others wait here", "usher_waiting", clients-slots)
 	for range 20 {
-		require.Zero(t, engine.figure("requests_deferred"), "and none there")
+		require.Zero(t, engine.figure("requests_deferred"), "requests must queue in Usher, not in the engine")
 		require.EqualValues(t, slots, engine.figure("requests_processing"))
 	}
 	require.Zero(t, u.Metric("usher_engine_waiting"))

@@ -52,7 +52,7 @@ func TestRealEngineStops(t *testing.T) {
 	time.Sleep(watch) // what would go on, would show
 	spent := engine.processor(t) - before
 	require.Equal(t, made, engine.figure("tokens_predicted_total"))
-	require.Less(t, spent, watch/2, "the engine says that it rests and is at work")
+	require.Less(t, spent, watch/2, "the engine is busy although it reports no requests")
 }
 
 // figure reads one of the engine's metrics; -1 if it has no such metric.

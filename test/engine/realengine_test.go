@@ -121,6 +121,6 @@ func (e *realEngine) wait(t *testing.T, requests int) map[string]engineAccount {
 	for _, a := range said {
 		byRequest[a.Request] = a
 	}
-	require.Len(t, byRequest, len(said), "a request came to the engine twice")
+	require.Len(t, byRequest, len(said), "a request reached the engine twice")
 	return byRequest
 }

@@ -67,7 +67,7 @@ func TestDrainUnderLoad(t *testing.T) {
 	u.WaitLine(`"msg":"draining"`)
 	during := served.Load()
 	load.Wait()
-	require.Greater(t, served.Load(), during, "the delay is time to serve")
+	require.Greater(t, served.Load(), during, "requests must be served during the delay")
 	close(script.Events)
 	for _, resp := range open {
 		_, err := io.ReadAll(resp.Body)
@@ -144,7 +144,7 @@ func TestDrainWithRequestsWaiting(t *testing.T) {
 				require.NotEmpty(t, a.Header.Get("Retry-After"))
 			}
 			require.Equal(t, 1, u.Wait())
-			require.Len(t, m.Arrivals(), 1, "a cut ticket stays unspent")
+			require.Len(t, m.Arrivals(), 1, "the ticket of a request that only waited must not be spent")
 		})
 	}
 }

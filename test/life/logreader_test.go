@@ -103,7 +103,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 	began := time.Now()
 	u.Signal(syscall.SIGTERM)
 	require.Equal(t, 0, u.Wait())
-	require.Less(t, time.Since(began), rig.Patience/2, "a second is spent on the rest")
+	require.Less(t, time.Since(began), rig.Patience/2, "usher must give up on its log after about a second")
 }
 
 // Nor does it keep a process that cannot start from ending.

@@ -83,7 +83,7 @@ func TestDrainEndsConnectionsWithTheirAnswers(t *testing.T) {
 	require.NoError(t, err)
 	_, err = io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	require.True(t, resp.Close, "begun in the drain, sent before it")
+	require.True(t, resp.Close, "the answer to a request that was sent before the drain must close the connection")
 	u.Signal(syscall.SIGTERM)
 	require.Equal(t, 0, u.Wait())
 }
@@ -110,7 +110,7 @@ func TestRolloutsLoseNothing(t *testing.T) {
 			}
 			u.Signal(syscall.SIGTERM)
 			require.NoError(t, <-ended, "after %d answers", served)
-			require.Greater(t, served, 5, "the delay is time to serve, on a busy machine too")
+			require.Greater(t, served, 5, "requests must be served during the delay, on a busy machine too")
 			require.Equal(t, 0, u.Wait())
 		})
 	}

@@ -69,7 +69,7 @@ func TestPageInABrowser(t *testing.T) {
 	require.Empty(t, b.Console())
 
 	u.Signal(syscall.SIGTERM)
-	require.Equal(t, 0, u.Wait(), "an open page holds up nothing")
+	require.Equal(t, 0, u.Wait(), "an open page must not hold up the end")
 	b.Until(`document.getElementById("live").dataset.state === "off"`)
 	// The next process at the same address takes over the open page.
 	rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_ADMIN_ADDR": admin})).Ready()

@@ -224,7 +224,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 			}
 		}
 	}
-	require.Empty(t, wanting, "no data for these")
+	require.Empty(t, wanting, "expressions without data")
 
 	require.Eventually(t, func() bool {
 		traffic()

@@ -82,7 +82,7 @@ func TestGauges(t *testing.T) {
 	require.Eventually(t, func() bool { return u.Metric("usher_public_key_age_seconds") > age }, rig.Patience, 5*time.Millisecond)
 
 	settings := rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{"USHER_PUBLIC_KEY": "", "USHER_PUBLIC_KEY_URL": "http://127.0.0.1:1/pubkey/"})
-	require.Zero(t, rig.Start(t, settings).Metric("usher_public_key_age_seconds"), "no key, no age")
+	require.Zero(t, rig.Start(t, settings).Metric("usher_public_key_age_seconds"), "there must be no age without a key")
 }
 
 // Scrapers that read OpenMetrics get exemplars of requests that belonged to a trace.

@@ -122,7 +122,7 @@ func TestTrace(t *testing.T) {
 	require.Equal(t, 200, send(traceSilent, "00", s.Numbered(4)).Status)
 	require.Equal(t, 401, send(traceRefused, "01", s.Numbered(5).With("cost", "1")).Status)
 	require.Equal(t, 502, send(traceBroken, "01", s.Numbered(6), "X-Want", "garbage").Status)
-	require.Equal(t, 200, u.Post("/generate", s.Numbered(7).Flat("")).Status, "a trace of its own")
+	require.Equal(t, 200, u.Post("/generate", s.Numbered(7).Flat("")).Status, "each request must have a trace of its own")
 	u.Signal(syscall.SIGTERM)
 	require.Equal(t, 0, u.Wait())
 
@@ -150,16 +150,16 @@ func TestTrace(t *testing.T) {
 	require.GreaterOrEqual(t, hold.StartTimeUnixNano, r.find(traceHeld, "verify").EndTimeUnixNano)
 
 	refused := r.find(traceRefused, "POST /generate")
-	require.Equal(t, otlp.Status_STATUS_CODE_UNSET, refused.GetStatus().GetCode(), "the client's doing")
+	require.Equal(t, otlp.Status_STATUS_CODE_UNSET, refused.GetStatus().GetCode(), "a refusal is the client's fault and must not mark the span as an error")
 	require.Contains(t, refused.String(), "bad_signature")
 	require.Nil(t, r.find(traceRefused, "proxy"))
 	require.Equal(t, otlp.Status_STATUS_CODE_ERROR, r.find(traceBroken, "proxy").GetStatus().GetCode())
-	require.Nil(t, r.find(traceSilent, "POST /generate"), "the caller did not sample it")
+	require.Nil(t, r.find(traceSilent, "POST /generate"), "an unsampled trace must have no spans")
 
 	arrivals := m.Arrivals()
 	require.Equal(t, "00-"+traceGood+"-"+hex.EncodeToString(proxy.SpanId)+"-01", arrivals[0].Header.Get("Traceparent"))
 	require.Equal(t, "vendor=1", arrivals[0].Header.Get("Tracestate"))
-	require.Equal(t, []string{"00-" + traceSilent + "-" + traceParent + "-00"}, arrivals[2].Header["Traceparent"], "passed as it came")
+	require.Equal(t, []string{"00-" + traceSilent + "-" + traceParent + "-00"}, arrivals[2].Header["Traceparent"], "the caller's traceparent must pass unchanged")
 	own := strings.Split(arrivals[len(arrivals)-1].Header.Get("Traceparent"), "-")
 	require.Len(t, own, 4)
 	require.Empty(t, r.find(own[1], "POST /generate").ParentSpanId)
@@ -190,7 +190,7 @@ func TestTraceOff(t *testing.T) {
 			u.Signal(syscall.SIGTERM)
 			require.Equal(t, 0, u.Wait())
 			require.Equal(t, []string{sent}, m.Arrivals()[0].Header["Traceparent"])
-			require.Empty(t, m.Arrivals()[1].Header["Traceparent"], "nothing is invented")
+			require.Empty(t, m.Arrivals()[1].Header["Traceparent"], "Usher must not add a traceparent")
 			require.Empty(t, r.spans)
 		})
 	}

@@ -95,7 +95,7 @@ func TestGapIsGivenUp(t *testing.T) {
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(1).Flat("")).Status)
 	require.Equal(t, 200, u.Post("/generate", s.Numbered(3).Flat("")).Status)
 	require.EqualValues(t, 1, u.Metric("usher_gaps_given_up_total"))
-	require.Equal(t, 200, u.Post("/generate", s.Numbered(2).Flat("")).Status, "late, and still in the window")
+	require.Equal(t, 200, u.Post("/generate", s.Numbered(2).Flat("")).Status, "a late number inside the window must be served")
 	require.EqualValues(t, 1, u.Metric("usher_late_total"))
 }
 

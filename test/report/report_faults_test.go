@@ -31,7 +31,7 @@ func serveIndexed(u *rig.Usher, t testing.TB, s *rig.Signer, from, n int) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 		require.Equal(t, http.StatusOK, resp.StatusCode)
-		require.Less(t, time.Since(sent), 5*time.Second, "no request waits for the autoscaler")
+		require.Less(t, time.Since(sent), 5*time.Second, "a request waited for the autoscaler")
 	}
 }
 
@@ -128,7 +128,7 @@ func TestReportsGetThrough(t *testing.T) {
 		})
 	}
 	cases.Wait()
-	require.Empty(t, elsewhere, "the token was sent on")
+	require.Empty(t, elsewhere, "the token was sent to a redirect's target")
 }
 
 // A report is acknowledged by any 2xx, whatever else the answer holds and however late
@@ -227,7 +227,7 @@ func TestLoading(t *testing.T) {
 	resp, err = http.Post("http://"+u.Public+"/v1/completions", "application/json", strings.NewReader(string(early.Flat(""))))
 	require.NoError(t, err)
 	_ = resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode, "its ticket stayed good")
+	require.Equal(t, http.StatusOK, resp.StatusCode, "a ticket refused while loading must stay good")
 
 	m.Sick.Store(true)
 	require.Eventually(t, func() bool { status, _ := u.Get("/readyz"); return status != http.StatusOK }, rig.Patience, 10*time.Millisecond)
@@ -236,7 +236,7 @@ func TestLoading(t *testing.T) {
 	resp, err = http.Post("http://"+u.Public+"/v1/completions", "application/json", strings.NewReader(string(s.Ticket().Flat(""))))
 	require.NoError(t, err)
 	_ = resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode, "loaded once is for ever")
+	require.Equal(t, http.StatusOK, resp.StatusCode, "a worker that has loaded must not be loading again")
 }
 
 // The benchmark runs before anything is let in, against the model server itself. Its
@@ -275,7 +275,7 @@ func TestBenchmarkAtTheStart(t *testing.T) {
 	_ = resp.Body.Close()
 	require.Equal(t, "loading", resp.Header.Get("X-Usher-Refusal"))
 	u.Signal(syscall.SIGTERM)
-	require.Zero(t, u.Wait(), "a drain ends it")
+	require.Zero(t, u.Wait(), "a drain must end the benchmark")
 	<-left
 	require.NoFileExists(t, file)
 
@@ -288,13 +288,13 @@ func TestBenchmarkAtTheStart(t *testing.T) {
 	require.Empty(t, arrived, "no more than that")
 	report := a.WaitReport(t, "measured", func(r map[string]any) bool { return r["max_perf"].(float64) > 0 })
 	require.FileExists(t, file)
-	require.Zero(t, u.Metric(`usher_requests_total{route="/generate",outcome="ok"}`), "not through the public listener")
+	require.Zero(t, u.Metric(`usher_requests_total{route="/generate",outcome="ok"}`), "the benchmark must not go through the public listener")
 	require.Zero(t, report["num_requests_recieved"])
 	u.Kill()
 
 	kept := a.Reports()
 	rig.Start(t, measuring).Ready()
-	require.Empty(t, arrived, "its figure was kept")
+	require.Empty(t, arrived, "the benchmark's result must be kept")
 	a.WaitReport(t, "the same", func(r map[string]any) bool {
 		return len(a.Reports()) > len(kept) && r["max_perf"] == report["max_perf"]
 	})

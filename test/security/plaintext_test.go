@@ -37,7 +37,7 @@ func TestPlainHTTPOnTheTLSPort(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, string(text), "https://")
 			_, err = c.In.ReadByte()
-			require.ErrorIs(t, err, io.EOF, "closed in good order")
+			require.ErrorIs(t, err, io.EOF, "the connection must be closed without a reset")
 		})
 	}
 	for name, bytes := range map[string]string{"another protocol": "SSH-2.0-OpenSSH_9\r\n", "lower case": "get / HTTP/1.1\r\n\r\n", "nothing": ""} {

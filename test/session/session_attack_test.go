@@ -58,7 +58,7 @@ func TestSessionGuesses(t *testing.T) {
 	require.EqualValues(t, guessers*each, refused.Load(), "others: %d", other.Load())
 	require.Len(t, m.Arrivals(), uses)
 	require.EqualValues(t, uses, u.Metric("usher_session_requests_total"))
-	require.Equal(t, 200, u.Post("/generate", s.Ticket().Nested(`{}`)).Status, "what was guessed with is still good")
+	require.Equal(t, 200, u.Post("/generate", s.Ticket().Nested(`{}`)).Status, "good tickets must still pass after the guessing")
 }
 
 // A session that many use and many end at the same time ends once: one caller is told

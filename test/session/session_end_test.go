@@ -94,7 +94,7 @@ func TestSessionEndsInUse(t *testing.T) {
 			require.True(t, strings.HasPrefix(string(text), "data: 1\n\ndata: {\"error\":"), string(text))
 			require.Contains(t, string(text), "session_unknown")
 			require.Equal(t, "broken", c.next(t))
-			require.Equal(t, "stop", c.next(t), "called when its requests are out of the way")
+			require.Equal(t, "stop", c.next(t), "the closing call must come after the session's requests")
 			require.Equal(t, "session_unknown", (<-waiting).Code())
 			if how == "ended" {
 				require.Equal(t, 200, (<-ended).Status)
@@ -152,7 +152,7 @@ func TestSessionOfClientsThatDoNotRead(t *testing.T) {
 	}
 	begun := time.Now()
 	require.Equal(t, 200, one.ask("end").Status)
-	require.Less(t, time.Since(begun), 5*time.Second, "which is how long it would wait for what is called")
+	require.Less(t, time.Since(begun), 5*time.Second, "the answer waited too long for the closing call")
 	require.ElementsMatch(t, []string{"broken", "stop"}, []string{c.next(t), c.next(t)})
 	u.WaitMetric("usher_in_flight", 0)
 }

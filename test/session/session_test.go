@@ -43,7 +43,7 @@ func sessionOfUsher(u *rig.Usher, t rig.Ticket, terms string) session {
 	s := session{u: u, ticket: t}
 	require.NoError(u.T, json.Unmarshal([]byte(got.Body), &s.opened))
 	s.id = s.opened.ID
-	require.GreaterOrEqual(u.T, len(s.id), 22, "128 bits at least")
+	require.GreaterOrEqual(u.T, len(s.id), 22, "a session's ID must have at least 128 bits")
 	return s
 }
 
@@ -81,7 +81,7 @@ func TestSessionLife(t *testing.T) {
 	tk := s.Ticket().With("status", `"READY"`) // clients give the autoscaler's whole answer back
 	one := sessionOfUsher(u, tk, `{"lifetime":30,"on_close_route":"/stop","on_close_payload":{"why": 1e2, "x":"<&>"}}`)
 	require.InDelta(t, float64(time.Now().UnixMilli())/1000+30, one.opened.Expiration, 5)
-	require.Equal(t, "reqnum_replayed", u.Post("/generate", tk.Nested(`{}`)).Code(), "the ticket is spent")
+	require.Equal(t, "reqnum_replayed", u.Post("/generate", tk.Nested(`{}`)).Code(), "the ticket must be spent")
 	require.Equal(t, "reqnum_replayed", u.Post("/session/create", tk.Nested(`{}`)).Code())
 
 	for i := range 3 {
@@ -96,7 +96,7 @@ func TestSessionLife(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(got.Body), &view))
 	require.Equal(t, one.id, view["session_id"])
 	require.EqualValues(t, 30, view["lifetime"])
-	require.InDelta(t, one.opened.Expiration+3*30, view["expiration"], 0.001, "each request moves it on")
+	require.InDelta(t, one.opened.Expiration+3*30, view["expiration"], 0.001, "each request must prolong the session")
 	require.InDelta(t, one.opened.Expiration-30, view["created_at"], 0.001)
 	require.Equal(t, "/stop", view["on_close_route"])
 	require.Contains(t, got.Body, `"auth_data":{`+tk.Members()+`}`, "as it was given")
@@ -106,7 +106,7 @@ func TestSessionLife(t *testing.T) {
 
 	require.Empty(t, bodies(m, "/stop"))
 	require.JSONEq(t, `{"ended":true,"removed_session":`+rig.Quote(one.id)+`}`, one.ask("end").Body)
-	require.Equal(t, []string{`{"why": 1e2, "x":"<&>"}`}, bodies(m, "/stop"), "once, and before the answer")
+	require.Equal(t, []string{`{"why": 1e2, "x":"<&>"}`}, bodies(m, "/stop"), "the closing call must be made once, before the answer")
 	for _, a := range m.Arrivals() {
 		require.Equal(t, []string{"Bearer ours"}, a.Header["Authorization"])
 		if a.Target == "/stop" {
@@ -225,7 +225,7 @@ func TestSessionTerms(t *testing.T) {
 		sessionOfUsher(u, s.Ticket(), terms)
 	}
 	one := sessionOfUsher(u, s.Ticket(), `{"on_close_route":"/generate"}`)
-	require.Equal(t, "cost_exceeded", u.Post("/generate", one.body(`{"parameters":{"max_new_tokens":257}}`)).Code(), "the policy holds for each request")
+	require.Equal(t, "cost_exceeded", u.Post("/generate", one.body(`{"parameters":{"max_new_tokens":257}}`)).Code(), "the cost policy must hold for each request")
 	require.Equal(t, 200, u.Post("/generate", one.body(`{"inputs":"a"}`)).Status)
 	require.Contains(t, bodies(m, "/generate")[0], `"max_new_tokens":256`)
 	require.Contains(t, one.ask("get").Body, `"on_close_payload":null`)

@@ -73,7 +73,7 @@ func TestHalfClose(t *testing.T) {
 		select {
 		case <-until:
 		case <-time.After(rig.Patience):
-			require.Fail(t, "it did not arrive")
+			require.Fail(t, "the request did not reach the model server")
 		}
 		require.NoError(t, w.Conn.(*net.TCPConn).CloseWrite())
 		got, err := io.ReadAll(w.In)

@@ -88,7 +88,7 @@ func hangUp(t *testing.T, phase string, secure, half bool) {
 	select {
 	case <-left:
 	case <-time.After(rig.Patience):
-		require.Fail(t, "the model server goes on")
+		require.Fail(t, "the model server goes on although the client has left")
 	}
 	u.WaitMetric("usher_in_flight", 0)
 	require.Len(t, m.Arrivals(), 1, "the pipelined request must not be served")

@@ -79,7 +79,7 @@ func TestReaderThatStopsIsCut(t *testing.T) {
 	select {
 	case <-m.Gone:
 	case <-time.After(rig.Patience):
-		require.Fail(t, "the model server goes on")
+		require.Fail(t, "the model server goes on although the client was cut off")
 	}
 }
 

@@ -233,7 +233,7 @@ func TestBodiesThatWaitAndFail(t *testing.T) {
 	u.WaitMetric("usher_waiting", 1)
 	require.NoError(t, w.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
 	_, err := w.In.ReadByte()
-	require.Error(t, err, "not told yet")
+	require.Error(t, err, "100 Continue must not be sent before its turn")
 	require.NoError(t, w.SetReadDeadline(time.Now().Add(rig.Patience)))
 	release()
 	line, err := w.In.ReadString('\n')

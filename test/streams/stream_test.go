@@ -104,12 +104,12 @@ func TestModelDiesMidStream(t *testing.T) {
 			require.True(t, strings.HasPrefix(got, tt.want), got)
 			u.WaitLine(`"outcome":"upstream_broken"`)
 			if tt.want == tt.sent {
-				require.Equal(t, tt.sent, got, "nothing can be appended")
+				require.Equal(t, tt.sent, got, "nothing may be appended to an answer that is no stream")
 				return
 			}
 			require.Contains(t, got, "upstream_broken")
 			require.Contains(t, got, resp.Header.Get("X-Request-Id"))
-			require.True(t, strings.HasSuffix(got, "\n"), "the line is whole")
+			require.True(t, strings.HasSuffix(got, "\n"), "the last line must be complete")
 			lines := strings.Split(strings.TrimRight(got, "\n"), "\n")
 			require.True(t, json.Valid([]byte(strings.TrimPrefix(lines[len(lines)-1], "data: "))), got)
 		})
@@ -143,7 +143,7 @@ func TestModelDiesBeforeItsHead(t *testing.T) {
 	require.Equal(t, 502, got.Status)
 	require.Equal(t, "upstream_broken", got.Code())
 	require.Equal(t, "reqnum_replayed", u.Post("/generate", spent.Flat("")).Code())
-	require.Len(t, m.Arrivals(), 1, "not sent twice")
+	require.Len(t, m.Arrivals(), 1, "the request must not be sent twice")
 
 	u = rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_URL": "http://127.0.0.1:1"}))
 	for range 2 { // a ticket that was not sent stays good
