@@ -11,7 +11,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// benchRequest is a request that went well.
+// benchRequest is a successful request.
 func benchRequest(now time.Time) account.Request {
 	return account.Request{
 		ID: "0123456789abcdef0123456789abcdef", Client: "203.0.113.9", Route: "/generate", Status: 200,
@@ -24,7 +24,7 @@ func benchRequest(now time.Time) account.Request {
 	}
 }
 
-// BenchmarkObserve is accounting for a request in the metrics.
+// BenchmarkObserve measures accounting for a request in the metrics.
 func BenchmarkObserve(b *testing.B) {
 	m, r := newIdle(b).metrics, benchRequest(time.Now())
 	b.ReportAllocs()
@@ -33,7 +33,7 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-// BenchmarkLogLine is making a request's line, written to nowhere.
+// BenchmarkLogLine measures encoding a request's log line, without writing it.
 func BenchmarkLogLine(b *testing.B) {
 	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", MessageKey: "msg",

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/front"
 )
 
-// A drain that cuts has cut only what did not end well by itself.
+// A drain that cuts counts only requests that would not have ended well on their own.
 func TestCutCountsWhatItBrokeOff(t *testing.T) {
 	c := newCalls()
 	var whole, waiting, left, early call
@@ -29,8 +29,8 @@ func TestCutCountsWhatItBrokeOff(t *testing.T) {
 	require.Equal(t, 1, c.broken())
 }
 
-// A request that is given its slot by one that the drain has cut is not sent:
-// it has not been cut itself yet, but will be.
+// A request that gets its slot from one that the drain has cut is not sent, although
+// the drain has not reached it yet.
 func TestNothingIsSentOnceTheDrainCuts(t *testing.T) {
 	list := newCalls()
 	var before, after call
@@ -45,7 +45,7 @@ func TestNothingIsSentOnceTheDrainCuts(t *testing.T) {
 	require.Equal(t, 1, list.broken(), "it counts as cut")
 }
 
-// A context that is derived from a call ends with it, and costs no goroutine.
+// A context derived from a call ends with it and costs no goroutine.
 func TestContextsOfACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c call

@@ -20,7 +20,7 @@ import (
 	"github.com/usher-sidecar/usher/crypto/certificate"
 )
 
-// pair makes a certificate that is good until end, and its key.
+// pair makes a certificate that is valid until end, and its key.
 func pair(t *testing.T, end time.Time) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -33,8 +33,8 @@ func pair(t *testing.T, end time.Time) (cert, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
-// Each reload that fails is said, the second like the first, whatever came
-// between; what stays as it is, is said once, or when somebody asks.
+// Each new failure of a reload is logged, even if the same one was logged before; a
+// failure that persists is logged once, or on request.
 func TestCertificateReloadsAreSaid(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert"), filepath.Join(dir, "key")

@@ -36,8 +36,8 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// What is told is within the bounds, not sooner than estimated as far as those
-// let it, and not the same for all.
+// Retry-After is within its bounds, no shorter than the estimate as far as the bounds
+// allow, and not the same for everyone.
 func TestSpread(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wait := rapid.IntRange(1, maxRetryAfter).Draw(t, "wait")
@@ -100,7 +100,7 @@ func TestComebackFollowsTheQueue(t *testing.T) {
 	})
 }
 
-// first is the estimate now, before it is spread.
+// first returns the present estimate, before jitter.
 func (c *comeback) first() int {
 	c.seconds(time.Now())
 	c.mu.Lock()

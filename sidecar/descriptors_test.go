@@ -29,7 +29,8 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 	}
 }
 
-// Whatever the figures, all that may be open at once fits, where anything does.
+// Whatever the limits, everything that may be open at once fits into them, if anything
+// does.
 func TestDescriptorsSuffice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		descriptors := rapid.Uint64Range(descriptorsKept+2, 1<<21).Draw(t, "descriptors")

@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clockSet is t as it would read had the wall clock been set by d: what Go keeps
-// in a time that has a monotonic reading is the wall clock's seconds from bit 30
-// of the first word on, and the monotonic reading in the second.
+// clockSet returns t as it would read if the wall clock had been set by d. In a time
+// with a monotonic reading, Go keeps the wall clock's seconds from bit 30 of the first
+// word on, and the monotonic reading in the second.
 func clockSet(t time.Time, d time.Duration) time.Time {
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(d/time.Second) << 30
 	return t
@@ -46,8 +46,8 @@ func TestSawBytes(t *testing.T) {
 	}
 }
 
-// A wall clock that is set changes nothing: neither does a server that hangs
-// pass for one that answers, nor the other way round.
+// Setting the wall clock changes nothing: a hanging server does not pass for one that
+// answers, nor the other way round.
 func TestSawBytesByTheMonotonicClock(t *testing.T) {
 	for name, set := range map[string]time.Duration{"back": -time.Hour, "on": time.Hour} {
 		start := time.Now()

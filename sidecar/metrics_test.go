@@ -24,7 +24,7 @@ import (
 	"github.com/usher-sidecar/usher/test/doctable"
 )
 
-// newIdle is a sidecar that does nothing, with all that New wires.
+// newIdle makes a sidecar with everything that New wires, which serves nothing.
 func newIdle(t testing.TB, settings ...string) *Sidecar {
 	t.Helper()
 	public := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public()
@@ -41,7 +41,7 @@ func newIdle(t testing.TB, settings ...string) *Sidecar {
 	return s
 }
 
-// newTold is an idle sidecar whose model server has told its load.
+// newTold makes an idle sidecar whose model server has reported its load.
 func newTold(t *testing.T) *Sidecar {
 	t.Helper()
 	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -63,7 +63,7 @@ func newTold(t *testing.T) *Sidecar {
 	return s
 }
 
-// docs/metrics.md lists what is registered, and nothing else.
+// docs/metrics.md lists exactly the metrics that are registered.
 func TestMetricsDoc(t *testing.T) {
 	families, err := newTold(t).metrics.Registry.Gather()
 	require.NoError(t, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// chapter returns what stands below a heading of docs/operations.md.
+// chapter returns the text below a heading of docs/operations.md.
 func chapter(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/operations.md")
@@ -39,7 +39,7 @@ func headings(t *testing.T, chapter string) (list []string) {
 	return list
 }
 
-// Every outcome and every alert has its section, and none is of the past.
+// Every outcome and every alert has its section, and no section is left over.
 func TestOperationsSections(t *testing.T) {
 	var outcomes []string
 	for o := range account.Outcomes {
@@ -57,7 +57,7 @@ func TestOperationsSections(t *testing.T) {
 	require.ElementsMatch(t, alerts, headings(t, chapter(t, "Alerts")))
 }
 
-// The answer to a code stands at the head of its section.
+// The section of an outcome begins with its status.
 func TestOperationsStatuses(t *testing.T) {
 	text := chapter(t, "Outcomes")
 	for _, r := range refusals {
@@ -126,7 +126,7 @@ func TestOperationsWarnings(t *testing.T) {
 	}
 }
 
-// eachCall finds the calls of methods with these names in a folder's sources.
+// eachCall finds the calls of methods with these names in a directory's sources.
 func eachCall(t *testing.T, dir string, names []string, do func(name string, call *ast.CallExpr)) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))

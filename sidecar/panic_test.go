@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fault of ours is counted, wherever it is, and ends its request alone: one in a
-// request's own steps is answered, one before them closes the connection.
+// A panic is counted, wherever it happens, and ends only its request: one in the steps
+// of a request is answered with 500, one before them closes the connection.
 func TestPanicsAreCounted(t *testing.T) {
 	public, _, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)

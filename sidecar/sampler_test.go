@@ -15,8 +15,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A flood of one outcome gets its burst, then its rate, and a line that counts
-// the rest; the others are not touched by it.
+// A flood of one outcome gets its burst of lines, then its rate, and a line that counts
+// the rest. Other outcomes are not affected.
 func TestSampler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, seen := observer.New(zapcore.DebugLevel)
@@ -64,7 +64,7 @@ func contexts(seen *observer.ObservedLogs) (list []map[string]any) {
 	return list
 }
 
-// At an ordinary rate every refusal has its line, for ever.
+// At an ordinary rate every refusal is logged, however long it lasts.
 func TestSamplerOrdinary(t *testing.T) {
 	s := newSampler(zap.NewNop())
 	now := time.Now()

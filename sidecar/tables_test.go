@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/test/doctable"
 )
 
-// The tables of settings and answers are the code's: settings from the struct
-// tags, answers from the table of refusals.
+// The tables in the documents match the code: settings come from the struct tags, and
+// answers from the table of refusals.
 func TestTables(t *testing.T) {
 	for name, write := range map[string]func(io.Writer) error{"settings": config.WriteMarkdown, "answers": WriteAnswers} {
 		var table strings.Builder

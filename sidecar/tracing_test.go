@@ -11,7 +11,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/trace"
 )
 
-// trace runs what tracing adds to one request.
+// trace does what tracing adds to one request.
 func (x *exchange) trace(now time.Time) {
 	if x.h.tracer != nil {
 		x.h.beginTrace(x)
@@ -23,16 +23,15 @@ func (x *exchange) trace(now time.Time) {
 	}
 }
 
-// Without an endpoint tracing makes no garbage.
+// If tracing is off, it allocates nothing.
 func TestTracingOffIsFree(t *testing.T) {
 	x, now := &exchange{request: request{h: &newIdle(t).handler}}, time.Now()
 	require.Nil(t, x.h.tracer)
 	require.Zero(t, testing.AllocsPerRun(1000, func() { x.trace(now) }))
 }
 
-// BenchmarkTracing is what tracing adds to one request: off, and on with a
-// collector that is not there, so that most spans are dropped after they were
-// made.
+// BenchmarkTracing measures what tracing adds to one request: off, and on with an
+// unreachable collector, so that most spans are made and then dropped.
 func BenchmarkTracing(b *testing.B) {
 	now := time.Now()
 	b.Run("off", func(b *testing.B) {

@@ -18,8 +18,8 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// A kept connection that turns out dead at the first byte, and cannot be
-// replaced, has taken nothing: the ticket, which was committed by then, is good
+// A pooled connection that turns out to be dead at the first byte, and cannot be
+// replaced, has carried nothing. The ticket was committed by then, but is usable again
 // afterwards, as the answer says.
 func TestATicketThatNobodyTookStaysGood(t *testing.T) {
 	public, key, err := ed25519.GenerateKey(nil)
@@ -46,8 +46,8 @@ func TestATicketThatNobodyTookStaysGood(t *testing.T) {
 	require.Equal(t, http.StatusConflict, postTicket(t, s, ticket))
 }
 
-// answerAll answers every request, and keeps every connection to the test's end,
-// whatever the other side does: it is not to tell that it noticed.
+// answerAll answers every request and keeps every connection until the test ends, so
+// that Usher cannot notice anything from its side.
 func answerAll(t *testing.T, ln net.Listener) {
 	for {
 		c, err := ln.Accept()
@@ -69,8 +69,8 @@ func answerAll(t *testing.T, ln net.Listener) {
 	}
 }
 
-// shutWrites makes this process's connections to address take no more writes,
-// behind their owners' back.
+// shutWrites makes writes fail on this process's connections to address, without their
+// owners' knowledge.
 func shutWrites(t *testing.T, address string) {
 	descriptors, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)

@@ -10,7 +10,7 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 )
 
-// A modelled session is what a model of one remembers.
+// A modelled session is what the model remembers of one.
 type modelled struct {
 	session *Session
 	id      string
@@ -20,9 +20,9 @@ type modelled struct {
 	over    bool
 }
 
-// Whatever happens in whatever order, sessions do as a plain model of them does:
-// no more than may be, found by their own ticket alone, ended once, and each
-// request inside told once.
+// Whatever happens, in any order, sessions behave like a simple model of them: there are
+// no more than allowed, they are found by their own ticket only, they end once, and each
+// request in one is told once.
 func TestSessionsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 6).Draw(t, "most")

@@ -35,7 +35,7 @@ func (g *guest) SessionEnded() { g.told++ }
 
 func (g *guest) SessionOverdue() { g.forced++ }
 
-// A wake gathers what is told of ended sessions, and lays them to rest at once.
+// A wake records ended sessions, and calls Rest for them at once.
 type wake struct {
 	mu     sync.Mutex
 	causes map[*Session]Cause
@@ -82,7 +82,7 @@ func TestSessionIDs(t *testing.T) {
 	}
 }
 
-// Everything that a ticket is compared by tells it from another.
+// Tickets that differ in any compared field have different marks.
 func TestSessionTickets(t *testing.T) {
 	now := time.Now()
 	all := NewSessions(1, newWake().ended)
@@ -110,7 +110,7 @@ func TestSessionTickets(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// An unknown id, one that has ended and another's ticket cost the same work.
+// An unknown id, an ended session and a wrong ticket cost the same work.
 func TestSessionNoOracle(t *testing.T) {
 	now := time.Now()
 	all := NewSessions(8, newWake().ended)
@@ -170,7 +170,7 @@ func TestSessionsExpire(t *testing.T) {
 	})
 }
 
-// An expiry that is moved on for ever stays a time.
+// An expiry that is moved on again and again stays a valid time.
 func TestSessionExpiryIsBounded(t *testing.T) {
 	now := time.Now()
 	all := NewSessions(1, newWake().ended)

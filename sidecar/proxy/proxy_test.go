@@ -60,7 +60,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// v2 puts a header of version 2 together.
+// v2 makes a header of version 2.
 func v2(command, family byte, length int, rest string) string {
 	return signature2 + string([]byte{command, family, byte(length >> 8), byte(length)}) + rest
 }
@@ -87,7 +87,7 @@ var good = []struct{ header, source string }{
 	{v2(proxy2, tcp4, MaxHeader-fixed2, pair4+strings.Repeat("a", MaxHeader-fixed2-len(pair4))), "203.0.113.9"},
 }
 
-// A header is read whatever follows it, and not before its last byte is here.
+// A header is read whatever follows it, but not before its last byte has arrived.
 func TestHeader(t *testing.T) {
 	for _, tt := range good {
 		source, n, err := Header([]byte(tt.header + "GET / HTTP/1.1\r\n"))
@@ -128,8 +128,8 @@ func TestNotAHeader(t *testing.T) {
 	}
 }
 
-// FuzzHeader holds that a header ends where it says: with one byte less it is
-// short, and what follows it changes nothing.
+// FuzzHeader checks that a header ends where it says: with one byte less it is short,
+// and what follows it changes nothing.
 func FuzzHeader(f *testing.F) {
 	for _, tt := range good {
 		f.Add([]byte(tt.header))
@@ -158,7 +158,8 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzClient holds that a client is never taken for who nobody trusted said.
+// FuzzClient checks that a client is never taken for an address that no trusted proxy
+// named.
 func FuzzClient(f *testing.F) {
 	f.Add("198.51.100.1, 203.0.113.9:80, [::1]", "10.0.0.3")
 	f.Fuzz(func(t *testing.T, first, second string) {

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/benchmark"
 )
 
-// A plant is what a Loading looks at.
+// A plant is what a Loading observes.
 type plant struct {
 	healthy, keyed, draining atomic.Bool
 	loaded                   atomic.Int64

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const token = "a-token-that-nobody-sees"
 
-// A scaler is an autoscaler without a network: it notes what comes, and answers
-// as answer says.
+// A scaler is an autoscaler without a network. It records requests and answers them as
+// answer says.
 type scaler struct {
 	mu     sync.Mutex
 	came   []call
@@ -64,7 +64,7 @@ func (s *scaler) answers(f func(n int, r *http.Request) (*http.Response, error))
 	s.answer = f
 }
 
-// calls are those that came to a path, from the nth on.
+// calls returns the requests to a path, from the nth on.
 func (s *scaler) calls(path string) (list []call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +128,7 @@ func (w *world) serve(cost float64, index string) {
 	w.tally.End(&work, Served, Times{})
 }
 
-// TestStatusSaysExactlyThis holds every field of a report of 2026 by its name.
+// TestStatusSaysExactlyThis checks every field of a 2026 report by its name.
 func TestStatusSaysExactlyThis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := run(t, Generation2026)
@@ -151,7 +151,8 @@ func TestStatusSaysExactlyThis(t *testing.T) {
 			"additional_disk_usage":1.5,"working_request_idxs":[99999999999999999999],"cur_capacity":0,"max_capacity":0,
 			"url":"https://w.example:1"}`, string(text))
 		require.Equal(t, &Said{At: calls[1].at, Load: 100, Taken: 111, Working: 1, State: *w.state.Load()}, w.reporter.Said())
-		// It leaves after that: nothing was taken in, and no more is said than that.
+		// Its client leaves after that: nothing more was taken in, and nothing negative is
+		// reported.
 		w.tally.End(&inWork, Cancelled, Times{})
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -228,7 +229,7 @@ func TestPace(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		require.InDelta(t, 44, len(w.calls("/worker_status/")), 1, "every 10 s while nothing does")
-		// A drain is said at once.
+		// A drain is reported at once.
 		w.state.Store(&State{LoadTime: time.Second, Problem: "draining"})
 		before := time.Now()
 		w.reporter.Poke()
@@ -239,7 +240,8 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// TestAnHourWithoutAutoscaler counts on, and says it all when it is back.
+// TestAnHourWithoutAutoscaler: counting goes on, and everything is reported when the
+// autoscaler is back.
 func TestAnHourWithoutAutoscaler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := run(t, Generation2026, "https://a.example", "https://b.example")
@@ -286,8 +288,8 @@ func TestAnHourWithoutAutoscaler(t *testing.T) {
 	})
 }
 
-// A report that never gets an answer is given up after ten seconds; what took it
-// last is asked first.
+// A report that gets no answer is given up after ten seconds. The address that accepted
+// the last one is tried first.
 func TestAddressesInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := run(t, Generation2026, "https://a.example", "https://b.example")
@@ -349,7 +351,8 @@ func TestEndsAreNamed(t *testing.T) {
 	})
 }
 
-// The end of Run sends what is left, in three seconds whatever the autoscaler does.
+// When Run ends it sends what is left, within three seconds whatever the autoscaler
+// does.
 func TestLastTry(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -382,8 +385,8 @@ func TestLastTry(t *testing.T) {
 	}
 }
 
-// TestTokenIsNotCarriedOn: what a redirect names gets nothing, and nothing that is
-// printed holds the token.
+// TestTokenIsNotCarriedOn: the target of a redirect gets nothing, and nothing that is
+// printed contains the token.
 func TestTokenIsNotCarriedOn(t *testing.T) {
 	var followed atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))

@@ -9,8 +9,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// Every outcome is an end; what the client or its ticket is at fault for is not
-// the load that was turned away.
+// Every outcome has an end. Requests refused for a fault of the client or its ticket do
+// not count as load that was turned away.
 func TestEndOfEachOutcome(t *testing.T) {
 	ends := map[account.Outcome]End{
 		account.OK: Served, account.UpstreamRefused: Answered,
@@ -43,8 +43,8 @@ func TestStagesOfARequest(t *testing.T) {
 	require.Equal(t, Times{Queued: start.Add(time.Second)}, timesOf(&r))
 }
 
-// A request is counted from its verification to its end, once, at no cost in
-// memory; one that was not verified is not.
+// A request is counted once, from its verification to its end, without allocating. One
+// that was not verified is not counted.
 func TestCounter(t *testing.T) {
 	tally := NewTally(4)
 	c := NewCounter(tally)

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestTallyAgainstAModel lets requests begin and end, and reports be taken up or
-// fail, in any order. What was acknowledged is then what happened.
+// TestTallyAgainstAModel lets requests begin and end, and reports succeed or fail, in
+// any order. What was acknowledged must then equal what happened.
 func TestTallyAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tally := NewTally(32)
@@ -109,7 +109,7 @@ func TestTallyAgainstAModel(t *testing.T) {
 				}
 			},
 		})
-		// The last ones are named whole, none twice, none left out.
+		// The last ones are all named, and none twice.
 		out.fill(tally)
 		for _, e := range out.entries {
 			require.NotContains(t, toldEnds, e.index, "twice")
@@ -165,8 +165,8 @@ func TestTallyUnderContention(t *testing.T) {
 	require.Zero(t, tally.counts().working)
 }
 
-// Of more than fit the oldest are dropped and counted, also those of a batch that
-// could not be sent.
+// If there are too many, the oldest are dropped and counted, including those of a batch
+// that could not be sent.
 func TestTheOldestEndsAreDropped(t *testing.T) {
 	tally := NewTally(1)
 	put := func(n int) {
@@ -197,7 +197,7 @@ func TestTheOldestEndsAreDropped(t *testing.T) {
 	require.Equal(t, strconv.Itoa(2*maxWaiting), out.entries[0].index)
 }
 
-// Costs that mean nothing overflow nothing.
+// Absurd costs overflow nothing.
 func TestAbsurdWorkloads(t *testing.T) {
 	tally := NewTally(0)
 	base := baseline{tally: tally}
@@ -247,8 +247,8 @@ func BenchmarkTally(b *testing.B) {
 	})
 }
 
-// BenchmarkTallyIndexed includes the index of a request; what is not taken is
-// dropped, and that allocates.
+// BenchmarkTallyIndexed measures requests with an index. Nobody takes the entries, so
+// they are dropped, which makes it allocate.
 func BenchmarkTallyIndexed(b *testing.B) {
 	tally := NewTally(16384)
 	b.ReportAllocs()

@@ -22,7 +22,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/account"
 )
 
-// A collector takes exports over real connections, and decodes them.
+// A collector accepts exports over real connections and decodes them.
 type collector struct {
 	*httptest.Server
 	answer func(w http.ResponseWriter) // nil: 200
@@ -65,7 +65,7 @@ func newCollector(t *testing.T, secure bool) *collector {
 	return c
 }
 
-// plain gives the values of attributes as Go's.
+// plain returns the values of attributes as Go values.
 func plain(list []*commonpb.KeyValue) map[string]any {
 	values := map[string]any{}
 	for _, a := range list {
@@ -85,7 +85,7 @@ func plain(list []*commonpb.KeyValue) map[string]any {
 
 const parentTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
 
-// traceOne has one request traced from Begin to Ended, and the tracer closed.
+// traceOne traces one request from Begin to Ended, and closes the tracer.
 func traceOne(t *testing.T) (start time.Time, reported []error) {
 	var mu sync.Mutex
 	tracer, err := New(t.Context(), "1.2.3", func(err error) {
@@ -173,7 +173,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// What a collector says of spans that it did not take is reported.
+// What a collector says about spans that it rejected is reported.
 func TestReported(t *testing.T) {
 	partial := protowire.AppendTag(nil, 1, protowire.VarintType)
 	partial = protowire.AppendVarint(partial, 3)
@@ -213,7 +213,7 @@ func TestReported(t *testing.T) {
 	}
 }
 
-// A collector's certificate is checked against the file that is named.
+// A collector's certificate is checked against the configured file.
 func TestCertificate(t *testing.T) {
 	c := newCollector(t, true)
 	file := filepath.Join(t.TempDir(), "ca.pem")

@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// What the variables say, and which of two names wins.
+// The variables are read, and the more specific of two names wins.
 func TestDestination(t *testing.T) {
 	for name, test := range map[string]struct {
 		vars    map[string]string
@@ -58,7 +58,7 @@ func TestDestination(t *testing.T) {
 	}
 }
 
-// Every variable that is wrong is named, and no secret is shown.
+// Every wrong variable is named, and no secret is shown.
 func TestWrongDestination(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
@@ -82,8 +82,8 @@ func TestWrongDestination(t *testing.T) {
 	require.ErrorContains(t, err, "OTEL_EXPORTER_OTLP_ENDPOINT")
 }
 
-// answers is a collector's side: what it answers to one attempt after the other,
-// the last over and over. It notes when they came.
+// answers is a collector's side: its answers to successive attempts, of which the last
+// is repeated. It records when the attempts came.
 type answers struct {
 	list []func() (*http.Response, error)
 	at   []time.Duration // since the first
@@ -119,7 +119,7 @@ func fails(err error) func() (*http.Response, error) {
 
 var oneSpan = tracetest.SpanStubs{{Name: "x"}}.Snapshots()
 
-// export has spans exported and returns what came of it and when the attempts were.
+// export exports spans and returns the result and the times of the attempts.
 func export(ctx context.Context, spans []sdk.ReadOnlySpan, list ...func() (*http.Response, error)) ([]time.Duration, error) {
 	a := &answers{list: list}
 	e := &exporter{to: destination{url: &url.URL{Scheme: "http", Host: "c"}, header: http.Header{}}, client: http.Client{Transport: a}}
@@ -180,8 +180,8 @@ func TestGivingUp(t *testing.T) {
 	})
 }
 
-// FuzzField compares with the generated code: where that takes a message, the
-// fields it finds are the ones found here.
+// FuzzField compares with the generated code: if that accepts a message, both find the
+// same fields.
 func FuzzField(f *testing.F) {
 	f.Add(protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), "why"))
 	f.Add([]byte{0x12, 0x01, 'a', 0x18, 0x02, 0x12, 0x00})
