@@ -69,7 +69,8 @@ func TestAnotherCloseCutsALingeringOne(t *testing.T) {
 	require.ErrorIs(t, <-closed, net.ErrClosed, "the other one closed it")
 }
 
-// OnClose's function is called whoever closes, or at once if that was earlier.
+// OnClose's function is called however the connection is closed, or at once if it was
+// closed before.
 func TestOnClose(t *testing.T) {
 	for name, end := range map[string]func(*Conn){
 		"Close": func(c *Conn) { _ = c.Close() },

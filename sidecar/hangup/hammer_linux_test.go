@@ -15,18 +15,18 @@ import (
 	"github.com/usher-sidecar/usher/test/full"
 )
 
-// A patron is a client of the hammer; the server side and the client side share it.
-type patron struct{ left atomic.Bool }
+// A visitor is a client of the hammer test; the server side and the client side share it.
+type visitor struct{ left atomic.Bool }
 
 // A witness is a Call that knows whose it is.
 type witness struct {
-	patron *patron
-	told   chan struct{}
-	wrong  *atomic.Int64
+	visitor *visitor
+	told    chan struct{}
+	wrong   *atomic.Int64
 }
 
 func (w *witness) ClientGone() {
-	if !w.patron.left.Load() {
+	if !w.visitor.left.Load() {
 		w.wrong.Add(1)
 	}
 	close(w.told) // panics if called twice
@@ -39,7 +39,7 @@ func TestNoCallIsToldOfAnothersHangUp(t *testing.T) {
 	const clients = 8
 	rounds := full.Or(500, 2500)
 	ln := listen(t, Options{MaxConnections: 3 * clients, MaxPerIP: 3*clients + 1})
-	var patrons sync.Map // by the client's port
+	var byPort sync.Map // visitors, by their port
 	var wrong, told atomic.Int64
 	var wait sync.WaitGroup
 
@@ -50,8 +50,8 @@ func TestNoCallIsToldOfAnothersHangUp(t *testing.T) {
 			if _, err := c.Read(buf); err != nil {
 				return
 			}
-			found, _ := patrons.Load(c.RemoteAddr().(*net.TCPAddr).Port)
-			call := &witness{patron: found.(*patron), told: make(chan struct{}), wrong: &wrong}
+			found, _ := byPort.Load(c.RemoteAddr().(*net.TCPAddr).Port)
+			call := &witness{visitor: found.(*visitor), told: make(chan struct{}), wrong: &wrong}
 			c.Watch(call)
 			if buf[0] == 'w' { // the client leaves without an answer
 				<-call.told
@@ -83,8 +83,8 @@ func TestNoCallIsToldOfAnothersHangUp(t *testing.T) {
 			return err
 		}
 		defer c.Close()
-		me := &patron{}
-		patrons.Store(c.LocalAddr().(*net.TCPAddr).Port, me)
+		me := &visitor{}
+		byPort.Store(c.LocalAddr().(*net.TCPAddr).Port, me)
 		buf := make([]byte, 1)
 		for range random.IntN(3) {
 			if _, err := c.Write([]byte("a")); err != nil {

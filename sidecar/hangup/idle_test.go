@@ -126,13 +126,13 @@ func TestAWatchedCallKeepsItsConnection(t *testing.T) {
 func TestExhaustedDescriptorsEvict(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	failing := &moody{inner.(*net.TCPListener), nil}
+	failing := &flaky{inner.(*net.TCPListener), nil}
 	ln, err := Listen(failing, Options{})
 	require.NoError(t, err)
 	t.Cleanup(ln.Shutdown)
 	server, client := pair(t, ln)
 	server.Rest(0)
-	failing.moods = []error{&net.OpError{Op: "accept", Err: syscall.EMFILE}}
+	failing.errs = []error{&net.OpError{Op: "accept", Err: syscall.EMFILE}}
 	pair(t, ln)
 	closed(t, client)
 }

@@ -50,14 +50,14 @@ func TestAtTheLimitAcceptWaitsUntilAConnectionCloses(t *testing.T) {
 			arrivals <- arrival{c, ln.Stats().Open}
 		}
 	})
-	var tenants []net.Conn
+	var admitted []net.Conn
 	for range clients {
 		a := <-arrivals
 		require.LessOrEqual(t, a.open, limit)
-		if tenants = append(tenants, a.conn); len(tenants) == limit {
-			_ = tenants[0].Close()
-			_ = tenants[0].Close() // closing it again must not free another seat
-			tenants = tenants[1:]
+		if admitted = append(admitted, a.conn); len(admitted) == limit {
+			_ = admitted[0].Close()
+			_ = admitted[0].Close() // closing it again must not free another seat
+			admitted = admitted[1:]
 		}
 	}
 	accepting.Wait()
@@ -129,18 +129,18 @@ func TestOriginOf(t *testing.T) {
 	require.Equal(t, netip.Addr{}, OriginOf(addrOf(&net.UnixAddr{})))
 }
 
-// moody is a TCP listener whose Accept fails as it is told to, then works.
-type moody struct {
+// flaky is a TCP listener whose Accept returns errs first, then works.
+type flaky struct {
 	*net.TCPListener
-	moods []error
+	errs []error
 }
 
-func (m *moody) AcceptTCP() (*net.TCPConn, error) {
-	if len(m.moods) == 0 {
+func (m *flaky) AcceptTCP() (*net.TCPConn, error) {
+	if len(m.errs) == 0 {
 		return m.TCPListener.AcceptTCP()
 	}
-	err := m.moods[0]
-	m.moods = m.moods[1:]
+	err := m.errs[0]
+	m.errs = m.errs[1:]
 	return nil, err
 }
 
@@ -155,7 +155,7 @@ func TestPassingFailuresDoNotEndAccept(t *testing.T) {
 		acceptError(syscall.EMFILE), acceptError(syscall.ENFILE), acceptError(syscall.ECONNABORTED),
 		acceptError(syscall.ENOBUFS), acceptError(syscall.ENOMEM),
 	}
-	ln, err := Listen(&moody{inner.(*net.TCPListener), passing}, Options{MaxConnections: 1})
+	ln, err := Listen(&flaky{inner.(*net.TCPListener), passing}, Options{MaxConnections: 1})
 	require.NoError(t, err)
 	defer ln.Shutdown()
 	pair(t, ln)
@@ -166,7 +166,7 @@ func TestOtherFailuresEndAccept(t *testing.T) {
 	for _, fatal := range []error{acceptError(syscall.EBADF), acceptError(syscall.EINVAL), errors.New("odd"), io.EOF} {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		ln, err := Listen(&moody{inner.(*net.TCPListener), []error{fatal}}, Options{MaxConnections: 1})
+		ln, err := Listen(&flaky{inner.(*net.TCPListener), []error{fatal}}, Options{MaxConnections: 1})
 		require.NoError(t, err)
 		_, err = ln.Accept()
 		require.ErrorIs(t, err, fatal)
