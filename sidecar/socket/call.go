@@ -3,8 +3,8 @@ package socket
 import "sync"
 
 // The arguments and results of a call, and the callbacks of syscall.RawConn that make it.
-// Each callback is a method value, which is an allocation, so calls are kept for reuse:
-// by whoever comes next, since a connection on which nothing happens needs none.
+// Each callback is a method value, which is an allocation, so calls are pooled. A
+// connection on which nothing happens needs none.
 type (
 	incoming struct {
 		read  func(fd uintptr) bool
