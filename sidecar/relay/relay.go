@@ -47,7 +47,7 @@ type Relay struct {
 	Client  Client
 	Source  Source
 	Framing Framing
-	Stream  dialect.Stream // zero: not one, so no event can be appended
+	Stream  dialect.Stream // zero: not a stream, so no event can be appended
 	Finish  dialect.Finish // looks for the stream's dialect.Ending
 	Strict  error          // the error if the body ends without it; nil: none is needed
 	Account *account.Request
