@@ -30,7 +30,7 @@ type upload struct {
 	timeout time.Duration // for the server to take a piece, and after the last one to answer
 
 	asking atomic.Bool           // reading the source: we do not wait for the server
-	last   atomic.Int64          // when the server last got a piece, or we one from the source; since start
+	last   atomic.Int64          // end of the last read of the source or write to the server, since start
 	failed atomic.Pointer[error] // the error of the source
 	start  time.Time
 
