@@ -64,7 +64,7 @@ func TestKeyBundle(t *testing.T) {
 
 // A key file that cannot hold a key stops the start at once, with the reason: above
 // all a FIFO, as opening one waits for a writer.
-func TestKeyFileThatIsNone(t *testing.T) {
+func TestKeyFileWithoutAKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fifo, large, device := filepath.Join(dir, "fifo"), filepath.Join(dir, "large"), "/dev/zero"

@@ -260,7 +260,7 @@ func TestFiguresThatCannotBeRead(t *testing.T) {
 // Requests that an engine still runs for nobody show after ten seconds, in the metrics
 // and in the verdict. A request that the engine counts as several is not taken for
 // one.
-func TestOrphansAreTold(t *testing.T) {
+func TestOrphansAreShown(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
 	s, e := rig.NewSigner(t), newToyEngine(t, 100, 16*time.Second)

@@ -78,7 +78,7 @@ func TestUploadIsPassedOnAsItComes(t *testing.T) {
 
 // A client that sends Expect: 100-continue gets it if its ticket is good; otherwise it
 // is refused at once, with none of its body read.
-func TestExpectationOfATicketInTheHead(t *testing.T) {
+func TestExpectContinueWithATicketInTheHead(t *testing.T) {
 	t.Parallel()
 	s, other := rig.NewSigner(t), rig.NewSigner(t)
 	m := rig.NewModel(t, nil)

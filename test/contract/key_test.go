@@ -102,7 +102,7 @@ func TestNumbersThatStartAgain(t *testing.T) {
 
 // If Usher may not start a new window, a run of stale numbers makes the log name the
 // likely cause.
-func TestStaleNumbersAreSaidPlainly(t *testing.T) {
+func TestStaleNumbersAreExplained(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_REPLAY_WINDOW": "10"}))

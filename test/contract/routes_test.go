@@ -144,7 +144,7 @@ func TestOpenConcurrency(t *testing.T) {
 
 // When an open route breaks off, clients are not told not to retry, as no ticket was
 // spent.
-func TestOpenRouteMayBeTriedAgain(t *testing.T) {
+func TestOpenRouteMayBeRetried(t *testing.T) {
 	t.Parallel()
 	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "broken") {

@@ -17,7 +17,7 @@ import (
 // An answer with X-Usher-Refusal means that the ticket is still good, unless the code
 // is upstream_broken or upstream_timeout; one without means it is spent. This holds
 // however a request ends, before or after a part of it was sent to the model server.
-func TestAnswersTellOfTheTicket(t *testing.T) {
+func TestAnswersTellTheTicketsState(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {

@@ -143,7 +143,7 @@ func TestSecondSignalWithALogThatNobodyReads(t *testing.T) {
 
 // A log reader that goes away in the middle of a stream disturbs nothing, and the next
 // one finds the lines written in the meantime.
-func TestLogReaderThatGoes(t *testing.T) {
+func TestLogReaderThatLeaves(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
 	u, r := startRead(t, rig.Settings(rig.NewModel(t, script.Serve), s))

@@ -169,7 +169,7 @@ func patient(address string, s *rig.Signer, began chan<- struct{}, served *int) 
 
 // A stream whose head promised to keep the connection ends after the delay: the
 // client's next request is answered, not met by a close.
-func TestAfterAStreamOfTheDrainTheNextRequestIsAnswered(t *testing.T) {
+func TestRequestAfterADrainedStreamIsAnswered(t *testing.T) {
 	t.Parallel()
 	s, script := rig.NewSigner(t), rig.NewSteps()
 	u := rig.Start(t, rig.Settings(rig.NewModel(t, script.Serve), s)).Ready()

@@ -16,7 +16,7 @@ import (
 // Whatever happens to the state file of a running worker, it goes on serving, names
 // the file in the log, lets no second worker have the path, and makes the file anew:
 // after a SIGKILL every spent ticket is still refused.
-func TestStateFileIsHarmed(t *testing.T) {
+func TestStateFileIsDamagedWhileServing(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		harm func(path string) error

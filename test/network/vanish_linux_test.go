@@ -198,7 +198,7 @@ func TestVanishedModelServerIsGivenUp(t *testing.T) {
 
 // While the autoscaler's host is gone Usher serves the tickets that there are, and
 // collects nothing; when it is back the reports go on.
-func TestVanishedAutoscalerIsDoneWithout(t *testing.T) {
+func TestVanishedAutoscalerIsNotMissed(t *testing.T) {
 	t.Parallel()
 	full.Only(t)
 	w := build(t, plan{answer: hold, settings: rig.Env{"USHER_PUBLIC_KEY_REFRESH": "1s"}})

@@ -38,7 +38,7 @@ func look(u *rig.Usher) (s seen) {
 
 // The strip shows a gap and its filling, a late number and a refused one. Nothing of
 // the prompt, the signature or a secret is shown.
-func TestStatusTellsOfTheOrder(t *testing.T) {
+func TestStatusShowsTheOrder(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{

@@ -16,7 +16,7 @@ import (
 
 // Failed handshakes are ended by a time-out of their own and counted by how they
 // failed. Clients that are connected, or connect meanwhile, are served.
-func TestHandshakesThatComeToNothing(t *testing.T) {
+func TestFailedHandshakes(t *testing.T) {
 	t.Parallel()
 	timeout := full.Or(2*time.Second, 4*time.Second)
 	u, i, _ := twoPairs(t, rig.Env{"USHER_HANDSHAKE_TIMEOUT": timeout.String(), "USHER_READ_TIMEOUT": "20s"})

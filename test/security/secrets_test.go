@@ -25,7 +25,7 @@ const (
 
 // After a run with every kind of answer, good, refused and broken, everything Usher
 // has said is searched for prompts, signatures and keys.
-func TestNothingSecretIsSaid(t *testing.T) {
+func TestNoSecretsLeak(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"json", "console"} {
 		t.Run(format, func(t *testing.T) { nothingSecretIsSaid(t, format) })

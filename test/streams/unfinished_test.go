@@ -13,7 +13,7 @@ import (
 // A stream that ends cleanly but without its API's final event is noted in the log and
 // in the metrics and forwarded as it came. Complete streams, and answers that are no
 // stream or cannot be read, are not noted.
-func TestUnfinishedStreamsAreTold(t *testing.T) {
+func TestUnfinishedStreamsAreNoted(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		id, route, contentType, stream string

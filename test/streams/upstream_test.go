@@ -52,7 +52,7 @@ func TestDeadModelServerIsNoticed(t *testing.T) {
 
 // An answer with which the model server refuses or fails is forwarded as it came, and
 // counted as what it is.
-func TestModelServersOwnErrorsAreTold(t *testing.T) {
+func TestModelServersOwnErrorsAreCounted(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
