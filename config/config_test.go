@@ -22,7 +22,7 @@ import (
 	"github.com/usher-sidecar/usher/crypto"
 )
 
-// publicKey is a key's text, always the same.
+// publicKey returns the text of a key, always the same one.
 func publicKey(t testing.TB) string {
 	t.Helper()
 	text, err := makeKey()
@@ -39,7 +39,7 @@ var makeKey = sync.OnceValues(func() (string, error) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
 })
 
-// base is the least that is accepted.
+// base returns the minimum that Load accepts.
 func base(key string) []string {
 	return []string{"USHER_ENDPOINT=E", "USHER_WORKER_URL=http://203.0.113.7:3000", "USHER_PUBLIC_KEY=" + key}
 }
@@ -85,7 +85,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, LogJSON, c.LogFormat)
 }
 
-// What the field's workers are told by is used where nothing else is said.
+// The variables that other workers use apply unless Usher's own are set.
 func TestFallbacks(t *testing.T) {
 	c, err := Load([]string{
 		"USHER_ENDPOINT=E", "PUBLIC_IPADDR=203.0.113.7", "VAST_TCP_PORT_4000=41234", "WORKER_PORT=4000",
@@ -154,7 +154,7 @@ func TestValues(t *testing.T) {
 	require.Equal(t, key.Fingerprint(), *c.PublicKeyPin)
 }
 
-// Every wrong value has a message that names its variable and what it wants.
+// Every wrong value has a message that names its variable and what is expected.
 func TestFaults(t *testing.T) {
 	cert, key := certificatePair(t)
 	for setting, want := range map[string]string{
@@ -244,7 +244,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	require.Contains(t, err.Error(), "7 wrong or missing setting(s)")
 }
 
-// What is wrong is named once, by the variable in which it stands.
+// Each fault is reported once, under the variable that is wrong.
 func TestFaultsOfFallbacks(t *testing.T) {
 	for _, tt := range []struct {
 		environ []string

@@ -40,7 +40,8 @@ func TestSettingsWinOverEngine(t *testing.T) {
 	require.Equal(t, "/up", c.HealthPath)
 	require.Equal(t, "ollama", inForce(c, "USHER_ENGINE"))
 	require.Equal(t, "/h", load(t, "USHER_ENGINE=ollama", "MODEL_HEALTH_ENDPOINT=/h").HealthPath)
-	// One that is set to its default wins, too; one that is empty is not set.
+	// A variable that is set to its default still overrides the preset; an empty one is
+	// not set.
 	require.Equal(t, "127.0.0.1:5001", load(t, "USHER_ENGINE=vllm", "USHER_UPSTREAM_URL=http://127.0.0.1:5001").Upstream.Address)
 	require.Equal(t, "127.0.0.1:8000", load(t, "USHER_ENGINE=vllm", "USHER_UPSTREAM_URL=").Upstream.Address)
 }

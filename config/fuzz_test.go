@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzLoad sets any two variables: nothing panics, what is refused is named by
-// one of them, and what is accepted is within its ranges.
+// FuzzLoad sets any two variables: nothing panics, a fault names one of them, and
+// accepted values are within their ranges.
 func FuzzLoad(f *testing.F) {
 	key := publicKey(f)
 	for _, s := range Settings() {

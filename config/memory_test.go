@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is not set fits into the memory that there is; what is set stands.
+// Defaults are lowered to fit the memory limit; values that are set are kept.
 func TestMemory(t *testing.T) {
 	cert, key := certificatePair(t)
 	for name, tt := range map[string]struct {

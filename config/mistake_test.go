@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A setting that says where something is has form:"place", a new one, too.
+// Every setting that says where something is has form:"place".
 func TestPlacesAreMarked(t *testing.T) {
 	place := regexp.MustCompile(`_(URL|FILE|ADDR|PATH|ROUTES|ORIGINS|PROXIES)$`)
 	fields := reflect.TypeFor[settings]()
@@ -25,8 +25,8 @@ func TestPlacesAreMarked(t *testing.T) {
 	require.Greater(t, found, 10)
 }
 
-// What can only be a mistake is a fault, said once and with what it wants, in
-// every setting that says where something is.
+// In every setting that says where something is, an obvious mistake is reported once,
+// with what is expected.
 func TestMistakesInPlaces(t *testing.T) {
 	key := publicKey(t)
 	fields := reflect.TypeFor[settings]()
@@ -116,7 +116,7 @@ func TestMistakesElsewhere(t *testing.T) {
 	}
 }
 
-// A mistake is named together with all other faults, each once.
+// A mistake is reported together with all other faults, each once.
 func TestMistakesAndFaultsAtOnce(t *testing.T) {
 	_, err := Load([]string{
 		"USHER_WORKER_URL=http://$(IP):3000", `USHER_ENDPOINT="E"`, "USHER_UPSTREAM_URL=http://h:$PORT", "USHER_STATE_FILE=/no folder/x",
@@ -150,8 +150,8 @@ func TestByteSizes(t *testing.T) {
 	require.ErrorContains(t, err, "from 1 to 1073741824")
 }
 
-// Kubernetes' variables for a Service that is named like one of the variables
-// that are read change nothing, and are named.
+// Kubernetes' variables for a Service whose name makes them look like ours change
+// nothing, and a warning names them.
 func TestServiceLinks(t *testing.T) {
 	c := load(t,
 		"WORKER_PORT=tcp://10.96.3.4:3000", "WORKER_PORT_3000_TCP=tcp://10.96.3.4:3000", "WORKER_SERVICE_HOST=10.96.3.4",

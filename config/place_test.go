@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A state file that cannot be made is named with the rest, not at the next try.
+// A state file that cannot be created is reported together with all other faults, not
+// after they are fixed.
 func TestStateFilePlace(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// reporting is the least for reports.
+// reporting is the minimum for reports.
 var reporting = []string{"REPORT_ADDR=https://a.example/,http://127.0.0.1:8080", "CONTAINER_ID=17", "MASTER_TOKEN=do-not-tell"}
 
 func TestReport(t *testing.T) {
@@ -109,7 +109,7 @@ func TestBenchmark(t *testing.T) {
 	}
 }
 
-// The token is in no form in which settings are printed.
+// The token does not appear in any form in which settings are printed.
 func TestTokenIsNotPrinted(t *testing.T) {
 	c := load(t, reporting...)
 	text, err := json.Marshal(c)

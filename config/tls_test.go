@@ -29,8 +29,8 @@ func rsaPair(t *testing.T) (cert, key string) {
 	return cert, key
 }
 
-// Two pairs are an ECDSA and an RSA one, each certificate with its key; what else
-// is named is a fault that says so, and authorities need TLS.
+// Two pairs must be an ECDSA and an RSA one, each certificate with its key. Anything
+// else is a fault, and so are client CA certificates without TLS.
 func TestTLSPairs(t *testing.T) {
 	ec, ecKey := certificatePair(t)
 	ec2, ec2Key := certificatePair(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/usher-sidecar/usher/crypto/modexp"
 )
 
-// BenchmarkVerifyRSA2048 is a whole check. Its key is always the same, because
-// to make one takes as many tries as chance wants.
+// BenchmarkVerifyRSA2048 measures a whole check. It uses a fixed key, because making one
+// takes a random number of tries.
 func BenchmarkVerifyRSA2048(b *testing.B) {
 	schema, err := ParseSchema("auto")
 	require.NoError(b, err)
@@ -34,8 +34,8 @@ func BenchmarkVerifyRSA2048(b *testing.B) {
 	}
 }
 
-// BenchmarkVerifyBundle is the same with the most keys that can be accepted, the
-// last of them in use; and with a signature that fits none of them.
+// BenchmarkVerifyBundle is the same with as many keys as can be accepted, of which the
+// last is in use, and with a signature that matches none.
 func BenchmarkVerifyBundle(b *testing.B) {
 	schema, err := ParseSchema("auto")
 	require.NoError(b, err)
@@ -65,7 +65,7 @@ func BenchmarkVerifyBundle(b *testing.B) {
 	}
 }
 
-// BenchmarkMessage is a check without its RSA operation: the message in both
+// BenchmarkMessage measures a check without its RSA operation: the message in both
 // spellings of its cost, hashed and compared.
 func BenchmarkMessage(b *testing.B) {
 	schema, err := ParseSchema("auto")
@@ -84,10 +84,9 @@ func BenchmarkMessage(b *testing.B) {
 	}
 }
 
-// BenchmarkAgainstOpenSSL reports how many verifications a second are made, in
-// each way that this processor can, for each that OpenSSL makes: one after the
-// other in one run. Both count the time that they were on a processor, so that
-// what else the machine does matters less.
+// BenchmarkAgainstOpenSSL reports the rate of verifications relative to OpenSSL's, for
+// each implementation that this processor supports. Both are measured in one run, in CPU
+// time, so that other load on the machine matters less.
 //
 //	go test -run '^$' -bench AgainstOpenSSL -count 5 ./crypto
 func BenchmarkAgainstOpenSSL(b *testing.B) {
@@ -121,7 +120,7 @@ func BenchmarkAgainstOpenSSL(b *testing.B) {
 	}
 }
 
-// cpuTime is what this process has spent on processors.
+// cpuTime returns the CPU time that this process has used.
 func cpuTime(b *testing.B) time.Duration {
 	var used syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &used))

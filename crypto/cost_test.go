@@ -20,7 +20,8 @@ func spellingsOf(t *testing.T, literal string) []string {
 	return c.spellings(&buf)
 }
 
-// Spellings of the same number verify for one another; those of others do not.
+// Spellings of the same number verify for each other; those of different numbers do
+// not.
 func TestSpellings(t *testing.T) {
 	tests := []struct{ literal, same, other string }{
 		{"256", "256 256.0", "257"},
@@ -65,8 +66,8 @@ func TestNoCost(t *testing.T) {
 	}
 }
 
-// FuzzParseCost: what is a cost is a JSON number, and every spelling of it is a
-// JSON number of the same value, or the shortest one that reads as it.
+// FuzzParseCost: a cost is a JSON number, and every spelling of it is a JSON number of
+// the same value, or the shortest one that reads back as it.
 func FuzzParseCost(f *testing.F) {
 	for _, seed := range []string{"256", "256.0", "1e23", "-0", "9007199254740993", "1e-400", "0.1", "123456789012345680000"} {
 		f.Add(seed)

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzMessage compares the message, with each spelling of its cost, with one that
-// is put together in the dullest way.
+// FuzzMessage compares the message, with each spelling of its cost, with one that is
+// built in the simplest possible way.
 func FuzzMessage(f *testing.F) {
 	f.Add("E", "http://203.0.113.7:3000", "256.0", int64(1), "", []byte{0, 1, 2, 4})
 	f.Add("\"\\/\b\f\n\r\t\x00\x7f", "é\u2028😀\ufffd", "1e+23", int64(1)<<62, "-7", []byte{4, 3, 2, 1, 0})

@@ -38,7 +38,7 @@ func openSSH(t testing.TB, public any) string {
 	return string(ssh.MarshalAuthorizedKey(key))
 }
 
-// parseOne reads a text that holds one key.
+// parseOne reads a text that contains one key.
 func parseOne(text string) (*Key, error) {
 	keys, err := ParsePublicKeys([]byte(text))
 	if err == nil && len(keys) != 1 {
@@ -50,7 +50,7 @@ func parseOne(text string) (*Key, error) {
 	return keys[0], nil
 }
 
-// One key has one fingerprint, in whatever form it comes.
+// A key has the same fingerprint in every form.
 func TestKeyForms(t *testing.T) {
 	r := rsakey.New(t)
 	e, _, err := ed25519.GenerateKey(rand.Reader)
@@ -113,8 +113,8 @@ func TestKeysThatAreRefused(t *testing.T) {
 		}
 		require.ErrorIs(t, err, tt.err, name)
 	}
-	// The points of small order: with the identity's, a signature of nothing fits
-	// every message.
+	// The points of small order: with the identity, one signature matches every
+	// message.
 	for _, point := range []string{
 		"0100000000000000000000000000000000000000000000000000000000000000", "0000000000000000000000000000000000000000000000000000000000000000",
 		"0000000000000000000000000000000000000000000000000000000000000080", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// prints are the fingerprints of keys, as Accepted returns them.
+// prints returns the fingerprints of keys, as Accepted does.
 func prints(keys ...*Key) (list [][32]byte) {
 	for _, k := range keys {
 		list = append(list, k.fingerprint)
@@ -16,8 +16,8 @@ func prints(keys ...*Key) (list [][32]byte) {
 	return list
 }
 
-// Each key of a bundle is accepted for as long as it stands there, and for the
-// grace after.
+// Each key of a bundle is accepted as long as it is in the bundle, and for the grace
+// period after that.
 func TestKeySet(t *testing.T) {
 	schema, err := ParseSchema("auto")
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func TestKeySetIsBounded(t *testing.T) {
 	require.Equal(t, prints(append(bundle(200, MaxKeys), bundle(100, MaxKeys)...)...), set.Accepted(now))
 }
 
-// Keys change while others verify; nobody sees half a change.
+// Keys change while others verify, and nobody sees half a change.
 func TestKeySetRace(t *testing.T) {
 	schema, err := ParseSchema("auto")
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
-// selfSigned is a certificate that expired long ago: only its key matters.
+// selfSigned makes a certificate that expired long ago: only its key matters.
 func selfSigned(t testing.TB, public, private any) string {
 	t.Helper()
 	template := &x509.Certificate{
@@ -31,7 +31,7 @@ func selfSigned(t testing.TB, public, private any) string {
 	return block("CERTIFICATE", der)
 }
 
-// utf16Text is what PowerShell writes.
+// utf16Text encodes a text as PowerShell writes it.
 func utf16Text(text string, order binary.AppendByteOrder) string {
 	out := order.AppendUint16(nil, 0xfeff)
 	for _, unit := range utf16.Encode([]rune(text)) {
@@ -40,7 +40,7 @@ func utf16Text(text string, order binary.AppendByteOrder) string {
 	return string(out)
 }
 
-// However a key is wrapped on its way here, it is the same key.
+// However a key is encoded or wrapped, it is read as the same key.
 func TestKeyTexts(t *testing.T) {
 	r := rsakey.New(t)
 	e, seed, err := ed25519.GenerateKey(rand.Reader)
@@ -83,7 +83,7 @@ func TestKeyTexts(t *testing.T) {
 	}
 }
 
-// What is refused is named, and nothing of it is quoted.
+// The error says what is wrong, and quotes nothing of the text.
 func TestKeyTextsThatAreRefused(t *testing.T) {
 	r := rsakey.New(t)
 	e, seed, err := ed25519.GenerateKey(rand.Reader)
@@ -142,9 +142,9 @@ func TestKeyTextsThatAreRefused(t *testing.T) {
 	require.Len(t, keys, 1)
 }
 
-// FuzzParsePublicKeys: whatever the text, nothing panics, no bundle is larger
-// than it may be, each key of it can be used, and stands in it in a form that is
-// read by itself as well.
+// FuzzParsePublicKeys: whatever the text, nothing panics, no bundle is too large, and
+// each key can be used and is contained in the text in a form that is also read on its
+// own.
 func FuzzParsePublicKeys(f *testing.F) {
 	r := rsakey.New(f)
 	e, seed, err := ed25519.GenerateKey(rand.Reader)

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pythonTable is what testdata/python.py printed: bits and bytes in hex, and the
-// text that Python's json module makes of them.
+// pythonTable is the output of testdata/python.py: bits and bytes in hex, and the text
+// that Python's json module makes of them.
 func pythonTable(t testing.TB) (floats, strings [][2]string) {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/python.json")
@@ -95,7 +95,7 @@ func containsE(s string) bool {
 	return false
 }
 
-// FuzzString: what is written is ASCII, and any JSON reader gets the text back.
+// FuzzString: the result is ASCII, and any JSON reader gets the text back.
 func FuzzString(f *testing.F) {
 	_, strings := pythonTable(f)
 	for _, row := range strings {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A recorder is told what a Refresher finds.
+// A recorder records what a Refresher installs and reports.
 type recorder struct {
 	mu    sync.Mutex
 	keys  []Fingerprint
@@ -60,7 +60,7 @@ func (r *recorder) count() int {
 	return len(tries)
 }
 
-// fault returns the i-th report, from the end where i is negative.
+// fault returns the i-th report, counted from the end if i is negative.
 func (r *recorder) fault(i int) error {
 	tries, _ := r.seen()
 	if i < 0 {
@@ -93,8 +93,8 @@ func start(t *testing.T, source Source, pin *Fingerprint) (*recorder, *Refresher
 	return rec, r
 }
 
-// A failed fetch is tried again for ever, later and later: half a second at
-// first, thirty seconds at most, each with jitter.
+// A failed fetch is retried without end, with exponential backoff: half a second at
+// first, thirty seconds at most, with jitter.
 func TestBackoff(t *testing.T) {
 	private, _ := testKey(t)
 	text := pkix(t, &private.PublicKey)
@@ -172,7 +172,7 @@ func TestPin(t *testing.T) {
 }
 
 // A file is followed: replaced, switched as a symbolic link, cut short, removed.
-// What is not a key changes nothing.
+// A text that is not a key changes nothing.
 func TestFileIsFollowed(t *testing.T) {
 	first, a := testKey(t)
 	second, b := testKey(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
-// Over a real socket: a redirect is followed only to where a key may come from,
-// and no more is read than a key needs.
+// Over a real socket: a redirect is followed only to an allowed address, and a very long
+// answer is not read to its end.
 func TestFetch(t *testing.T) {
 	private, _ := testKey(t)
 	text := pkix(t, &private.PublicKey)
@@ -49,7 +49,8 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// An address that has another key than the pinned one does not hide the next.
+// An address that serves another key than the pinned one does not keep the next one from
+// being tried.
 func TestPinnedKeyAtTheSecondAddress(t *testing.T) {
 	private, key := testKey(t)
 	other := rsakey.New(t)

@@ -57,8 +57,8 @@ func (g *wycheproofGroup) keys(t *testing.T) map[modexp.Way]*Key {
 	return map[modexp.Way]*Key{"": key}
 }
 
-// Wycheproof's cases. "Acceptable" are encodings without the NULL parameters:
-// RFC 8017 section 9.2 wants them there, so here they are refused.
+// Wycheproof's cases. Its "acceptable" ones are encodings without the NULL parameters.
+// RFC 8017 section 9.2 requires these, so here such encodings are refused.
 func TestWycheproof(t *testing.T) {
 	for _, file := range []string{
 		"rsa_signature_2048_sha256_test.json", "rsa_signature_3072_sha256_test.json", "rsa_signature_4096_sha256_test.json", "ed25519_test.json",
@@ -81,8 +81,8 @@ func TestWycheproof(t *testing.T) {
 	}
 }
 
-// waysOf is an RSA key, once for each way in which this processor can check its
-// signatures.
+// waysOf returns an RSA key, once for each implementation with which this processor can
+// check its signatures.
 func waysOf(t testing.TB, public *rsa.PublicKey) map[modexp.Way]*Key {
 	t.Helper()
 	keys := map[modexp.Way]*Key{}
@@ -109,8 +109,8 @@ func TestForgeries(t *testing.T) {
 	digest := sha256.Sum256(message)
 	private := rsakey.New(t)
 	keys := waysOf(t, &private.PublicKey)
-	// raw makes the signature that stands for any encoded message: what a
-	// forger would have to find, we compute with the private key.
+	// raw makes the signature of any encoded message. A forger would have to find it; we
+	// compute it with the private key.
 	raw := func(encoded []byte) []byte {
 		m := new(big.Int).SetBytes(encoded)
 		return m.Exp(m, private.D, private.N).FillBytes(make([]byte, 256))
@@ -170,7 +170,7 @@ func TestCubeRootForgery(t *testing.T) {
 	}
 }
 
-// cubeRoot is the integer part of a cube root, by bisection.
+// cubeRoot returns the integer part of a cube root, by bisection.
 func cubeRoot(n *big.Int) *big.Int {
 	low, high := big.NewInt(0), new(big.Int).Lsh(big.NewInt(1), uint(n.BitLen()/3+1))
 	for low.Cmp(high) < 0 {

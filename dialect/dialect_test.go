@@ -47,8 +47,8 @@ func TestFind(t *testing.T) {
 	require.Equal(t, "best_of", BestOf.String())
 }
 
-// A row refers to members that can hold what it is read for, and every engine
-// that reads a limit there can be given one.
+// The members in a row have the right kind, and for every engine that reads a limit
+// there is one to insert.
 func TestTable(t *testing.T) {
 	for route, api := range exact {
 		for _, m := range api.Copies {

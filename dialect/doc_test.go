@@ -9,12 +9,12 @@ import (
 	"github.com/usher-sidecar/usher/test/doctable"
 )
 
-// The table in docs/cost.md is this package's.
+// docs/cost.md shows the table of this package.
 func TestWorkDoc(t *testing.T) {
 	doctable.Check(t, "../docs/cost.md", map[string]string{"work": workTable()})
 }
 
-// workTable has a row for each API that states work.
+// workTable returns a row for each API that states work.
 func workTable() string {
 	routes := map[*API][]string{}
 	for route, api := range exact {

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// finishes gives a stream to the Finish of a route in pieces of a size; 0: whole.
+// finishes writes a stream to the Finish of a route, in pieces of this size (0: whole).
 func finishes(route, stream string, size int) bool {
 	f := Of(route).Ending.Watch()
 	for len(stream) > 0 {
@@ -52,7 +52,7 @@ var endings = []struct {
 	{"Responses, unfinished", "/v1/responses", "data: {\"type\":\"response.output_text.delta\"}\n\ndata: {\"type\":\"response.completed", false},
 }
 
-// What ends a stream is found however the stream is cut.
+// The ending is found however the stream is divided into pieces.
 func TestFinish(t *testing.T) {
 	for _, tt := range endings {
 		for _, size := range []int{0, 1, 2, 3, 5, 7, 13, 16, 17, 100, 16 << 10} {
@@ -64,7 +64,7 @@ func TestFinish(t *testing.T) {
 	require.False(t, none.Missing(), "where no ending is known none is missing")
 }
 
-// The bounds hold what the table has.
+// longestMember and longestValue fit every ending.
 func TestEndingsFit(t *testing.T) {
 	for _, e := range []*Ending{endOpenAI, endGenerate, endOllama, endMessages, endResponses} {
 		require.LessOrEqual(t, len(e.member), longestMember)
@@ -74,7 +74,7 @@ func TestEndingsFit(t *testing.T) {
 	}
 }
 
-// Text that a model says, whatever it is, neither ends a stream nor hides its end.
+// Text from the model, whatever it is, is neither taken for an ending nor hides one.
 func TestFinishIsNotMisledByText(t *testing.T) {
 	words := []string{`"finish_reason"`, `"generated_text"`, `"done"`, `"type"`, ":", `"`, "\n", "data: [DONE]", "true", `"message_stop"`, `"response.completed"`, `\`, "stop", " "}
 	last := map[string]string{
@@ -96,7 +96,7 @@ func TestFinishIsNotMisledByText(t *testing.T) {
 	})
 }
 
-// Whatever comes, in whatever pieces, is judged the same and ends nothing badly.
+// Any stream gets the same verdict however it is divided, and nothing panics.
 func FuzzFinish(f *testing.F) {
 	routes := []string{"/v1/completions", "/generate", "/api/chat", "/v1/messages", "/v1/responses"}
 	for i := range routes {

@@ -8,7 +8,7 @@ import (
 	"github.com/usher-sidecar/usher/test/doctable"
 )
 
-// docs/engines.md shows the table as it is.
+// docs/engines.md shows the table of this package.
 func TestEnginesDoc(t *testing.T) {
 	doctable.Check(t, "../../docs/engines.md", map[string]string{"engines": markdown()})
 }

@@ -32,8 +32,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// An engine that is said to end its streams with their last word must be one
-// whose streams are known to have such a word, on some route at least.
+// For an engine with LastWord, dialect must know the last word of some route.
 func TestLastWords(t *testing.T) {
 	for _, name := range Names() {
 		p := Of(name)

@@ -125,7 +125,7 @@ func TestFind(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { table.Find("POST", path) }))
 }
 
-// What is served below a wildcard has its work known, and by POST alone.
+// The work of paths below a wildcard is known, and only for POST.
 func TestAPI(t *testing.T) {
 	table := NewTable(signed(t, "/v1/*", "GET /v1/*", "/generate", "PUT /v1/completions"), nil)
 	for _, tt := range []struct {
@@ -145,8 +145,8 @@ func TestAPI(t *testing.T) {
 	}
 }
 
-// A corpus of paths that a server which normalises may take for another. None is
-// below a wildcard, and those beside them, which have one spelling, are.
+// Paths that a server which normalises may take for others are not served by a wildcard;
+// similar ones with only one spelling are.
 func TestBelow(t *testing.T) {
 	refused := strings.Fields(`
 		. .. ./a a/. a/.. ../a a/../b a/./b .;x ..;x ..;x/a a/..; .%3b ..%3bx ..%3f ..%23
