@@ -9,16 +9,25 @@ import (
 	"sync"
 )
 
-// firstBody is the size of the buffer that every body starts with. The buffer grows with
-// what arrives, never with what Content-Length promises.
-const firstBody = 16 << 10
+// firstBody is the size of the buffer that a body starts with, smallBody of one whose
+// declared length is less than that: most prompts are, and many may arrive at once. The
+// buffer grows with what arrives, never with what Content-Length promises.
+const (
+	smallBody = 4 << 10
+	firstBody = 16 << 10
+)
 
-// bodies holds unused buffers: firstBody and its doubles, with a pool for each size, so
-// that a small body never holds a large buffer. The largest has room for the limit and
-// one byte, whatever size that is.
-var bodies [bits.UintSize]sync.Pool
+// bodies holds unused buffers: smallBody, firstBody and its doubles, with a pool for each
+// size, so that a small body never holds a large buffer. The largest has room for the
+// limit and one byte, whatever size that is.
+var bodies [bits.UintSize + 1]sync.Pool
 
-func poolOf(size int) *sync.Pool { return &bodies[bits.Len(uint(size-1)/firstBody)] }
+func poolOf(size int) *sync.Pool {
+	if size <= smallBody {
+		return &bodies[bits.UintSize]
+	}
+	return &bodies[bits.Len(uint(size-1)/firstBody)]
+}
 
 func getBuffer(size int) *[]byte {
 	if b, ok := poolOf(size).Get().(*[]byte); ok && cap(*b) == size {
@@ -110,11 +119,15 @@ func (b *Body) Read(c *Conn, limit int, budget *Budget) error {
 }
 
 func (b *Body) read(r io.Reader, length, limit int, budget *Budget) error {
-	if !budget.hold(firstBody) {
+	size := firstBody
+	if length >= 0 && length < smallBody {
+		size = smallBody
+	}
+	if !budget.hold(size) {
 		return ErrBodyBudget
 	}
-	b.budget, b.held = budget, firstBody
-	b.buf = getBuffer(firstBody)
+	b.budget, b.held = budget, size
+	b.buf = getBuffer(size)
 	for {
 		if size := cap(*b.buf); len(*b.buf) == size && !b.grow(nextSize(size, length, limit)) {
 			return ErrBodyBudget
@@ -158,7 +171,7 @@ func (b *Body) grow(size int) bool {
 // size, so that less is copied on the way: the sizes are the final one divided by powers
 // of four. The buffer for the limit has one more byte, which detects an excess.
 func nextSize(size, length, limit int) int {
-	next := 2 * size
+	next := max(2*size, firstBody)
 	if length >= next {
 		next = size << bits.Len(uint(length/size)) // holds the body and one byte more, in which its end shows
 		for next > 4*size {
