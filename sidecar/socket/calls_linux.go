@@ -50,11 +50,16 @@ func write2Now(fd uintptr, a, b []byte) (n int, err error) {
 	}
 }
 
-// silentNow reports whether nothing has arrived: no bytes, no FIN, no error.
+// silentNow reports whether nothing has arrived: no bytes, no FIN, no error. It is
+// poll(2), repeated after a signal.
 func silentNow(fd uintptr) bool {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), uintptr(len(fds)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
-	return n == 0 && errno == 0
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), uintptr(len(fds)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
+		if errno != unix.EINTR {
+			return n == 0 && errno == 0
+		}
+	}
 }
 
 func result(r uintptr, errno unix.Errno) (int, error) {
