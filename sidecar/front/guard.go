@@ -91,6 +91,7 @@ func (g *guard) pass(p []byte) (n int, end, ok bool) {
 		n += length + 1
 		empty := g.line == 1
 		g.lines++
+		g.size++ // the LF
 		g.line, g.cr = 0, false
 		if empty {
 			g.any, g.size, g.lines = false, 0, 0
@@ -110,7 +111,7 @@ func (g *guard) add(p []byte) {
 	}
 	g.line += len(p)
 	g.cr = p[len(p)-1] == '\r'
-	if g.size += len(p) + 1; g.size > MaxHead {
+	if g.size += len(p); g.size > MaxHead {
 		g.state = isLost // fasthttp accepts no head as large as this
 	}
 }

@@ -7,10 +7,13 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 	"pgregory.net/rapid"
+
+	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
 // A script is a connection that delivers a stream in pieces.
@@ -46,6 +49,50 @@ func passed(stream string, piece func(left int) int) int {
 }
 
 func whole(left int) int { return left }
+
+// A head counts the same however it is cut into pieces: byte by byte, one that is not too
+// large is served.
+func TestAHeadInSmallPieces(t *testing.T) {
+	type seen struct {
+		method, path string
+		fault        error
+	}
+	served := make(chan seen, 1)
+	_, addr := startServer(t, Options{
+		Serve: func(c *Conn, fault error) {
+			served <- seen{string(c.Head.Method), string(c.Head.Path), fault}
+			c.CloseAfter()
+			_ = c.Answer(&Answer{Status: 204}, Own{})
+		},
+		Aside: func(string) (Answer, bool) { return Answer{}, false },
+	}, hangup.Options{})
+	begin := "POST /generate HTTP/1.1\r\nHost: u\r\nContent-Length: 0\r\nAuthorization: " + strings.Repeat("x", 8000) + "\r\nX-Pad: "
+	const end = "\r\n\r\n"
+	for _, size := range []int{9 << 10, MaxHead - 500} {
+		client, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+		head := begin + strings.Repeat("x", size-len(begin)-len(end)) + end
+		const slowly = 3000
+		_, err = io.WriteString(client, head[:size-slowly])
+		require.NoError(t, err)
+		time.Sleep(20 * time.Millisecond)
+		for i := size - slowly; i < size; i++ {
+			_, err = io.WriteString(client, head[i:i+1])
+			require.NoError(t, err)
+		}
+		require.Equal(t, seen{"POST", "/generate", nil}, <-served)
+		require.NoError(t, client.Close())
+	}
+	g, pieces := guard{}, guard{}
+	head := []byte(begin + strings.Repeat("x", MaxHead))
+	g.pass(head)
+	for i := range head {
+		pieces.pass(head[i : i+1])
+		require.Equal(t, i < MaxHead, pieces.state == inHead, "after %d bytes of %d", i+1, MaxHead)
+	}
+	require.Equal(t, g.state, pieces.state)
+}
 
 const chunkedHead = "POST /generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 

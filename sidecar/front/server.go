@@ -129,6 +129,11 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	c := (*Conn)(ctx.Conn().(*wire))
 	defer c.end()
 	crowded := c.beginServing(ctx)
+	if !c.state.whole { // the guard has given up on a head that fasthttp accepts
+		c.CloseAfter()
+		s.o.Serve(c, errHeadTooLarge)
+		return
+	}
 	if c.Head.fault != nil {
 		s.o.Serve(c, c.Head.fault)
 		return
@@ -222,6 +227,8 @@ func (s *Server) serveFault(ctx *fasthttp.RequestCtx, err error) {
 	s.o.Serve(c, faultOf(err, c.guard.inFirstLine()))
 }
 
+var errHeadTooLarge = &Fault{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Reason: "The request head is too large"}
+
 // faultOf translates an error of fasthttp's; ErrGone if the client broke off.
 func faultOf(err error, firstLine bool) error {
 	var small *fasthttp.ErrSmallBuffer
@@ -229,7 +236,7 @@ func faultOf(err error, firstLine bool) error {
 	case errors.As(err, &small) && firstLine:
 		return &Fault{Status: fasthttp.StatusRequestURITooLong, Reason: "The request target is too long"}
 	case errors.As(err, &small):
-		return &Fault{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Reason: "The request head is too large"}
+		return errHeadTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &Fault{Status: fasthttp.StatusRequestTimeout, Reason: "The request did not arrive in time"}
 	case isBreak(err):
