@@ -99,7 +99,7 @@ func NewProber(o ProberOptions) (*Prober, error) {
 func (p *Prober) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var hastened time.Time // when Suspect last had a probe sent early
+	var hastened time.Time // when Suspect last had, or will have, a probe sent early
 	next := time.Now()
 	arm := func(pause time.Duration) {
 		next = time.Now().Add(pause)
@@ -118,9 +118,10 @@ func (p *Prober) Run(ctx context.Context) error {
 			}
 		case <-p.suspect:
 			// At most one a second, however many requests break.
-			if p.doubt() && time.Since(hastened) >= fastProbe {
-				hastened = time.Now()
-				arm(0)
+			pause := max(fastProbe-time.Since(hastened), 0)
+			if p.doubt() && time.Until(next) > pause {
+				hastened = time.Now().Add(pause)
+				arm(pause)
 			}
 		case <-p.hasten:
 			if time.Until(next) > fastProbe {

@@ -123,6 +123,31 @@ func TestProberIsHastened(t *testing.T) {
 	})
 }
 
+// A server that is suspected again just after it was probed for that is probed within a
+// second, however soon a failure makes it unhealthy.
+func TestProberIsToldTwice(t *testing.T) {
+	for _, failures := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			p, err := NewProber(ProberOptions{
+				Network: "tcp", Address: "x", Host: "x", Path: "/health", Interval: 10 * time.Second, Failures: failures,
+			})
+			require.NoError(t, err)
+			s := &script{start: time.Now(), answers: []any{200}}
+			p.client.Transport = s
+			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+			defer cancel()
+			go func() {
+				time.Sleep(3 * time.Second)
+				p.Suspect()
+				time.Sleep(200 * time.Millisecond)
+				p.Suspect()
+			}()
+			require.ErrorIs(t, p.Run(ctx), context.DeadlineExceeded)
+			require.Equal(t, []time.Duration{0, 3, 4}, seconds(s.times)[:3], "%d failures", failures)
+		})
+	}
+}
+
 func seconds(times []time.Duration) []time.Duration {
 	list := make([]time.Duration, len(times))
 	for i, at := range times {
