@@ -25,6 +25,7 @@ type Conn struct {
 	client   *Client
 	line     *line // nil once the use has ended; only the owner uses it
 	owned    atomic.Pointer[line]
+	redial   atomic.Pointer[context.CancelFunc] // stops replace
 	reused   bool
 	used     bool         // RoundTrip was called
 	rest     <-chan error // the result of writing the rest of the request; nil: there is no rest
@@ -45,6 +46,9 @@ func newConn(c *Client, l *line, reused bool) *Conn {
 func (cn *Conn) Cancel() {
 	if l := cn.owned.Swap(nil); l != nil {
 		l.reset()
+	}
+	if stop := cn.redial.Load(); stop != nil {
+		(*stop)()
 	}
 }
 
@@ -100,7 +104,13 @@ func (cn *Conn) canceled() bool { return cn.line != nil && cn.owned.Load() == ni
 func (cn *Conn) replace() error {
 	old := cn.line
 	cn.client.replaced.Add(1)
-	l, err := cn.client.dial(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	cn.redial.Store(&stop)
+	if cn.canceled() { // before it could stop this
+		return ErrCanceled
+	}
+	l, err := cn.client.dial(ctx)
 	if err != nil {
 		return err
 	}
