@@ -41,7 +41,7 @@ func (c *Conn) Rest(grace time.Duration) {
 	if old := c.idle.Load(); old == evicted || !c.idle.CompareAndSwap(old, instant()+int64(grace)) {
 		return
 	}
-	if c.listener.seats.crowded.Load() {
+	if c.listener.seats.crowded.Load() > 0 {
 		select {
 		case c.listener.seats.rested <- struct{}{}:
 		default:
@@ -84,7 +84,7 @@ type victim struct {
 type seats struct {
 	register  *register
 	taken     chan struct{} // holds a token for each open connection; nil: no limit
-	crowded   atomic.Bool   // a new connection waits for a seat
+	crowded   atomic.Int32  // how many new connections wait for a seat
 	rested    chan struct{} // while crowded, gets a token when a connection comes to rest
 	evictions atomic.Uint64
 
@@ -138,8 +138,7 @@ func (s *seats) take(closed <-chan struct{}) bool {
 	if s.taken == nil {
 		return true
 	}
-	defer s.crowded.Store(false)
-	for {
+	for waits := false; ; {
 		select {
 		case <-closed:
 			return false
@@ -147,7 +146,11 @@ func (s *seats) take(closed <-chan struct{}) bool {
 			return true
 		default:
 		}
-		s.crowded.Store(true) // before the scan, so that a connection that rests after it wakes us
+		if !waits {
+			waits = true
+			s.crowded.Add(1) // before the scan, so that a connection that rests after it wakes us
+			defer s.crowded.Add(-1)
+		}
 		done, next := s.evict()
 		if done {
 			continue

@@ -82,7 +82,7 @@ func TestANewcomerWaitsForOneToRest(t *testing.T) {
 		c, _ := ln.Accept()
 		accepted <- c.(*Conn)
 	}()
-	require.Eventually(t, ln.seats.crowded.Load, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return ln.seats.crowded.Load() == 1 }, 10*time.Second, time.Millisecond)
 	select {
 	case <-accepted:
 		require.Fail(t, "a busy connection was closed")
