@@ -1,15 +1,14 @@
-// Package chaos runs seeded random campaigns against the built binary: clients
-// and a model server that misbehave by plan, kills, rotations and limits, with a
-// ledger of what the model server saw as the oracle.
+// Package chaos runs seeded random campaigns against the built binary: clients and
+// a model server misbehave by plan, processes are killed, keys rotated and limits
+// set. The oracle is a ledger of what the model server saw.
 //
-//	go test ./test/chaos                              a short one
-//	go test ./test/chaos -requests 100000             as CI does
-//	go test ./test/chaos -for 30m -timeout 0          for as long as wanted
-//	go test ./test/chaos -requests 5000 -seed 42      the plan of an earlier one
+//	go test ./test/chaos                              a short campaign
+//	go test ./test/chaos -requests 100000             the one that CI runs
+//	go test ./test/chaos -for 30m -timeout 0          campaigns for half an hour
+//	go test ./test/chaos -requests 5000 -seed 42      the plan of an earlier campaign
 //
-// A seed replays the plan: who tries what, where who breaks off, what is done
-// to the world and in which order. What the machine makes of it in time is not
-// repeated.
+// A seed replays the plan: what each client tries, where it breaks off, which events
+// happen and in which order. The timing is not repeated.
 package chaos
 
 import (
@@ -37,19 +36,20 @@ var (
 	seedFlag = flag.Uint64("seed", 0, "of the plan; 0: a new one")
 )
 
-// clients is how many there are at once.
+// clients is the number of concurrent clients.
 const clients = 48
 
-// sideBySide is how many requests a campaign must have for its phases to come one
-// after the other: those of a shorter one mostly wait for time-outs.
+// sideBySide is the number of requests from which on a campaign runs its phases one
+// after the other. In a shorter campaign they mostly wait for time-outs, so they run
+// in parallel.
 const sideBySide = 1000
 
-// phases are what a campaign goes through.
+// phases are the phases of a campaign.
 var phases = []phase{
 	{name: "plain", share: 60, events: []weighted[string]{
 		{6, "kill usher"}, {2, "stop usher"}, {6, "kill model"}, {2, "flaky model"}, {4, "rotate key"}, {2, "lying keys"},
 		{2, "hang up"}, {4, "siege"}, {4, "harm state"}, {4, "deaf log"}, {2, "slow readers"},
-		{1, "few descriptors"}, // it takes ten seconds, in which little gets through
+		{1, "few descriptors"}, // takes ten seconds, in which little gets through
 	}},
 	{name: "TLS", share: 20, tls: true, events: []weighted[string]{
 		{3, "new certificate"}, {1, "hang up"}, {1, "kill model"}, {1, "kill usher"}, {1, "siege"}, {1, "deaf log"},
@@ -77,7 +77,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// campaign goes through all phases.
+// campaign runs all phases.
 func campaign(t *testing.T, seed uint64, total int) {
 	start, done, judged := time.Now(), 0, 0
 	happened := map[string]int{}
@@ -126,8 +126,8 @@ func campaign(t *testing.T, seed uint64, total int) {
 	t.Logf("seed %d: %d requests in %.0f s", seed, done, time.Since(start).Seconds())
 }
 
-// all is what can happen, as it is counted: each event and each fault of the
-// model server.
+// all returns the names of everything that is counted: each event and each fault of
+// the model server.
 func all() (names []string) {
 	for _, ph := range phases {
 		for _, e := range ph.events {
@@ -142,8 +142,7 @@ func all() (names []string) {
 	return names
 }
 
-// run goes through one phase: the requests from first to end, with events in
-// between.
+// run runs one phase: the requests from first to end, with events in between.
 func run(t *testing.T, seed uint64, ph phase, first, end int) *world {
 	w, err := build(t, seed, ph)
 	require.NoError(t, err)
@@ -172,8 +171,8 @@ func run(t *testing.T, seed uint64, ph phase, first, end int) *world {
 	return w
 }
 
-// trouble does the events: the next one once so many requests have been begun
-// in calm weather after the one before.
+// trouble makes the events happen, each after a number of requests have begun in calm
+// weather since the last.
 func (w *world) trouble(next *atomic.Int64, first, end int) {
 	every := min(max(*total/40, 80), 250)
 	for number := first; ; number++ {
@@ -208,7 +207,7 @@ type netConn = net.Conn
 
 func tlsOf(l *lane) *tls.Conn { return l.conn.(*tls.Conn) }
 
-// reserve finds an address for what is killed and started again.
+// reserve finds an address for a server that will be killed and started again.
 func reserve(t testing.TB) string {
 	t.Helper()
 	address, err := loopback.Address()

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// request does what is planned for an index.
+// request carries out the plan for an index.
 func (w *world) request(l *lane, index int) {
 	p := planOf(w.seed, index)
 	switch p.kind {
@@ -33,12 +33,12 @@ func (w *world) request(l *lane, index int) {
 	}
 }
 
-// honest sends a good ticket. What comes of it may depend on the plan, but a
-// ticket that was refused before it was sent, or whose client left before all
-// of it was there, must be good when it is used again.
+// honest sends a good ticket. The outcome may depend on the plan, but a ticket that
+// was refused before it was sent, or whose client left before its request was
+// complete, must still be good.
 func (w *world) honest(l *lane, p plan) {
 	t := w.issue()
-	good := true // so far it cannot have been spent
+	good := true // it cannot have been spent yet
 	for try := range 4 {
 		i := id{t.key, t.Reqnum, p.index, try}
 		o := l.do(p.ask(i, t))
@@ -60,14 +60,14 @@ func (w *world) honest(l *lane, p plan) {
 	}
 }
 
-// fair holds what a good client of a good ticket got in calm weather against
-// what the model server did.
+// fair checks that what a good client got for a good ticket in calm weather agrees
+// with what the model server did.
 func (w *world) fair(t ticket, i id, p plan, o outcome, good bool) {
 	if !o.calm || o.left || !good {
 		return
 	}
 	if _, place := w.keys.current(); t.key != place {
-		return // a restarted Usher knows the current key alone
+		return // a restarted Usher knows only the current key
 	}
 	see := o.sees()
 	w.count(judgedCalm)
@@ -75,15 +75,15 @@ func (w *world) fair(t ticket, i id, p plan, o outcome, good bool) {
 	case p.may(see):
 	case see == "queue_full":
 	case see == "upstream_broken":
-		// A kept connection may end between the last look at it and the write;
-		// how often is bounded at the end.
+		// A kept connection may end between the last check of it and the write.
+		// world.close bounds how often.
 		w.count(brokenOff)
 	default:
 		w.fail("a good request in calm weather is served: %s (%s, %s, %s) got %s (%v)", i, p.kind, p.manner, p.fault, see, o.err)
 	}
 }
 
-// pipelined sends two requests in one piece and reads two answers, in order.
+// pipelined sends two requests in one write and reads two answers, in order.
 func (w *world) pipelined(l *lane, p plan) {
 	first, second := w.issue(), w.issue()
 	a := p.ask(id{first.key, first.Reqnum, p.index, 0}, first)
@@ -106,7 +106,7 @@ func (w *world) pipelined(l *lane, p plan) {
 	w.fair(second, b.id, p, o, true)
 }
 
-// twins race with one ticket on connections of their own.
+// twins sends one ticket on several connections at once.
 func (w *world) twins(p plan) {
 	t := w.issue()
 	outcomes := make([]outcome, 2+p.choice%2)
@@ -132,8 +132,8 @@ func (w *world) twins(p plan) {
 	}
 }
 
-// replay sends a ticket that the model server has seen; the ledger notices if
-// it does so again.
+// replay sends a ticket that the model server has seen. If it gets through again, the
+// ledger notices.
 func (w *world) replay(l *lane, p plan) {
 	spent := w.ledger.spent(ledgerRecent)
 	if len(spent) == 0 {
@@ -144,7 +144,7 @@ func (w *world) replay(l *lane, p plan) {
 	w.refused(i, l.do(p.ask(i, t)))
 }
 
-// refused holds a bad request's outcome against what it must be.
+// refused checks that a bad request was refused.
 func (w *world) refused(i id, o outcome) {
 	w.count("bad: " + o.sees())
 	if o.err == nil && o.refusal == "" {
@@ -155,7 +155,7 @@ func (w *world) refused(i id, o outcome) {
 	}
 }
 
-// forge sends what no autoscaler signed for this worker.
+// forge sends a ticket that no autoscaler signed for this worker.
 func (w *world) forge(l *lane, p plan) {
 	key, place := w.keys.current()
 	claims := autoscaler.Claims{
@@ -184,9 +184,9 @@ func (w *world) forge(l *lane, p plan) {
 		text = t.Nested(p.payload()) + "{}"
 	case 8:
 		text = strings.Repeat("[", 100_000)
-	case 9: // two in the head
+	case 9: // two tickets in the head
 		fields = strings.Repeat("Authorization: "+p.credentials(ticket{Ticket: t})+"\r\n", 2)
-	case 10: // a broken one in the head, beside a good one in the body
+	case 10: // a broken ticket in the head and a good one in the body
 		fields, text = "Authorization: SignedRoute e30!\r\n", t.Nested(p.payload())
 	}
 	i := id{place, t.Reqnum, p.index, 0}
@@ -197,8 +197,8 @@ func (w *world) forge(l *lane, p plan) {
 	w.refused(i, l.do(a))
 }
 
-// smuggles are heads that two parsers may read in two ways; %s is a whole
-// request that must not be taken for one.
+// smuggles are heads that two parsers may read differently. %s is a whole request,
+// which must not be taken for one.
 var smuggles = []string{
 	"POST /generate HTTP/1.1\r\nHost: u\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%s",
 	"POST /generate HTTP/1.1\r\nHost: u\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n%s",
@@ -211,8 +211,8 @@ var smuggles = []string{
 	"GET /generate HTTP/1.1\r\nHost: u\r\nContent-Length: 1\r\n\r\n\x00%s",
 }
 
-// malform sends a hidden request: whatever Usher takes it for, it is not
-// signed, and its id tells the model server that it must not be there.
+// malform sends a malformed request with another one hidden in it. The hidden one is
+// not signed, and if it arrives, the model server knows from its id that it must not.
 func (w *world) malform(p plan) {
 	l := &lane{w: w}
 	defer l.drop("close")

@@ -12,8 +12,8 @@ import (
 
 const terminate = syscall.SIGTERM
 
-// An event is something done to the world. Where it returns an error, the
-// world did not do what it must.
+// An event is something done to the world. It returns an error if the world did not
+// respond as it must.
 type event func(w *world, r *rand.Rand) error
 
 var events = map[string]event{
@@ -33,8 +33,8 @@ var events = map[string]event{
 	"deaf log":        deafLog,
 }
 
-// restart ends Usher in one way or another and starts it anew. No ticket that
-// the model server saw before may pass after: the latest are tried.
+// restart ends Usher with a signal and starts it again. No ticket that the model
+// server saw before may pass afterwards: the latest are tried.
 func (w *world) restart(s syscall.Signal) error {
 	defer w.weather.storm()()
 	status, err := w.usher.end(s)
@@ -65,7 +65,7 @@ func (w *world) restart(s syscall.Signal) error {
 func killModel(w *world, r *rand.Rand) error {
 	defer w.weather.storm()()
 	w.model.kill(r.IntN(2) == 0)
-	time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond) // connections are refused meanwhile
+	time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond) // connections are refused in the meantime
 	if err := w.model.start(); err != nil {
 		return err
 	}
@@ -99,7 +99,8 @@ func rotateKey(w *world, r *rand.Rand) error {
 	return w.recovers("the key is another")
 }
 
-// lyingKeys is no storm: the last good key stays in force.
+// lyingKeys makes the key server fail for a while. It is no storm: the last good key
+// stays in force.
 func lyingKeys(w *world, r *rand.Rand) error {
 	w.keys.tell(lies[r.IntN(len(lies))])
 	defer w.keys.tell("")
@@ -110,14 +111,14 @@ func lyingKeys(w *world, r *rand.Rand) error {
 	})
 }
 
-// A besieger is one of those who wait in a siege.
+// A besieger is a client that waits in a siege.
 type besieger struct {
 	ticket ticket
 	lane   *lane
 }
 
-// besiege sends as many requests as have room beside those of the clients, and
-// waits until the slots are taken and others wait.
+// besiege sends as many requests as slots and queue hold in addition to the clients',
+// and waits until all slots are taken and the rest wait.
 func besiege(w *world) (all []besieger, full bool) {
 	for range slots + capacity - clients {
 		b := besieger{w.issue(), &lane{w: w}}
@@ -134,8 +135,9 @@ func besiege(w *world) (all []besieger, full bool) {
 	}) == nil
 }
 
-// siege shuts the model server, lets the queue grow, and has half of those who
-// wait leave. They were never sent, and their tickets are good afterwards.
+// siege makes the model server hold its answers, lets the queue grow, and makes half
+// of the waiting clients leave. Their requests were never sent, so their tickets must
+// be good afterwards.
 func siege(w *world, r *rand.Rand) error {
 	open := w.model.shut()
 	var staying sync.WaitGroup
@@ -146,7 +148,7 @@ func siege(w *world, r *rand.Rand) error {
 	before, gone := w.ledger.count(), w.usher.gone()
 	var left []ticket
 	for n, b := range all {
-		// One that leaves its slot would let another in.
+		// A client with a slot would let another request in by leaving.
 		if n%2 == 0 && !w.ledger.saw(b.ticket) {
 			b.lane.drop([]string{"close", "reset"}[r.IntN(2)])
 			left = append(left, b.ticket)
@@ -155,7 +157,7 @@ func siege(w *world, r *rand.Rand) error {
 		staying.Go(func() { defer b.lane.drop("close"); b.lane.last(b.ticket) })
 	}
 	if !full || len(left) == 0 || time.Since(began) > 2*shortest {
-		w.count("siege: no verdict") // on a busy machine, where time-outs come first
+		w.count("siege: no verdict") // on a busy machine time-outs come first
 		return nil
 	}
 	if err := eventually("those who left while waiting are noticed", func() bool {
@@ -178,7 +180,7 @@ func siege(w *world, r *rand.Rand) error {
 	return nil
 }
 
-// last reads the answer of one that stayed through a siege: any, but one.
+// last reads the answer of a client that stayed through a siege. It may be any answer.
 func (l *lane) last(t ticket) {
 	_ = l.conn.SetDeadline(time.Now().Add(patience))
 	one := make([]byte, 1)
@@ -208,7 +210,7 @@ func newCertificate(w *world, _ *rand.Rand) error {
 	})
 }
 
-// crowd opens more connections than Usher has descriptors, and goes away.
+// crowd opens more connections than Usher has descriptors, and closes them.
 func crowd(w *world, _ *rand.Rand) error {
 	defer w.weather.storm()()
 	var crowd []net.Conn
@@ -219,7 +221,7 @@ func crowd(w *world, _ *rand.Rand) error {
 		}
 		crowd = append(crowd, c)
 	}
-	time.Sleep(300 * time.Millisecond) // others try to get in meanwhile
+	time.Sleep(300 * time.Millisecond) // others try to connect in the meantime
 	for _, c := range crowd {
 		_ = c.Close()
 	}

@@ -13,16 +13,17 @@ import (
 	"time"
 )
 
-// A fault is how the model server answers, and what a client in calm weather
-// may see of it: "200" and the like whole, "cut", or a refusal's code.
+// A fault is a way for the model server to answer, and what a client in calm weather
+// may see of it: a status such as "200" for a whole answer, "cut", or a refusal's
+// code.
 type fault struct {
 	weight int
 	sees   string // separated by spaces
 	act    func(a *acting) bool
 }
 
-// An acting is one answer under way; what an act returns reports whether the
-// connection goes on.
+// An acting is one answer under way. An act returns whether the connection stays
+// open.
 type acting struct {
 	net.Conn
 	plan plan
@@ -63,14 +64,14 @@ var faults = map[string]fault{
 	"chunks, reset":       {10, "cut", func(a *acting) bool { a.send(eventsHead, a.chunks()); return a.reset() }},
 	"chunks, half-closed": {10, "cut", func(a *acting) bool { a.send(eventsHead, a.chunks()); return a.halfClose() }},
 	"chunks, bad size":    {10, "cut", func(a *acting) bool { return a.send(eventsHead, a.chunks(), "0x0\r\n\r\n") && a.hold() }},
-	// Streams that have paused, and end in their own ways.
+	// Streams that pause before they end.
 	"stream, paused":        {40, "200", func(a *acting) bool { return a.paused() && a.send(a.chunks(), "0\r\n\r\n") }},
 	"stream, data with FIN": {20, "200", func(a *acting) bool { _ = a.paused() && a.send(a.chunks(), "0\r\n\r\n"); return false }},
 	"stream, data with RST": {10, "cut", func(a *acting) bool { _ = a.paused() && a.send(a.chunks()); return a.reset() }},
 	"stream, ends in chunk": {10, "cut", func(a *acting) bool { _ = a.paused() && a.drip(a.chunks()+"ff\r\nhalf", 3); return false }},
 	"stream, ends in size":  {10, "cut", func(a *acting) bool { _ = a.paused() && a.drip(a.chunks()+"f", 3); return false }},
 	"stream, bad size":      {10, "cut", func(a *acting) bool { return a.paused() && a.send("0x0\r\n\r\n") && a.hold() }},
-	"flood, reset":          {0, "cut", func(a *acting) bool { return a.flood() }}, // see slow
+	"flood, reset":          {0, "cut", func(a *acting) bool { return a.flood() }}, // used by slow
 	"stalls":                {2, "cut", func(a *acting) bool { return a.send(eventsHead, a.chunks()) && a.hold() }},
 }
 
@@ -79,7 +80,7 @@ const (
 	eventsHead  = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 
-// faultDie is faults as a die, in a fixed order.
+// faultDie has the faults in a fixed order, for roll.
 var faultDie = func() (die []weighted[string]) {
 	for _, name := range sortedKeys(faults) {
 		die = append(die, weighted[string]{faults[name].weight, name})
@@ -87,11 +88,11 @@ var faultDie = func() (die []weighted[string]) {
 	return die
 }()
 
-// may reports whether a client of this plan may see this in calm weather.
+// may reports whether a client with this plan may see this outcome in calm weather.
 func (p plan) may(see string) bool {
 	for allowed := range strings.FieldsSeq(faults[p.fault].sees) {
-		// What was cut before its head went out is refused; an HTTP/1.0 client
-		// is told of the break in the same two ways.
+		// An answer that was cut before its head went out becomes a refusal. An
+		// HTTP/1.0 client may see a break in either way too.
 		if see == allowed || allowed == "cut" && see == "upstream_broken" {
 			return true
 		}
@@ -99,8 +100,8 @@ func (p plan) may(see string) bool {
 	return false
 }
 
-// answerBody is an answer that tells by itself whether it is whole and whose it
-// is: numbered lines, the last of which has the sum of those before.
+// answerBody returns an answer that shows by itself whether it is whole and whose it
+// is: numbered lines, of which the last has the sum of the others.
 func answerBody(name string, lines int) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "data: for %s\n\n", name)
@@ -117,7 +118,7 @@ func (a *acting) send(pieces ...string) bool {
 	return err == nil
 }
 
-// paused sends the head of a stream, and then nothing for a while.
+// paused sends the head of a stream, then nothing for a while.
 func (a *acting) paused() bool {
 	if !a.send(eventsHead) {
 		return false
@@ -126,7 +127,7 @@ func (a *acting) paused() bool {
 	return true
 }
 
-// flood sends events until nobody has taken one for a while, and dies.
+// flood sends events until no more are taken for a while, then resets.
 func (a *acting) flood() bool {
 	event := "data: " + strings.Repeat("flood ", 1000) + "\n\n"
 	chunk := fmt.Sprintf("%x\r\n%s\r\n", len(event), event)
@@ -145,7 +146,7 @@ func (a *acting) declared(status int) string {
 
 func (a *acting) half() string { return string(a.body[:len(a.body)/2]) }
 
-// chunks is the body, an event a chunk, without the last chunk.
+// chunks returns the body with one event a chunk, without the last chunk.
 func (a *acting) chunks() string {
 	var b strings.Builder
 	for event := range strings.SplitAfterSeq(string(a.body), "\n\n") {
@@ -156,7 +157,7 @@ func (a *acting) chunks() string {
 	return b.String()
 }
 
-// drip sends in about so many pieces.
+// drip sends s in about this many pieces.
 func (a *acting) drip(s string, pieces int) bool {
 	for step := max(1, len(s)/pieces); len(s) > 0; {
 		n := min(step, len(s))
@@ -174,13 +175,13 @@ func (a *acting) reset() bool {
 	return false
 }
 
-// halfClose ends the sending half and waits for the other side to go.
+// halfClose closes the sending half and waits for the other side to close.
 func (a *acting) halfClose() bool {
 	_ = a.Conn.(*net.TCPConn).CloseWrite()
 	return a.hold()
 }
 
-// hold says nothing more until the other side goes, which it must.
+// hold sends nothing more until the other side closes, as it must.
 func (a *acting) hold() bool {
 	_ = a.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, a.Conn); errors.Is(err, os.ErrDeadlineExceeded) {

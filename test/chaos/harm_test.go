@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// harms are what may be done to the state file of a running Usher.
+// harms are ways to damage the state file of a running Usher.
 var harms = []func(path string) error{
 	func(path string) error { return os.Truncate(path, 0) },
 	func(path string) error { return os.Truncate(path, 5000) },
@@ -21,8 +21,8 @@ var harms = []func(path string) error{
 	},
 }
 
-// harmState is no storm: Usher serves on exactly. Once it has noticed, it has made
-// the file anew, and a kill forgets nothing.
+// harmState damages the state file. It is no storm: Usher goes on serving as before.
+// Once it has noticed, it has written the file anew, and a kill forgets nothing.
 func harmState(w *world, r *rand.Rand) error {
 	before, err := w.usher.metrics()
 	if err != nil {
@@ -44,9 +44,9 @@ func harmState(w *world, r *rand.Rand) error {
 	return w.restart(syscall.SIGKILL)
 }
 
-// fewDescriptors starts Usher anew with hardly any, and has more silent clients
-// come than it has descriptors: an honest one is served all the same, operators
-// are answered, and the model server stays healthy.
+// fewDescriptors restarts Usher with hardly any descriptors and connects more silent
+// clients than it has. An honest client must be served all the same, operators be
+// answered, and the model server stay healthy.
 func fewDescriptors(w *world, _ *rand.Rand) error {
 	files := w.usher.files
 	w.usher.files = 64
@@ -60,7 +60,7 @@ func fewDescriptors(w *world, _ *rand.Rand) error {
 	return w.restart(terminate)
 }
 
-// silentCrowd has so many clients connect and say nothing.
+// silentCrowd connects this many clients that send nothing.
 func (w *world) silentCrowd(clients int) error {
 	defer w.weather.storm()()
 	for range clients {
@@ -76,7 +76,7 @@ func (w *world) silentCrowd(clients int) error {
 	return w.usher.isReady()
 }
 
-// isReady asks the admin listener once.
+// isReady reports what /readyz says now.
 func (u *usher) isReady() error {
 	resp, err := admin.Get("http://" + u.admin + "/readyz")
 	if err != nil {

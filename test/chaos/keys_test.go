@@ -27,8 +27,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rsakey"
 )
 
-// keys are the autoscaler: its key, those before it, and the server that tells
-// the public half, or lies.
+// keys are the autoscaler's key, its earlier keys, and the server that publishes the
+// public half, or lies.
 type keys struct {
 	server  *httptest.Server
 	foreign *autoscaler.Key
@@ -41,7 +41,7 @@ type keys struct {
 	lie       string
 }
 
-// newKeys makes the first key, and one that nobody published.
+// newKeys makes the first key, and one that is never published.
 func newKeys(t testing.TB, rsa bool) (*keys, error) {
 	k := &keys{}
 	var err error
@@ -64,15 +64,15 @@ func newKeys(t testing.TB, rsa bool) (*keys, error) {
 
 func (k *keys) url() string { return k.server.URL + "/pubkey/" }
 
-// current returns the key that signs, and its place in the order of the keys.
+// current returns the key that signs and its number.
 func (k *keys) current() (*autoscaler.Key, int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.signing, k.place
 }
 
-// newKey makes a key. Most are Ed25519: to sign with RSA takes a millisecond,
-// and would be most of what a campaign does.
+// newKey makes a key. Most are Ed25519: an RSA signature takes a millisecond, which
+// would be most of a campaign's time.
 func newKey(rsa bool) (*autoscaler.Key, error) {
 	if rsa {
 		return autoscaler.NewRSAKey()
@@ -80,7 +80,7 @@ func newKey(rsa bool) (*autoscaler.Key, error) {
 	return autoscaler.NewEd25519Key()
 }
 
-// rotate publishes another key and signs with it.
+// rotate makes a new key, publishes it and signs with it from now on.
 func (k *keys) rotate(rsa bool) error {
 	next, err := newKey(rsa)
 	if err != nil {
@@ -93,10 +93,10 @@ func (k *keys) rotate(rsa bool) error {
 	return nil
 }
 
-// The ways in which the key server fails.
+// lies are the ways in which the key server fails.
 var lies = []string{"down", "500", "garbage", "empty", "weak", "endless"}
 
-// tell sets how the server fails; "" is that it does not.
+// tell sets how the server fails; "" means not at all.
 func (k *keys) tell(lie string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,7 +126,8 @@ func (k *keys) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// certificates are the files that Usher follows, and what clients trust.
+// certificates are the files that Usher reads, and the certificates that clients
+// trust.
 type certificates struct {
 	host      net.IP
 	cert, key string // paths
@@ -149,8 +150,8 @@ func newCertificates(dir, address string) (*certificates, error) {
 	return c, err
 }
 
-// swap writes another certificate and its key, one file after the other, and
-// returns its number.
+// swap replaces the certificate and its key, one file after the other, and returns
+// its serial number.
 func (c *certificates) swap() (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,9 +183,9 @@ func (c *certificates) swap() (int64, error) {
 	return number, nil
 }
 
-// client is the settings of a client that trusts these certificates alone, by
-// the time it is shown one. One that resumes has what is left of an earlier
-// session, of another client's maybe.
+// client returns the settings of a client that trusts only the certificates known at
+// the time of its handshake. If it resumes, it may use the session of an earlier
+// client.
 func (c *certificates) client(resumes bool) *tls.Config {
 	settings := &tls.Config{InsecureSkipVerify: true, VerifyPeerCertificate: func(shown [][]byte, _ [][]*x509.Certificate) error {
 		c.mu.Lock()

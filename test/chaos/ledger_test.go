@@ -8,20 +8,19 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// A ticket is a signed ticket with the key that signed it, by its place in the
-// order of the keys.
+// A ticket is a signed ticket with the number of the key that signed it.
 type ticket struct {
 	autoscaler.Ticket
 	key int
 }
 
-// A request's id travels as X-Request-Id, so that the model server knows from
-// the head alone whose request it has begun to get.
+// An id identifies a request. It travels as X-Request-Id, so that the model server
+// knows from the head alone which request has begun.
 type id struct {
 	key    int
 	reqnum int64
 	index  int // of the plan
-	copy   int // which of several with this ticket
+	copy   int // which of several requests with this ticket
 }
 
 func (i id) String() string { return fmt.Sprintf("k%d.n%d.i%d.c%d", i.key, i.reqnum, i.index, i.copy) }
@@ -34,21 +33,21 @@ func parseID(s string) (i id, err error) {
 	return i, err
 }
 
-// A ledger is the oracle: what the model server saw, against what was allowed
+// A ledger is the oracle: it compares what the model server saw with what was allowed
 // to reach it.
 type ledger struct {
 	mu      sync.Mutex
-	seen    map[string]string // ticket → the id of the request that brought it
-	ids     map[string]bool   // that the model server saw
+	seen    map[string]string // ticket → id of the request that brought it
+	ids     map[string]bool   // seen by the model server
 	refused map[string]string // id → why it was refused before it was sent
-	tickets map[string]ticket // that were issued lately, by name
-	recent  []ticket          // that were seen, the oldest first
+	tickets map[string]ticket // issued lately, by name
+	recent  []ticket          // seen lately, the oldest first
 
-	sessions map[string]int  // ticket that opens one → how often its end was called
-	inside   map[string]bool // ids of requests that may come in one
+	sessions map[string]int  // ticket that opens a session → number of calls at its end
+	inside   map[string]bool // ids of requests that may come in a session
 }
 
-// ledgerRecent is how many seen tickets are kept for replays.
+// ledgerRecent is the number of seen tickets kept for replays.
 const ledgerRecent = 512
 
 func newLedger() *ledger {
@@ -62,15 +61,15 @@ func (i id) ticket() string { return fmt.Sprintf("k%d.n%d", i.key, i.reqnum) }
 
 func (t ticket) name() string { return fmt.Sprintf("k%d.n%d", t.key, t.Reqnum) }
 
-// issued notes an honest ticket.
+// issued records an honest ticket.
 func (l *ledger) issued(t ticket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tickets[t.name()] = t
 }
 
-// arrived notes that the model server has read the head of a request; it
-// returns what is wrong with that.
+// arrived records that the model server has read the head of a request. It returns an
+// error if that must not have happened.
 func (l *ledger) arrived(i id) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,7 +94,7 @@ func (l *ledger) arrived(i id) error {
 	return nil
 }
 
-// refuse notes that a request was refused before it was sent.
+// refuse records that a request was refused before it was sent.
 func (l *ledger) refuse(i id, code string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,21 +109,21 @@ func (l *ledger) saw(t ticket) bool {
 	return ok
 }
 
-// spent returns up to n tickets that were seen, the latest last.
+// spent returns up to n tickets that the model server saw, the latest last.
 func (l *ledger) spent(n int) []ticket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]ticket(nil), l.recent[max(0, len(l.recent)-n):]...)
 }
 
-// count returns how many requests were seen.
+// count returns how many requests the model server saw.
 func (l *ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.ids)
 }
 
-// audit compares the two sides once all is over, and lists what does not fit.
+// audit compares both sides at the end and lists what does not agree.
 func (l *ledger) audit() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// deafLog has the reader of the log stop, or go away, and return. It is no
-// storm: what nobody reads holds up no request. Sometimes Usher has to end
-// meanwhile.
+// deafLog makes the reader of the log pause, or go away and come back. It is no
+// storm: an unread log delays no request. Sometimes Usher is ended in the meantime.
 func deafLog(w *world, r *rand.Rand) error {
 	if r.IntN(2) == 0 {
 		w.usher.log.Leave()
@@ -18,7 +17,7 @@ func deafLog(w *world, r *rand.Rand) error {
 	}
 	time.Sleep(time.Duration(50+r.IntN(250)) * time.Millisecond)
 	if r.IntN(4) == 0 {
-		return w.restart(terminate) // which begins with a new reader
+		return w.restart(terminate) // starts a new reader
 	}
 	var name string
 	served := eventually("a request is served while nobody reads the log", func() bool {

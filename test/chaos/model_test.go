@@ -12,14 +12,14 @@ import (
 	"sync/atomic"
 )
 
-// A model is a model server that misbehaves by plan, on raw connections. What
-// it reads goes into the ledger.
+// A model is a model server that misbehaves by plan, on raw connections. It records
+// what it reads in the ledger.
 type model struct {
 	seed   uint64
 	ledger *ledger
 	fail   func(format string, args ...any)
 	acts   func(fault string)
-	flaky  atomic.Bool // resets connections as they come
+	flaky  atomic.Bool // resets each new connection
 
 	mu       sync.Mutex
 	address  string
@@ -30,7 +30,7 @@ type model struct {
 	serving  sync.WaitGroup
 }
 
-// start listens, at the same address as before.
+// start listens at the same address as before.
 func (m *model) start() error {
 	ln, err := net.Listen("tcp", m.address)
 	if err != nil {
@@ -43,8 +43,8 @@ func (m *model) start() error {
 	return nil
 }
 
-// kill does what a SIGKILL does to the connections: the listener goes, and every
-// connection ends with a reset or an end, as there was something unread or not.
+// kill does to the connections what a SIGKILL would: it closes the listener and ends
+// every connection, with a reset as if there were unread data, or without.
 func (m *model) kill(reset bool) {
 	m.mu.Lock()
 	_ = m.listener.Close()
@@ -88,7 +88,7 @@ func (m *model) close(c net.Conn) {
 	_ = c.Close()
 }
 
-// shut lets nothing be answered until the function it returns is called.
+// shut holds all answers until the function it returns is called.
 func (m *model) shut() (open func()) {
 	gate := make(chan struct{})
 	m.mu.Lock()
@@ -125,7 +125,7 @@ func (m *model) serve(c net.Conn) {
 	}
 }
 
-// answer notes the request and does what is planned for it.
+// answer records the request and carries out its plan.
 func (m *model) answer(c net.Conn, r *http.Request) bool {
 	name := r.Header.Get("X-Request-Id")
 	i, err := parseID(name)
@@ -160,7 +160,7 @@ func (m *model) answer(c net.Conn, r *http.Request) bool {
 	return faults[p.fault].act(&acting{Conn: c, plan: p, body: answerBody(name, p.lines), fail: m.fail})
 }
 
-// check judges the head.
+// check returns what is wrong with the head.
 func (m *model) check(r *http.Request, p plan) error {
 	switch {
 	case p.kind == forged || p.kind == malformed || p.kind == replayed:

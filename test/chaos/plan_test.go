@@ -11,12 +11,12 @@ type kind string
 
 const (
 	honest    kind = "honest"
-	pipelined kind = "pipelined" // two honest requests in one piece
-	twins     kind = "twins"     // copies of one ticket that race
-	replayed  kind = "replayed"  // a ticket that the model server has seen
+	pipelined kind = "pipelined" // two honest requests in one write
+	twins     kind = "twins"     // one ticket sent several times at once
+	replayed  kind = "replayed"  // a ticket that the model server has seen before
 	forged    kind = "forged"
 	sessional kind = "session"
-	malformed kind = "malformed" // not acceptable HTTP, with a request hidden in it
+	malformed kind = "malformed" // unacceptable HTTP with a request hidden in it
 )
 
 // A manner is how a client sends.
@@ -29,16 +29,16 @@ const (
 	http10  manner = "HTTP/1.0"
 )
 
-// A place is where a ticket stands.
+// A place is where a request has its ticket.
 type place string
 
 const (
 	flat   place = "flat"
 	nested place = "nested"
-	inHead place = "in the head" // the body is the model's own
+	inHead place = "in the head" // the body is for the model server alone
 )
 
-// A point is where a client leaves.
+// A point is when a client leaves.
 type point string
 
 const (
@@ -50,28 +50,27 @@ const (
 	midAnswer point = "mid-answer"
 )
 
-// A plan is everything that is to happen to one request, on both sides of
-// Usher. It is a function of the campaign's seed and the request's index, so
-// the clients and the model server agree on it without talking, and a seed
-// replays it.
+// A plan is everything that is to happen to one request, on both sides of Usher. It
+// depends only on the campaign's seed and the request's index, so the clients and the
+// model server agree on it without communicating, and a seed replays it.
 type plan struct {
 	index  int
 	kind   kind
 	manner manner
 	leave  point
-	exit   string // of a client that leaves: close, reset, half-close
-	fault  string // of the model server, a name in faults
+	exit   string // how the client leaves: close, reset, half-close
+	fault  string // what the model server does, a name in faults
 	route  string
 	place  place
-	expect bool          // 100-continue is asked for, and not waited for
+	expect bool          // asks for 100-continue and does not wait for it
 	fresh  bool          // on a connection of its own
-	again  bool          // a ticket whose fate is not known is tried again
-	secret bool          // the customer's own key rides along
-	size   int           // of the prompt, in bytes
-	lines  int           // of the answer
-	pause  time.Duration // wherever somebody is slow
-	choice uint64        // for what the kind has to choose
-	own    bool          // it is Usher that answers, and not the model server
+	again  bool          // tries a ticket again if it is not known whether it was spent
+	secret bool          // sends the customer's own API key too
+	size   int           // bytes of the prompt
+	lines  int           // lines of the answer
+	pause  time.Duration // of anyone who is slow
+	choice uint64        // random bits for the kind's own choices
+	own    bool          // Usher answers, not the model server
 }
 
 // A weighted is one side of a loaded die.
@@ -107,13 +106,13 @@ var (
 	sizes = []weighted[int]{{600, 40}, {350, 2000}, {45, 40_000}, {5, 300_000}}
 )
 
-// streams of the generator that are not requests.
+// Streams of the random generator that are not for requests.
 const (
 	eventStream = 1 << 62
 	acceptor    = 1 << 61
 )
 
-// planOf makes the plan of one request.
+// planOf returns the plan of one request.
 func planOf(seed uint64, index int) plan {
 	r := rand.New(rand.NewPCG(seed, uint64(index)))
 	p := plan{
@@ -131,7 +130,7 @@ func planOf(seed uint64, index int) plan {
 		p.manner, p.fault, p.place, p.size = whole, "length", nested, min(p.size, 40_000)
 	}
 	if p.kind == pipelined {
-		p.manner, p.fault = whole, "length" // what closes a connection would cost the second its answer
+		p.manner, p.fault = whole, "length" // a fault that closes the connection would lose the second answer
 	}
 	if p.manner == http10 {
 		p.fresh, p.expect = true, false
@@ -139,7 +138,7 @@ func planOf(seed uint64, index int) plan {
 	return p
 }
 
-// payload is what the model server must get, byte for byte.
+// payload returns the body that the model server must get, byte for byte.
 func (p plan) payload() string {
 	return `{"inputs": "` + strings.Repeat("chaos ", p.size/6+1) + `","parameters": {"max_new_tokens":1e1}}`
 }

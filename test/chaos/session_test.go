@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// mostSessions is how many may be open; clients want more at times.
+// mostSessions is how many sessions may be open. Clients sometimes want more.
 const mostSessions = 12
 
-// lifetime is that of each.
+// lifetime is the lifetime of a session.
 const lifetime = 2 * time.Second
 
 // A visit is a session as its client knows it.
@@ -22,11 +22,11 @@ type visit struct {
 	t      ticket
 	id     string
 	copies int
-	calm   func() bool // it has been, since the session was opened: no restart has ended it, nor its lifetime
+	calm   func() bool // calm since the session was opened, and neither a restart nor its lifetime has ended it
 }
 
-// session opens a session and uses it: by its owner, by a thief, up to its end or
-// beyond, or leaves it to expire.
+// session opens a session, uses it as its owner and as a thief, and ends it or lets
+// it expire. It may be tried once more after its end.
 func (w *world) session(l *lane, p plan) {
 	calm, began := w.weather.watch(), time.Now()
 	v := &visit{w: w, l: l, p: p, t: w.issue(), calm: func() bool { return calm() && time.Since(began) < lifetime }}
@@ -56,14 +56,14 @@ func (w *world) session(l *lane, p plan) {
 	}
 }
 
-// next is the id of another request with the session's ticket.
+// next returns the id for another request with the session's ticket.
 func (v *visit) next() id {
 	v.copies++
 	return id{v.t.key, v.t.Reqnum, v.p.index, v.copies}
 }
 
-// open creates the session; what is called at its end looks to the model server
-// like a request of the plan.
+// open creates the session. The call at its end looks to the model server like a
+// request of the plan.
 func (v *visit) open() bool {
 	w, q, i := v.w, v.p, id{v.t.key, v.t.Reqnum, v.p.index, 0}
 	q.route, q.own = "/session/create", true
@@ -89,20 +89,21 @@ func (v *visit) open() bool {
 	return true
 }
 
-// current reports whether the ticket's key is the one that every Usher knows.
+// current reports whether the ticket's key is the current one, which even a restarted
+// Usher knows.
 func (v *visit) current() bool {
 	_, place := v.w.keys.current()
 	return v.t.key == place
 }
 
-// body is that of a request which shows a ticket and names a session.
+// body returns the body of a request that has a ticket and names a session.
 func (v *visit) body(t ticket, session string) string {
 	text := t.Nested(v.p.payload())
 	return strings.TrimSuffix(text, "}") + fmt.Sprintf(`,"session_id":%q}`, session)
 }
 
-// use sends a request in the session. Nothing but an end of the session, or unrest,
-// keeps it from the model server.
+// use sends a request in the session. It must reach the model server unless the
+// session has ended or there was unrest.
 func (v *visit) use(open bool) {
 	w, i := v.w, v.next()
 	if open {
@@ -128,8 +129,8 @@ func (v *visit) use(open bool) {
 	}
 }
 
-// steal has somebody else try the session: its id with a ticket of their own, good
-// as that is, or its ticket with an id that they made up.
+// steal tries the session as somebody else: its id with another good ticket, or its
+// ticket with an invented id.
 func (v *visit) steal() {
 	w, i := v.w, v.next()
 	text := v.body(v.t, strings.Repeat("A", len(v.id)))
@@ -148,14 +149,14 @@ func (v *visit) steal() {
 	}
 }
 
-// ask asks about a session on one of its own paths.
+// ask sends a request about a session to one of the session paths.
 func (v *visit) ask(path string, t ticket, session string) outcome {
 	q := v.p
 	q.route, q.own = path, true
 	return v.l.do(compose(q, v.next(), "", fmt.Sprintf(`{"session_id":%q,"session_auth":%s}`, session, t.JSON())))
 }
 
-// over tries the session once it has ended.
+// over tries the session after its end.
 func (v *visit) over() {
 	v.w.count("session: ended")
 	v.use(false)
@@ -164,8 +165,8 @@ func (v *visit) over() {
 	}
 }
 
-// endInUse ends the session while a request of it is under way: that is served
-// whole, or visibly cut, or told that there is no such session.
+// endInUse ends the session while a request in it is under way. That request is served
+// whole, visibly cut, or refused because there is no such session.
 func (v *visit) endInUse() {
 	i := v.next()
 	v.w.ledger.enters(i)
@@ -180,7 +181,7 @@ func (v *visit) endInUse() {
 	racing.Wait()
 }
 
-// opening notes that a ticket is to open a session: it is not one for a request.
+// opening records that a ticket is to open a session and is not for a request.
 func (l *ledger) opening(t ticket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,23 +189,23 @@ func (l *ledger) opening(t ticket) {
 	l.sessions[t.name()] = 0
 }
 
-// opened notes that it did, and is spent.
+// opened records that the ticket has opened a session and is spent.
 func (l *ledger) opened(t ticket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.recent = append(l.recent, t)
 }
 
-// enters notes a request that may reach the model server in a session.
+// enters records a request that may reach the model server in a session.
 func (l *ledger) enters(i id) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inside[i.String()] = true
 }
 
-// arrivedIn judges what came with the ticket of a session: a request of its own,
-// once, or, under the name of the one that created it, what is called at its end,
-// once. The mutex is held.
+// arrivedIn checks a request that came with the ticket of a session. Each request in
+// it may come once, and so may the call at its end, which has the id of the request
+// that created it. The mutex is held.
 func (l *ledger) arrivedIn(i id) error {
 	name, self := i.ticket(), i.String()
 	switch {
@@ -212,7 +213,7 @@ func (l *ledger) arrivedIn(i id) error {
 		if l.sessions[name]++; l.sessions[name] > 1 {
 			return fmt.Errorf("what is called at a session's end is called once: %s was twice", self)
 		}
-		return nil // it may have ended before its client heard of it
+		return nil // the session may have ended before its client heard of it
 	case !l.inside[self]:
 		return fmt.Errorf("no request of another's session reaches the model server: %s did", self)
 	case l.ids[self]:

@@ -17,17 +17,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What slow readers are: how many bytes a second they take, of an answer of so
-// many lines, which lasts them for longer than Usher lets a client take nothing.
+// What slow readers do: how many bytes a second they read of an answer of how many
+// lines. That takes longer than Usher lets a client read nothing.
 const (
 	writeTimeout = time.Second
 	slowRate     = 4 << 10
 	slowLines    = 800
-	slowReaders  = 1 << 41 // the indexes of their requests are from here on
-	fullReaders  = 1 << 42 // and of one that is full when the model server dies
+	slowReaders  = 1 << 41 // the first index of their requests
+	fullReaders  = 1 << 42 // and of the reader whose buffers are full when the model server dies
 )
 
-// A sipper reads so many bytes a second, in steps, and keeps account.
+// A sipper reads a number of bytes a second, in steps, and records what it read when.
 type sipper struct {
 	net.Conn
 	sips []sip
@@ -46,9 +46,9 @@ func (s *sipper) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tookALittle reports whether so much was taken within writeTimeout before the
-// cut that Usher must have seen it. A client's kernel tells of it when a good
-// part of its buffer is free, and at the latest when all of it is; on a busy
+// tookALittle reports whether the client read so much in the writeTimeout before the
+// cut that Usher must have seen it. A client's kernel announces free space when a
+// good part of its buffer is free, and at the latest when all of it is. On a busy
 // machine a client may be too slow for that.
 func tookALittle(sips []sip, cut time.Time, buffer int) bool {
 	total := 0
@@ -76,7 +76,7 @@ func TestTookALittle(t *testing.T) {
 	require.False(t, tookALittle(nil, cut, buffer))
 }
 
-// A slowpoke is a client whose receive buffer is the smallest there is.
+// A slowpoke is a client with the smallest possible receive buffer.
 type slowpoke struct {
 	*lane
 	sipper *sipper
@@ -103,8 +103,8 @@ func newSlowpoke(w *world) (*slowpoke, error) {
 	return &slowpoke{l, s, buffer}, nil
 }
 
-// ended reports whether the connection has been reset, or a refusal has come,
-// without taking anything.
+// ended reports whether the connection has been reset or a refusal has come. It reads
+// nothing from the connection.
 func (s *slowpoke) ended() (over bool) {
 	control, err := s.raw.SyscallConn()
 	if err != nil {
@@ -120,8 +120,8 @@ func (s *slowpoke) ended() (over bool) {
 	return over
 }
 
-// slow lets some clients take their answers slowly, and one take nothing: those
-// get all of it, that one is cut.
+// slow makes some clients read slowly and others not at all. Slow readers get their
+// whole answer; a client that reads nothing is cut off.
 func slow(w *world, _ *rand.Rand) error {
 	var reading sync.WaitGroup
 	faults := make(chan error, 5)
@@ -173,15 +173,15 @@ func slowRead(w *world, l *slowpoke, p plan, stands bool) error {
 	return nil
 }
 
-// fullRead takes nothing until the model server has died behind a full socket: then
-// it gets what was on its way, whole, and is told of the break.
+// fullRead reads nothing until the socket is full and the model server has died. Then
+// the client must get all that was on its way, and be told of the break.
 func fullRead(w *world, l *slowpoke, p plan) error {
 	t := w.issue()
 	a := p.ask(id{t.key, t.Reqnum, p.index, 0}, t)
 	l.write(a)
 	began := time.Now()
 	time.Sleep(writeTimeout / 2)
-	late := time.Since(began) > writeTimeout*3/4 // it may have been cut for taking nothing
+	late := time.Since(began) > writeTimeout*3/4 // it may have been cut off for reading nothing
 	_ = l.raw.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(l.raw)
 	_, body, _ := bytes.Cut(got, []byte("\r\n\r\n"))

@@ -19,11 +19,10 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// An usher is the real binary, started anew after every end at the same
-// addresses.
+// An usher is the real binary, always started at the same addresses.
 type usher struct {
 	settings []string
-	files    int    // ulimit -n; 0: as it is
+	files    int    // ulimit -n; 0: unchanged
 	state    string // the state file
 	public   string
 	admin    string
@@ -31,7 +30,7 @@ type usher struct {
 
 	folder string // for pipes
 
-	serving atomic.Bool // it has started, and nobody ends it
+	serving atomic.Bool // it has started and must not end
 
 	cmd    *exec.Cmd
 	log    *logreader.Reader
@@ -39,9 +38,9 @@ type usher struct {
 	exited chan struct{}
 
 	mu       sync.Mutex
-	expected bool     // the end
-	said     []string // the last lines that tell of no request
-	requests []string // the last lines that do
+	expected bool     // whether its end is
+	said     []string // the last lines that are not about a request
+	requests []string // the last lines that are
 }
 
 // start runs the binary and waits until it serves.
@@ -76,8 +75,8 @@ func (u *usher) start() error {
 	}
 }
 
-// launch starts the process, what reads its log, and what notices an end that
-// nobody asked for.
+// launch starts the process, the reader of its log, and the goroutine that notices an
+// unexpected end.
 func (u *usher) launch() error {
 	dir, err := os.MkdirTemp(u.folder, "log")
 	if err != nil {
@@ -114,14 +113,14 @@ func (u *usher) launch() error {
 	return nil
 }
 
-// readOn has the log read again, whatever its reader did.
+// readOn makes the log be read again, whether its reader paused or went away.
 func (u *usher) readOn() error {
 	err := u.log.Return()
 	u.log.Continue()
 	return err
 }
 
-// follow keeps the last lines.
+// follow reads the log and keeps its last lines.
 func (u *usher) follow(log io.Reader) {
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 1<<20)
@@ -143,7 +142,7 @@ func (u *usher) follow(log io.Reader) {
 	}
 }
 
-// last is what it said last, and what it said of the requests whose ids stand in
+// last returns the last lines of the log, and those about requests whose ids are in
 // the text.
 func (u *usher) last(text string) string {
 	u.mu.Lock()
@@ -158,7 +157,7 @@ func (u *usher) last(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// end sends a signal that ends it, and waits; it returns the exit status.
+// end sends a signal, waits for the process to end and returns its exit status.
 func (u *usher) end(s os.Signal) (int, error) {
 	u.serving.Store(false)
 	u.mu.Lock()
@@ -181,11 +180,11 @@ func (u *usher) end(s os.Signal) (int, error) {
 	return u.cmd.ProcessState.ExitCode(), err
 }
 
-// admin is the client of the admin listener; it keeps no connection, which
+// admin is the client of the admin listener. It keeps no connection open, since that
 // would be counted as one of Usher's.
 var admin = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// metrics reads /metrics; series with their labels are the names.
+// metrics reads /metrics into a map from series, labels included, to values.
 func (u *usher) metrics() (map[string]float64, error) {
 	resp, err := admin.Get("http://" + u.admin + "/metrics")
 	if err != nil {
@@ -203,7 +202,7 @@ func (u *usher) metrics() (map[string]float64, error) {
 	return values, lines.Err()
 }
 
-// gone is how many clients it has seen leaving on the route of the outsiders.
+// gone returns how many clients Usher has seen leaving on the route of the outsiders.
 func (u *usher) gone() float64 {
 	m, err := u.metrics()
 	if err != nil {
@@ -212,8 +211,8 @@ func (u *usher) gone() float64 {
 	return m[`usher_requests_total{outcome="client_gone",route="/generate"}`]
 }
 
-// The measures that must come back to where they were, with the room that each
-// is given: the scrape's own connection and goroutines, a timer, a probe.
+// baselines are the measures that must come back to where they were, each with its
+// tolerance: the scrape's own connection and goroutines, a timer, a probe.
 var baselines = []struct {
 	name string
 	room float64
@@ -224,14 +223,14 @@ var baselines = []struct {
 	{"process_resident_memory_bytes", memoryRoom},
 }
 
-// memoryRoom is what a process may keep that has served: pooled buffers, and
-// the heap that the collector has not given back yet.
+// memoryRoom is what a process that has served may keep: pooled buffers, and heap
+// that the collector has not given back yet.
 const memoryRoom = 48 << 20
 
-// settles waits until every measure is back at its baseline, and returns where
-// they stand; where it is not patient it leaves out the goroutines, because
-// fasthttp keeps those that served connections for another 10 s and more. So many
-// hands are more goroutines that it may keep, see front's crew.
+// settles waits until every measure is back at its baseline, and returns the final
+// values. Unless patient, it leaves out the goroutines, because fasthttp keeps those
+// that served connections for another 10 s or more. hands is how many goroutines
+// front's crew may keep on top of that.
 func (u *usher) settles(base map[string]float64, patient bool, hands float64) (string, error) {
 	var off, stand string
 	err := eventually("the measures are back at their baseline", func() bool {
@@ -265,7 +264,7 @@ func (u *usher) settles(base map[string]float64, patient bool, hands float64) (s
 	return stand, nil
 }
 
-// eventually asks until the answer is yes, for as long as patience lasts.
+// eventually waits until yes returns true, for at most patience.
 func eventually(what string, yes func() bool) error { return within(patience, what, yes) }
 
 func within(limit time.Duration, what string, yes func() bool) error {

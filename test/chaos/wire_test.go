@@ -24,8 +24,8 @@ type lane struct {
 	conn net.Conn // raw, or TLS on it
 	in   *bufio.Reader
 
-	weather int64 // at the time of the connect
-	resumes bool  // a TLS session, with the next connect
+	weather int64 // when it connected
+	resumes bool  // the next connect resumes a TLS session
 }
 
 func (l *lane) open() error {
@@ -42,7 +42,7 @@ func (l *lane) open() error {
 	return nil
 }
 
-// drop ends the connection in one of the ways that clients have.
+// drop ends the connection: close, reset or half-close.
 func (l *lane) drop(exit string) {
 	if l.conn == nil {
 		return
@@ -69,7 +69,7 @@ type attempt struct {
 	body string
 }
 
-// ask writes the request of a plan with a ticket.
+// ask composes the request of a plan with a ticket.
 func (p plan) ask(i id, t ticket) attempt {
 	switch p.place {
 	case inHead:
@@ -81,7 +81,7 @@ func (p plan) ask(i id, t ticket) attempt {
 	return compose(p, i, "", t.Flat(payload[1:len(payload)-1]))
 }
 
-// credentials are a ticket in the head, in one of the two forms.
+// credentials returns the ticket as it stands in the head, in one of its two forms.
 func (p plan) credentials(t ticket) string {
 	token := base64.RawURLEncoding.EncodeToString([]byte(t.JSON()))
 	if p.choice>>33&1 == 1 {
@@ -90,7 +90,7 @@ func (p plan) credentials(t ticket) string {
 	return "SignedRoute " + token
 }
 
-// compose writes the request of a plan; fields are lines of its head.
+// compose composes the request of a plan. fields are lines of its head.
 func compose(p plan, i id, fields, text string) attempt {
 	version := "HTTP/1.1"
 	if p.manner == http10 {
@@ -120,13 +120,13 @@ func compose(p plan, i id, fields, text string) attempt {
 // An outcome is what a client saw.
 type outcome struct {
 	status  int
-	refusal string // code, of Usher's own answer
+	refusal string // code, if Usher refused
 	closes  bool
-	err     error  // no answer, or not all of one
-	began   bool   // something of an answer came
-	text    string // of an answer of Usher's own
-	left    bool   // the client did, as planned
-	calm    bool   // nothing was done to the world meanwhile, and no time-out is to blame
+	err     error  // there was no answer, or not a whole one
+	began   bool   // part of an answer came
+	text    string // body of an answer of Usher's own
+	left    bool   // the client left, as planned
+	calm    bool   // nothing was done to the world in the meantime, and no time-out is to blame
 }
 
 // sees names the outcome in the words of fault.sees.
@@ -140,7 +140,7 @@ func (o outcome) sees() string {
 	return strconv.Itoa(o.status)
 }
 
-// shortest is below every time-out that Usher runs with here.
+// shortest is shorter than every time-out that Usher runs with here.
 const shortest = 1500 * time.Millisecond
 
 // do sends the request and reads its answer, as planned.
@@ -152,14 +152,15 @@ func (l *lane) do(a attempt) (o outcome) {
 			l.drop("close")
 		}
 	}()
-	// A kept connection that has come through a storm may be a dead Usher's.
+	// A connection from before a storm may have been to an Usher that is dead now.
 	if a.plan.fresh || l.weather != l.w.weather.changes.Load() {
 		l.drop(a.plan.exit)
 	}
 	if l.conn == nil {
 		l.resumes = a.plan.choice>>32&1 == 1
 		if o.err = l.open(); o.err != nil {
-			// Not one of the campaign's requests: it waits until Usher is back.
+			// This does not count as a request of the campaign: wait until Usher is
+			// back.
 			l.w.count("no connection")
 			_ = within(shortest, "usher is back", l.w.usher.serving.Load)
 			return o
@@ -173,8 +174,8 @@ func (l *lane) do(a attempt) (o outcome) {
 	return l.read(a)
 }
 
-// write sends the request; what fails shows when the answer is read. It reports
-// whether the client is to leave here.
+// write sends the request and reports whether the client is to leave now. Errors show
+// when the answer is read.
 func (l *lane) write(a attempt) (left bool) {
 	text := a.head + a.body
 	switch a.plan.leave {
@@ -196,7 +197,7 @@ func (l *lane) write(a attempt) (left bool) {
 	return a.plan.leave != never && a.plan.leave != midAnswer
 }
 
-// read takes the answer and judges what the answer itself tells.
+// read reads the answer and checks what can be seen from it alone.
 func (l *lane) read(a attempt) (o outcome) {
 	resp, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
 	for err == nil && resp.StatusCode == http.StatusContinue {
@@ -229,8 +230,8 @@ func (l *lane) read(a attempt) (o outcome) {
 		o.text = string(body)
 		return o
 	}
-	// What breaks off while it is passed on has spent its ticket: an answer of
-	// Usher's that is no refusal.
+	// A request that breaks off while it is forwarded has spent its ticket, so Usher
+	// answers it, but not with a refusal.
 	if a.plan.place == inHead && bytes.Contains(body, []byte(`"bad_request"`)) {
 		return o
 	}
@@ -242,7 +243,7 @@ func (l *lane) read(a attempt) (o outcome) {
 	return o
 }
 
-// checkAnswer is the other half of answerBody.
+// checkAnswer checks a body that answerBody made.
 func checkAnswer(body []byte, name string) error {
 	if !bytes.HasPrefix(body, []byte("data: for "+name+"\n")) {
 		return fmt.Errorf("another's answer, %.60q", body)

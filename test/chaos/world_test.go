@@ -13,7 +13,7 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// The worker's side of a ticket.
+// What tickets are signed for.
 const (
 	endpoint  = "chaos"
 	workerURL = "https://worker.example:41234"
@@ -22,17 +22,17 @@ const (
 	capacity  = 64
 )
 
-// A phase is one life of the world, with its own settings.
+// A phase is one part of a campaign. It has a world with settings of its own.
 type phase struct {
 	name   string
-	share  int // of the campaign's requests, in percent
+	share  int // percent of the campaign's requests
 	tls    bool
 	files  int // ulimit -n
 	memory string
 	events []weighted[string]
 }
 
-// A world is Usher and all that is around it.
+// A world is Usher and everything around it.
 type world struct {
 	t            testing.TB
 	seed         uint64
@@ -44,17 +44,17 @@ type world struct {
 	ledger       *ledger
 	weather      weather
 	reqnum       atomic.Int64
-	aside        atomic.Int64             // indexes of outsiders so far
-	lasted       map[string]time.Duration // events, by their names in the tally; trouble's own
+	aside        atomic.Int64             // outsiders so far
+	lasted       map[string]time.Duration // time spent on events, by their names in the tally; only trouble uses it
 
 	mu     sync.Mutex
 	faults []string
 	tally  map[string]int
-	acted  map[string]int // faults of the model server, by their names
+	acted  map[string]int // faults of the model server, by name
 }
 
-// A weather tells calm from unrest: while something is done to the world,
-// requests may fail that else must not. It is odd in unrest.
+// A weather distinguishes calm from unrest: while something is done to the world,
+// good requests may fail. changes is odd during unrest.
 type weather struct{ changes atomic.Int64 }
 
 func (w *weather) calm() bool { return w.changes.Load()%2 == 0 }
@@ -65,13 +65,13 @@ func (w *weather) watch() func() bool {
 	return func() bool { return before%2 == 0 && w.changes.Load() == before }
 }
 
-// storm makes unrest until the function it returns is called.
+// storm starts unrest, which lasts until the function it returns is called.
 func (w *weather) storm() (over func()) {
 	w.changes.Add(1)
 	return func() { w.changes.Add(1) }
 }
 
-// fail notes a broken invariant; the campaign ends soon after.
+// fail records a broken invariant. The campaign ends soon afterwards.
 func (w *world) fail(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,7 +99,7 @@ func (w *world) act(fault string) {
 	w.acted[fault]++
 }
 
-// build makes the world of a phase and starts it.
+// build makes and starts the world of a phase.
 func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 	w := &world{t: t, seed: seed, phase: ph, ledger: newLedger(), tally: map[string]int{}, acted: map[string]int{}, lasted: map[string]time.Duration{}}
 	w.reqnum.Store(1000)
@@ -145,7 +145,7 @@ func build(t testing.TB, seed uint64, ph phase) (*world, error) {
 	return w, nil
 }
 
-// issue makes the next ticket, with the key in force.
+// issue makes the next ticket, with the current key.
 func (w *world) issue() ticket {
 	key, place := w.keys.current()
 	t := ticket{key: place, Ticket: key.Sign(autoscaler.Claims{
@@ -155,8 +155,8 @@ func (w *world) issue() ticket {
 	return t
 }
 
-// outsiders are the indexes from which on requests are no part of the plan:
-// what the events send to see how things stand.
+// outsiders is the first index of requests that are not part of the plan: the events
+// send them to see how things stand.
 const outsiders = 1 << 40
 
 func outsider(index int) plan {
@@ -173,13 +173,13 @@ func outsider(index int) plan {
 	}
 }
 
-// send sends a ticket by an honest client that is no part of the plan.
+// send sends a ticket as an honest client that is not part of the plan.
 func (w *world) send(t ticket) outcome {
 	o, _ := w.sendNamed(t)
 	return o
 }
 
-// sendNamed is send, and returns the request's id too.
+// sendNamed is like send, and returns the request's id too.
 func (w *world) sendNamed(t ticket) (outcome, id) {
 	l := &lane{w: w}
 	defer l.drop("close")
@@ -190,10 +190,10 @@ func (w *world) sendNamed(t ticket) (outcome, id) {
 	return o, i
 }
 
-// presend are the refusals before anything is sent: the ticket stays good.
+// presend are the refusals that come before anything is sent: the ticket stays good.
 const presend = " key_unavailable queue_full queue_timeout upstream_unreachable cost_exceeded "
 
-// judge holds an outcome of a good ticket against what is true of all.
+// judge checks the outcome of a good ticket against what must always hold.
 func (w *world) judge(t ticket, i id, o outcome) {
 	if o.left {
 		w.count("left")
@@ -202,8 +202,8 @@ func (w *world) judge(t ticket, i id, o outcome) {
 	w.count(o.sees())
 	switch o.refusal {
 	case "", "upstream_broken", "upstream_timeout", "draining",
-		"session_unknown": // it ended while the request was at the model server
-		return // it may have been sent
+		"session_unknown": // the session ended while the request was at the model server
+		return // the request may have been sent
 	case "reqnum_stale":
 		if age := w.reqnum.Load() - t.Reqnum; age < window-slots {
 			w.fail("an honest number inside the window is not refused: %s is %d old", i, age)
@@ -218,7 +218,7 @@ func unsent(o outcome) bool {
 	return o.refusal != "" && strings.Contains(presend, " "+o.refusal+" ")
 }
 
-// close ends the world: the books must balance and Usher must settle.
+// close ends the world: the ledger must balance and Usher must settle.
 func (w *world) close(base map[string]float64) {
 	if !w.failed() {
 		judged, broken := w.tally[judgedCalm], w.tally[brokenOff]
@@ -243,11 +243,11 @@ func (w *world) close(base map[string]float64) {
 	}
 }
 
-// Two of the things that are counted.
+// Names of things that are counted.
 const (
 	judgedCalm = "judged in calm weather"
 	brokenOff  = "broken though well served"
 )
 
-// patience bounds every wait; nothing here is a measurement.
+// patience bounds every wait. Nothing here is a measurement.
 const patience = 30 * time.Second
