@@ -101,6 +101,10 @@ func (r *resting) serve() {
 		r.leave()
 		return
 	}
+	if s, ok := r.Conn.(*secureConn); ok && s.sendKept() != nil {
+		r.leave()
+		return
+	}
 	r.lent.Store(false)
 	r.server.lending.lent.Add(-1)
 	_ = r.server.http.ServeConn((*wire)(r))

@@ -40,6 +40,16 @@ func (s *secureConn) Write(p []byte) (int, error) {
 	return before + n, err
 }
 
+// sendKept writes what fillBuffered kept, so that none is left for the next request, whose
+// body may be read by another goroutine than the one that writes.
+func (s *secureConn) sendKept() error {
+	if len(s.turn.unsent) == 0 {
+		return nil
+	}
+	s.turn.watched.ArmWrite()
+	return s.turn.flush()
+}
+
 // send writes records. If it must not wait, it keeps what the socket does not take.
 func (t *turnConn) send(p []byte) (n int, err error) {
 	if !t.noWait {

@@ -4,6 +4,7 @@ package front
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -75,4 +76,55 @@ type slowReader struct{ r io.Reader }
 func (s slowReader) Read(p []byte) (int, error) {
 	time.Sleep(200 * time.Microsecond)
 	return s.r.Read(p)
+}
+
+// The loop gives connections back, so that must not wait for a client: not even if
+// crypto/tls has to answer what came along with the request, and the socket is full.
+func TestWhatWasReadAlongDoesNotWait(t *testing.T) {
+	returned := make(chan error, 1)
+	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
+		defer func() { c.CloseAfter(); c.Abandon(); c.GiveBack() }()
+		for n := 1; n > 0; {
+			n, _ = c.watched.TryWrite(make([]byte, 4<<10))
+		}
+		s := c.Conn.(*secureConn)
+		filled := make(chan error, 1)
+		go func() { filled <- s.fillBuffered(&c.ahead) }()
+		select {
+		case err := <-filled:
+			returned <- err
+		case <-time.After(2 * time.Second):
+			returned <- errors.New("it waits for the client")
+		}
+	})
+	options.TLS = serverConfig(t)
+	_, addr := startServer(t, options, hangup.Options{})
+	client, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer func() { _ = client.Close() }()
+	held := &holdingConn{Conn: client}
+	secure := tls.Client(held, &tls.Config{InsecureSkipVerify: true})
+	require.NoError(t, secure.Handshake())
+	held.holds = true
+	_, err = io.WriteString(secure, "GET /x HTTP/1.1\r\nHost: u\r\n\r\n")
+	require.NoError(t, err)
+	// A record that cannot be opened, which crypto/tls answers with an alert.
+	_, err = client.Write(append(held.kept, append([]byte{23, 3, 3, 0, 20}, make([]byte, 20)...)...))
+	require.NoError(t, err)
+	require.ErrorContains(t, <-returned, "bad record MAC")
+}
+
+// holdingConn keeps what is written to it once holds is set.
+type holdingConn struct {
+	net.Conn
+	holds bool
+	kept  []byte
+}
+
+func (h *holdingConn) Write(p []byte) (int, error) {
+	if !h.holds {
+		return h.Conn.Write(p)
+	}
+	h.kept = append(h.kept, p...)
+	return len(p), nil
 }

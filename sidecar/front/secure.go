@@ -34,8 +34,12 @@ func (s *secureConn) FillAhead(a *socket.Ahead) error {
 }
 
 // fillBuffered fills a, which must be empty, with bytes that crypto/tls has read already,
-// of which no event of the socket tells. Errors: errNothingHere, those of the connection.
+// of which no event of the socket tells. It does not wait: if crypto/tls answers with an
+// alert or a KeyUpdate and the socket takes no more, that is kept until the next flush.
+// Errors: errNothingHere, those of the connection.
 func (s *secureConn) fillBuffered(a *socket.Ahead) error {
+	s.turn.noWait = true
+	defer func() { s.turn.noWait = false }()
 	s.turn.bufferedOnly = true
 	n, err := s.Conn.Read(s.first[:])
 	s.turn.bufferedOnly = false
