@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// A client is one kept connection. It says and reads no more HTTP than it must:
-// it shares the machine with what it measures.
+// A client is one kept connection. It does as little HTTP as it can, because it shares
+// the machine with what it measures.
 type client struct {
 	net.Conn
 	wire     *wire // beneath TLS; nil without
@@ -26,11 +26,11 @@ type client struct {
 type requests struct {
 	path    string
 	token   bool
-	tickets []string // as the signer wrote them, a line each
-	tail    []byte   // of every body, after the ticket's members
+	tickets []string // lines as the signer wrote them
+	tail    []byte   // the end of every body, after the ticket's members
 }
 
-// newRequests readies count requests from the first on.
+// newRequests prepares the requests of a spec.
 func newRequests(s spec, file []byte) (*requests, error) {
 	lines := strings.Split(string(file), "\n")
 	if s.First+s.Warm+s.Count > len(lines) {
@@ -42,8 +42,8 @@ func newRequests(s spec, file []byte) (*requests, error) {
 	}, nil
 }
 
-// prompt is English of n bytes, as it stands in JSON: with a line's end and a
-// quoted word now and then.
+// prompt returns n bytes of English as they stand in JSON, with an escaped newline and
+// a quoted word now and then.
 func prompt(n int) string {
 	const text = `The usher stands at the door and looks at every ticket, once. He says \"good evening\" to those whose ticket is genuine, and lets them in one after the other.\n`
 	s := strings.Repeat(text, n/len(text)+1)
@@ -69,7 +69,7 @@ func dial(s spec, source net.IP, r *requests) (*client, error) {
 // send writes the request of one ticket.
 func (c *client) send(line string) error {
 	ticket, token, _ := strings.Cut(line, "\t")
-	ticket = ticket[:len(ticket)-1] // without the brace
+	ticket = ticket[:len(ticket)-1] // without the closing brace
 	h := append(c.out[:0], "POST "...)
 	h = append(h, c.requests.path...)
 	h = append(h, " HTTP/1.1\r\nHost: 203.0.113.7:41234\r\nUser-Agent: bench\r\nAccept: */*\r\nContent-Type: application/json\r\n"...)
@@ -90,7 +90,7 @@ func (c *client) send(line string) error {
 	return err
 }
 
-// greet has the target take the connection, and answer on it.
+// greet makes sure that the target has accepted the connection and answers on it.
 func (c *client) greet() error {
 	if _, err := c.Write([]byte("GET /ping HTTP/1.1\r\nHost: 203.0.113.7:41234\r\n\r\n")); err != nil {
 		return err
@@ -134,8 +134,8 @@ func (c *client) answer() error {
 // A stream is an event stream that is being read.
 type stream struct{ lines *bufio.Scanner }
 
-// open reads the head of the answer to a request that was sent. first is when
-// its first byte was here.
+// open reads the head of the answer to a request that was sent. first is when its
+// first byte arrived.
 func (c *client) open() (s *stream, first int64, err error) {
 	r := bufio.NewReaderSize(c.Conn, 1<<10)
 	if _, err := r.Peek(1); err != nil {

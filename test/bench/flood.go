@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// flood: the streams of the phase streams over TLS, alone, beside handshakes that
-// come to nothing, and, for what the machine itself makes of those, beside the same
-// ones sent to another process of the same kind: no proxy can do better than that.
+// flood measures the streams of the phase streams over TLS: alone, beside handshakes
+// that come to nothing, and beside the same handshakes sent to another process of the
+// same kind. The last shows what the load on the machine alone does, and no proxy can
+// do better than that.
 func (b *bench) flood() error {
 	if err := b.readyCertificates(); err != nil {
 		return err
@@ -65,8 +66,9 @@ func (b *bench) floodWith(t target, key string) error {
 	return nil
 }
 
-// beside measures streams, with a flood of so many handshakes a second to the same
-// process or to another one of the same kind. The flood is a process of its own.
+// beside measures streams beside a flood of rate handshakes a second, to the same
+// process or to another one of the same kind. The flood comes from a process of its
+// own.
 func (b *bench) beside(t target, key string, rate float64, another bool) (r report, cpu time.Duration, err error) {
 	s := b.streamSpec()
 	s.Secure = true
@@ -100,8 +102,8 @@ func (b *bench) beside(t target, key string, rate float64, another bool) (r repo
 	return r, cpu, errors.Join(err, stopped, failed, flood.end())
 }
 
-// The ways in which a handshake of a flood comes to nothing, by turns. Those that
-// stay hold their connection until many do.
+// aborts are the ways in which a handshake of a flood comes to nothing, in turn. Those
+// that stay keep their connection open until there are many of them.
 var aborts = []struct {
 	what  string
 	stays bool
@@ -122,21 +124,20 @@ var aborts = []struct {
 	{"makes it whole, and leaves", false, func(c net.Conn, _ []byte) { _ = tls.Client(c, clientConfig(spec{})).Handshake() }},
 }
 
-// answered says hello and reads what it is answered.
+// answered sends a hello and reads the answer.
 func answered(c net.Conn, hello []byte) {
 	_, _ = c.Write(hello)
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	_, _ = c.Read(make([]byte, 4<<10))
 }
 
-// garbage is a record of so many zeros, of the type and version that header begins
-// with.
+// garbage returns a record of n zeros, with the type and version of header.
 func garbage(header []byte, n int) []byte {
 	return append([]byte{header[0], header[1], header[2], byte(n >> 8), byte(n)}, make([]byte, n)...)
 }
 
-// flood opens handshakes that come to nothing, at fixed times, until a line comes
-// in, and returns how many it began.
+// flood begins handshakes that come to nothing, at fixed times, until it reads a line
+// from in. It returns how many it began.
 func (g *generator) flood(rate float64, in *bufio.Reader) (begun int64) {
 	stop := make(chan struct{})
 	go func() {
@@ -144,7 +145,7 @@ func (g *generator) flood(rate float64, in *bufio.Reader) (begun int64) {
 		close(stop)
 	}()
 	hello := recordHello(clientConfig(g.spec))
-	const most = 500 // that stay
+	const most = 500 // connections that stay
 	staying := make(chan net.Conn, most)
 	var under sync.WaitGroup
 	var count atomic.Int64
@@ -164,7 +165,7 @@ func (g *generator) flood(rate float64, in *bufio.Reader) (begun int64) {
 		under.Go(func() {
 			c, err := net.DialTimeout("tcp", g.spec.Addr, 5*time.Second)
 			if err != nil {
-				return // it is what a flood comes to, too
+				return // a flood may well end like this
 			}
 			count.Add(1)
 			abort.do(c, hello)
@@ -185,7 +186,7 @@ func (g *generator) flood(rate float64, in *bufio.Reader) (begun int64) {
 	}
 }
 
-// recordHello is what a client says first.
+// recordHello returns a client's first message.
 func recordHello(config *tls.Config) []byte {
 	one, other := net.Pipe()
 	go func() {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// growth measures how the cost of a request grows with the size of something.
+// growth measures how the cost of a request grows with various sizes.
 func (b *bench) growth() error {
 	for range min(b.rounds, 3) {
 		for _, step := range []func(target) error{b.byWaiting, b.byStreams, b.byBody, b.byWindow, b.byClients, b.byCores} {
@@ -23,7 +23,7 @@ func (b *bench) growth() error {
 	return nil
 }
 
-// grown adds what one size gave.
+// grown adds the figures of one size.
 func (b *bench) grown(by string, t target, x float64, r report, cpu time.Duration) {
 	n := float64(len(r.Latency))
 	b.results.add("growth by "+by, t.name, "CPU µs a request", x, float64(cpu.Nanoseconds())/1000/n)
@@ -32,7 +32,7 @@ func (b *bench) grown(by string, t target, x float64, r report, cpu time.Duratio
 	b.results.add("growth by "+by, t.name, "requests/s", x, n/time.Duration(r.Took).Seconds())
 }
 
-// sizes are powers of ten up to the largest, fewer of them in a smoke run.
+// sizes returns powers of ten up to the largest, fewer of them in a smoke run.
 func (b *bench) sizes(largest int) (list []int) {
 	if b.quick {
 		return []int{1, 100}
@@ -43,8 +43,8 @@ func (b *bench) sizes(largest int) (list []int) {
 	return append(list, largest)
 }
 
-// byWaiting: 16 requests at the model server at once, and so many waiting, until
-// the last are sent. The latency is the queue's, the CPU should be flat.
+// byWaiting measures with 16 requests at the model server and n waiting, until the
+// last have been sent. The latency is the queue's; the CPU should be flat.
 func (b *bench) byWaiting(t target) error {
 	for _, n := range b.sizes(10_000) {
 		o := options{env: []string{"USHER_MAX_CONCURRENCY=16", "USHER_QUEUE_CAPACITY=20000", "USHER_REPLAY_WINDOW=65536"}}
@@ -57,8 +57,8 @@ func (b *bench) byWaiting(t target) error {
 	return nil
 }
 
-// byStreams: 16 connections, while so many streams are open and silent: of two
-// descriptors each, 9,000 are what a limit of 20,000 allows.
+// byStreams measures with 16 connections while n streams are open and silent. Each
+// takes two descriptors, so a limit of 20,000 allows 9,000.
 func (b *bench) byStreams(t target) error {
 	for _, n := range b.sizes(9000) {
 		if err := b.besideStreams(t, n); err != nil {
@@ -95,7 +95,7 @@ func (b *bench) besideStreams(t target, n int) error {
 	return l.end()
 }
 
-// byBody: 4 connections, bodies of 1 KB to 8 MB.
+// byBody measures with 4 connections and bodies of 1 KB to 8 MB.
 func (b *bench) byBody(t target) error {
 	for _, kb := range []int{1, 8, 64, 512, 2048, 8192} {
 		count := b.scaled(max(min(4000, 400_000/kb), 60))
@@ -108,8 +108,8 @@ func (b *bench) byBody(t target) error {
 	return nil
 }
 
-// byWindow: replay windows of 256 to 16 million numbers. Smaller ones are left
-// behind by requests of which the machine keeps one waiting.
+// byWindow measures with replay windows of 256 to 16 million numbers. A smaller window
+// may move past a request that the machine is slow to schedule.
 func (b *bench) byWindow(t target) error {
 	for _, n := range []int{256, 1024, 8192, 131072, 16777216} {
 		o := options{env: []string{fmt.Sprintf("USHER_REPLAY_WINDOW=%d", n)}}
@@ -122,8 +122,8 @@ func (b *bench) byWindow(t target) error {
 	return nil
 }
 
-// byClients: 16 requests under way, from so many addresses by turns, counted
-// for the limit of each.
+// byClients measures with 16 requests under way, from n addresses in turn, which are
+// counted for the limit per address.
 func (b *bench) byClients(t target) error {
 	for _, n := range b.sizes(10_000) {
 		o := options{env: []string{"USHER_MAX_CONNECTIONS_PER_IP=1000"}}
@@ -136,7 +136,7 @@ func (b *bench) byClients(t target) error {
 	return nil
 }
 
-// byCores: Usher on one core, and on two.
+// byCores measures Usher on one core and on two.
 func (b *bench) byCores(t target) error {
 	for n, cores := range []string{"0", "0,1"} {
 		r, cpu, err := b.measured("growth", t, options{cores: cores}, spec{Path: "/generate", Conns: 16, Warm: b.scaled(500), Count: b.scaled(15_000), Prompt: 1 << 10})

@@ -17,16 +17,15 @@ import (
 type generator struct {
 	spec     spec
 	requests *requests
-	idle     chan *client // all of them between two requests, the longest idle first
+	idle     chan *client // those between two requests, the longest idle first
 
 	mu       sync.Mutex
 	failures []string
-	held     []*client // else the collector would close them
+	held     []*client // kept here, or the garbage collector would close them
 }
 
-// runLoad is the load generator's process. It reads a spec, connects and warms
-// up, says "ready", waits for "go", reports, and keeps what is to be kept until
-// in ends.
+// runLoad is the load generator's process. It reads a spec, connects and warms up,
+// says "ready", waits for "go", reports, and keeps held streams open until in ends.
 func runLoad(in io.Reader, out io.Writer) error {
 	lines := bufio.NewReader(in)
 	var s spec
@@ -82,7 +81,7 @@ func runLoad(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// connect opens the connections, those of several addresses by turns.
+// connect opens the connections, in turn from each address.
 func (g *generator) connect() error {
 	g.idle = make(chan *client, g.spec.Conns)
 	for i := range g.spec.Conns {
@@ -110,7 +109,7 @@ func (g *generator) failed(err error) {
 	g.mu.Unlock()
 }
 
-// busy is how many requests a closed loop has under way.
+// busy returns how many requests a closed loop has under way.
 func (g *generator) busy() int {
 	if g.spec.Sources > 0 {
 		return 16
@@ -118,7 +117,7 @@ func (g *generator) busy() int {
 	return g.spec.Conns
 }
 
-// closed sends each request as soon as one before it is answered.
+// closed sends each request as soon as an earlier one is answered.
 func (g *generator) closed(tickets []string) []int64 {
 	latency := make([]int64, len(tickets))
 	var next atomic.Int64
@@ -141,9 +140,9 @@ func (g *generator) closed(tickets []string) []int64 {
 	return latency
 }
 
-// open sends requests at fixed times, whether those before are answered or not,
-// and counts from those times: a target that stalls is charged for all that had
-// to wait (coordinated omission).
+// open sends requests at fixed times, whether earlier ones are answered or not, and
+// measures from those times. So a target that stalls is charged for every request that
+// had to wait (coordinated omission).
 func (g *generator) open(tickets []string) []int64 {
 	runtime.LockOSThread()
 	latency := make([]int64, len(tickets))
@@ -153,8 +152,7 @@ func (g *generator) open(tickets []string) []int64 {
 		due    int64
 		i      int
 	}
-	// A goroutine a connection, waiting: to start one would be part of the
-	// latency.
+	// One goroutine per connection, waiting: starting one would add to the latency.
 	jobs := make(chan job)
 	for range g.spec.Conns {
 		workers.Go(func() {
@@ -172,7 +170,7 @@ func (g *generator) open(tickets []string) []int64 {
 	began := now() + apart
 	for i := range tickets {
 		due := began + int64(i)*apart
-		// The kernel wakes a sleeper some 60 µs late: the last of it is spun.
+		// The kernel wakes a sleeper some 60 µs late, so the last part is spun.
 		if left := time.Duration(due - now()); left > 150*time.Microsecond {
 			time.Sleep(left - 150*time.Microsecond)
 		}
@@ -191,8 +189,8 @@ func (g *generator) open(tickets []string) []int64 {
 	return latency
 }
 
-// streamClient takes a connection for a stream. Those that are held are opened
-// only now: they are part of the memory that is measured.
+// streamClient returns a connection for a stream. Connections of held streams are
+// opened only now, because they are part of the memory that is measured.
 func (g *generator) streamClient() (*client, error) {
 	if !g.spec.Hold {
 		return <-g.idle, nil
@@ -206,8 +204,8 @@ func (g *generator) streamClient() (*client, error) {
 	return c, err
 }
 
-// streams opens one stream after the other, a connection each, and reads them
-// to their ends; or, with Hold, their first event.
+// streams opens one stream after the other, each on its own connection, and reads them
+// to their ends or, with Hold, up to their first event.
 func (g *generator) streams(tickets []string) report {
 	first := make([]int64, len(tickets))
 	delays := make([][]int64, len(tickets))

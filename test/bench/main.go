@@ -1,19 +1,19 @@
-// Bench measures Usher beside what a user would otherwise run: nginx as a plain
-// proxy, HAProxy that verifies an RS256 token, and a worker proxy in Python,
-// all in front of one stub model server on loopback.
+// Bench compares Usher with what a user would otherwise run: nginx as a plain proxy,
+// HAProxy verifying an RS256 token, and a worker proxy in Python, all in front of one
+// stub model server on loopback.
 //
 //	go run ./test/bench              all phases, 5 interleaved rounds
-//	go run ./test/bench -quick       a smoke run: it shows that all works, no more
+//	go run ./test/bench -quick       a smoke run: it shows only that everything works
 //	go run ./test/bench -only small  one phase
-//	go run ./test/bench -write       the tables and docs/performance*.tsv, too
-//	go run ./test/bench -soak 1h     no phase: Usher under a steady load, and whether it stays as it was
+//	go run ./test/bench -write       updates the tables and docs/performance*.tsv
+//	go run ./test/bench -soak 1h     no phases: whether Usher stays as it was under a steady load
 //
-// It runs from the repository's root on Debian and, as root, installs what it
-// lacks of nginx-light, haproxy, python3-aiohttp and python3-pycryptodome.
+// It runs from the repository's root on Debian. As root it installs whichever of
+// nginx-light, haproxy, python3-aiohttp and python3-pycryptodome are missing.
 //
-// Only figures of one run can be compared: the rounds are interleaved, so that
-// what else the machine does hits all alike. Load, model server and proxies are
-// processes of their own; the CPU counted is the proxy's.
+// Compare only figures of one run: its rounds are interleaved, so that whatever else
+// the machine does affects all targets alike. Load, model server and proxies are
+// separate processes; the CPU counted is the proxy's.
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 	"time"
 )
 
-// Phases, in the order in which they run.
+// phases are in the order in which they run.
 var phases = []struct {
 	name string
 	run  func(*bench) error
@@ -53,7 +53,7 @@ func main() {
 		case "model": // the stub model server
 			fail(serveModel(os.Args[2]))
 			return
-		case "load": // the load generator, told what to do on standard input
+		case "load": // the load generator, which reads what to do from standard input
 			fail(runLoad(os.Stdin, os.Stdout))
 			return
 		}
@@ -108,7 +108,7 @@ func run() (err error) {
 			continue
 		}
 		if ferr := phase.run(b); ferr != nil {
-			// What the others measure, minutes of it, is not to be lost with it.
+			// The other phases measure for minutes: do not lose their figures.
 			err = errors.Join(err, fmt.Errorf("%s: %w", phase.name, ferr))
 			continue
 		}

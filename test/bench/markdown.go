@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A goal is a ratio of Usher's figure to another's that is to be reached.
+// A goal is a bound for the ratio of Usher's figure to another target's.
 type goal struct {
 	what          string
 	phase, metric string
@@ -57,7 +57,7 @@ var goals = []goal{
 	{what: "binary, MB", phase: "parts", metric: "binary MB", bound: 25, absolute: true},
 }
 
-// markdown is all tables that there are figures for.
+// markdown returns all tables that there are figures for.
 func (r *results) markdown() string {
 	var b strings.Builder
 	for _, section := range r.sections() {
@@ -68,7 +68,7 @@ func (r *results) markdown() string {
 
 type section struct{ name, text string }
 
-// sections are the tables by the names of their places in docs/performance.md.
+// sections returns the tables, named after their places in docs/performance.md.
 func (r *results) sections() (list []section) {
 	for _, phase := range []string{"small", "large", "open", "streams", "steady", "many", "opening", "memory", "tls", "flood", "parts"} {
 		if targets := r.targets(phase); len(targets) > 0 {
@@ -84,7 +84,8 @@ func (r *results) sections() (list []section) {
 	return list
 }
 
-// table has a row for each metric of a phase and a column for each target.
+// table returns a table with a row for each metric of a phase and a column for each
+// target.
 func (r *results) table(phase string, targets []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| | %s |\n|---%s|\n", strings.Join(targets, " | "), strings.Repeat("|---", len(targets)))
@@ -110,7 +111,7 @@ func (r *results) table(phase string, targets []string) string {
 	return b.String()
 }
 
-// addedRow is what a proxy adds to a latency, round by round.
+// addedRow writes what each proxy adds to a latency, round by round.
 func (r *results) addedRow(b *strings.Builder, phase, metric string, targets []string) {
 	fmt.Fprintf(b, "| – added over direct |")
 	base := r.values[key{phase, "direct", metric, 0}]
@@ -130,7 +131,7 @@ func (r *results) addedRow(b *strings.Builder, phase, metric string, targets []s
 	b.WriteString("\n")
 }
 
-// goalTable compares with what is to be reached, for every Usher measured.
+// goalTable compares every Usher measured with the goals.
 func (r *results) goalTable() string {
 	var b strings.Builder
 	for _, g := range goals {
@@ -160,7 +161,7 @@ func (r *results) goalTable() string {
 	return "| | | ratio within a round | goal | reached |\n|---|---|---|---|---|\n" + b.String()
 }
 
-// ushers are the targets that are no peers.
+// ushers returns the targets that are an Usher.
 func (r *results) ushers(phase string) (names []string) {
 	for _, t := range r.targets(phase) {
 		if !slices.Contains([]string{"direct", "nginx", "HAProxy", "Python", "OpenSSL"}, t) {
@@ -170,7 +171,7 @@ func (r *results) ushers(phase string) (names []string) {
 	return names
 }
 
-// machine says where the figures come from.
+// machine describes the machine that the figures come from.
 func machine() string {
 	model := "unknown processor"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -188,9 +189,9 @@ func machine() string {
 		strings.Join(strings.Fields(string(load))[:1], ""))
 }
 
-// writeDocs puts the tables in their places in docs/performance.md, and the
-// figures into docs/performance.tsv, from which docs/plot draws. What was not
-// measured in this run stays as it was.
+// writeDocs writes the tables to their places in docs/performance.md and the figures
+// to docs/performance.tsv, which docs/plot draws from. Whatever was not measured in
+// this run stays as it was.
 func (r *results) writeDocs() error {
 	const page, figures = "docs/performance.md", "docs/performance.tsv"
 	text, err := os.ReadFile(page)
@@ -219,7 +220,7 @@ func (r *results) writeDocs() error {
 	return os.WriteFile(figures, []byte(r.merged(string(old))), 0o644)
 }
 
-// otherGoals are the rows of goals that this run has no figures of.
+// otherGoals returns the rows of the old table that this run has no figures for.
 func otherGoals(old, text string) string {
 	var rows strings.Builder
 	for line := range strings.Lines(old) {
@@ -230,7 +231,7 @@ func otherGoals(old, text string) string {
 	return rows.String()
 }
 
-// merged keeps the lines of phases that were not measured in this run.
+// merged returns the figures of this run, and the old lines of all other phases.
 func (r *results) merged(old string) string {
 	var b strings.Builder
 	b.WriteString(r.tsv())

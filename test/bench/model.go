@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serveModel is the stub model server. It says as little as a server can, so
-// that it takes little of the machine:
+// serveModel runs the stub model server. It does as little as a server can, so that it
+// uses little of the machine:
 //
 //	GET …                     200
 //	POST /generate            200 and 200 bytes of JSON, at once
-//	POST /generate_stream     an event stream: ?tokens=N events, ?every=D apart
+//	POST /generate_stream     a stream of ?tokens=N events, ?every=D apart
 //
-// Each event holds the time at which it was sent, nanoseconds of the machine's
+// Each event holds the time at which it was sent, in nanoseconds of the machine's
 // monotonic clock.
 func serveModel(addr string) error {
 	ln, err := net.Listen("tcp", addr)
@@ -98,7 +98,7 @@ func modelAnswers(c net.Conn, target string) (goesOn bool) {
 		if i == tokens-1 {
 			break
 		}
-		if every >= time.Minute { // a silent stream: until the other side ends it
+		if every >= time.Minute { // a silent stream: wait until the other side closes it
 			_, _ = c.Read(make([]byte, 1))
 			return false
 		}
@@ -107,7 +107,7 @@ func modelAnswers(c net.Conn, target string) (goesOn bool) {
 	return true
 }
 
-// now reads a clock that all processes of the machine share.
+// now reads the clock that all processes of the machine share.
 func now() int64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
@@ -120,7 +120,7 @@ func requestTarget(head []byte) []byte {
 	return target
 }
 
-// contentLength finds the field in a head; 0 where there is none, -1 where the
+// contentLength returns the length that a head states: 0 if it states none, -1 if the
 // body is chunked.
 func contentLength(head []byte) int {
 	for line := range bytes.Lines(head) {

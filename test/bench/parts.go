@@ -18,7 +18,7 @@ import (
 	"github.com/usher-sidecar/usher/envelope"
 )
 
-// parts measures what can be measured alone, within this process or by a start.
+// parts measures single parts of Usher, in this process or by starting Usher.
 func (b *bench) parts() error {
 	for range b.rounds {
 		for _, part := range []func() error{b.verification, b.parser, b.startup} {
@@ -35,11 +35,11 @@ func (b *bench) parts() error {
 	return nil
 }
 
-// partTime is how long one part is repeated.
+// partTime is how long each part is repeated.
 func (b *bench) partTime() time.Duration { return time.Duration(b.scaled(1000)) * time.Millisecond }
 
-// repeat runs once again and again and returns the CPU time that it took each
-// time, garbage collection included: OpenSSL counts its CPU time, too.
+// repeat calls once repeatedly and returns the CPU time of each call, garbage
+// collection included. OpenSSL counts CPU time too.
 func (b *bench) repeat(once func() error) (each time.Duration, err error) {
 	n, began := 0, cpuTime()
 	for ; cpuTime()-began < b.partTime(); n++ {
@@ -50,15 +50,15 @@ func (b *bench) repeat(once func() error) (each time.Duration, err error) {
 	return (cpuTime() - began) / time.Duration(n), nil
 }
 
-// cpuTime is what this process has spent on processors.
+// cpuTime returns the CPU time that this process has used.
 func cpuTime() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t)
 	return time.Duration(t.Nano())
 }
 
-// verification compares a whole check of a ticket's signature (decoding, message
-// and hash included) with OpenSSL's bare RSA-2048 operation.
+// verification compares a whole check of a ticket's signature, including decoding,
+// message and hash, with OpenSSL's bare RSA-2048 operation.
 func (b *bench) verification() error {
 	tickets, err := b.firstTickets(100)
 	if err != nil {
@@ -120,7 +120,7 @@ func (b *bench) opensslVerify() (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// parser reads a ticket out of a body of 1 MB.
+// parser measures reading a ticket out of a body of 1 MB.
 func (b *bench) parser() error {
 	tickets, err := b.firstTickets(1)
 	if err != nil {
@@ -129,7 +129,7 @@ func (b *bench) parser() error {
 	sent := fmt.Appendf(nil, `%s, "inputs": "%s"}`, strings.TrimSuffix(tickets[0], "}"), prompt(1<<20))
 	body := make([]byte, len(sent))
 	each, err := b.repeat(func() error {
-		copy(body, sent) // parsing moves bytes
+		copy(body, sent) // Parse changes the body
 		_, err := envelope.Parse(body, envelope.Options{})
 		return err
 	})
@@ -140,7 +140,7 @@ func (b *bench) parser() error {
 	return nil
 }
 
-// firstTickets are the JSON of the first n tickets.
+// firstTickets returns the JSON of the first n tickets.
 func (b *bench) firstTickets(n int) (list []string, err error) {
 	file, err := os.ReadFile(b.tickets)
 	if err != nil {
@@ -155,8 +155,8 @@ func (b *bench) firstTickets(n int) (list []string, err error) {
 	return list, lines.Err()
 }
 
-// startup takes the time from the start of the process until it says that it is
-// ready, asked every millisecond.
+// startup measures the time from the start of the process until it says that it is
+// ready, asking every millisecond.
 func (b *bench) startup() error {
 	for _, t := range b.targets {
 		if t.kind != usher && t.kind != haproxy && t.kind != nginx {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// eachRound runs one for every target in every round. Every second round goes
-// backwards, so that no target always follows the same other.
+// eachRound calls one for every target in every round. Every second round goes
+// backwards, so that no target always follows the same other one.
 func (b *bench) eachRound(phase string, rounds int, one func(t target) error) error {
 	for round := range rounds {
 		for i := range b.targets {
@@ -25,8 +25,8 @@ func (b *bench) eachRound(phase string, rounds int, one func(t target) error) er
 	return nil
 }
 
-// measured starts a target, runs a load against it, and returns what the load
-// found and the CPU that the target took meanwhile.
+// measured starts a target, runs a load against it, and returns the load's report and
+// the CPU time that the target used.
 func (b *bench) measured(phase string, t target, o options, s spec) (r report, cpu time.Duration, err error) {
 	var profiles *profiles
 	if b.profile != "" && t.kind == usher {
@@ -73,7 +73,7 @@ func (b *bench) measured(phase string, t target, o options, s spec) (r report, c
 	return r, cpu, err
 }
 
-// scaled is n, or a tenth of it in a smoke run.
+// scaled returns n, or a tenth of it in a smoke run.
 func (b *bench) scaled(n int) int {
 	if b.quick {
 		return max(n/10, 16)
@@ -81,7 +81,8 @@ func (b *bench) scaled(n int) int {
 	return n
 }
 
-// few keeps the slow Python from taking most of the time.
+// few returns n, or less for the slow Python proxy, which would else take most of the
+// time.
 func few(t target, n int) int {
 	if t.kind == python {
 		return n / 10
@@ -89,10 +90,10 @@ func few(t target, n int) int {
 	return n
 }
 
-// small: prompts of 1 KB over 16 kept connections, closed loop.
+// small measures prompts of 1 KB over 16 kept connections, in a closed loop.
 func (b *bench) small() error { return b.closedLoop("small", 1<<10, b.scaled(25_000)) }
 
-// large: prompts of 256 KB.
+// large is small with prompts of 256 KB.
 func (b *bench) large() error { return b.closedLoop("large", 256<<10, b.scaled(2000)) }
 
 func (b *bench) closedLoop(phase string, prompt, count int) error {
@@ -120,7 +121,7 @@ func (b *bench) addLatency(phase string, t target, what string, latency []int64,
 	}
 }
 
-// open: 300 requests a second at fixed times.
+// open measures 300 requests a second at fixed times.
 func (b *bench) open() error {
 	return b.eachRound("open", b.rounds, func(t target) error {
 		r, cpu, err := b.measured("open", t, options{}, spec{
@@ -137,7 +138,7 @@ func (b *bench) open() error {
 	})
 }
 
-// memory: streams that say one word and then nothing.
+// memory measures streams that send one event and then nothing.
 func (b *bench) memory() error {
 	sizes := []int{1000, 2000, 9000} // two descriptors a stream: the limit is 20,000
 	if b.quick {
@@ -186,7 +187,7 @@ func (b *bench) residentPerStream(t target, n int, o options) (kb float64, err e
 	if _, err := l.run(); err != nil {
 		return 0, err
 	}
-	time.Sleep(time.Second) // so long the streams are silent
+	time.Sleep(time.Second) // the streams are silent
 	after := p.resident()
 	if err := l.end(); err != nil {
 		return 0, err

@@ -15,19 +15,19 @@ import (
 	"time"
 )
 
-// A command is how a process is started.
+// A command says how to start a process.
 type command struct {
 	args  []string
-	env   []string // beside that of bench
-	addr  string   // where it listens once it is ready; "": not waited for
-	ready string   // a path that must answer 200, too; "": to listen is enough
-	log   string   // what takes its output; "": nothing
+	env   []string // in addition to bench's own
+	addr  string   // where it listens once it is ready; "": do not wait
+	ready string   // a path that must answer 200 too; "": listening is enough
+	log   string   // the file for its output; "": none
 	cores string   // of taskset -c; "": all
 
 	secure bool // it speaks TLS
 }
 
-// A process is a server under measurement, with its children.
+// A process is a server that is measured, with its children.
 type process struct {
 	cmd   *exec.Cmd
 	bench *bench
@@ -69,7 +69,7 @@ func (b *bench) start(c command) (*process, error) {
 	return p, nil
 }
 
-// awaitReady asks every millisecond.
+// awaitReady waits until the server is ready, asking every millisecond.
 func awaitReady(addr, path string, secure bool) (err error) {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		var c net.Conn
@@ -112,7 +112,7 @@ func (p *process) stop() {
 	}
 }
 
-// family is the process and all that it started, by pid.
+// family returns the pids of the process and its descendants.
 func (p *process) family() []int {
 	parents := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -134,16 +134,16 @@ func (p *process) family() []int {
 	return all
 }
 
-// cpu is the time that the family has spent on processors.
+// cpu returns the CPU time that the family has used.
 func (p *process) cpu() time.Duration {
 	cpu, _ := p.scheduled()
 	return cpu
 }
 
-// scheduled is the time that the family has spent on processors, and waited for
-// them, from the scheduler's own account of each thread (nanoseconds; the first
-// two figures of schedstat). Threads that have ended are not in it: no target
-// ends any while it is measured.
+// scheduled returns how long the family has run on processors and waited for them,
+// from the scheduler's account of each thread (the first two figures of schedstat, in
+// nanoseconds). Threads that have ended are not included, but no target ends any while
+// it is measured.
 func (p *process) scheduled() (cpu, waited time.Duration) {
 	for _, pid := range p.family() {
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -157,8 +157,8 @@ func (p *process) scheduled() (cpu, waited time.Duration) {
 	return cpu, waited
 }
 
-// resident is the memory of the family, in bytes. What processes share is in it
-// once for each of them, so only differences mean anything.
+// resident returns the memory of the family, in bytes. Shared memory is counted once
+// for each process, so only differences are meaningful.
 func (p *process) resident() int64 {
 	var total int64
 	for _, pid := range p.family() {

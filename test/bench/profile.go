@@ -11,7 +11,7 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// Profiles are taken of one start of Usher, while it is measured.
+// Profiles are taken of one Usher while it is measured.
 type profiles struct {
 	addr    string
 	takers  sync.WaitGroup
@@ -26,7 +26,7 @@ func newProfiles() (*profiles, error) {
 	return &profiles{addr: addr}, err
 }
 
-// take begins to fetch a profile; write waits for it.
+// take starts fetching a profile; write waits for it.
 func (p *profiles) take(what string) {
 	p.takers.Go(func() {
 		resp, err := http.Get("http://" + p.addr + "/debug/pprof/" + what)
@@ -46,7 +46,7 @@ func (p *profiles) take(what string) {
 	})
 }
 
-// write writes the profiles to files that begin with name.
+// write writes the profiles to files whose names begin with name.
 func (p *profiles) write(name string) error {
 	p.takers.Wait()
 	if p.failure != nil {

@@ -9,11 +9,11 @@ import (
 // A key names a figure.
 type key struct {
 	phase, target, metric string
-	x                     float64 // growth: against what; else 0
+	x                     float64 // growth: the size; otherwise 0
 }
 
-// results hold each figure of each round, in the order of the rounds: the n-th
-// of one target and of another were measured close to one another.
+// results hold the figures of all rounds, in their order: the n-th figures of two
+// targets were measured close together.
 type results struct {
 	values map[key][]float64
 	order  []key
@@ -30,7 +30,7 @@ func (r *results) add(phase, target, metric string, x, value float64) {
 	r.values[k] = append(r.values[k], value)
 }
 
-// targets are those that a phase has figures of, in their order.
+// targets returns the targets that a phase has figures for, in order.
 func (r *results) targets(phase string) (names []string) {
 	for _, k := range r.order {
 		if k.phase == phase && !slices.Contains(names, k.target) {
@@ -40,7 +40,7 @@ func (r *results) targets(phase string) (names []string) {
 	return names
 }
 
-// ratio divides round by round.
+// ratio divides two figures round by round.
 func (r *results) ratio(over, under key) []float64 {
 	a, b := r.values[over], r.values[under]
 	var list []float64
@@ -52,7 +52,7 @@ func (r *results) ratio(over, under key) []float64 {
 	return list
 }
 
-// quantile is the value below which a share q of the list lies.
+// quantile returns the value below which a share q of the list lies.
 func quantile(list []int64, q float64) float64 {
 	if len(list) == 0 {
 		return 0
@@ -62,7 +62,7 @@ func quantile(list []int64, q float64) float64 {
 	return float64(sorted[min(int(q*float64(len(sorted))), len(sorted)-1)])
 }
 
-// A spread is what several rounds gave.
+// A spread is the median and the extremes of several rounds.
 type spread struct{ median, low, high float64 }
 
 func spreadOf(list []float64) spread {
@@ -77,12 +77,12 @@ func spreadOf(list []float64) spread {
 	return spread{m, sorted[0], sorted[len(sorted)-1]}
 }
 
-// String is "36.9 (35.1–39.0)".
+// String formats a spread like "36.9 (35.1–39.0)".
 func (s spread) String() string {
 	return fmt.Sprintf("%s (%s–%s)", figure(s.median), figure(s.low), figure(s.high))
 }
 
-// figure writes three digits.
+// figure formats a number with three digits.
 func figure(v float64) string {
 	switch {
 	case v == 0:
@@ -99,7 +99,7 @@ func figure(v float64) string {
 	}
 }
 
-// tsv is every figure's median and extremes, a line each.
+// tsv returns a line for each figure with its median and extremes.
 func (r *results) tsv() string {
 	var b strings.Builder
 	b.WriteString("phase\ttarget\tmetric\tx\tmedian\tlow\thigh\trounds\n")

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// The keys that certificates are measured with, by the names of their files.
+// The kinds of keys that certificates have, as in the names of their files.
 const (
 	rsa2048 = "rsa"
 	p256    = "p256"
@@ -50,7 +50,7 @@ func (b *bench) readyCertificates() error {
 		}
 		cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 		private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-		// Readable to nginx' workers, which are another user where bench is root.
+		// Readable by nginx's workers, which run as another user if bench is root.
 		if err := errors.Join(os.WriteFile(b.path(name+".pem"), cert, 0o644), os.WriteFile(b.path(name+".key"), private, 0o644),
 			os.WriteFile(b.path(name+".both.pem"), append(cert, private...), 0o644)); err != nil {
 			return err
@@ -62,8 +62,8 @@ func (b *bench) readyCertificates() error {
 // secured reports whether a target speaks TLS itself.
 func secured(t target) bool { return t.kind == nginx || t.kind == haproxy || t.kind == usher }
 
-// tls: what TLS adds. Handshakes of a client that connects anew each time, requests
-// and streams over TLS, silent streams, and streams beside a flood of handshakes.
+// tls measures what TLS adds: to handshakes of a client that connects anew each time,
+// to requests, to streams and to silent streams.
 func (b *bench) tls() error {
 	if err := b.readyCertificates(); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (b *bench) smallOverTLS(t target) error {
 	return nil
 }
 
-// streamsOverTLS are the streams of the phase streams.
+// streamsOverTLS measures the streams of the phase streams over TLS.
 func (b *bench) streamsOverTLS(t target) error {
 	s := b.streamSpec()
 	s.Secure = true

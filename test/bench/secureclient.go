@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// A wire counts what comes in over a connection, beneath TLS.
+// A wire counts what arrives on a connection, beneath TLS.
 type wire struct {
 	net.Conn
 	bytes, records int64
-	header         []byte // of the record that is coming in, so far
-	left           int    // of its body
+	header         []byte // what has arrived of the current record's header
+	left           int    // bytes left of the record's body
 }
 
 // Read implements net.Conn.
@@ -37,8 +37,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// clientConfig is how the load generator speaks TLS: 1.3, with X25519 alone unless
-// the spec says otherwise, which every target has.
+// clientConfig returns the load generator's TLS settings: TLS 1.3 and, unless the spec
+// says otherwise, only X25519, which every target supports.
 func clientConfig(s spec) *tls.Config {
 	c := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}, NextProtos: []string{"http/1.1"}}
 	if s.Hybrid {
@@ -54,8 +54,8 @@ func secure(c net.Conn, s spec) (net.Conn, *wire, error) {
 	return t, w, t.Handshake()
 }
 
-// handshakes connects anew, Count times, two at once: what `openssl s_time -new
-// -tls1_3` does, or -reuse with Resume.
+// handshakes makes Count connections, two at once, as `openssl s_time -new -tls1_3`
+// does, or -reuse with Resume.
 func (g *generator) handshakes() []int64 {
 	latency := make([]int64, g.spec.Count)
 	var next atomic.Int64
@@ -65,7 +65,7 @@ func (g *generator) handshakes() []int64 {
 			config := clientConfig(g.spec)
 			if g.spec.Resume {
 				config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-				config.ServerName = "bench" // what sessions are kept under
+				config.ServerName = "bench" // the name under which sessions are kept
 				if _, err := shake(g.spec.Addr, config); err != nil {
 					g.failed(err)
 				}
@@ -88,7 +88,7 @@ func (g *generator) handshakes() []int64 {
 	return latency
 }
 
-// shake makes one handshake, takes the session tickets, and leaves in good order.
+// shake makes one handshake, reads the session tickets and closes properly.
 func shake(addr string, config *tls.Config) (resumed bool, err error) {
 	plain, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 type bench struct {
 	dir     string
 	quick   bool
-	profile string // folder for profiles of Usher; "": none
+	profile string // folder for profiles of Usher; "": no profiles
 	rounds  int
 	targets []target
 	tickets string // file of signed requests
@@ -32,8 +32,8 @@ type bench struct {
 	alive []*process
 }
 
-// ticketCount is how many distinct signed requests are made, a tenth of it for a
-// smoke run; Usher starts anew before they are used again.
+// ticketCount is the number of distinct signed requests, a tenth of it for a smoke
+// run. Usher is restarted before they are used again.
 const ticketCount = 30_000
 
 func newBench(quick bool, rounds int, only, also []string) (*bench, error) {
@@ -41,7 +41,7 @@ func newBench(quick bool, rounds int, only, also []string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	// nginx' workers are another user when bench runs as root.
+	// nginx's workers run as another user if bench runs as root.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (b *bench) prepare(only, also []string) error {
 	return err
 }
 
-// install fetches what is missing from Debian.
+// install installs missing Debian packages.
 func install(targets []target) error {
 	var missing []string
 	for _, t := range targets {
@@ -118,8 +118,7 @@ func install(targets []target) error {
 		return fmt.Errorf("missing: apt-get install %s", strings.Join(missing, " "))
 	}
 	fmt.Fprintln(os.Stderr, "installing", strings.Join(missing, " "))
-	// Installed from here, nginx and haproxy would start as services on every
-	// address.
+	// Without this, nginx and haproxy would be started as services on every address.
 	const policy = "/usr/sbin/policy-rc.d"
 	if _, err := os.Stat(policy); errors.Is(err, os.ErrNotExist) {
 		if err := os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {

@@ -17,19 +17,19 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// What the tickets are for.
+// What tickets are signed for.
 const (
 	endpoint  = "bench"
 	workerURL = "http://203.0.113.7:41234"
 	firstNum  = 1000
 )
 
-// tokenCount is how many tokens there are for HAProxy, which takes each as often
-// as it comes.
+// tokenCount is the number of tokens for HAProxy, which accepts each any number of
+// times.
 const tokenCount = 500
 
-// readyTickets readies the signed requests. They are kept from one run to the next:
-// signing costs a hundred times what verifying does.
+// readyTickets makes the signed requests, or takes those of an earlier run: signing
+// costs a hundred times what verifying does.
 func (b *bench) readyTickets() error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -48,9 +48,9 @@ func (b *bench) readyTickets() error {
 	return b.sign(count)
 }
 
-// sign writes count signed requests to a file, a line each: the ticket's
-// JSON and, for HAProxy, a token that says the same (RFC 7519), both with RSA
-// of 2048 bits and SHA-256. The public key is written beside it.
+// sign writes a file of count signed requests. Each line has the ticket's JSON and,
+// for HAProxy, a token with the same claims (RFC 7519), both signed with 2048-bit RSA
+// and SHA-256. The public key is written beside the file.
 func (b *bench) sign(count int) error {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -83,7 +83,7 @@ func (b *bench) sign(count int) error {
 	return os.WriteFile(b.tickets, []byte(strings.Join(lines, "\n")), 0o600)
 }
 
-// signToken makes a token that says what a ticket does.
+// signToken makes a token with the claims of a ticket.
 func signToken(private *rsa.PrivateKey, number int) (string, error) {
 	encode := base64.RawURLEncoding.EncodeToString
 	token := encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." +

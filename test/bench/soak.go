@@ -18,26 +18,26 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// soakStep is the time between two samples, and soakSettles how long Usher has
-// to give back what the load took once that has ended: fasthttp keeps goroutines
-// for another ten seconds and more.
+// soakStep is the time between two samples. soakSettles is how long Usher has to give
+// back what the load took after the load has ended: fasthttp keeps goroutines for
+// another ten seconds or more.
 const (
 	soakStep    = 10 * time.Second
 	soakSettles = 30 * time.Second
 )
 
-// A sample is what was found at one moment, or since the one before.
+// A sample has figures of one moment, or of the time since the last sample.
 type sample struct {
 	second      float64
 	resident    float64 // MB
-	live        float64 // MB of heap that the last collection left
+	live        float64 // MB of heap that were alive after the last collection
 	descriptors float64
 	goroutines  float64
 	cpu         float64 // ms a second
-	waited      float64 // ms a second, of all threads together, for a processor
+	waited      float64 // ms a second that threads waited for a processor, added up
 	collections float64
-	pause       [2]float64 // ms, the longest: Usher's, and one of the load's own
-	median, p99 [2]float64 // ms, of a request: to Usher, and direct
+	pause       [2]float64 // ms, the longest: of Usher and of the load
+	median, p99 [2]float64 // ms, of a request: through Usher and direct
 	token       [2]float64 // ms, p99 of an event's delay
 }
 
@@ -55,15 +55,15 @@ type soaking struct {
 	numGC   int
 	ownGC   int64
 	pauses  []float64 // ms, of every collection
-	own     []float64 // of those of the load
+	own     []float64 // the same of the load
 	samples []sample
 
 	sent, left int
 	failed     []string
 }
 
-// soak drives Usher for so long, beside the model server alone as a control, and
-// writes whether it stayed as it was.
+// soak runs a steady load through Usher for d, with requests directly to the model
+// server as a control, and reports whether Usher stayed as it was.
 func (b *bench) soak(d time.Duration, write bool) error {
 	s, err := b.newSoaking()
 	if err != nil {
@@ -140,7 +140,7 @@ func (b *bench) newSoaking() (*soaking, error) {
 	return s, nil
 }
 
-// sample looks at Usher, and takes what the clients have seen.
+// sample takes the figures of Usher and those that the clients have collected.
 func (s *soaking) sample() (sample, error) {
 	pid := s.usher.cmd.Process.Pid
 	descriptors, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
@@ -197,10 +197,10 @@ func (s *soaking) goroutines() (float64, error) {
 	return 0, errors.New("/metrics has no go_goroutines")
 }
 
-// collections reads the runtime's own list of the last 256 collections, which
-// stands beneath a heap profile. It returns how many there were since it was
-// called last, the longest that one stopped the process, in ms, and how much was
-// alive after the last, in bytes: the next comes when the heap is twice that.
+// collections reads the runtime's list of the last 256 garbage collections, which is
+// at the end of a heap profile. It returns how many there were since the last call,
+// the longest pause in ms, and the bytes that were alive after the last collection.
+// The next one comes when the heap is twice as large.
 func (s *soaking) collections() (count int, longest, live float64, err error) {
 	text, err := fetch("http://" + s.profile + "/debug/pprof/heap?debug=1")
 	if err != nil {
@@ -230,8 +230,8 @@ func (s *soaking) collections() (count int, longest, live float64, err error) {
 	return count, longest, next / 2, nil
 }
 
-// ownCollections is the same of the load's process, which runs under the same
-// priority: how long a collection stops a process depends on whether its threads
+// ownCollections returns the longest pause of the load's process, which runs at the
+// same priority: how long a collection stops a process depends on whether its threads
 // get a processor.
 func (s *soaking) ownCollections() (longest float64) {
 	var stats debug.GCStats
@@ -246,7 +246,7 @@ func (s *soaking) ownCollections() (longest float64) {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// said are the lines of Usher's log that are no information.
+// said returns the lines of Usher's log that are not of level info.
 func (s *soaking) said() (lines []string, err error) {
 	file, err := os.Open(s.bench.path("usher.log"))
 	if err != nil {
@@ -263,7 +263,7 @@ func (s *soaking) said() (lines []string, err error) {
 	return lines, log.Err()
 }
 
-// replaceSection puts a text between its marks in a document.
+// replaceSection replaces the text between two marks in a document.
 func replaceSection(path, name, text string) error {
 	old, err := os.ReadFile(path)
 	if err != nil {

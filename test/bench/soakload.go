@@ -20,24 +20,25 @@ import (
 
 // The load of a soak.
 const (
-	soakRate   = 200 // requests a second to Usher
-	soakDirect = 100 // and to the model server itself, the control
+	soakRate   = 200 // requests a second through Usher
+	soakDirect = 100 // and directly to the model server, as the control
 	soakEvery  = 40 * time.Millisecond
-	soakTokens = 100 // of a stream, at most
+	soakTokens = 100 // at most, of a stream
 )
 
-// A gait is how one request goes.
+// A gait is how a client handles a request.
 type gait int
 
 const (
-	whole    gait = iota // an answer at once, taken whole
-	streamed             // a stream, taken whole
-	midBody              // left before all of the request is sent
-	unread               // left before the answer
-	midway               // a stream, left in its midst
+	whole    gait = iota // reads an answer that comes at once
+	streamed             // reads a whole stream
+	midBody              // leaves before the whole request is sent
+	unread               // leaves before the answer
+	midway               // leaves in the middle of a stream
 )
 
-// gaitOf is what a request does: seven in ten are whole, two streams, one leaves.
+// gaitOf chooses a gait: of ten requests seven are whole, two are streams, and one
+// leaves.
 func gaitOf(r *rand.Rand) gait {
 	switch n := r.IntN(100); {
 	case n < 70:
@@ -52,18 +53,17 @@ func gaitOf(r *rand.Rand) gait {
 	return midway
 }
 
-// A tally is what clients have seen since it was taken last. Times are in
+// A tally is what clients have measured since it was last taken. Times are in
 // nanoseconds.
 type tally struct {
-	latency [2][]int64 // of whole requests: to Usher, and direct
+	latency [2][]int64 // of whole requests: through Usher and direct
 	delays  [2][]int64 // of each event of a stream
 	sent    int
 	left    int
 	failed  []string
 }
 
-// A soakLoad sends requests at random times, whether those before are answered
-// or not.
+// A soakLoad sends requests at random times, whether earlier ones are answered or not.
 type soakLoad struct {
 	addr   [2]string // Usher, and the model server
 	key    *autoscaler.Key
@@ -80,7 +80,7 @@ func newSoakLoad(usher, model string, key *autoscaler.Key) *soakLoad {
 	return l
 }
 
-// run sends requests until told to stop, and waits for their ends.
+// run sends requests until told to stop, and waits until all have ended.
 func (l *soakLoad) run(stop <-chan struct{}) {
 	var senders sync.WaitGroup
 	for to, rate := range []float64{soakRate, soakDirect} {
@@ -106,7 +106,7 @@ func (l *soakLoad) run(stop <-chan struct{}) {
 	}
 }
 
-// take returns what was seen since it was called last.
+// take returns the tally since the last call.
 func (l *soakLoad) take() tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +115,7 @@ func (l *soakLoad) take() tally {
 	return t
 }
 
-// one sends a request and goes through with it.
+// one makes one request from beginning to end.
 func (l *soakLoad) one(to int, g gait, choice uint64) {
 	c, err := l.idle[to].get(l.addr[to], choice%8 == 0)
 	if err == nil {
@@ -151,8 +151,8 @@ func (l *soakLoad) one(to int, g gait, choice uint64) {
 	}
 }
 
-// exchange sends one request and reads as much of its answer as is wanted. It
-// returns the latency of a whole one, and the delays of a stream's events.
+// exchange sends one request and reads as much of its answer as the gait says. It
+// returns the latency of a whole request and the delays of a stream's events.
 func (l *soakLoad) exchange(c *soakConn, to int, g gait, choice uint64) (latency int64, delays []int64, err error) {
 	target := "/generate"
 	if g == streamed || g == midway {
@@ -209,7 +209,7 @@ func (l *soakLoad) exchange(c *soakConn, to int, g gait, choice uint64) (latency
 type soakConn struct {
 	net.Conn
 	r     *bufio.Reader
-	since time.Time // when it was put aside
+	since time.Time // idle since
 }
 
 // idleConns are connections between two requests.
@@ -221,7 +221,7 @@ type idleConns struct {
 // get returns the connection that was used last, or a new one.
 func (i *idleConns) get(addr string, fresh bool) (*soakConn, error) {
 	i.mu.Lock()
-	// A server may close what has idled for long, in the moment in which it is used.
+	// A server may close a connection that has long been idle just when it is used.
 	old := slices.IndexFunc(i.conns, func(c *soakConn) bool { return time.Since(c.since) < 5*time.Second })
 	if old < 0 {
 		old = len(i.conns)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// measures are what has to stay as it was, by their names in the report. For a
-// delay it is what Usher adds to the control of the same seconds.
+// measures are what must stay as it was, by their names in the report. Delays are what
+// Usher adds to the control of the same seconds.
 var measures = []struct {
 	name string
 	of   func(sample) float64
@@ -24,20 +24,20 @@ var measures = []struct {
 	{"added to a token, p99 ms", func(s sample) float64 { return s.token[0] - s.token[1] }},
 }
 
-// A course is how one measure went: a quarter of an hour's samples at its
-// beginning and at its end, say, and how it rose from the end of the first on.
+// A course is how one measure developed: the first and the last quarter of its
+// samples, and how it rose after the first quarter.
 type course struct {
 	first, last middles
 	slope       float64 // an hour
 }
 
-// middles are a lower quartile and a median.
+// middles hold the lower quartile and the median.
 type middles struct{ low, median float64 }
 
 func (m middles) String() string { return figure(m.low) + " (" + figure(m.median) + ")" }
 
-// courseOf needs eight samples or more. Its slope is Theil's and Sen's: the
-// median of those of all pairs, which a few odd samples do not move.
+// courseOf needs eight samples or more. The slope is the Theil–Sen estimator, the
+// median of the slopes of all pairs, which a few outliers do not move.
 func courseOf(samples []sample, of func(sample) float64) course {
 	quarter := len(samples) / 4
 	c := course{first: middlesOf(samples[:quarter], of), last: middlesOf(samples[len(samples)-quarter:], of)}
@@ -52,10 +52,10 @@ func courseOf(samples []sample, of func(sample) float64) course {
 	return c
 }
 
-// flat reports whether the last quarter was no worse than the first. It compares
-// lower quartiles: what the machine does beside it only ever adds, and not all the
-// time, while a leak raises the floor. The last one's is at most 5 % above the
-// first's, or below the first's median.
+// flat reports whether the last quarter was no worse than the first. It compares lower
+// quartiles, because whatever else the machine does adds to only some samples, while a
+// leak raises all of them. The last must be at most 5 % above the first, or not above
+// the first's median.
 func (c course) flat() bool { return c.last.low <= c.first.low*1.05 || c.last.low <= c.first.median }
 
 func middlesOf(samples []sample, of func(sample) float64) middles {
@@ -77,7 +77,7 @@ func middle(sorted []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// report is the outcome in Markdown.
+// report returns the result in Markdown.
 func (s *soaking) report(before, after sample, said []string) string {
 	var b strings.Builder
 	b.WriteString("| lower quartile (median) | first quarter | last quarter | slope an hour | flat |\n|---|---|---|---|---|\n")
@@ -105,7 +105,7 @@ func (s *soaking) report(before, after sample, said []string) string {
 	return b.String()
 }
 
-// byKind counts failures by what was tried and what came of it, without the rest.
+// byKind counts failures by what was tried and how it failed, without details.
 func byKind(failures []string) map[string]int {
 	kinds := map[string]int{}
 	for _, f := range failures {
@@ -115,7 +115,7 @@ func byKind(failures []string) map[string]int {
 	return kinds
 }
 
-// spans tells how long collections stopped a process.
+// spans says how long collections stopped a process.
 func spans(pauses []float64) string {
 	if len(pauses) == 0 {
 		return "none"
@@ -133,7 +133,7 @@ func (s sample) String() string {
 		s.median[0], s.median[1], s.p99[0], s.p99[1], s.token[0], s.token[1])
 }
 
-// tsvOf is docs/soak.tsv, from which docs/plot draws.
+// tsvOf returns docs/soak.tsv, which docs/plot draws from.
 func tsvOf(samples []sample) string {
 	var b strings.Builder
 	b.WriteString("second\tresident MB\tlive MB\tdescriptors\tgoroutines\tCPU ms/s\twaited ms/s\tcollections\tlongest pause ms\tthe load's\trequest p50 ms\tdirect\trequest p99 ms\tdirect\ttoken p99 ms\tdirect\n")

@@ -18,47 +18,47 @@ type spec struct {
 	Addr    string
 	Path    string // the request target
 	Tickets string // file of signed requests
-	First   int    // which ticket is used first
+	First   int    // index of the first ticket to use
 	Warm    int    // requests before the measured ones
-	Count   int    // measured requests; streams: how many at once
+	Count   int    // measured requests or streams
 	Prompt  int    // bytes of the prompt
 	Token   bool   // send the token in the head as well
 	Conns   int
-	Greet   bool // ask for /ping on each connection, before the warming up
+	Greet   bool // ask for /ping on each connection before warming up
 	Sources int  // client addresses, 127.0.0.1 and up; 0: one
 
-	Rate   float64       // requests a second at fixed times; 0: each as soon as the one before is answered
-	Apart  time.Duration // streams: between two starts
-	Events int           // streams: of each
+	Rate   float64       // requests a second at fixed times; 0: each as soon as an earlier one is answered
+	Apart  time.Duration // streams: time between two starts
+	Events int           // streams: events of each
 	Hold   bool          // streams: keep them open until told to end
 
 	Secure     bool    // over TLS 1.3
-	Handshakes bool    // connect anew Count times, and no more
-	Resume     bool    // handshakes: by session tickets
+	Handshakes bool    // only make Count connections
+	Resume     bool    // handshakes: resume sessions
 	Hybrid     bool    // key exchange with X25519MLKEM768
-	Flood      float64 // handshakes a second that come to nothing, and no more, until told to stop
+	Flood      float64 // only make this many handshakes a second that come to nothing, until told to stop
 }
 
 // A report is what the load generator found; times in nanoseconds.
 type report struct {
 	Took     int64
-	Latency  []int64 // of each request, from its scheduled start where there is a rate
+	Latency  []int64 // of each request; with a rate, from its scheduled start
 	First    []int64 // streams: from the request to the first byte
 	Delays   []int64 // streams: of each event, from its sending to its receipt
-	Bytes    int64   // streams over TLS: that came in, records and all
-	Records  int64   // of TLS, in them
-	Flooded  int64   // handshakes that came to nothing, as far as they were begun
+	Bytes    int64   // streams over TLS: received, with record framing
+	Records  int64   // streams over TLS: records received
+	Flooded  int64   // handshakes begun that come to nothing
 	Failures []string
 }
 
-// A load is a running load generator: ready, but not begun.
+// A load is a load generator that is ready to begin.
 type load struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// newLoad starts a load generator, and lets it connect and warm up.
+// newLoad starts a load generator and waits until it has connected and warmed up.
 func (b *bench) newLoad(s spec) (*load, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -88,7 +88,7 @@ func (b *bench) newLoad(s spec) (*load, error) {
 	return l, nil
 }
 
-// run lets it begin and waits for its report.
+// run makes it begin and waits for its report.
 func (l *load) run() (report, error) {
 	if err := l.begin(); err != nil {
 		return report{}, err
@@ -101,7 +101,7 @@ func (l *load) begin() error {
 	return err
 }
 
-// report waits for the end.
+// report waits for the report.
 func (l *load) report() (report, error) {
 	var r report
 	if err := json.NewDecoder(l.out).Decode(&r); err != nil {
@@ -113,7 +113,7 @@ func (l *load) report() (report, error) {
 	return r, nil
 }
 
-// end lets it go.
+// end ends the load generator.
 func (l *load) end() error {
 	_ = l.in.Close()
 	return l.cmd.Wait()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// streams: 200 streams of 100 events, 20 ms between two.
+// streams measures 200 streams of 100 events, 20 ms apart.
 func (b *bench) streams() error { return b.wholeStreams("streams", b.streamSpec()) }
 
 func (b *bench) streamSpec() spec {
@@ -16,7 +16,7 @@ func (b *bench) streamSpec() spec {
 	return specOf(b.scaled(200), events, 20*time.Millisecond)
 }
 
-// many: 1,000 streams of 12 events, half a second between two.
+// many measures 1,000 streams of 12 events, half a second apart.
 func (b *bench) many() error {
 	events := 12
 	if b.quick {
@@ -25,7 +25,7 @@ func (b *bench) many() error {
 	return b.wholeStreams("many", specOf(b.scaled(1000), events, 500*time.Millisecond))
 }
 
-// specOf is a load of streams that are begun 2 ms apart.
+// specOf returns a load of streams that begin 2 ms apart.
 func specOf(count, events int, every time.Duration) spec {
 	return spec{
 		Path:  fmt.Sprintf("/generate_stream?tokens=%d&every=%s", events, every),
@@ -33,7 +33,7 @@ func specOf(count, events int, every time.Duration) spec {
 	}
 }
 
-// wholeStreams measures streams from their opening to their end.
+// wholeStreams measures streams from beginning to end.
 func (b *bench) wholeStreams(phase string, s spec) error {
 	return b.eachRound(phase, b.rounds, func(t target) error {
 		r, cpu, err := b.measured(phase, t, options{}, s)
@@ -49,7 +49,7 @@ func (b *bench) wholeStreams(phase string, s spec) error {
 	})
 }
 
-// opening: streams of one event, 500 a second at fixed times.
+// opening measures streams of one event, 500 a second at fixed times.
 func (b *bench) opening() error {
 	return b.eachRound("opening", b.rounds, func(t target) error {
 		if t.kind == python {
@@ -69,8 +69,8 @@ func (b *bench) opening() error {
 	})
 }
 
-// steady: 200 streams of an event every 20 ms, from when all are open until the
-// first ends.
+// steady measures 200 streams with an event every 20 ms, from when all are open until
+// the first ends.
 func (b *bench) steady() error {
 	const count, every, open = 200, 20 * time.Millisecond, time.Second
 	window := 4 * time.Second

@@ -9,7 +9,7 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// A kind is what can be measured.
+// A kind is a kind of server that can be measured.
 type kind int
 
 const (
@@ -29,21 +29,21 @@ type target struct {
 
 // Options of a start.
 type options struct {
-	env   []string                // Usher's settings beside the ones that all starts have
+	env   []string                // Usher's settings, in addition to the usual ones
 	cores string                  // see command
-	key   string                  // speak TLS with a certificate of this name; "": in plain text
-	ready func(addr string) error // is called when the load is ready to begin; nil: nothing is
+	key   string                  // speak TLS with the certificate of this name; "": plain text
+	ready func(addr string) error // called when the load is ready to begin; may be nil
 }
 
-// systemPython is Debian's, which has the packages; a python3 found earlier on
-// the path may not.
+// systemPython is Debian's Python, which has the packages. A python3 found earlier on
+// the path may not have them.
 const systemPython = "/usr/bin/python3"
 
 //go:embed worker.py
 var workerSource []byte
 
-// launch starts a target in front of the model server and returns where it
-// listens. The process is nil for direct.
+// launch starts a target in front of the model server and returns the address it
+// listens on. The process is nil for direct.
 func (b *bench) launch(t target, o options) (addr string, p *process, err error) {
 	if t.kind == direct {
 		return b.modelAt, nil, nil
@@ -81,9 +81,9 @@ func (b *bench) launch(t target, o options) (addr string, p *process, err error)
 	return addr, p, err
 }
 
-// usherEnv sets what has no default, and lifts the limit of requests at the
-// model server: the peers have none. A connect may take as long as HAProxy's,
-// while thousands of streams are opened at once on a busy machine.
+// usherEnv returns the settings that have no default, and lifts the limit of requests
+// at the model server, because the peers have none. A connect may take as long as
+// HAProxy's, since thousands of streams are opened at once on a busy machine.
 func (b *bench) usherEnv(addr, admin string) []string {
 	return []string{
 		"USHER_ENDPOINT=" + endpoint, "USHER_WORKER_URL=" + workerURL,
@@ -94,9 +94,9 @@ func (b *bench) usherEnv(addr, admin string) []string {
 	}
 }
 
-// nginxConf is a plain proxy: no check of anything. Two workers, connections to
-// the model server kept, no log. Streams are passed on unbuffered; bodies fit
-// into memory.
+// nginxConf configures a plain proxy that checks nothing: two workers, kept
+// connections to the model server, no log. Streams are not buffered; bodies fit into
+// memory.
 func (b *bench) nginxConf(addr, key string) string {
 	listen := addr
 	if key != "" {
@@ -134,7 +134,8 @@ http {
 `, listen, b.modelAt, b.dir)
 }
 
-// haproxyConf verifies a token in the head (RS256), and never looks at the body.
+// haproxyConf configures a proxy that verifies a token in the head (RS256) and never
+// looks at the body.
 func (b *bench) haproxyConf(addr, key string) string {
 	if key != "" {
 		addr += " ssl alpn http/1.1 crt " + b.path(key+".both.pem")
