@@ -19,11 +19,11 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// BenchmarkForgedFlood measures what signed requests suffer from a flood of
-// forged signatures: 8 connections with signed requests, one after the other,
-// beside none and 64 that send forged ones as fast as they are answered, over
-// kept connections or a new one for every second one. The flood is made on the
-// same machine, which weighs on both.
+// BenchmarkForgedFlood measures how much signed requests suffer from a flood of forged
+// signatures: 8 connections send signed requests, one after the other, with no flood
+// and beside 64 that send forged ones as fast as they are answered. The flood keeps
+// its connections or makes a new one for every second request. It runs on the same
+// machine, which slows both.
 //
 //	go test -run '^$' -bench ForgedFlood -benchtime 3000x ./test/measure
 func BenchmarkForgedFlood(b *testing.B) {
@@ -32,7 +32,8 @@ func BenchmarkForgedFlood(b *testing.B) {
 	b.Run("new", func(b *testing.B) { benchmarkForgedFlood(b, 64, 2) })
 }
 
-// benchmarkForgedFlood has each flooder send so many over one connection.
+// benchmarkForgedFlood makes each flooder send perConnection requests over each
+// connection.
 func benchmarkForgedFlood(b *testing.B, flooders, perConnection int) {
 	const connections = 8
 	s := rig.NewSigner(b)
@@ -47,7 +48,7 @@ func benchmarkForgedFlood(b *testing.B, flooders, perConnection int) {
 	}
 	signature := make([]byte, 256)
 	_, _ = rand.Read(signature)
-	signature[0] = 0 // below the modulus, so that the key must be used
+	signature[0] = 0 // below the modulus, or it would be rejected without using the key
 	forged := s.Numbered(1<<40).With("signature", rig.Quote(base64.StdEncoding.EncodeToString(signature))).Flat(`"inputs":"hi"`)
 	forged = append([]byte(rig.Head(len(forged))), forged...)
 
@@ -100,8 +101,8 @@ func benchmarkForgedFlood(b *testing.B, flooders, perConnection int) {
 	u.Kill()
 }
 
-// exchange has f send requests over one connection, each with the status that
-// must come back.
+// exchange opens a connection and calls f, which sends requests over it, each with the
+// status that must come back.
 func exchange(b *testing.B, address string, f func(send func(request []byte, status int))) {
 	c, err := net.Dial("tcp", address)
 	require.NoError(b, err)

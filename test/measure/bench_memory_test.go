@@ -16,9 +16,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// TestMemoryModel is no test: BenchmarkOpenStreams runs it in a process of its
-// own, as its model server, since one process may not have descriptors enough
-// for both ends.
+// TestMemoryModel is not a test: BenchmarkOpenStreams runs it as its model server, in
+// another process because one process may not have enough descriptors for both ends.
 func TestMemoryModel(t *testing.T) {
 	if os.Getenv("MEMORY_MODEL") == "" {
 		t.Skip("runs as a process of a benchmark")
@@ -29,9 +28,9 @@ func TestMemoryModel(t *testing.T) {
 }
 
 // BenchmarkOpenStreams opens 9,000 streams that are silent after one event, and
-// measures the memory that usher needs for each: what is resident, and which
-// part of it are stacks and heap. 9,000 because both ends of a stream are
-// descriptors of usher, and 20,000 is a usual bound.
+// measures the memory that usher needs for each: resident memory, and how much of it
+// is stacks and heap. A stream takes two of usher's descriptors, so 9,000 fit into the
+// usual limit of 20,000.
 //
 //	go test -run '^$' -bench OpenStreams -benchtime 1x ./test/measure
 func BenchmarkOpenStreams(b *testing.B) {

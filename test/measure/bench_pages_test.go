@@ -13,12 +13,13 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// pageSpan is how long BenchmarkPages watches.
+// pageSpan is how long BenchmarkPages measures.
 const pageSpan = 30 * time.Second
 
-// BenchmarkPages measures what open status pages cost usher's processor while 20
-// requests a second keep everything on them moving. The difference of a run with
-// pages and the one without is their price; %-of-a-core is of all.
+// BenchmarkPages measures the processor time that open status pages cost usher while
+// 20 requests a second keep everything on them moving. %-of-a-core includes the
+// requests: the cost of the pages is the difference between a run with pages and the
+// run without.
 //
 //	go test -run '^$' -bench BenchmarkPages -benchtime 1x ./test/measure
 func BenchmarkPages(b *testing.B) {

@@ -18,11 +18,10 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// BenchmarkDeadAutoscaler sends 2,000 requests a second, for half a second
-// at a time and in turn, to two Ushers: one reports to an autoscaler that takes connections
-// and never answers, the other reports to nobody. The figures are the first one's
-// latencies over the second one's, and by how much its memory grew more, while
-// what it cannot report piles up.
+// BenchmarkDeadAutoscaler sends 2,000 requests a second to two Ushers, half a second
+// at a time in turn. One reports to an autoscaler that accepts connections and never
+// answers, so its reports pile up; the other reports to nobody. The figures are the
+// ratio of their latencies, and how much more the memory of the first one grew.
 //
 //	go test -run '^$' -bench BenchmarkDeadAutoscaler -benchtime 20000x ./test/measure
 func BenchmarkDeadAutoscaler(b *testing.B) {
@@ -57,7 +56,7 @@ func BenchmarkDeadAutoscaler(b *testing.B) {
 		l.took, l.before = nil, l.usher.Memory("VmRSS")
 	}
 	b.ResetTimer()
-	for first := 0; lanes[1].next < b.N; first = 1 - first { // neither always has the first word
+	for first := 0; lanes[1].next < b.N; first = 1 - first { // neither always goes first
 		for _, l := range []*lane{lanes[first], lanes[1-first]} {
 			l.run(b, min(1000, b.N-l.next))
 		}
@@ -72,8 +71,8 @@ func BenchmarkDeadAutoscaler(b *testing.B) {
 	}
 }
 
-// startQuiet is start for an Usher that does not say where it listens: only its
-// warnings are wanted.
+// startQuiet starts an Usher that logs only warnings, and so does not say where it
+// listens.
 func startQuiet(b *testing.B, settings rig.Env) *rig.Usher {
 	b.Helper()
 	ports := []string{freeAddress(b), freeAddress(b)}
@@ -89,7 +88,7 @@ func freeAddress(b *testing.B) string {
 	return address
 }
 
-// A lane is one Usher under load, paced, over eight kept connections.
+// A lane is one Usher under a paced load over eight kept connections.
 type lane struct {
 	usher    *rig.Usher
 	requests [][]byte
@@ -105,7 +104,7 @@ func (l *lane) prepare(b *testing.B, s *rig.Signer, n int) {
 	}
 }
 
-// run sends the next n at 2,000 a second.
+// run sends the next n requests at 2,000 a second.
 func (l *lane) run(b *testing.B, n int) {
 	const connections = 8
 	var clients sync.WaitGroup
@@ -135,7 +134,7 @@ func (l *lane) run(b *testing.B, n int) {
 	l.took = append(l.took, slices.Concat(took...)...)
 }
 
-// ratio is that of a quantile.
+// ratio returns the ratio of a quantile of a to that of b.
 func ratio(a, b []time.Duration, quantile float64) float64 {
 	at := func(list []time.Duration) float64 {
 		slices.Sort(list)

@@ -25,10 +25,10 @@ const (
 	benchPause   = 20 * time.Millisecond
 )
 
-// BenchmarkStreams holds 200 streams at once, 50 events a second each, and
-// measures how long an event takes from the model server's write to the client's
-// read: without usher, and with it. us-cpu/event is usher's processor time. Each
-// iteration is all the streams.
+// BenchmarkStreams runs 200 streams at once, each of 50 events a second, and measures
+// how long an event takes from the model server's write to the client's read, without
+// usher and with it. us-cpu/event is usher's processor time. Each iteration runs all
+// the streams.
 //
 //	go test -run '^$' -bench BenchmarkStreams -benchtime 3x ./test/measure
 func BenchmarkStreams(b *testing.B) {
@@ -53,7 +53,7 @@ func BenchmarkStreams(b *testing.B) {
 	})
 }
 
-// tellTime streams events that say when they were written.
+// tellTime streams events that hold the time at which they were written.
 func tellTime(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	if r.URL.Path == "/health" {

@@ -20,7 +20,7 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// cpu is the processor time that a process has used.
+// cpu returns the processor time that a process has used.
 func cpu(t testing.TB, pid int) time.Duration {
 	t.Helper()
 	var total time.Duration
@@ -40,8 +40,8 @@ func cpu(t testing.TB, pid int) time.Duration {
 	return total
 }
 
-// cannedModel answers every request with the same bytes, at next to no cost, so
-// that the machine is left to usher.
+// cannedModel starts a model server that answers every request with the same bytes, at
+// next to no cost, to leave the machine to usher.
 func cannedModel(b *testing.B) string {
 	b.Helper()
 	return rig.RawModel(b, func(c net.Conn, in *bufio.Reader) {
@@ -59,8 +59,8 @@ func cannedModel(b *testing.B) string {
 	})
 }
 
-// BenchmarkSigned sends distinct signed requests over kept connections, as fast
-// as they are answered. us-cpu/op is usher's own processor time.
+// BenchmarkSigned sends distinct signed requests over kept connections, as fast as
+// they are answered. us-cpu/op is usher's own processor time.
 //
 //	go test -run '^$' -bench BenchmarkSigned ./test/measure
 func BenchmarkSigned(b *testing.B) {

@@ -25,26 +25,27 @@ var updateInstructions = flag.Bool("update-instructions", false, "write test/mea
 
 const instructionsFile = "testdata/instructions.tsv"
 
-// How far a count may be from the recorded one. Runs of one build differ by less
-// than 1 %, all by the process's start, which hashes its tables with random
-// seeds; the processor hardly matters, as valgrind shows every program the same.
+// How far a count may be from the recorded one. Runs of one build differ by less than
+// 1 %, all of it in the start of the process, which hashes its tables with random
+// seeds. The processor hardly matters, since valgrind presents the same one to every
+// program.
 const (
-	moreInstructions  = 0.03 // fails
-	fewerInstructions = 0.10 // is worth recording
+	moreInstructions  = 0.03 // more than this fails
+	fewerInstructions = 0.10 // fewer than this is worth recording
 )
 
-// A hotFunction is a benchmark whose instructions are counted: a line of the file.
+// A hotFunction is a benchmark whose instructions are counted, a line of the file.
 type hotFunction struct {
 	pkg, benchmark string
-	n              int     // operations to count; together some 60 million instructions, beside which the start's spread is small
-	instructions   float64 // an operation, as recorded
+	n              int     // operations to count: some 60 million instructions, so that the start's spread is small
+	instructions   float64 // recorded, per operation
 }
 
-// A hot function must not cost more instructions than was recorded. What is
-// counted are the packages' own benchmarks, each in a process of its own under
-// callgrind, twice: what the longer run has more, by the operations that it has
-// more, is one operation, and the start is in neither. No garbage is collected
-// meanwhile. Time plays no part in it, nor what else the machine does.
+// A hot function must not cost more instructions than were recorded. The packages' own
+// benchmarks are counted, each in its own process under callgrind, in a short run and
+// a long one: the difference in instructions divided by the difference in operations
+// is the cost of one operation, without the start. No garbage is collected during the
+// runs. Neither time nor whatever else the machine does plays a part.
 func TestInstructions(t *testing.T) {
 	if !*updateInstructions {
 		full.Only(t)
@@ -81,8 +82,8 @@ func TestInstructions(t *testing.T) {
 	}
 }
 
-// buildBenchmarks builds the test binaries of the packages, for the processor
-// that releases are built for. Without symbols valgrind starts sooner.
+// buildBenchmarks builds the test binaries of the packages for the processor that
+// releases are built for. Without symbols valgrind starts faster.
 func buildBenchmarks(t *testing.T, dir string, list []hotFunction) {
 	t.Helper()
 	args := []string{"test", "-c", "-vet=off", "-ldflags", "-s -w", "-o", dir + "/"}
@@ -97,8 +98,8 @@ func buildBenchmarks(t *testing.T, dir string, list []hotFunction) {
 	require.NoError(t, err, "%s", out)
 }
 
-// count returns the instructions of a whole process that runs the benchmark n
-// times.
+// count returns the instructions of a whole process that runs n operations of the
+// benchmark.
 func (h *hotFunction) count(t *testing.T, valgrind, dir string, n int) int64 {
 	t.Helper()
 	run := exec.Command(valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", "--vgdb=no",
@@ -116,8 +117,8 @@ func (h *hotFunction) count(t *testing.T, valgrind, dir string, n int) int64 {
 	return total
 }
 
-// judge compares with what is recorded. With another version of Go a count over
-// the limit may be the compiler's doing, which no change of ours is to fail for.
+// judge compares a count with the recorded one. With another version of Go a count
+// over the limit may be due to the compiler, so the test is skipped, not failed.
 func (h *hotFunction) judge(t *testing.T, got float64, version string) {
 	const renew = "go test ./test/measure -run Instructions -update-instructions"
 	change := got/h.instructions - 1
@@ -134,16 +135,15 @@ func (h *hotFunction) judge(t *testing.T, got float64, version string) {
 	}
 }
 
-// record takes a new count; one that differs by no more than chance stays as it
-// was, so that the file's history tells changes.
+// record takes a new count. If it differs by no more than chance, the old one stays,
+// so that the file's history shows only real changes.
 func (h *hotFunction) record(got float64) {
 	if math.Abs(got/h.instructions-1) > 0.01 {
 		h.instructions = math.Round(got)
 	}
 }
 
-// readInstructions reads the version of Go that the counts were made with, and
-// the counts.
+// readInstructions reads the counts and the version of Go they were made with.
 func readInstructions(t *testing.T) (version string, list []hotFunction) {
 	t.Helper()
 	text, err := os.ReadFile(instructionsFile)

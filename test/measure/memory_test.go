@@ -17,8 +17,8 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A silent stream holds no buffers, no goroutine and no stack. The collector, which
-// makes stacks smaller again, runs only when told to.
+// A silent stream holds no buffers, no goroutine and no stack. The garbage collector,
+// which would shrink stacks, runs only when told to.
 func TestMemoryOfASilentStream(t *testing.T) {
 	full.Only(t)
 	t.Parallel()
@@ -48,8 +48,8 @@ func testMemoryOfASilentStream(t *testing.T, more rig.Env, dial func(addr string
 	}.With(more))
 	var said struct{ Addr string }
 	require.NoError(t, json.Unmarshal([]byte(u.WaitLine(`"msg":"profiles are served"`)), &said))
-	alive := func() (bytes float64) { // by the profile, of each allocation
-		for range 2 { // what is pooled survives one collection
+	alive := func() (bytes float64) { // from the heap profile, which has every allocation
+		for range 2 { // pooled buffers survive one collection
 			resp, err := http.Get("http://" + said.Addr + "/debug/pprof/heap?gc=1&debug=1")
 			require.NoError(t, err)
 			text, err := io.ReadAll(resp.Body)
@@ -82,5 +82,5 @@ func testMemoryOfASilentStream(t *testing.T, more rig.Env, dial func(addr string
 	each := (alive() - heap) / streams
 	t.Logf("%.0f bytes of heap a stream", each)
 	require.Less(t, each, most)
-	u.Kill() // ends what the model server keeps open
+	u.Kill() // ends the connections that the model server keeps open
 }

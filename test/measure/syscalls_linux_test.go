@@ -21,11 +21,10 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A request must not cost more system calls than it needs. That does not depend
-// on the machine's speed, but for those by which threads wait and wake, which
-// are left out: reading the client's and the model server's side, each tried
-// once in vain; probing and writing both; and what the log's lines and the
-// machine's timers share out.
+// A request must not cost more system calls than it needs: reading from the client and
+// from the model server, each with one attempt in vain; probing and writing to both;
+// and its share of log lines and timers. The number does not depend on the machine's
+// speed, except for the calls with which threads wait and wake, which are left out.
 func TestSystemCallsOfARequest(t *testing.T) {
 	t.Parallel()
 	strace := rig.Need(t, "strace", "strace")
@@ -48,7 +47,7 @@ func TestSystemCallsOfARequest(t *testing.T) {
 	t.Logf("%.2f system calls a request", float64(total)/requests)
 }
 
-// traced counts the system calls of a process while do runs, but for those by which
+// traced counts the system calls of a process while do runs, except those with which
 // threads wait and wake.
 func traced(t *testing.T, strace string, u *rig.Usher, do func()) (total int, text string) {
 	t.Helper()
@@ -88,7 +87,7 @@ func traced(t *testing.T, strace string, u *rig.Usher, do func()) (total int, te
 }
 
 // A token of an open stream is read once and written once: nothing is read in vain,
-// and no timer, lock or thread is moved for it.
+// and it touches no timer, lock or thread.
 func TestSystemCallsOfAToken(t *testing.T) {
 	strace := rig.Need(t, "strace", "strace")
 	t.Run("TCP", func(t *testing.T) {
