@@ -72,16 +72,15 @@ func (c *conn) reset() {
 	_ = c.Close()
 }
 
-// Connections returns how many connections are open now and how many there were
-// in all.
+// Connections returns how many connections are open now and how many there have been.
 func (s *Server) Connections() (open, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns), s.total
 }
 
-// Received returns every byte that came in on a connection, by its number from
-// 1; nil without Options.Tap or where there is no such connection.
+// Received returns every byte received on a connection. Connections are numbered from
+// 1. It returns nil without Options.Tap or if there is no such connection.
 func (s *Server) Received(connection int) []byte {
 	s.mu.Lock()
 	if connection < 1 || connection > len(s.tapped) {

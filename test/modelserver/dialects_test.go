@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/test/modelserver"
 )
 
-// A body that is not said to be JSON is refused, as vLLM and Text Generation
-// Inference do: what curl -d and fetch say of a string by themselves.
+// A body without a JSON content type, as curl -d and fetch send it by default, is
+// refused, as vLLM and Text Generation Inference do.
 func TestContentType(t *testing.T) {
 	s := start(t, modelserver.Options{})
 	for path, tt := range map[string]struct {

@@ -7,17 +7,17 @@ import (
 	"sync"
 )
 
-// An Engine has a Server tell its load as vLLM does, at GET /metrics, work on a
-// bounded number of requests at once, and be hard of hearing.
+// An Engine makes a Server report its load at GET /metrics as vLLM does, work on a
+// limited number of requests at once, and miss some hang-ups.
 type Engine struct {
-	Slots  int // requests worked on at once, the others wait; 0: all of them
-	DeafTo int // of so many hang-ups one is not noticed, and the request worked on to its end; 0: all are noticed
+	Slots  int // requests worked on at once, while the others wait; 0: no limit
+	DeafTo int // one in so many hang-ups is missed, and its request worked on to the end; 0: none is missed
 }
 
 // bench is an Engine at work.
 type bench struct {
 	Engine
-	places chan struct{} // nil: no bound
+	places chan struct{} // nil: no limit
 
 	mu               sync.Mutex
 	running, waiting int
@@ -55,8 +55,8 @@ func (b *bench) figures(w http.ResponseWriter) {
 		"# TYPE vllm:kv_cache_usage_perc gauge\nvllm:kv_cache_usage_perc%s %v\n", labels, running, labels, waiting, labels, use)
 }
 
-// work has a request wait for its place, and serves it. Its client's leaving ends
-// it, where that is heard; ending ends it in any case.
+// work waits until there is a place for a request, then serves it. The request ends
+// early if its client leaves and that is noticed, or when ending ends.
 func (b *bench) work(w http.ResponseWriter, r *http.Request, ending context.Context, serve func(http.ResponseWriter, *http.Request)) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer stop()
@@ -85,7 +85,7 @@ func (b *bench) work(w http.ResponseWriter, r *http.Request, ending context.Cont
 	serve(deaf, r.WithContext(ctx))
 }
 
-// hears counts a hang-up, and reports whether it is noticed.
+// hears counts a hang-up and reports whether it is noticed.
 func (b *bench) hears() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -97,7 +97,7 @@ func (b *bench) hears() bool {
 	return false
 }
 
-// Ignored is how many hang-ups an Engine did not notice.
+// Ignored returns how many hang-ups an Engine has missed.
 func (s *Server) Ignored() int {
 	if s.bench == nil {
 		return 0
@@ -107,8 +107,8 @@ func (s *Server) Ignored() int {
 	return s.bench.ignored
 }
 
-// A deafWriter is for a request whose client has left without being heard: writing
-// to it succeeds.
+// A deafWriter is the writer of a request whose client may leave unnoticed: writing to
+// it then still succeeds.
 type deafWriter struct {
 	http.ResponseWriter
 	mu   sync.Mutex
@@ -132,7 +132,7 @@ func (d *deafWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// FlushError is what http.ResponseController calls.
+// FlushError is for http.ResponseController.
 func (d *deafWriter) FlushError() error {
 	err := http.NewResponseController(d.ResponseWriter).Flush()
 	d.mu.Lock()

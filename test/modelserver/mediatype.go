@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// isJSON reports whether a request says that its body is JSON, and answers one
-// that does not as the server does whose API it calls: Text Generation Inference
-// with 415, vLLM with 400, Anthropic's API with 415. Ollama takes any.
+// isJSON reports whether a request says that its body is JSON. If not, it answers as
+// the server would whose API is called: Text Generation Inference with 415, vLLM with
+// 400, Anthropic's API with 415. Ollama accepts any type.
 func isJSON(w http.ResponseWriter, r *http.Request) bool {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch path := r.URL.Path; {

@@ -23,7 +23,7 @@ type ollamaMessage struct {
 	Content string `json:"content"`
 }
 
-// An ollamaLine is one line of Ollama's answer, or the whole of it.
+// An ollamaLine is one line of Ollama's answer, or the whole answer.
 type ollamaLine struct {
 	Model      string         `json:"model"`
 	CreatedAt  time.Time      `json:"created_at"`

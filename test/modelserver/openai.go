@@ -52,7 +52,7 @@ type completion struct {
 	Usage   *usage   `json:"usage,omitempty"`
 }
 
-// A job is an OpenAI request being answered.
+// A job is an OpenAI request that is being answered.
 type job struct {
 	chat   bool
 	prompt string
@@ -60,7 +60,7 @@ type job struct {
 	reason string
 	n      int // choices
 	in     openAIRequest
-	frame  completion // what all frames share
+	frame  completion // what all events share
 }
 
 func (s *Server) completions(w http.ResponseWriter, r *http.Request, body []byte) {
@@ -117,7 +117,7 @@ func writeOpenAIFault(w http.ResponseWriter, text string) {
 	}})
 }
 
-// parseOpenAI fills j; it returns what is wrong with the request, if anything.
+// parseOpenAI fills j and returns what is wrong with the request, if anything.
 func (s *Server) parseOpenAI(j *job, body []byte) (fault string) {
 	if err := json.Unmarshal(body, &j.in); err != nil {
 		return "the body is not a JSON object as expected"
@@ -151,7 +151,7 @@ func (s *Server) parseOpenAI(j *job, body []byte) (fault string) {
 	return ""
 }
 
-// textOf returns a string as such and anything else as its JSON.
+// textOf returns the value of a JSON string, and anything else as JSON.
 func textOf(v json.RawMessage) string {
 	var s string
 	if json.Unmarshal(v, &s) == nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Request is the record of one request, /health apart. Times are zero for
-// what has not happened.
+// A Request is the record of one request other than for /health. The time of
+// something that has not happened is zero.
 type Request struct {
 	Number     int // in order of arrival, from 0
 	Connection int // in order of arrival, from 1
@@ -19,35 +19,35 @@ type Request struct {
 	Proto      string
 	Host       string
 	Header     http.Header
-	// TransferEncoding and ContentLength say how the body was framed; the length
-	// is -1 where it was not stated.
+	// TransferEncoding and ContentLength say how the body was framed. The length is -1
+	// if it was not stated.
 	TransferEncoding []string
 	ContentLength    int64
 	Body             []byte
 
 	Arrived     time.Time // head read
-	Received    time.Time // body read, too
-	CancelledAt time.Time // client seen closing the connection before the answer's end
+	Received    time.Time // body read
+	CancelledAt time.Time // client closed the connection before the answer's end
 	Finished    time.Time // handler done
 }
 
-// ID is the request's X-Request-Id.
+// ID returns the request's X-Request-Id.
 func (r Request) ID() string { return r.Header.Get("X-Request-Id") }
 
-// records are the requests so far.
+// records hold the requests so far.
 type records struct {
 	keep   int
 	probes atomic.Int64
 
 	mu        sync.Mutex
-	changed   chan struct{} // closed and made anew at every change
+	changed   chan struct{} // closed and replaced at every change
 	kept      []*record
 	count     int
 	inFlight  int
 	highWater int
 }
 
-// A record is a Request that is being filled in.
+// A record is a Request that is still being filled in.
 type record struct {
 	records *records
 	request Request // under records.mu
@@ -58,7 +58,7 @@ func (s *records) init(keep int) {
 	s.changed = make(chan struct{})
 }
 
-// change makes a change and wakes those who wait for one.
+// change makes a change and wakes everyone who waits for one.
 func (s *records) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,8 +134,8 @@ func (s *Server) Find(id string) (Request, bool) {
 	return Request{}, false
 }
 
-// Await waits until the records are as wanted, looking at them after every
-// change, and returns them. Its error is that of ctx.
+// Await waits until the records are as wanted, checking after every change, and
+// returns them. Its error is that of ctx.
 func (s *Server) Await(ctx context.Context, wanted func([]Request) bool) ([]Request, error) {
 	for {
 		all, changed := s.records.snapshot()
@@ -150,20 +150,20 @@ func (s *Server) Await(ctx context.Context, wanted func([]Request) bool) ([]Requ
 	}
 }
 
-// Count returns how many requests there were, those forgotten too.
+// Count returns how many requests there have been, forgotten ones included.
 func (s *Server) Count() int {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
 	return s.records.count
 }
 
-// InFlight returns how many requests are being served, and the most there ever
-// were at once.
+// InFlight returns how many requests are being served, and the most that ever were at
+// once.
 func (s *Server) InFlight() (now, highWater int) {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
 	return s.records.inFlight, s.records.highWater
 }
 
-// Probes returns how often /health was asked.
+// Probes returns how many requests for /health there have been.
 func (s *Server) Probes() int { return int(s.records.probes.Load()) }

@@ -52,10 +52,10 @@ type Wire struct {
 	reset  func()
 }
 
-// Script takes the connection over and goes through the steps: whatever HTTP
-// forbids can be sent with it. After the last step the connection is closed; a
-// head without "Connection: close" may have a client try it once more.
-// The client's leaving is noticed, and recorded, by Pause and Hold.
+// Script takes the connection over and goes through the steps, so it can send what HTTP
+// forbids. After the last step it closes the connection: if the head lacked
+// "Connection: close", a client may try that connection once more. Pause and Hold
+// notice and record that the client leaves.
 //
 //	Script(Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), Reset())
 func Script(steps ...Step) Hook {
@@ -84,7 +84,7 @@ func Send(s string) Step {
 	}
 }
 
-// Pause waits; a client that leaves meanwhile ends the script.
+// Pause waits. If the client leaves in the meantime, the script ends.
 func Pause(d time.Duration) Step {
 	return func(c *Wire) bool { return c.wait(time.Now().Add(d)) }
 }
@@ -114,14 +114,15 @@ func Drip(s string, pause time.Duration) Step {
 	}
 }
 
-// wait reads, and drops, what comes until then; false when the client left.
+// wait waits until then, discarding what it reads. It returns false if the client has
+// left.
 func (c *Wire) wait(until time.Time) bool {
 	_ = c.SetReadDeadline(until)
 	_, err := io.Copy(io.Discard, c.Conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
-	if !errors.Is(err, net.ErrClosed) { // that is the server's own end
+	if !errors.Is(err, net.ErrClosed) { // ErrClosed means that the server closed it
 		c.record.cancelled()
 	}
 	return false

@@ -1,20 +1,19 @@
-// Package modelserver is a toy model server: it speaks enough of the APIs of
-// Text Generation Inference, OpenAI, Anthropic, llama.cpp and Ollama to stand
-// behind Usher in tests and in the playground, produces believable tokens at a
-// believable pace, keeps exact records of what it was sent, and misbehaves on
-// demand.
+// Package modelserver is a toy model server for tests and the playground. It speaks
+// enough of the APIs of Text Generation Inference, OpenAI, Anthropic, llama.cpp and
+// Ollama to stand behind Usher, produces believable tokens at a believable pace, keeps
+// exact records of what it was sent, and misbehaves on demand.
 //
 //	POST /generate, /generate_stream            Text Generation Inference
 //	POST /v1/completions, /v1/chat/completions  OpenAI, streamed or not
-//	POST /v1/responses                          the same
+//	POST /v1/responses                          OpenAI, streamed or not
 //	POST /completion, /completions              llama.cpp, streamed or not
 //	POST /v1/messages                           Anthropic, streamed or not
 //	POST /api/generate, /api/chat               Ollama, streamed or not
 //	GET  /health                                200 or 503, see SetHealthy
 //	GET  /metrics                               its load, with Options.Engine
 //
-// The text is a function of the prompt alone, see Text. Exactly as many tokens
-// are made as were asked for.
+// The text depends only on the prompt, see Text. There are always exactly as many
+// tokens as were asked for.
 package modelserver
 
 import (
@@ -39,45 +38,45 @@ import (
 // maxBody bounds a request body, in bytes.
 const maxBody = 64 << 20
 
-// Options shape a Server. The zero value is a server on a free port of loopback
-// that answers without delay.
+// Options are the options of a Server. The zero value makes a server on a free loopback
+// port that answers without delay.
 type Options struct {
 	Network string // "tcp" (default) or "unix"
-	Address string // default: one of its own on loopback; a path for unix
+	Address string // a path for unix; default: a free port on loopback
 
 	TimeToFirstToken time.Duration // from the request to the first token
 	PerToken         time.Duration // between two tokens
 	Jitter           float64       // each delay varies by up to this share of itself, 0 … 1
 	Seed             uint64        // of the jitter
 
-	DefaultMaxTokens int // where the request states none; 0: 20
+	DefaultMaxTokens int // for requests that state no limit; 0: 20
 
-	// Keep is how many requests are remembered, the oldest being forgotten
-	// first. 0: all; negative: none.
+	// Keep is how many requests are remembered; the oldest are forgotten first.
+	// 0: all; negative: none.
 	Keep int
 
-	// Engine, where it is not nil, has the server tell its load.
+	// Engine, if not nil, makes the server behave like an inference engine under
+	// load.
 	Engine *Engine
 
-	// Tap keeps every byte that comes in on each connection, see Received.
+	// Tap keeps every byte received on each connection, see Received.
 	Tap bool
 
-	// Early is called before the body of a request is read, Handler after, both
-	// for every path but /health. See Hook. Both may be nil.
+	// Early is called before the body of a request is read, Handler afterwards, both
+	// for every path except /health. Both may be nil. See Hook.
 	Early, Handler Hook
 
-	// Health answers /health instead, where it is not nil and returns true.
+	// Health, if not nil, is called for /health in the same way.
 	Health Hook
 }
 
-// A Hook answers a request in place of the server, or returns false to leave it
-// to the server. It may hijack the connection. The context of the request ends
-// when the client leaves, unless it was hijacked. Status, Script and Stall make
-// common ones.
+// A Hook answers a request in place of the server, or returns false to leave it to the
+// server. It may hijack the connection. Unless it does, the request's context ends
+// when the client leaves. Status, Script and Stall make common hooks.
 type Hook func(w http.ResponseWriter, r *http.Request) bool
 
-// A Server is one toy model server. Make it with New; its methods are safe for
-// concurrent use, but Start, Close and Kill are for one goroutine.
+// A Server is a toy model server, made with New. Its methods are safe for concurrent
+// use, except that Start, Close and Kill must be called from one goroutine.
 type Server struct {
 	options   Options
 	handler   atomic.Pointer[Hook]
@@ -94,14 +93,14 @@ type Server struct {
 	end      context.CancelFunc
 
 	mu       sync.Mutex
-	stopping bool // no more handlers are begun
+	stopping bool // no more handlers are started
 	random   *rand.Rand
-	conns    map[*conn]struct{} // those that are open
-	total    int                // connections there were
-	tapped   []*conn            // all of them, with Options.Tap
+	conns    map[*conn]struct{} // open connections
+	total    int                // connections so far
+	tapped   []*conn            // all connections, with Options.Tap
 }
 
-// New makes a server that has not been started.
+// New makes a server; Start starts it.
 func New(o Options) *Server {
 	if o.Network == "" {
 		o.Network = "tcp"
@@ -121,8 +120,8 @@ func New(o Options) *Server {
 	return s
 }
 
-// Start listens and serves in the background. After Close or Kill it may be
-// called again: the same address is taken.
+// Start listens and serves in the background. After Close or Kill it may be called
+// again and listens at the same address.
 func (s *Server) Start() error {
 	address := s.options.Address
 	if s.addr != nil {
@@ -147,10 +146,10 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Addr is where the server listens; valid after Start.
+// Addr returns the address that the server listens at. It is valid after Start.
 func (s *Server) Addr() net.Addr { return s.addr }
 
-// URL is where the server is reached: http://127.0.0.1:port or unix:/path.
+// URL returns the server's URL: http://127.0.0.1:port or unix:/path.
 func (s *Server) URL() string {
 	if s.options.Network == "unix" {
 		return "unix:" + s.addr.String()
@@ -158,18 +157,18 @@ func (s *Server) URL() string {
 	return "http://" + s.addr.String()
 }
 
-// Close ends the server and every connection, and waits for the handlers.
+// Close ends the server, closes every connection and waits for the handlers.
 func (s *Server) Close() { s.stop(func(c *conn) { _ = c.Close() }) }
 
-// Kill ends the server as a crash does: every connection is reset.
+// Kill ends the server as a crash would: every connection is reset.
 func (s *Server) Kill() { s.stop((*conn).reset) }
 
 func (s *Server) stop(cut func(*conn)) {
 	if s.http == nil {
 		return
 	}
-	// The listener first, so that nobody new comes; the connections before
-	// http.Server closes them in its own way.
+	// Close the listener first, so that no new connections come, then the connections,
+	// before http.Server closes them in its own way.
 	_ = s.listener.Close()
 	s.serving.Wait()
 	s.mu.Lock()
@@ -179,19 +178,19 @@ func (s *Server) stop(cut func(*conn)) {
 	for _, c := range open {
 		cut(c)
 	}
-	s.end() // after the cut: what handlers still write must not get out
+	s.end() // only now: what handlers still write must not get out
 	_ = s.http.Close()
 	s.handling.Wait()
 	s.http = nil
 }
 
-// SetHealthy says what /health answers from now on.
+// SetHealthy sets what /health answers from now on.
 func (s *Server) SetHealthy(healthy bool) { s.unhealthy.Store(!healthy) }
 
-// SetHandler puts another hook in the place of Options.Handler; nil: none.
+// SetHandler replaces Options.Handler; nil means no hook.
 func (s *Server) SetHandler(h Hook) { s.handler.Store(&h) }
 
-// serve takes one request: into the records, to the hooks, to the model.
+// serve records one request and passes it to the hooks, then to the model.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	if s.stopping {
@@ -222,7 +221,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		var large *http.MaxBytesError
 		if !errors.As(err, &large) {
-			record.cancelled() // the client broke off
+			record.cancelled() // the client closed the connection
 		}
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
@@ -240,15 +239,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, r, body)
 }
 
-// watch records when ctx, the request's, ends: net/http ends it when the client
-// leaves, once the body has been read. The function it returns ends the watching;
-// a hang-up that is under way by then is in the record when it returns.
+// watch records when ctx, the request's context, ends: once the body has been read,
+// net/http ends it when the client leaves. The function that watch returns ends the
+// watching. When it returns, a hang-up noticed until then is in the record.
 func (s *Server) watch(ctx context.Context, record *record) (end func()) {
 	note := func() {
 		s.mu.Lock()
 		stopping := s.stopping
 		s.mu.Unlock()
-		if !stopping { // else the server left, not the client
+		if !stopping { // otherwise the server closed it, not the client
 			record.cancelled()
 		}
 	}
@@ -277,7 +276,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer is the model.
+// answer answers as the model.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	serve := map[string]func(http.ResponseWriter, *http.Request, []byte){
 		"/generate": s.generate, "/generate_stream": s.generateStream,

@@ -5,9 +5,9 @@ import (
 	"net/http"
 )
 
-// sglangGenerate answers SGLang's own /generate, which has the path of Text
-// Generation Inference's and other members: text or input_ids. It reports whether
-// the request is of that kind. Each event has the whole text so far.
+// sglangGenerate answers SGLang's own /generate, which has the same path as that of
+// Text Generation Inference but other members: text or input_ids. It reports whether
+// the request is for SGLang. Each event has the whole text so far.
 func (s *Server) sglangGenerate(w http.ResponseWriter, r *http.Request, body []byte) bool {
 	var in struct {
 		Text     json.RawMessage `json:"text"`

@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// maxTokens is the most that one request gets.
+// maxTokens is the most tokens that one request gets.
 const maxTokens = 100_000
 
 type generateRequest struct {
@@ -133,7 +133,7 @@ func (e *events) send(v any) error {
 	return e.sendText(string(data))
 }
 
-// named sends an event under the name of its type.
+// named sends an event with its type as its name.
 func (e *events) named(kind string, event object) error {
 	event["type"] = kind
 	data, err := json.Marshal(event)

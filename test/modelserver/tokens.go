@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// vocabulary is all that the model can say; a token's id is its place here.
+// vocabulary has all words of the model. A token's id is its index here.
 var vocabulary = strings.Fields(`the a one each many some light water stone river mountain
 	city road window letter machine garden winter morning engine signal
 	carries follows finds keeps opens turns writes counts answers waits for
@@ -30,8 +30,8 @@ func tokenAt(prompt string, n int) token {
 	return token{id: id, text: " " + vocabulary[id]}
 }
 
-// Text returns the answer to prompt, n tokens long. The second and further
-// choices of one request answer the prompt followed by "#1", "#2", …
+// Text returns the answer to prompt, n tokens long. The second and further choices of
+// a request are the answers to the prompt followed by "#1", "#2", …
 func Text(prompt string, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -40,10 +40,10 @@ func Text(prompt string, n int) string {
 	return b.String()
 }
 
-// countTokens is what usage says of a prompt: its words.
+// countTokens returns the number of tokens that usage states for a prompt: its words.
 func countTokens(prompt string) int { return len(strings.Fields(prompt)) }
 
-// pace waits until the n-th token is ready; false when ctx ended before.
+// pace waits until the n-th token is ready. It returns false if ctx ends first.
 func (s *Server) pace(ctx context.Context, n int) bool {
 	d := s.options.PerToken
 	if n == 0 {
@@ -68,8 +68,8 @@ func (s *Server) pace(ctx context.Context, n int) bool {
 	}
 }
 
-// limitOf is how many tokens to make where a request states n, and whether it
-// does; ok is false where n is out of range.
+// limitOf returns how many tokens to make if a request states n, and whether it states
+// any. ok is false if n is out of range.
 func (s *Server) limitOf(n *int) (tokens int, limited, ok bool) {
 	if n == nil {
 		return s.options.DefaultMaxTokens, false, true
@@ -77,7 +77,7 @@ func (s *Server) limitOf(n *int) (tokens int, limited, ok bool) {
 	return *n, true, *n >= 1 && *n <= maxTokens
 }
 
-// made waits for all tokens of an answer; false when ctx ended before.
+// made waits for all tokens of an answer. It returns false if ctx ends first.
 func (s *Server) made(ctx context.Context, tokens int) bool {
 	for i := range tokens {
 		if !s.pace(ctx, i) {
