@@ -1,12 +1,12 @@
-// Package autoscaler is a toy autoscaler: it does what the documentation of
-// signed routing says an autoscaler does, for tests and for the playground.
+// Package autoscaler is a toy autoscaler for tests and the playground. It does what the
+// documentation of signed routing says an autoscaler does.
 //
 //	POST /route/   {"endpoint", "api_key", "cost"} → a ticket for a ready worker
 //	GET  /pubkey/  the public key, PEM
 //	POST /worker_status/, /delete_requests/
-//	               how a worker fares, and which of its requests ended
+//	               reports of a worker's state and of its ended requests
 //
-// Its canonical message is made independently of Usher's, so that the two check
+// Its canonical message is implemented independently of Usher's, so that the two check
 // each other.
 package autoscaler
 
@@ -24,35 +24,35 @@ import (
 	"github.com/usher-sidecar/usher/test/loopback"
 )
 
-// Options shape an Autoscaler. Workers and Endpoint are required.
+// Options are the options of an Autoscaler. Workers and Endpoint are required.
 type Options struct {
-	Address  string // default: one of its own on loopback
+	Address  string // default: a free port on loopback
 	Endpoint string
 	APIKey   string   // of the account; default "toy-key"
-	Workers  []string // public addresses of the group's workers, as signed
-	// Health says where a worker is asked whether it is ready; nil: at its public
-	// address, followed by /health.
+	Workers  []string // public URLs of the group's workers, as signed
+	// Health returns the URL that says whether a worker is ready; nil: /health at its
+	// public URL.
 	Health func(worker string) string
 
-	// MasterToken goes with the workers' reports. Where it is set, a worker is
-	// ready when it says so itself, as with a real autoscaler, and is asked
-	// nothing; one that was silent for Silence (default 30s) is forgotten.
+	// MasterToken must come with the workers' reports. If it is set, workers are not
+	// asked: as with a real autoscaler, a worker is ready when it reports so. A worker
+	// that was silent for Silence (default 30s) is forgotten.
 	MasterToken string
 	Silence     time.Duration
 
 	Key         *Key     // default: a new RSA key
 	Fields      []string // signed fields, see Claims
-	RequestIdx  bool     // answer and sign request_idx, as newer autoscalers do
-	IntCost     bool     // spell and sign a whole cost as an integer
+	RequestIdx  bool     // return and sign request_idx, as newer autoscalers do
+	IntCost     bool     // write and sign a whole cost as an integer
 	FirstReqnum int64    // of each worker
 
 	HealthTimeout time.Duration // default 500ms
-	HealthCache   time.Duration // how long an answer of a worker is good; default 200ms
-	Client        *http.Client  // asks the workers; default: one of its own
+	HealthCache   time.Duration // how long a worker's answer is valid; default 200ms
+	Client        *http.Client  // for asking the workers; default: a client of its own
 }
 
-// An Autoscaler routes requests to workers. Make it with Start or New; its
-// methods are safe for concurrent use.
+// An Autoscaler routes requests to workers. It is made with Start or New. Its methods
+// are safe for concurrent use.
 type Autoscaler struct {
 	options Options
 	client  *http.Client
@@ -62,14 +62,14 @@ type Autoscaler struct {
 
 	mu         sync.Mutex
 	key        *Key
-	published  *Key // served by /pubkey/ where it is not the key in force; else nil
+	published  *Key // served by /pubkey/ if that is not the current key; otherwise nil
 	workers    []*worker
 	turn       int // of the round robin
 	requestIdx int64
 	reports    Reports
 }
 
-// A worker is one worker of the group and what is known of it.
+// A worker is one worker of the group and what is known about it.
 type worker struct {
 	url, health string // never change
 
@@ -93,7 +93,7 @@ func Start(o Options) (*Autoscaler, error) {
 	return a, nil
 }
 
-// New makes an autoscaler that makes tickets and keys, but serves nobody.
+// New makes an autoscaler that issues tickets but does not serve.
 func New(o Options) (*Autoscaler, error) {
 	if o.Endpoint == "" || len(o.Workers) == 0 {
 		return nil, errors.New("autoscaler: an endpoint and a worker are needed")
@@ -161,11 +161,11 @@ func (a *Autoscaler) serve() error {
 	return nil
 }
 
-// URL is where the autoscaler is reached, without a slash at its end; only
-// of one that was made with Start.
+// URL returns the autoscaler's URL without a slash at its end. The autoscaler must have
+// been made with Start.
 func (a *Autoscaler) URL() string { return "http://" + a.addr.String() }
 
-// Stop has nothing answer any more; all that is known is kept for Resume.
+// Stop stops serving. The state is kept for Resume.
 func (a *Autoscaler) Stop() {
 	if a.server != nil {
 		_ = a.server.Close()
@@ -173,7 +173,7 @@ func (a *Autoscaler) Stop() {
 	}
 }
 
-// Resume serves again at the address that it had before Stop.
+// Resume serves again, at the same address as before Stop.
 func (a *Autoscaler) Resume() error { return a.serve() }
 
 // Close ends the server.
@@ -182,14 +182,14 @@ func (a *Autoscaler) Close() {
 	a.client.CloseIdleConnections()
 }
 
-// Key returns the key in force.
+// Key returns the current key, which signs.
 func (a *Autoscaler) Key() *Key {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.key
 }
 
-// publicKey is what /pubkey/ serves.
+// publicKey returns the key that /pubkey/ serves.
 func (a *Autoscaler) publicKey() *Key {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -199,15 +199,15 @@ func (a *Autoscaler) publicKey() *Key {
 	return a.key
 }
 
-// Publish has /pubkey/ serve the next key while tickets are still signed with
-// the one in force, until Rotate: so the workers have it when it is needed.
+// Publish makes /pubkey/ serve the next key while tickets are still signed with the
+// current one, until Rotate. So the workers have it when it is needed.
 func (a *Autoscaler) Publish(key *Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.published = key
 }
 
-// Rotate puts another key into force; nil: a new RSA key.
+// Rotate makes another key the current one; nil means a new RSA key.
 func (a *Autoscaler) Rotate(key *Key) error {
 	if key == nil {
 		var err error
@@ -221,17 +221,16 @@ func (a *Autoscaler) Rotate(key *Key) error {
 	return nil
 }
 
-// Sign makes a ticket that says just these claims, with the key in force.
+// Sign makes a ticket with exactly these claims, signed with the current key.
 func (a *Autoscaler) Sign(c Claims) Ticket { return a.Key().Sign(c) }
 
-// Ticket makes the next ticket of a worker, by its place in Options.Workers,
+// Ticket makes the next ticket for a worker, given by its index in Options.Workers,
 // whether it is ready or not.
 func (a *Autoscaler) Ticket(worker int, cost float64) Ticket {
 	return a.issue(a.workers[worker], cost, "")
 }
 
-// issue numbers and signs. A request_idx that is empty is made where one is
-// wanted.
+// issue numbers and signs a ticket. If request_idx is wanted and empty, it makes one.
 func (a *Autoscaler) issue(w *worker, cost float64, requestIdx string) Ticket {
 	spelled := Float(cost)
 	if a.options.IntCost && cost == float64(int64(cost)) {
@@ -247,7 +246,7 @@ func (a *Autoscaler) issue(w *worker, cost float64, requestIdx string) Ticket {
 		claims.RequestIdx = a.indexed(requestIdx)
 	}
 	a.mu.Unlock()
-	return key.Sign(claims) // slow, hence not under the lock
+	return key.Sign(claims) // slow, so not under the lock
 }
 
 // indexed returns the request_idx, a new one if it is empty; mu is held.

@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestMessages compares with what Python's json.dumps printed.
+// The messages are those that Python's json.dumps printed.
 func TestMessages(t *testing.T) {
 	text, err := os.ReadFile("testdata/signed-route.json")
 	require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestMessages(t *testing.T) {
 	require.Greater(t, seen, 40)
 }
 
-// verify checks a ticket with the standard library alone.
+// verify checks a ticket with only the standard library.
 func verify(t *testing.T, key *autoscaler.Key, ticket autoscaler.Ticket) bool {
 	t.Helper()
 	block, _ := pem.Decode([]byte(key.PEM()))
@@ -108,7 +108,6 @@ func TestTickets(t *testing.T) {
 	}
 }
 
-// group starts n workers and an autoscaler for them.
 func rsaKey(t *testing.T) *autoscaler.Key {
 	t.Helper()
 	key, err := autoscaler.NewKey(rsakey.New(t))
@@ -116,6 +115,7 @@ func rsaKey(t *testing.T) *autoscaler.Key {
 	return key
 }
 
+// group starts n workers and an autoscaler for them.
 func group(t *testing.T, n int, o autoscaler.Options) (*autoscaler.Autoscaler, []*atomic.Bool) {
 	t.Helper()
 	o.Endpoint, o.HealthCache, o.Key = "toys", time.Nanosecond, rsaKey(t)

@@ -8,12 +8,12 @@ import (
 	"unicode/utf16"
 )
 
-// Float spells a cost as Python's repr of a float: 256.0, 1e-05, 1e+16.
+// Float formats a cost like Python's repr of a float: 256.0, 1e-05, 1e+16.
 func Float(cost float64) string {
 	exponent := 0
 	if cost != 0 {
-		// The exponent of the shortest digits, not of the value: 9.9999999999999999e15
-		// is written 1e+16.
+		// The exponent of the shortest digits counts, not that of the value:
+		// 9.9999999999999999e15 is written 1e+16.
 		e := strconv.FormatFloat(cost, 'e', -1, 64)
 		exponent, _ = strconv.Atoi(e[strings.IndexByte(e, 'e')+1:])
 	}
@@ -27,10 +27,10 @@ func Float(cost float64) string {
 	return s
 }
 
-// Int spells a cost as an integer: 256.
+// Int formats a cost as an integer: 256.
 func Int(cost int64) string { return strconv.FormatInt(cost, 10) }
 
-// quote spells a string as Python's json.dumps does: ASCII only.
+// quote writes a string as Python's json.dumps does, in ASCII only.
 func quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -62,10 +62,10 @@ func quote(s string) string {
 	return b.String()
 }
 
-// A member is one name of a JSON object with its value, spelled out.
+// A member is a name in a JSON object with its value as JSON.
 type member struct{ name, value string }
 
-// members returns what the claims say, under the names of the ticket.
+// members returns the claims under their names in the ticket.
 func (c Claims) members() []member {
 	all := []member{{"cost", c.Cost}, {"endpoint", quote(c.Endpoint)}}
 	if c.Reqnum >= 0 {
@@ -77,9 +77,9 @@ func (c Claims) members() []member {
 	return append(all, member{"url", quote(c.URL)})
 }
 
-// Message returns what is signed for the claims: what Python's
-// json.dumps({…}, indent=4) prints of the signed fields, in the order of Fields.
-// A field that the claims do not have is left out.
+// Message returns the message that is signed for the claims: the output of Python's
+// json.dumps({…}, indent=4) for the signed fields, in the order of Fields. A field that
+// the claims do not have is left out.
 func (c Claims) Message() string {
 	fields := c.Fields
 	if fields == nil {
@@ -96,7 +96,7 @@ func (c Claims) Message() string {
 	return "{\n" + strings.Join(lines, ",\n") + "\n}"
 }
 
-// object joins members as json.dumps does without indent.
+// object writes an object as json.dumps does without indent.
 func object(members []member) string {
 	parts := make([]string, len(members))
 	for i, m := range members {

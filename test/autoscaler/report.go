@@ -8,33 +8,33 @@ import (
 	"time"
 )
 
-// States of a worker of an autoscaler that is reported to, beside ready.
+// States of a worker that reports, other than ready.
 const (
-	silent  = "silent"  // never reported, or not for Options.Silence
-	loading = "loading" // reported, but never that it is loaded
-	failing = "error"   // it says what is wrong with it
+	silent  = "silent"  // has not reported for Options.Silence, or never
+	loading = "loading" // has never reported that it is loaded
+	failing = "error"   // reports an error
 )
 
-// maxReport bounds a report.
+// maxReport bounds a report, in bytes.
 const maxReport = 16 << 20
 
-// A report is what a worker said of itself last, and what it was given since.
+// A report is what a worker last reported, and what it has been assigned since.
 type report struct {
 	at       time.Time // zero: it never reported
 	loaded   bool
 	problem  string
 	maxPerf  float64
 	curLoad  float64
-	assigned float64 // cost of the tickets since then
+	assigned float64 // cost of the tickets since
 }
 
-// Reports are what workers reported so far.
+// Reports counts what workers have reported so far.
 type Reports struct {
 	Status int            // reports of state
-	Ended  map[string]int // requests that ended, by how
+	Ended  map[string]int // ended requests by how they ended
 }
 
-// Reports returns what was reported so far.
+// Reports returns what has been reported so far.
 func (a *Autoscaler) Reports() Reports {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -45,7 +45,7 @@ func (a *Autoscaler) Reports() Reports {
 	return r
 }
 
-// Ready is how many workers may be routed to.
+// Ready returns how many workers are ready.
 func (a *Autoscaler) Ready() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -122,7 +122,7 @@ func (a *Autoscaler) deleteRequests(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, `{}`)
 }
 
-// reportedState is what a worker's reports make of it; mu is held.
+// reportedState returns a worker's state according to its reports. mu is held.
 func (a *Autoscaler) reportedState(w *worker, now time.Time) string {
 	switch r := &w.report; {
 	case r.at.IsZero() || now.Sub(r.at) >= a.options.Silence:
@@ -135,8 +135,8 @@ func (a *Autoscaler) reportedState(w *worker, now time.Time) string {
 	return ready
 }
 
-// chooseReported returns the ready worker that will be through with its work and
-// this soonest, or nil and how many workers are in which state.
+// chooseReported returns the ready worker that would finish its work and this request
+// first, or nil and how many workers are in which state.
 func (a *Autoscaler) chooseReported(cost float64) (*worker, string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -152,7 +152,7 @@ func (a *Autoscaler) chooseReported(cost float64) (*worker, string) {
 		if state != ready {
 			continue
 		}
-		// One that does not know its speed is taken for slow.
+		// A worker that does not know its speed counts as slow.
 		if wait := (w.report.curLoad + w.report.assigned + cost) / max(w.report.maxPerf, 1); best == nil || wait < least {
 			best, least, place = w, wait, at
 		}

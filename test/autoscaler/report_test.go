@@ -13,7 +13,7 @@ import (
 	"github.com/usher-sidecar/usher/test/autoscaler"
 )
 
-// reported is an autoscaler that is reported to by two workers.
+// reported returns an autoscaler whose two workers report to it.
 func reported(t *testing.T, silence time.Duration) (a *autoscaler.Autoscaler, say func(path, body string) int) {
 	t.Helper()
 	a, err := autoscaler.Start(autoscaler.Options{
@@ -90,7 +90,7 @@ func TestReportsAreLookedAt(t *testing.T) {
 	require.Equal(t, autoscaler.Reports{Ended: map[string]int{"Success": 1, "Error": 1}}, a.Reports())
 }
 
-// One that was away goes on where it was.
+// An autoscaler that was stopped continues where it was.
 func TestStopAndResume(t *testing.T) {
 	a, say := reported(t, 0)
 	require.Equal(t, 200, say("/worker_status/", state("fast", 9, 300, 0, "")))

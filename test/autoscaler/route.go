@@ -13,8 +13,8 @@ import (
 // States of a worker.
 const (
 	ready       = "ready"
-	unhealthy   = "unhealthy"   // answered, but not with 200
-	unreachable = "unreachable" // no answer in time
+	unhealthy   = "unhealthy"   // did not answer 200
+	unreachable = "unreachable" // did not answer in time
 )
 
 // route answers POST /route/.
@@ -89,7 +89,7 @@ func (a *Autoscaler) chooseHealthy() (*worker, string) {
 	return nil, object(members)
 }
 
-// ask asks the workers of which nothing recent is known, all at once.
+// ask asks all workers without a recent answer, at once.
 func (a *Autoscaler) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.options.HealthTimeout)
 	defer cancel()

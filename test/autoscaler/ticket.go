@@ -12,33 +12,33 @@ import (
 	"fmt"
 )
 
-// Claims are what a ticket says.
+// Claims are the claims of a ticket.
 type Claims struct {
-	Cost       string // a JSON number as signed and sent, see Float and Int
+	Cost       string // the JSON number that is signed and sent, see Float and Int
 	Endpoint   string
 	Reqnum     int64  // negative: the ticket has none
 	RequestIdx string // an integer; empty: the ticket has none
 	URL        string
 
-	// Fields are the signed ones, in the order of the message; nil: all that the
+	// Fields are the signed fields, in the order of the message; nil: all that the
 	// ticket has, sorted.
 	Fields []string
 }
 
-// A Ticket is signed claims. To tamper with it change what it says: the
-// signature stays that of the claims it was made for.
+// A Ticket is signed claims. To tamper with a ticket, change its claims: the signature
+// stays that of the original ones.
 type Ticket struct {
 	Claims
 	Signature string // base64
 }
 
-// JSON returns the ticket as the autoscaler answers it: one JSON object.
+// JSON returns the ticket as the autoscaler sends it, as one JSON object.
 func (t Ticket) JSON() string {
 	return object(append(t.members(), member{"signature", quote(t.Signature)}))
 }
 
-// Flat returns a request body that has the ticket's members beside the model's
-// own, which are given as they stand between braces: "inputs": "x", ….
+// Flat returns a request body with the ticket's members beside the model's own, which
+// are given without braces: "inputs": "x", ….
 func (t Ticket) Flat(members string) string {
 	ticket := t.JSON()
 	if members == "" {
@@ -47,8 +47,8 @@ func (t Ticket) Flat(members string) string {
 	return ticket[:len(ticket)-1] + ", " + members + "}"
 }
 
-// Nested returns a request body that has the ticket under auth_data and payload,
-// a JSON object, under payload.
+// Nested returns a request body with the ticket under auth_data and payload, a JSON
+// object, under payload.
 func (t Ticket) Nested(payload string) string {
 	return object([]member{{"auth_data", t.JSON()}, {"payload", payload}})
 }
@@ -77,8 +77,7 @@ func NewEd25519Key() (*Key, error) {
 	return NewKey(private)
 }
 
-// NewKey takes a key that was made elsewhere, an *rsa.PrivateKey of any size or
-// an ed25519.PrivateKey.
+// NewKey makes a Key from an *rsa.PrivateKey of any size or an ed25519.PrivateKey.
 func NewKey(private crypto.Signer) (*Key, error) {
 	switch private.(type) {
 	case *rsa.PrivateKey, ed25519.PrivateKey:
@@ -93,7 +92,7 @@ func NewKey(private crypto.Signer) (*Key, error) {
 	return &Key{private: private, pem: string(text)}, nil
 }
 
-// PEM returns the public half, as /pubkey/ does.
+// PEM returns the public half in PEM, as served at /pubkey/.
 func (k *Key) PEM() string { return k.pem }
 
 // Sign makes a ticket.
