@@ -71,8 +71,8 @@ func (c *Conn) GiveBack() {
 	c.finish()
 	c.ahead.Drop(c.guard.blank(c.ahead.Bytes()))
 	if s, ok := c.Conn.(*secureConn); ok && !c.state.closes && c.ahead.Empty() {
-		err := s.fillBuffered(&c.ahead)
-		c.state.closes = err != nil && !errors.Is(err, errNothingHere)
+		err := s.tryFill(&c.ahead)
+		c.state.closes = err != nil && !errors.Is(err, socket.ErrWouldWait)
 	}
 	r := (*resting)(c)
 	switch {
@@ -141,13 +141,15 @@ func (r *resting) Handle(e loop.Event, _ time.Time) loop.Want {
 }
 
 // look reads what has arrived. An empty line is not a request, but one may follow it.
-// Over TLS serve reads, because what has arrived may have to be answered.
 func (r *resting) look() loop.Want {
-	if _, secure := r.Conn.(*secureConn); secure {
-		return loop.Nothing
+	var err error
+	if s, ok := r.Conn.(*secureConn); ok {
+		err = s.tryFill(&r.ahead)
+	} else {
+		err = r.watched.TryFill(&r.ahead)
 	}
-	err := r.watched.TryFill(&r.ahead)
 	if errors.Is(err, socket.ErrWouldWait) {
+		(*wire)(r).rest() // part of a TLS record is not a request either
 		return loop.Source
 	}
 	if r.ahead.Drop(r.guard.blank(r.ahead.Bytes())); err == nil && r.ahead.Empty() {

@@ -40,7 +40,7 @@ func (s *secureConn) Write(p []byte) (int, error) {
 	return before + n, err
 }
 
-// sendKept writes what fillBuffered kept, so that none is left for the next request, whose
+// sendKept writes what tryFill kept, so that none is left for the next request, whose
 // body may be read by another goroutine than the one that writes.
 func (s *secureConn) sendKept() error {
 	if len(s.turn.unsent) == 0 {

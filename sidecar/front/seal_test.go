@@ -89,7 +89,7 @@ func TestWhatWasReadAlongDoesNotWait(t *testing.T) {
 		}
 		s := c.Conn.(*secureConn)
 		filled := make(chan error, 1)
-		go func() { filled <- s.fillBuffered(&c.ahead) }()
+		go func() { filled <- s.tryFill(&c.ahead) }()
 		select {
 		case err := <-filled:
 			returned <- err

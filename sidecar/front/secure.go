@@ -3,6 +3,7 @@ package front
 import (
 	"cmp"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -33,20 +34,21 @@ func (s *secureConn) FillAhead(a *socket.Ahead) error {
 	return a.Fill(arrived{s})
 }
 
-// fillBuffered fills a, which must be empty, with bytes that crypto/tls has read already,
-// of which no event of the socket tells. It does not wait: if crypto/tls answers with an
-// alert or a KeyUpdate and the socket takes no more, that is kept until the next flush.
-// Errors: errNothingHere, those of the connection.
-func (s *secureConn) fillBuffered(a *socket.Ahead) error {
+// tryFill reads once into a, which must be empty, without waiting: bytes that crypto/tls
+// has read already, of which no event of the socket tells, or what has arrived. If
+// crypto/tls answers with an alert or a KeyUpdate and the socket takes no more, that is
+// kept until the next flush. Errors: socket.ErrWouldWait, those of the connection.
+func (s *secureConn) tryFill(a *socket.Ahead) error {
 	s.turn.noWait = true
-	defer func() { s.turn.noWait = false }()
-	s.turn.bufferedOnly = true
 	n, err := s.Conn.Read(s.first[:])
-	s.turn.bufferedOnly = false
-	if n == 0 {
-		return cmp.Or(err, io.ErrNoProgress)
+	s.turn.noWait = false
+	switch {
+	case n > 0:
+		return a.Fill(arrived{s})
+	case errors.Is(err, errNothingHere):
+		return socket.ErrWouldWait
 	}
-	return a.Fill(arrived{s})
+	return cmp.Or(err, io.ErrNoProgress)
 }
 
 // arrived reads the available bytes of a TLS connection, beginning with first.
@@ -88,7 +90,7 @@ type turnConn struct {
 	wrote        bool   // to the client: the handshake has begun
 	begunTurns   int    // turns taken since it wrote
 	bufferedOnly bool   // Read fails: crypto/tls is to use what it has
-	noWait       bool   // Write must not wait
+	noWait       bool   // neither Read nor Write may wait
 	unsent       []byte // what the socket did not take then
 	ended        bool   // the handshake has ended
 }
@@ -101,6 +103,13 @@ func (t *turnConn) NetConn() net.Conn { return t.Conn }
 func (t *turnConn) Read(p []byte) (int, error) {
 	if t.bufferedOnly {
 		return 0, errNothingHere
+	}
+	if t.noWait {
+		n, err := t.watched.TryRead(p)
+		if errors.Is(err, socket.ErrWouldWait) {
+			err = errNothingHere
+		}
+		return n, err
 	}
 	if t.ended {
 		return t.Conn.Read(p)

@@ -78,6 +78,15 @@ func (c *Conn) TryFill(a *socket.Ahead) error {
 	return err
 }
 
+// TryRead is Read without waiting; see socket.Conn. CanTry must be true.
+func (c *Conn) TryRead(p []byte) (int, error) {
+	n, err := c.sock.TryRead(p)
+	if errors.Is(err, socket.ErrWouldWait) {
+		return 0, err
+	}
+	return c.idle.woke(n, err)
+}
+
 // Write writes all of p, unless it fails.
 func (c *Conn) Write(p []byte) (int, error) { return c.sock.Write(p) }
 
@@ -92,8 +101,8 @@ func (c *Conn) Control(f func(fd uintptr)) error { return c.sock.Control(f) }
 
 // silent reports whether nothing unread has arrived; true also if that cannot be found
 // out. It is for one goroutine at a time.
-func (c *Conn) silent() bool {
-	silent, known := c.sock.Silent()
+func silent(sock *socket.Conn) bool {
+	silent, known := sock.Silent()
 	return silent || !known
 }
 

@@ -66,7 +66,7 @@ func (i *idle) woke(n int, err error) (int, error) {
 // evict closes the connection if it has been idle since the given time, nothing has
 // arrived that its goroutine has not read yet, and no call is being watched.
 func (c *Conn) evict(since int64) bool {
-	if c.state.Load()&watched != 0 || !c.silent() || !c.idle.CompareAndSwap(since, evicted) {
+	if c.state.Load()&watched != 0 || !silent(&c.sock) || !c.idle.CompareAndSwap(since, evicted) {
 		return false
 	}
 	_ = c.cut()

@@ -50,7 +50,7 @@ func TestTheLongestIdleMakesRoom(t *testing.T) {
 	}
 	_, err := clients[2].Write([]byte{1})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return !servers[2].silent() }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !silent(&servers[2].sock) }, 10*time.Second, time.Millisecond)
 
 	for evicted, i := range []int{0, 1} {
 		read := make(chan error)

@@ -40,7 +40,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	case err != nil:
 		return 0, err
 	case in.err != nil:
-		return 0, c.fault("read", in.err)
+		return 0, fault(c.nc, "read", in.err)
 	case in.n == 0 && len(p) > 0:
 		return 0, io.EOF
 	}
@@ -61,7 +61,7 @@ func (c *Conn) FillAhead(a *Ahead) error {
 	case err != nil:
 		return err
 	case in.err != nil:
-		return c.fault("read", in.err)
+		return fault(c.nc, "read", in.err)
 	case in.n == 0:
 		return io.EOF
 	}
@@ -95,7 +95,7 @@ func (c *Conn) write(a, b []byte, once bool) (n int, err error) {
 		err = c.raw.Write(out.write)
 	}
 	if err == nil && out.err != nil {
-		err = c.fault("write", out.err)
+		err = fault(c.nc, "write", out.err)
 	}
 	return len(a) + len(b) - len(out.a) - len(out.b), err
 }
@@ -123,7 +123,7 @@ func (c *Conn) Control(f func(fd uintptr)) error {
 }
 
 // fault wraps the error of a system call as package net does.
-func (c *Conn) fault(op string, err error) error {
-	local := c.nc.LocalAddr()
-	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: c.nc.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+func fault(nc net.Conn, op string, err error) error {
+	local := nc.LocalAddr()
+	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: nc.RemoteAddr(), Err: os.NewSyscallError(op, err)}
 }

@@ -16,21 +16,33 @@ func (c *Conn) CanTry() bool { return c.raw != nil }
 // event for a watcher of the descriptor. Errors: ErrWouldWait, io.EOF, those of the
 // connection; net.ErrClosed after it was closed here.
 func (c *Conn) TryFill(a *Ahead) (all bool, err error) {
+	n, err := c.tryRead(nil, a)
+	if err != nil {
+		return err == ErrWouldWait, err
+	}
+	return n < len(*a.buf), nil
+}
+
+// TryRead reads once into p, which must not be empty. It does not wait and ignores
+// deadlines. Errors: those of TryFill.
+func (c *Conn) TryRead(p []byte) (int, error) { return c.tryRead(p, nil) }
+
+func (c *Conn) tryRead(p []byte, a *Ahead) (int, error) {
 	in := takeIncoming()
 	defer in.release()
-	in.ahead = a
-	err = c.raw.Control(in.try)
+	in.p, in.ahead = p, a
+	err := c.raw.Control(in.try)
 	switch {
 	case err != nil:
-		return false, err
+		return 0, err
 	case in.err == errAgain:
-		return true, ErrWouldWait
+		return 0, ErrWouldWait
 	case in.err != nil:
-		return false, c.fault("read", in.err)
+		return 0, fault(c.nc, "read", in.err)
 	case in.n == 0:
-		return false, io.EOF
+		return 0, io.EOF
 	}
-	return in.n < len(*a.buf), nil
+	return in.n, nil
 }
 
 func (in *incoming) tryOnce(fd uintptr) { in.readOnce(fd) }

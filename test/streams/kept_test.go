@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"crypto/x509"
 	"io"
 	"net/http"
 	"strings"
@@ -17,6 +18,15 @@ import (
 // request was: USHER_READ_TIMEOUT is for a request that has begun.
 func TestKeptConnectionMayIdle(t *testing.T) {
 	t.Parallel()
+	t.Run("TCP", func(t *testing.T) { t.Parallel(); testKeptConnectionMayIdle(t, nil, nil) })
+	t.Run("TLS", func(t *testing.T) {
+		t.Parallel()
+		cert, key, pool := rig.CertificateFiles(t, t.TempDir())
+		testKeptConnectionMayIdle(t, rig.Env{"USHER_TLS_CERT_FILE": cert, "USHER_TLS_KEY_FILE": key}, pool)
+	})
+}
+
+func testKeptConnectionMayIdle(t *testing.T, more rig.Env, pool *x509.CertPool) {
 	const readTimeout = time.Second
 	s := rig.NewSigner(t)
 	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
@@ -32,7 +42,7 @@ func TestKeptConnectionMayIdle(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	})
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_READ_TIMEOUT": readTimeout.String()})).Ready()
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_READ_TIMEOUT": readTimeout.String()}).With(more)).Ready()
 	inBody := func(kind string) string {
 		body := s.Ticket().Flat("")
 		return "POST /generate_stream HTTP/1.1\r\nHost: a\r\nX-Case: " + kind + "\r\nContent-Length: " + rig.Itoa(len(body)) + "\r\n\r\n" + string(body)
@@ -64,7 +74,7 @@ func TestKeptConnectionMayIdle(t *testing.T) {
 		"refused, no such route":              {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"},
 	} {
 		rig.SideBySide(t, &cases, name, func(t *testing.T) {
-			c := rig.Dial(t, u.Public)
+			c := rig.Connect(t, u, pool)
 			answer := func() int {
 				resp, err := http.ReadResponse(c.In, nil)
 				require.NoError(t, err)
