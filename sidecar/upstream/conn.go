@@ -100,7 +100,12 @@ func (cn *Conn) end(how ending) {
 // canceled reports whether Cancel took the line.
 func (cn *Conn) canceled() bool { return cn.line != nil && cn.owned.Load() == nil }
 
-// replace replaces a kept connection that turned out dead before it took any bytes.
+// errNotReplaced ends a use that was cancelled before a dead connection was replaced:
+// nothing was sent.
+var errNotReplaced = fmt.Errorf("%w: %w", ErrUnreachable, ErrCanceled)
+
+// replace replaces a kept connection that turned out dead before it took any bytes. All
+// its errors are ErrUnreachable.
 func (cn *Conn) replace() error {
 	old := cn.line
 	cn.client.replaced.Add(1)
@@ -108,15 +113,17 @@ func (cn *Conn) replace() error {
 	defer stop()
 	cn.redial.Store(&stop)
 	if cn.canceled() { // before it could stop this
-		return ErrCanceled
+		return errNotReplaced
 	}
 	l, err := cn.client.dial(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errNotReplaced
+	case err != nil:
 		return err
-	}
-	if !cn.owned.CompareAndSwap(old, l) {
+	case !cn.owned.CompareAndSwap(old, l):
 		l.close()
-		return ErrCanceled
+		return errNotReplaced
 	}
 	old.close()
 	cn.line, cn.reused = l, false
@@ -132,6 +139,8 @@ func (cn *Conn) fail(err error) error {
 
 func (cn *Conn) explain(err error) error {
 	switch {
+	case errors.Is(err, ErrUnreachable):
+		return err
 	case cn.canceled():
 		if cn.upload != nil {
 			if failed := cn.upload.failed.Load(); failed != nil {
@@ -139,7 +148,7 @@ func (cn *Conn) explain(err error) error {
 			}
 		}
 		return ErrCanceled
-	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrBroken), errors.Is(err, ErrCanceled):
+	case errors.Is(err, ErrBroken), errors.Is(err, ErrCanceled):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ErrTimeout

@@ -32,7 +32,8 @@ func deafAddress(t *testing.T) string {
 }
 
 // A Cancel ends the connecting by which a dead connection is replaced: the client's place
-// is not held until the connect times out.
+// is not held until the connect times out. The error says that nothing was sent, so that
+// the ticket stays good.
 func TestCancelWhileReplacing(t *testing.T) {
 	m := listen(t, "tcp", func(p *peer) { _ = p.gone() })
 	c := connect(t, m, nil)
@@ -45,7 +46,8 @@ func TestCancelWhileReplacing(t *testing.T) {
 	cn.Cancel()
 	select {
 	case err := <-replaced:
-		require.Error(t, err)
+		require.ErrorIs(t, err, ErrCanceled)
+		require.ErrorIs(t, cn.explain(err), ErrUnreachable)
 	case <-time.After(10 * time.Second):
 		t.Fatal("it goes on connecting")
 	}
