@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/test/full"
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
@@ -19,11 +20,11 @@ import (
 func TestStaleConnectionsAreReplaced(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
-	const n = 200
+	n := full.Or(30, 200)
 	closed := make(chan struct{}, n)
 	m := rig.NewWireModel(t, func(c *net.TCPConn, _ string) bool {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		_ = c.Close()
+		closeNoticed(c)
 		closed <- struct{}{}
 		return false
 	})
