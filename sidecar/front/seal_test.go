@@ -84,9 +84,7 @@ func TestWhatWasReadAlongDoesNotWait(t *testing.T) {
 	returned := make(chan error, 1)
 	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
 		defer func() { c.CloseAfter(); c.Abandon(); c.GiveBack() }()
-		for n := 1; n > 0; {
-			n, _ = c.watched.TryWrite(make([]byte, 4<<10))
-		}
+		fillSocket(c)
 		s := c.Conn.(*secureConn)
 		filled := make(chan error, 1)
 		go func() { filled <- s.tryFill(&c.ahead) }()

@@ -40,8 +40,8 @@ func (s *secureConn) FillAhead(a *socket.Ahead) error {
 // kept until the next flush. Errors: socket.ErrWouldWait, those of the connection.
 func (s *secureConn) tryFill(a *socket.Ahead) error {
 	s.turn.noWait = true
+	defer func() { s.turn.noWait = false }() // after both reads: either may write
 	n, err := s.Conn.Read(s.first[:])
-	s.turn.noWait = false
 	switch {
 	case n > 0:
 		return a.Fill(arrived{s})
