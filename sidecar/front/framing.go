@@ -31,7 +31,7 @@ func (h *Head) fail(status int, reason string) {
 // folded lines, control bytes in values, bytes outside ASCII in the target, absolute
 // targets of any scheme, several Host or Expect fields, and any number of fields. The
 // guard has checked the line ends before.
-func (h *Head) judge() {
+func judge(h *Head) {
 	hosts, lengths, codings := h.field(host).count, h.field(contentLength).count, h.field(transferEncoding).count
 	expectations := h.field(expect).count
 	switch {

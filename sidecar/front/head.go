@@ -76,7 +76,7 @@ func (h *Head) parse() {
 	}
 	rest := bytes.TrimLeft(h.memory.raw, "\r\n") // RFC 9112 section 2.2
 	line, rest := http1.CutLine(rest)
-	h.requestLine(line)
+	parseRequestLine(h, line)
 	h.Block = rest
 	for len(rest) > 0 {
 		before := rest
@@ -85,14 +85,14 @@ func (h *Head) parse() {
 			h.Block = h.Block[:len(h.Block)-len(before)]
 			break
 		}
-		h.line(line)
+		parseField(h, line)
 	}
 	h.Close = h.Close || !h.HTTP11 && !http1.HasElement(h.Value(Connection), keepAlive)
-	h.judge()
+	judge(h)
 }
 
-// requestLine parses method, target and version.
-func (h *Head) requestLine(line []byte) {
+// parseRequestLine parses method, target and version.
+func parseRequestLine(h *Head, line []byte) {
 	if h.rest = len(line); h.rest > maxRest {
 		h.fail(414, "The request target is too long")
 	}
@@ -119,8 +119,8 @@ func isVersion(b []byte) bool {
 		'0' <= b[5] && b[5] <= '9' && '0' <= b[7] && b[7] <= '9'
 }
 
-// line parses one field line, without its line end.
-func (h *Head) line(line []byte) {
+// parseField parses one field line, without its line end.
+func parseField(h *Head, line []byte) {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 || !http1.IsToken(line[:colon]) {
 		h.fail(400, "A header line is folded or its name is malformed")
@@ -205,7 +205,7 @@ func (h *Head) Length() int64 {
 // endsKnown reports whether client and server agree on where the request ends: a POST
 // without a length has no body by RFC 9112 section 6.3, but its client may well think
 // that it has one.
-func (h *Head) endsKnown() bool {
+func endsKnown(h *Head) bool {
 	return h.field(contentLength).count+h.field(transferEncoding).count > 0 || !h.Is("POST")
 }
 

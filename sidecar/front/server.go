@@ -138,7 +138,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		s.o.Serve(c, c.Head.fault)
 		return
 	}
-	if !c.Head.endsKnown() {
+	if !endsKnown(&c.Head) {
 		c.CloseAfter()
 	}
 	if answer, ok := s.aside(&c.Head); ok {

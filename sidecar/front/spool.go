@@ -77,7 +77,7 @@ func (s *Stream) Spool(more func(n int64) bool, broken func(error)) {
 	_ = s.c.SetReadDeadline(time.Time{})
 	go func() {
 		defer close(s.halted)
-		if err := s.fill(more); err != nil {
+		if err := (*spooling)(s).fill(more); err != nil {
 			broken(err)
 		}
 	}()
@@ -91,20 +91,23 @@ func (s *Stream) Halt() {
 	_ = s.c.SetReadDeadline(time.Time{})
 }
 
-func (s *Stream) fill(more func(n int64) bool) error {
+// spooling is a Stream while its spool is filled.
+type spooling Stream
+
+func (s *spooling) fill(more func(n int64) bool) error {
 	return s.fillWhile(func() bool { return s.findRoom(more) }, func(*Conn) error { return nil })
 }
 
 // fillFromAhead takes the bytes that the connection has ahead, which are less than a
 // piece, if there is room for one.
-func (s *Stream) fillFromAhead() error {
+func (s *spooling) fillFromAhead() error {
 	room := func() bool { return s.spool.budget.hold(spoolPiece) }
 	return s.fillWhile(room, func(*Conn) error { return os.ErrDeadlineExceeded })
 }
 
 // fillWhile reads until the body is whole, room returns false, or the read deadline has
 // passed. before is that of read.
-func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
+func (s *spooling) fillWhile(room func() bool, before func(*Conn) error) error {
 	for !s.whole.Load() {
 		if len(s.spool.room()) == 0 {
 			if !room() {
@@ -112,7 +115,7 @@ func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
 			}
 			s.spool.grow()
 		}
-		n, err := s.read(s.spool.room(), before)
+		n, err := (*Stream)(s).read(s.spool.room(), before)
 		s.spool.to += n
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -125,7 +128,7 @@ func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
 }
 
 // findRoom waits until there is room for a piece; false after Halt.
-func (s *Stream) findRoom(more func(n int64) bool) bool {
+func (s *spooling) findRoom(more func(n int64) bool) bool {
 	for {
 		if s.spool.budget.hold(spoolPiece) {
 			if more(spoolPiece) {

@@ -44,7 +44,7 @@ func (c *Conn) Stream(limit int, budget *Budget) *Stream {
 func (s *Stream) Begin() error {
 	c := s.c
 	if c.guard.state == inChunks && !c.ahead.Empty() {
-		if err := s.fillFromAhead(); err != nil {
+		if err := (*spooling)(s).fillFromAhead(); err != nil {
 			return err
 		}
 	} else if c.guard.inBody() && c.ahead.Empty() && s.taken == 0 {

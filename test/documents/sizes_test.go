@@ -25,8 +25,6 @@ const (
 // Do not add any, and do not raise a number without need.
 var larger = map[string][2]int{
 	"sidecar/front.Conn":        {14, 31},
-	"sidecar/front.Head":        {12, 16},
-	"sidecar/front.Stream":      {11, 16},
 	"sidecar/hangup.Conn":       {12, 20},
 	"sidecar/upstream.Response": {12, 24},
 }
