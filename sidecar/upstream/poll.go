@@ -19,40 +19,40 @@ func (r *Response) Control(f func(fd uintptr)) error { return r.cn.line.sock.Con
 
 // Arrived says that something has arrived. final says that the end of the connection or
 // an error may follow it, for which there will be no further event.
-func (r *Response) Arrived(final bool) { r.drained, r.final = false, r.final || final }
+func (b *Body) Arrived(final bool) { b.drained, b.final = false, b.final || final }
 
 // Look reads what has arrived, without waiting, and reports Ready. If it returns false,
 // wait for the next event. The caller has to watch the idle time-out; see Silent.
-func (r *Response) Look() bool {
-	for !r.Ready() && !r.drained {
-		l := r.cn.line
+func (b *Body) Look() bool {
+	for !b.Ready() && !b.drained {
+		l := b.cn.line
 		all, err := l.sock.TryFill(&l.ahead)
 		if errors.Is(err, socket.ErrWouldWait) {
-			r.drained = true
+			b.drained = true
 			return false
 		}
-		r.drained = all && !r.final
-		r.came(err)
+		b.drained = all && !b.final
+		b.came(err)
 	}
-	return r.Ready()
+	return b.Ready()
 }
 
 // Silent ends the body with ErrTimeout, because nothing came within the idle time-out.
-func (r *Response) Silent() {
-	if r.err == nil {
-		r.err = ErrTimeout
+func (b *Body) Silent() {
+	if b.err == nil {
+		b.err = ErrTimeout
 	}
 }
 
 // came records the result of one read.
-func (r *Response) came(err error) {
+func (b *Body) came(err error) {
 	switch {
 	case err == nil:
-	case errors.Is(err, io.EOF) && r.body == byClose && !r.cn.canceled():
-		r.finished()
-	case errors.Is(err, io.EOF) && !r.cn.canceled():
-		r.err = errCutShort
+	case errors.Is(err, io.EOF) && b.framing == byClose && !b.cn.canceled():
+		b.finished()
+	case errors.Is(err, io.EOF) && !b.cn.canceled():
+		b.err = errCutShort
 	default:
-		r.err = r.cn.explain(err)
+		b.err = b.cn.explain(err)
 	}
 }

@@ -124,10 +124,10 @@ func (r *Response) frame() error {
 		// A server that announces chunks here may really send them.
 		r.length, r.keep = 0, r.keep && codings == 0
 	case codings > 0:
-		r.length, r.body = -1, byChunks
+		r.length, r.framing = -1, byChunks
 		r.chunks = http1.NewChunked(http1.ChunkOptions{BlanksAfterSize: true, MaxTrailer: int32(r.cn.client.o.MaxHeadBytes)})
 	case lengths == 0:
-		r.length, r.body, r.keep = -1, byClose, false
+		r.length, r.framing, r.keep = -1, byClose, false
 	}
 	if r.left = r.length; r.length == 0 {
 		r.finished()

@@ -2,48 +2,25 @@ package upstream
 
 import (
 	"errors"
-	"fmt"
-	"time"
-
-	"github.com/usher-sidecar/usher/sidecar/http1"
+	"io"
 )
 
 // A Response is the model server's answer, read as it arrives. It belongs to one
 // goroutine, and ends with Close. Slices that its methods return are valid until then.
 type Response struct {
 	Head
-	cn *Conn
-
-	length  int64 // of the body; -1: not declared
-	body    framing
-	left    int64 // byLength: bytes still to come
-	chunks  http1.Chunked
-	keep    bool // the connection may be reused
-	toHEAD  bool // it answers a HEAD, and has no body whatever its head says
-	err     error
-	renewed time.Time // when renew last set the read deadline
-	drained bool      // Look has read everything; the next event is told by Arrived
-	final   bool      // see Arrived
+	Body
+	length int64 // of the body; -1: not declared
+	keep   bool  // the connection may be reused
+	toHEAD bool  // it answers a HEAD, and has no body whatever its head says
 }
-
-// A framing is how a body ends (RFC 9112 section 6.3).
-type framing uint8
-
-const (
-	byLength framing = iota
-	byChunks
-	byClose
-)
-
-// errCutShort means that the connection ended before the body.
-var errCutShort = fmt.Errorf("%w: its body was cut short", ErrBroken)
 
 // errClosed is the error of reading a closed Response.
 var errClosed = errors.New("upstream: the response is closed")
 
 // begin prepares the response of a use.
 func (r *Response) begin(cn *Conn) {
-	*r = Response{Head: newHead(), cn: cn, keep: true, toHEAD: r.toHEAD}
+	*r = Response{Head: newHead(), Body: Body{cn: cn}, keep: true, toHEAD: r.toHEAD}
 }
 
 // detach releases the head and makes further reads fail.
@@ -67,3 +44,20 @@ func (r *Response) Sending() bool { return r.cn != nil && r.cn.rest != nil }
 // ToHEAD reports whether the response answers a HEAD. Its head then states the length
 // that the answer to a GET would have (RFC 9110 section 8.6), and there is no body.
 func (r *Response) ToHEAD() bool { return r.toHEAD }
+
+// Close ends the response and the use of the connection, once. The connection is kept if
+// the body came to its true end, the server allows it, and nothing came after the body.
+// It is reset if the body did not come to its end, so that the model server stops.
+func (r *Response) Close() {
+	if r.cn == nil {
+		return
+	}
+	switch {
+	case r.err != io.EOF:
+		r.cn.end(abort)
+	case r.keep:
+		r.cn.end(reuse)
+	default:
+		r.cn.end(finish)
+	}
+}
