@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Starts Usher in the place of the Python worker on a rented GPU machine: the
-# same environment variables, ports, certificate paths and reports. A start that
-# fails is reported to the autoscaler, too.
+# Starts Usher instead of the Python worker on a rented GPU machine, with the same
+# environment variables, ports, certificate paths and reports. If the start fails,
+# that is reported to the autoscaler too.
 #
-#   BACKEND        tgi, vllm, sglang, llamacpp, ollama, or openai for any other
-#                  with its API: which model server it is (USHER_ENGINE) and where
-#                  it listens; MODEL_SERVER_URL wins
-#   USHER_ENDPOINT name of the endpoint group (the Python worker did not ask)
+#   BACKEND        the model server (USHER_ENGINE): tgi, vllm, sglang, llamacpp,
+#                  ollama, or openai for any other with OpenAI's API. It also says
+#                  where the model server listens, unless MODEL_SERVER_URL is set
+#   USHER_ENDPOINT name of the endpoint group (the Python worker did not need it)
 #   REPORT_ADDR, CONTAINER_ID, MASTER_TOKEN, WORKER_PORT, USE_SSL, PUBLIC_IPADDR,
-#   VAST_TCP_PORT_<port>, WORKSPACE_DIR, MODEL_HEALTH_ENDPOINT: as they were
-#   USHER_BIN      the binary; USHER_URL where to get it from if there is none
+#   VAST_TCP_PORT_<port>, WORKSPACE_DIR, MODEL_HEALTH_ENDPOINT: as for the Python worker
+#   USHER_BIN      the binary
+#   USHER_URL      where to download it if there is none
 #
-# Any other USHER_ variable is passed on. Exit status: that of usher; it is
-# started again unless it left by itself (0) or a setting is wrong (2). A crash
+# All other USHER_ variables are passed on. The exit status is that of usher, which
+# is started again unless it ended normally (0) or a setting is wrong (2). A crash
 # is a SIGABRT (134).
 set -euo pipefail
 
@@ -20,13 +21,13 @@ export REPORT_ADDR="${REPORT_ADDR:-https://run.vast.ai}"
 export USE_SSL="${USE_SSL:-true}"
 export WORKER_PORT="${WORKER_PORT:-3000}"
 WORKSPACE_DIR="${WORKSPACE_DIR:-/workspace}"
-CERT_DIR="${CERT_DIR:-/etc}" # where the Python worker had it
+CERT_DIR="${CERT_DIR:-/etc}" # where the Python worker keeps it
 SIGN_URL="${SIGN_URL:-https://console.vast.ai/api/v0/sign_cert/}"
 LOG="$WORKSPACE_DIR/usher.log"
 mkdir -p "$WORKSPACE_DIR"
 
-# A reader of stderr that stalls or has gone must end neither this script nor
-# what keeps the log.
+# If the reader of stderr stalls or goes away, neither this script nor the process
+# that writes the log may end.
 trap '' PIPE
 say() {
   local line
@@ -36,12 +37,12 @@ say() {
 }
 die() { report_failure "$*"; say "$*"; exit 2; }
 
-# report_failure tells the first address that takes it why this worker will not
-# come up. The token goes through a pipe: arguments can be read by everybody.
+# report_failure reports why this worker will not start, to the first address that
+# accepts the report. The token goes through a pipe, since anyone can read arguments.
 report_failure() {
   [ "${USHER_REPORT:-auto}" != off ] && [[ "${CONTAINER_ID:-}" =~ ^[0-9]+$ ]] || return 0
   local scheme=http port="VAST_TCP_PORT_$WORKER_PORT" address addresses
-  local safe='^(https://|http://(127(\.[0-9]{1,3}){3}|localhost|\[::1])(:[0-9]+)?(/|$))' # not in clear over a network
+  local safe='^(https://|http://(127(\.[0-9]{1,3}){3}|localhost|\[::1])(:[0-9]+)?(/|$))' # not unencrypted over a network
   [ "$USE_SSL" = true ] && scheme=https
   IFS=', ' read -r -a addresses <<<"$REPORT_ADDR"
   for address in "${addresses[@]}"; do
@@ -56,10 +57,10 @@ report_failure() {
 json_text() { printf %s "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g'; }
 
 case "${BACKEND:-}" in
-  # Where the templates of the Python worker have them listen.
+  # Where the model servers listen in the templates of the Python worker.
   tgi)             url=http://127.0.0.1:5001 ;;
   vllm | llamacpp) url=http://127.0.0.1:18000 ;;
-  sglang | ollama) url= ;; # on their own ports
+  sglang | ollama) url= ;; # on their default ports
   openai)          url=http://127.0.0.1:18000
                    export USHER_ROUTES="${USHER_ROUTES:-/v1/completions,/v1/chat/completions}" ;;
   '')              die 'BACKEND must be set: tgi, vllm, sglang, openai, llamacpp or ollama' ;;
@@ -67,10 +68,10 @@ case "${BACKEND:-}" in
 esac
 [ "$BACKEND" = openai ] || export USHER_ENGINE="${USHER_ENGINE:-$BACKEND}"
 export USHER_UPSTREAM_URL="${USHER_UPSTREAM_URL:-${MODEL_SERVER_URL:-$url}}"
-# The Python worker's 0.0.0.0 means this machine.
+# The Python worker's settings say 0.0.0.0 for this machine.
 USHER_UPSTREAM_URL="${USHER_UPSTREAM_URL/\/\/0.0.0.0/\/\/127.0.0.1}"
 export USHER_STATE_FILE="${USHER_STATE_FILE:-$WORKSPACE_DIR/usher.window}"
-# Where the Python worker has measured, Usher need not.
+# If the Python worker has run its benchmark, Usher need not.
 if [ -z "${USHER_BENCHMARK_FILE:-}" ]; then
   USHER_BENCHMARK_FILE="$WORKSPACE_DIR/.has_benchmark"
   [ -s "$WORKSPACE_DIR/vast-pyworker/.has_benchmark" ] && USHER_BENCHMARK_FILE="$WORKSPACE_DIR/vast-pyworker/.has_benchmark"
@@ -78,7 +79,7 @@ fi
 export USHER_BENCHMARK_FILE
 [ "${UNSECURED:-false}" = true ] && die 'UNSECURED=true is not offered: Usher verifies every ticket'
 
-export -n USHER_BIN USHER_URL # this script's own, and no settings of usher
+export -n USHER_BIN USHER_URL # for this script, not settings of usher
 USHER_BIN="${USHER_BIN:-$(command -v usher || echo "$WORKSPACE_DIR/usher")}"
 if [ ! -x "$USHER_BIN" ]; then
   [ -n "${USHER_URL:-}" ] || die "no usher at $USHER_BIN: set USHER_BIN, or USHER_URL to get it from"
@@ -88,8 +89,8 @@ if [ ! -x "$USHER_BIN" ]; then
   mv "$USHER_BIN.new" "$USHER_BIN"
 fi
 
-# sign makes a key as openssl req is told, and has it signed by the provider. What
-# is no certificate of that key is no answer, whatever its status.
+# sign makes a key with these arguments of openssl req and has the provider sign it.
+# An answer that is not a certificate for that key is a failure, whatever its status.
 sign() {
   local key="$USHER_TLS_KEY_FILE.new" cert="$USHER_TLS_CERT_FILE.new" public
   (umask 077 && openssl req -newkey "$@" -nodes -sha256 -subj /C=US/ST=CA/CN=pyworker.vast.ai/ \
@@ -102,9 +103,9 @@ sign() {
   mv "$cert" "$USHER_TLS_CERT_FILE"
 }
 
-# A certificate as the Python worker has it made: a new key, signed by the
-# provider. One that is there already is kept. A connection costs a third of the
-# CPU with a P-256 key, so RSA, which the Python worker has, comes second.
+# Get a certificate as the Python worker does: make a new key and have the provider
+# sign it. An existing certificate is kept. The Python worker uses RSA; Usher tries
+# P-256 first, with which a new connection costs a third of the CPU.
 if [ "$USE_SSL" = true ]; then
   export USHER_TLS_CERT_FILE="${USHER_TLS_CERT_FILE:-$CERT_DIR/instance.crt}"
   export USHER_TLS_KEY_FILE="${USHER_TLS_KEY_FILE:-$CERT_DIR/instance.key}"
@@ -117,8 +118,8 @@ if [ "$USE_SSL" = true ]; then
   fi
 fi
 
-# A signal is passed on, so that usher drains, once for each. It is the end, also
-# where it comes while no usher runs, or before usher can take it.
+# Each signal is passed on once, so that usher drains. This script ends after it too,
+# even if the signal comes while no usher runs, or before usher handles signals.
 child= stopping= passed=
 pass_on() { stopping=true; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null && passed=true || :; }
 trap pass_on TERM INT
@@ -126,16 +127,16 @@ while [ -z "$stopping" ]; do
   before=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
   "$USHER_BIN" 2> >(trap '' INT TERM; exec tee -a "$LOG" >&2) & # tee ends after usher
   child=$!
-  [ -z "$stopping" ] || [ -n "$passed" ] || pass_on # it came before the line above
+  [ -z "$stopping" ] || [ -n "$passed" ] || pass_on # the signal came before child was set
   status=0
-  # Not on stderr: bash would tell of a killed one there, and wait to be read.
+  # Not to stderr: bash would report a killed process there, and block if nobody reads.
   wait "$child" 2>/dev/null || status=$?
-  # A signal ends wait before usher has ended.
+  # A signal interrupts wait before usher has ended.
   while kill -0 "$child" 2>/dev/null; do status=0; wait "$child" 2>/dev/null || status=$?; done
   child=
   case $status in
     0) exit 0 ;;
-    2) # Its faults are the log's last lines, and no JSON.
+    2) # Its errors are the last lines of the log, and not JSON.
       sleep 0.2
       report_failure "$(tail -c "+$((before + 1))" "$LOG" | grep -E '^(usher: |  [A-Z])' | head -n 20 | tr '\n' ';')"
       exit 2 ;;
