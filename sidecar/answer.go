@@ -34,7 +34,7 @@ type answer struct {
 func relayAnswer(x *exchange, resp *upstream.Response) {
 	x.account.Status = resp.StatusCode()
 	a := &answer{x: x, resp: resp, relay: relay.Relay{
-		Client: x.conn, Source: resp, Account: &x.account, Meter: &x.h.book, Saw: x.h.model.sawBytes.at,
+		Client: x.conn, Source: resp, Account: &x.account, Meter: &x.h.book, OnPiece: x.h.model.sawBytes.at,
 	}}
 	a.describe()
 	head := heads.Get().(*[]byte)

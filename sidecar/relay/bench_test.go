@@ -23,7 +23,7 @@ func BenchmarkToken(b *testing.B) {
 	now := time.Now()
 	r := &Relay{
 		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, Account: new(account.Request), Meter: new(account.Book),
-		Saw: func(time.Time) {},
+		OnPiece: func(time.Time) {},
 	}
 	r.Account.Times.Start = now
 	buffer := new(buffer)
@@ -55,8 +55,8 @@ func BenchmarkAdvance(b *testing.B) {
 	now := time.Now()
 	r := &Relay{
 		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, Account: new(account.Request), Meter: new(account.Book),
-		Saw:    func(time.Time) {},
-		Source: &endless{event: []byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n")},
+		OnPiece: func(time.Time) {},
+		Source:  &endless{event: []byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n")},
 	}
 	r.Account.Times.Start = now
 	b.ReportAllocs()

@@ -52,7 +52,7 @@ type Relay struct {
 	Strict  error          // the error if the body ends without it; nil: none is needed
 	Account *account.Request
 	Meter   account.Meter
-	Saw     func(now time.Time) // called for each piece; must cost nanoseconds
+	OnPiece func(now time.Time) // called for each piece; must cost nanoseconds
 
 	tail eventTail
 	last time.Duration // when the last piece came, after Account.Times.Start
@@ -183,7 +183,7 @@ func (r *Relay) passed(p []byte, now time.Time) {
 	r.last = at
 	a.Answer.Pieces++
 	a.BytesOut += int64(len(p))
-	r.Saw(now)
+	r.OnPiece(now)
 	if r.Stream != dialect.NoStream {
 		r.tail.write(p)
 	}

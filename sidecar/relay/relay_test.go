@@ -51,7 +51,7 @@ func (r *reader) WriteParts(_ []byte, parts [][]byte) error {
 func relayTo(client *reader, source *script, framing Framing) *Relay {
 	return &Relay{
 		Client: client, Source: source, Framing: framing, Account: &account.Request{Times: account.Times{Start: time.Now()}},
-		Meter: new(account.Book), Saw: func(time.Time) {},
+		Meter: new(account.Book), OnPiece: func(time.Time) {},
 	}
 }
 
