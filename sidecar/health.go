@@ -23,9 +23,9 @@ func (s *Sidecar) readiness() admin.Readiness {
 	return r
 }
 
-// aside answers /ping and /health, which the public listener serves besides the
+// publicHealth answers /ping and /health, which the public listener serves besides the
 // routes.
-func aside(ready func() admin.Readiness) func(path string) (front.Answer, bool) {
+func publicHealth(ready func() admin.Readiness) func(path string) (front.Answer, bool) {
 	const text = "text/plain; charset=utf-8"
 	return func(path string) (front.Answer, bool) {
 		switch {

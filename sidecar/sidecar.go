@@ -180,7 +180,7 @@ func CostPolicy(cfg *config.Config) gate.Policy {
 func (s *Sidecar) openFront() {
 	cfg := s.cfg
 	s.front = front.New(front.Options{
-		Serve: s.handler.serve, Aside: aside(s.readiness), Methods: s.routes.Allowed, Closing: s.drain.begun,
+		Serve: s.handler.serve, HealthCheck: publicHealth(s.readiness), Methods: s.routes.Allowed, Closing: s.drain.begun,
 		CORS: front.NewCORS(cfg.CORSOrigins), TLS: s.certificates.config(), Trusted: cfg.TrustedProxies,
 		Panicked:         func(fault any, stack []byte) { s.faults.note(fault, stack) },
 		Debug:            func(event string) { s.log.Debug("http server", zap.String("event", event)) },

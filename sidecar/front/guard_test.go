@@ -64,7 +64,7 @@ func TestAHeadInSmallPieces(t *testing.T) {
 			c.CloseAfter()
 			_ = c.Answer(&Answer{Status: 204}, Own{})
 		},
-		Aside: func(string) (Answer, bool) { return Answer{}, false },
+		HealthCheck: func(string) (Answer, bool) { return Answer{}, false },
 	}, hangup.Options{})
 	begin := "POST /generate HTTP/1.1\r\nHost: u\r\nContent-Length: 0\r\nAuthorization: " + strings.Repeat("x", 8000) + "\r\nX-Pad: "
 	const end = "\r\n\r\n"

@@ -53,10 +53,10 @@ func secureServer(t testing.TB, timeout time.Duration, mutual bool) (s *Server, 
 	ln, err := hangup.Listen(inner, hangup.Options{})
 	require.NoError(t, err)
 	s = New(Options{
-		Serve:   func(c *Conn, _ error) { c.CloseAfter() },
-		Aside:   func(string) (Answer, bool) { return Answer{Status: 200}, true },
-		Closing: func() bool { return false },
-		TLS:     server, HandshakeTimeout: timeout,
+		Serve:       func(c *Conn, _ error) { c.CloseAfter() },
+		HealthCheck: func(string) (Answer, bool) { return Answer{Status: 200}, true },
+		Closing:     func() bool { return false },
+		TLS:         server, HandshakeTimeout: timeout,
 		ReadTimeout: patience, IdleTimeout: patience, MaxConnections: 1000,
 	})
 	served := make(chan error, 1)

@@ -42,7 +42,7 @@ func lendingOptions(before, answer func(*Conn)) Options {
 			c.Lend(func() { go answer(c) })
 			before(c)
 		},
-		Aside:            func(string) (Answer, bool) { return Answer{}, false },
+		HealthCheck:      func(string) (Answer, bool) { return Answer{}, false },
 		HandshakeTimeout: time.Minute,
 	}
 }

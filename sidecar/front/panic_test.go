@@ -85,7 +85,7 @@ func panickyServer(t *testing.T) (addr string, panics func() []string) {
 			}
 			_ = c.WriteParts(nil, [][]byte{[]byte(answer)})
 		},
-		Aside: func(path string) (Answer, bool) {
+		HealthCheck: func(path string) (Answer, bool) {
 			if path == "/aside" {
 				panic("a fault of ours")
 			}

@@ -26,9 +26,9 @@ type Options struct {
 	// ErrCrowded, or ErrGone if the client broke off. It is called on the connection's
 	// goroutine. Before it returns, it must have begun an answer or called CloseAfter.
 	Serve func(c *Conn, err error)
-	// Aside answers GET and HEAD of the small paths next to the routes, "/health" and
-	// "/ping"; it returns false for other paths.
-	Aside func(path string) (Answer, bool)
+	// HealthCheck answers GET and HEAD of "/health" and "/ping"; it returns false for
+	// other paths.
+	HealthCheck func(path string) (Answer, bool)
 	// Methods lists the methods of a path, as the field Allow does; "" if the path has
 	// none.
 	Methods func(path []byte) string
@@ -141,7 +141,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	if !endsKnown(&c.Head) {
 		c.CloseAfter()
 	}
-	if answer, ok := s.aside(&c.Head); ok {
+	if answer, ok := s.healthOrPreflight(&c.Head); ok {
 		_ = c.Answer(&answer, Own{})
 		return
 	}
@@ -189,16 +189,16 @@ func (c *Conn) finish() {
 	c.ctx = nil
 }
 
-// aside answers health checks, pings and CORS preflights, which are neither logged nor
-// counted as requests.
-func (s *Server) aside(h *Head) (Answer, bool) {
+// healthOrPreflight answers health checks, pings and CORS preflights, which are neither
+// logged nor counted as requests.
+func (s *Server) healthOrPreflight(h *Head) (Answer, bool) {
 	if s.o.CORS.isPreflight(h) {
 		return s.o.CORS.preflight(h, s.o.Methods(h.Path)), true
 	}
 	if !h.Is("GET") && !h.Is("HEAD") {
 		return Answer{}, false
 	}
-	return s.o.Aside(string(h.Path))
+	return s.o.HealthCheck(string(h.Path))
 }
 
 // serveFault answers what fasthttp could not read as a request. Its error text may hold

@@ -77,7 +77,7 @@ func TestChunksThatAreHereCount(t *testing.T) {
 			}
 			_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
 		},
-		Aside: func(string) (Answer, bool) { return Answer{}, false },
+		HealthCheck: func(string) (Answer, bool) { return Answer{}, false },
 	}, hangup.Options{})
 	ask := func() counts {
 		c, err := net.Dial("tcp", addr)
