@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -51,6 +52,8 @@ type connState struct {
 	onBehalf  bool  // the connection counts under a client that a proxy named
 	shared    bool  // it is a proxy's connection, not to be closed because of one client
 	continued bool  // "100 Continue" was sent
+
+	restsUntil time.Time // how long it may wait in the loop for its next request
 }
 
 // Client returns the address on whose behalf the request came.

@@ -117,6 +117,7 @@ func (r *resting) wait() bool {
 		return false
 	}
 	(*wire)(r).rest()
+	r.state.restsUntil = time.Now().Add(r.server.idleTimeout())
 	m := waiting.Register(r, (*Conn)(r), nil)
 	r.watched.OnClose(m.Wake)
 	if r.server.lending.over.Load() {
@@ -130,18 +131,19 @@ func (r *resting) wait() bool {
 
 // Handle implements loop.Stream. Bytes are read here, so that the read time-out of the
 // request starts when it is served, and a client that leaves needs no goroutine.
-func (r *resting) Handle(e loop.Event, _ time.Time) loop.Want {
+func (r *resting) Handle(e loop.Event, now time.Time) loop.Want {
 	switch {
 	case e&loop.Silent != 0:
 		r.state.closes = true
 	case e&loop.Woken == 0:
-		return r.look()
+		return r.look(now)
 	}
 	return loop.Nothing
 }
 
-// look reads what has arrived. An empty line is not a request, but one may follow it.
-func (r *resting) look() loop.Want {
+// look reads what has arrived. An empty line is not a request, nor is part of a TLS
+// record, but one may follow.
+func (r *resting) look(now time.Time) loop.Want {
 	var err error
 	if s, ok := r.Conn.(*secureConn); ok {
 		err = s.tryFill(&r.ahead)
@@ -149,15 +151,24 @@ func (r *resting) look() loop.Want {
 		err = r.watched.TryFill(&r.ahead)
 	}
 	if errors.Is(err, socket.ErrWouldWait) {
-		(*wire)(r).rest() // part of a TLS record is not a request either
-		return loop.Source
+		return r.restOn(now, loop.Source)
 	}
 	if r.ahead.Drop(r.guard.blank(r.ahead.Bytes())); err == nil && r.ahead.Empty() {
-		(*wire)(r).rest()
-		return loop.Turn
+		return r.restOn(now, loop.Turn)
 	}
 	r.state.closes = err != nil
 	return loop.Nothing
+}
+
+// restOn waits on after something that is not a request, which does not extend the time
+// for one.
+func (r *resting) restOn(now time.Time, want loop.Want) loop.Want {
+	if now.After(r.state.restsUntil) {
+		r.state.closes = true
+		return loop.Nothing
+	}
+	(*wire)(r).rest()
+	return want
 }
 
 // Ended implements loop.Stream.

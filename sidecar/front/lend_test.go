@@ -191,6 +191,35 @@ func TestWhatWaitsIsClosed(t *testing.T) {
 	}
 }
 
+// What is not a request does not extend the time for one.
+func TestEmptyLinesExtendNoIdleTime(t *testing.T) {
+	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
+		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+		c.GiveBack()
+	})
+	options.IdleTimeout = 400 * time.Millisecond
+	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			options := options
+			if secure {
+				options.TLS = serverConfig(t)
+			}
+			s, addr := startServer(t, options, hangup.Options{})
+			client, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			defer func() { _ = client.Close() }()
+			if secure {
+				client = tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+			}
+			exchange(t, client)
+			require.Eventually(t, func() bool {
+				_, err := io.WriteString(client, "\r\n")
+				return err != nil && s.Open() == 0
+			}, 10*time.Second, 50*time.Millisecond, "the connection is never closed")
+		})
+	}
+}
+
 func exchange(t *testing.T, client net.Conn) {
 	t.Helper()
 	_ = client.SetDeadline(time.Now().Add(20 * time.Second))

@@ -85,7 +85,7 @@ func New(o Options) *Server {
 
 // Serve serves the connections of ln until Shutdown.
 func (s *Server) Serve(ln *hangup.Listener) error {
-	if err := s.lending.begin(cmp.Or(s.o.IdleTimeout, s.o.ReadTimeout)); err != nil {
+	if err := s.lending.begin(s.idleTimeout()); err != nil {
 		return err
 	}
 	return s.http.Serve(&acceptor{ln, s})
@@ -100,6 +100,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.lending.end(ctx)
 	return err
 }
+
+// idleTimeout returns how long a connection may wait for its next request.
+func (s *Server) idleTimeout() time.Duration { return cmp.Or(s.o.IdleTimeout, s.o.ReadTimeout) }
 
 // Open returns the number of open connections.
 func (s *Server) Open() int {
