@@ -25,7 +25,7 @@ type API struct {
 	ZeroEndless bool // a limit of 0 means no limit
 
 	Errors Shape   // the form of errors
-	Ending *Ending // the last word of a stream; nil: none is known
+	Ending *Ending // marks the final event of a stream; nil: none is known
 
 	// The operation and provider of OpenTelemetry's conventions for generative
 	// AI (gen_ai.operation.name, gen_ai.provider.name). As the conventions define it,

@@ -2,10 +2,9 @@ package dialect
 
 import "bytes"
 
-// An Ending is the last word of an API's streams: the marker that a complete stream
-// contains before it ends, like OpenAI's "data: [DONE]". A stream that ends cleanly
-// without it broke inside the model server. The marker is a JSON member anywhere in an
-// event or, for some APIs, a line.
+// An Ending marks the final event of an API's streams: every complete stream contains it,
+// like OpenAI's "data: [DONE]". A stream that ends cleanly without it broke inside the
+// model server. The mark is a JSON member anywhere in an event or, for some APIs, a line.
 type Ending struct {
 	member string   // the name and its closing quote; the opening quote is left out, since searching for quotes is slow
 	values []string // how its value may begin; none: any string that is not empty
@@ -56,7 +55,7 @@ const (
 // Watch returns a Finish that looks for e; e may be nil.
 func (e *Ending) Watch() Finish { return Finish{ending: e} }
 
-// Missing reports whether the stream, if it ended here, would lack its last word.
+// Missing reports whether the stream, if it ended here, would lack its final event.
 func (f *Finish) Missing() bool { return f.ending != nil && !f.seen }
 
 // Write takes the next piece of the stream.

@@ -14,7 +14,7 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
 
-// errUnfinished means that a stream ended cleanly, but without its API's last word
+// errUnfinished means that a stream ended cleanly, but without its API's final event
 // (dialect.Ending).
 var errUnfinished = fmt.Errorf("%w: its stream ended without the API's final event", upstream.ErrBroken)
 

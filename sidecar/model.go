@@ -17,13 +17,13 @@ type modelServer struct {
 	streams  *streams // of its answers
 	sawBytes sawBytes
 	// strict is for model servers that are known to end every stream with its API's
-	// last word: a stream without it counts as broken. Otherwise it is only logged.
+	// final event: a stream without it counts as broken. Otherwise it is only logged.
 	strict bool
 }
 
 // open makes the client, the prober and the loops. probed is told of each probe.
 func (m *modelServer) open(cfg *config.Config, log *zap.Logger, probed func(healthy bool)) (err error) {
-	m.strict = cfg.Preset != nil && cfg.Preset.LastWord
+	m.strict = cfg.Preset != nil && cfg.Preset.FinalEvent
 	kept := cfg.UpstreamIdleTimeout
 	if kept == 0 {
 		kept = upstream.KeepNone

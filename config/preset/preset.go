@@ -19,9 +19,9 @@ type Preset struct {
 	OpenRoutes []string // that need none
 	Health     string   // path of its health probe
 
-	// LastWord: it ends every stream with its API's last word, so a stream without it
-	// is broken.
-	LastWord bool
+	// FinalEvent says that every complete stream has its API's final event, so a
+	// stream without it is broken.
+	FinalEvent bool
 
 	Figures Figures // of its load
 	Slots   string  // path of a JSON object whose total_slots says how many requests run at once; "": none
@@ -57,7 +57,7 @@ func (f Figures) Has() bool { return f.Path != "" }
 
 var table = []*Preset{
 	{
-		Name: "vllm", Engine: dialect.VLLM, Port: 8000, Health: "/health", LastWord: true,
+		Name: "vllm", Engine: dialect.VLLM, Port: 8000, Health: "/health", FinalEvent: true,
 		Routes: []string{
 			"/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages",
 			"/v1/embeddings", "/v1/rerank", "/tokenize", "/detokenize",
@@ -69,7 +69,7 @@ var table = []*Preset{
 		},
 	},
 	{
-		Name: "sglang", Engine: dialect.SGLang, Port: 30000, Health: "/health", LastWord: true,
+		Name: "sglang", Engine: dialect.SGLang, Port: 30000, Health: "/health", FinalEvent: true,
 		Routes:     []string{"/generate", "/v1/completions", "/v1/chat/completions", "/v1/embeddings"},
 		OpenRoutes: []string{"/v1/models"},
 		Figures: Figures{
@@ -78,13 +78,13 @@ var table = []*Preset{
 		},
 	},
 	{
-		Name: "tgi", Engine: dialect.TGI, Port: 80, Health: "/health", LastWord: true,
+		Name: "tgi", Engine: dialect.TGI, Port: 80, Health: "/health", FinalEvent: true,
 		Routes:     []string{"/generate", "/generate_stream", "/v1/completions", "/v1/chat/completions"},
 		OpenRoutes: []string{"/info", "/v1/models"},
 		Figures:    Figures{Path: "/metrics", Running: "tgi_batch_current_size", Waiting: "tgi_queue_size"},
 	},
 	{
-		Name: "llamacpp", Engine: dialect.LlamaCPP, Port: 8080, Health: "/health", LastWord: true,
+		Name: "llamacpp", Engine: dialect.LlamaCPP, Port: 8080, Health: "/health", FinalEvent: true,
 		Routes: []string{
 			"/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/messages",
 			"/completion", "/tokenize", "/detokenize",
@@ -97,7 +97,7 @@ var table = []*Preset{
 		Slots: "/props",
 	},
 	{
-		Name: "ollama", Engine: dialect.Ollama, Port: 11434, Health: "/api/version", LastWord: true,
+		Name: "ollama", Engine: dialect.Ollama, Port: 11434, Health: "/api/version", FinalEvent: true,
 		Routes: []string{
 			"/api/generate", "/api/chat", "/api/embed", "/v1/completions", "/v1/chat/completions",
 			"/v1/embeddings", "/v1/responses", "/v1/messages",

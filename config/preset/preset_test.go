@@ -32,14 +32,14 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// For an engine with LastWord, dialect must know the last word of some route.
-func TestLastWords(t *testing.T) {
+// For an engine with FinalEvent, dialect must know the final event of some route.
+func TestFinalEvents(t *testing.T) {
 	for _, name := range Names() {
 		p := Of(name)
 		known := false
 		for _, route := range p.Routes {
 			known = known || dialect.Of(route).Ending != nil
 		}
-		require.Equal(t, p.LastWord, known, name)
+		require.Equal(t, p.FinalEvent, known, name)
 	}
 }

@@ -64,7 +64,7 @@ type Times struct {
 
 // An Answer is what the model server's answer looked like.
 type Answer struct {
-	Unfinished  bool // a stream that ended cleanly, but without its API's last word
+	Unfinished  bool // a stream that ended cleanly, but without its API's final event
 	EventStream bool // it is a stream of events, or of lines of JSON
 	Pieces      int  // of its body, as they arrived
 }

@@ -47,7 +47,7 @@ func New(signed, open []string, build prometheus.Labels) *Metrics {
 	m.genAI = newGenAI(signed)
 	m.received = counter("usher_request_body_bytes_total", "Bytes of request bodies that were read.")
 	m.sent = counter("usher_response_body_bytes_total", "Bytes of response bodies, including refusals.")
-	m.unfinished = counter("usher_unfinished_streams_total", "Streams from the model server that ended cleanly but without their API's last word: something behind the model server broke.")
+	m.unfinished = counter("usher_unfinished_streams_total", "Streams from the model server that ended cleanly but without their API's final event: something behind the model server broke.")
 	m.exceeded = counter("usher_cost_exceeded_total", "Requests that asked for more work than their ticket's cost.")
 	m.Panics = counter("usher_panics_total", "Requests that hit an internal fault.")
 	m.KeyFailures = counter("usher_public_key_failures_total", "Failed attempts to read the autoscaler's public key.")

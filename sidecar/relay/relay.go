@@ -190,7 +190,7 @@ func (r *Relay) passed(p []byte, now time.Time) {
 	r.Finish.Write(p)
 }
 
-// Break appends a last event to a stream, to tell its reader what broke it, and cuts the
+// Break appends an event to a stream, to tell its reader what broke it, and cuts the
 // connection, so that a break never looks like a clean end. No event is written if event
 // is nil or the answer is not a stream. With chunks or a length a plain close shows the
 // break; if the close itself is the framing, only a reset does.

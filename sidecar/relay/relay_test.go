@@ -90,7 +90,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// The last event stands on its own, whatever was left open before it.
+// The event that Break appends stands on its own, whatever was left open before it.
 func TestBreakOfAStream(t *testing.T) {
 	client := new(reader)
 	r := relayTo(client, &script{[]byte("data: ha"), errors.New("broken")}, ByChunks)
@@ -105,7 +105,7 @@ func TestBreakOfAStream(t *testing.T) {
 // broken like any other: the client gets what came, but no end. Otherwise the stream is
 // whole.
 func TestStrictStreams(t *testing.T) {
-	broken := errors.New("no last word")
+	broken := errors.New("no final event")
 	for name, tt := range map[string]struct {
 		stream string
 		strict error

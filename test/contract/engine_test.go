@@ -25,7 +25,7 @@ var engines = map[string]struct {
 	routes []string
 	open   []string // without a ticket
 	health string
-	stream string // one of the routes, and a stream there without its last word
+	stream string // one of the routes, and a stream there without its final event
 	kind   string
 	cut    string
 }{

@@ -195,7 +195,7 @@ func TestUploadThatFails(t *testing.T) {
 	require.Equal(t, 0, u.Wait(), "something is left in flight")
 }
 
-// If something goes wrong after the answer has begun, the stream's last event says so.
+// If something goes wrong after the answer has begun, an event at the end of the stream says so.
 func TestUploadThatFailsBesideAStream(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
