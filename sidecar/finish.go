@@ -107,7 +107,7 @@ func (x *exchange) settle() {
 	}
 	x.settled = true
 	x.conn.Unwatch()
-	x.end()
+	x.call.end()
 	if x.line != nil {
 		x.line.Release()
 	}

@@ -112,8 +112,8 @@ func (r *request) readBody() error {
 	return err
 }
 
-// leftBody returns the body if it is left in the connection; nil if it is not, or if
-// there is none.
+// leftBody returns the body if it is left in the connection, whose Stream the first call
+// makes; nil if it is not, or if there is none.
 func (r *request) leftBody() *front.Stream {
 	if !r.ticket.found || r.body.whole || r.conn.Head.Length() == 0 {
 		return nil

@@ -32,7 +32,7 @@ func (c *wire) recoverHead(err *error) {
 
 // recoverBody is deferred where a Stream is read, by a goroutine that only knows the
 // body.
-func (s *Stream) recoverBody(err *error) {
+func recoverBody(s *Stream, err *error) {
 	if fault := recover(); fault != nil {
 		s.c.server.panicked(fault)
 		*err = ErrBodyFraming

@@ -66,6 +66,24 @@ func (s *spool) give(piece *[spoolPiece]byte) {
 // roomPause is how often findRoom tries.
 const roomPause = 50 * time.Millisecond
 
+// findRoom waits until there is room for a piece, which more must grant, too; false after
+// halt was closed.
+func (s *spool) findRoom(halt <-chan struct{}, more func(n int64) bool) bool {
+	for {
+		if s.budget.hold(spoolPiece) {
+			if more(spoolPiece) {
+				return true
+			}
+			s.budget.drop(spoolPiece)
+		}
+		select {
+		case <-halt:
+			return false
+		case <-time.After(roomPause):
+		}
+	}
+}
+
 // Spool begins to read the body although nobody takes it yet, and keeps it for Read,
 // until Halt: the end of the connection is not seen while bytes in front of it find no
 // room in the kernel. more must grant the room that takes, n bytes more; while it does
@@ -77,7 +95,8 @@ func (s *Stream) Spool(more func(n int64) bool, broken func(error)) {
 	_ = s.c.SetReadDeadline(time.Time{})
 	go func() {
 		defer close(s.halted)
-		if err := (*spooling)(s).fill(more); err != nil {
+		room := func() bool { return s.spool.findRoom(s.halt, more) }
+		if err := s.fillWhile(room, func(*Conn) error { return nil }); err != nil {
 			broken(err)
 		}
 	}()
@@ -91,23 +110,16 @@ func (s *Stream) Halt() {
 	_ = s.c.SetReadDeadline(time.Time{})
 }
 
-// spooling is a Stream while its spool is filled.
-type spooling Stream
-
-func (s *spooling) fill(more func(n int64) bool) error {
-	return s.fillWhile(func() bool { return s.findRoom(more) }, func(*Conn) error { return nil })
-}
-
 // fillFromAhead takes the bytes that the connection has ahead, which are less than a
 // piece, if there is room for one.
-func (s *spooling) fillFromAhead() error {
+func (s *Stream) fillFromAhead() error {
 	room := func() bool { return s.spool.budget.hold(spoolPiece) }
 	return s.fillWhile(room, func(*Conn) error { return os.ErrDeadlineExceeded })
 }
 
 // fillWhile reads until the body is whole, room returns false, or the read deadline has
 // passed. before is that of read.
-func (s *spooling) fillWhile(room func() bool, before func(*Conn) error) error {
+func (s *Stream) fillWhile(room func() bool, before func(*Conn) error) error {
 	for !s.whole.Load() {
 		if len(s.spool.room()) == 0 {
 			if !room() {
@@ -115,7 +127,7 @@ func (s *spooling) fillWhile(room func() bool, before func(*Conn) error) error {
 			}
 			s.spool.grow()
 		}
-		n, err := (*Stream)(s).read(s.spool.room(), before)
+		n, err := s.read(s.spool.room(), before)
 		s.spool.to += n
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -125,21 +137,4 @@ func (s *spooling) fillWhile(room func() bool, before func(*Conn) error) error {
 		}
 	}
 	return nil
-}
-
-// findRoom waits until there is room for a piece; false after Halt.
-func (s *spooling) findRoom(more func(n int64) bool) bool {
-	for {
-		if s.spool.budget.hold(spoolPiece) {
-			if more(spoolPiece) {
-				return true
-			}
-			s.spool.budget.drop(spoolPiece)
-		}
-		select {
-		case <-s.halt:
-			return false
-		case <-time.After(roomPause):
-		}
-	}
 }

@@ -44,7 +44,7 @@ func (c *Conn) Stream(limit int, budget *Budget) *Stream {
 func (s *Stream) Begin() error {
 	c := s.c
 	if c.guard.state == inChunks && !c.ahead.Empty() {
-		if err := (*spooling)(s).fillFromAhead(); err != nil {
+		if err := s.fillFromAhead(); err != nil {
 			return err
 		}
 	} else if c.guard.inBody() && c.ahead.Empty() && s.taken == 0 {
@@ -83,7 +83,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 // time before it may wait for the client. Errors: those of Read without io.EOF, but
 // os.ErrDeadlineExceeded unchanged.
 func (s *Stream) read(p []byte, before func(*Conn) error) (n int, err error) {
-	defer s.recoverBody(&err)
+	defer recoverBody(s, &err)
 	n, err = (*clientBody)(s.c).read(p, before)
 	if s.taken += int64(n); s.taken > s.limit {
 		return 0, ErrBodyTooLarge
