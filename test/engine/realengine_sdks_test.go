@@ -150,7 +150,7 @@ func checkErrors(t *testing.T, name, door string, steps map[string]driven) {
 		"dies before its answer": {502, "model server broke off"},
 	}
 	if sdks[name].insists {
-		wants["dies before its answer"] = map[string]want{"body": wants["is gone"], "head": {409, "spent by an earlier try"}}[door]
+		wants["dies before its answer"] = map[string]want{"body": wants["is gone"], "head": {409, "spent by an earlier attempt"}}[door]
 	}
 	for step, want := range wants {
 		got := steps[step].Error
