@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each compose file is read as docker compose reads it, with extends, defaults
-// and variables, and keeps its promises.
+// Each compose file is loaded as docker compose loads it, with extends, defaults and
+// variables, and keeps its promises.
 func TestComposeFiles(t *testing.T) {
 	files, err := filepath.Glob("../compose/*.yaml")
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestComposeFiles(t *testing.T) {
 			require.Contains(t, *usher.Environment["USHER_UPSTREAM_URL"], "http://model:"+model.Expose[0])
 		})
 	}
-	// What must be told has no default.
+	// Required settings have no default.
 	options, err := cli.NewProjectOptions([]string{"../compose/vllm.yaml"}, cli.WithName("worker"))
 	require.NoError(t, err)
 	_, err = options.LoadProject(t.Context())

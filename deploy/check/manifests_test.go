@@ -1,5 +1,5 @@
-// Package check holds the deployment files against the real schemas, and
-// against what they promise.
+// Package check checks the deployment files against the real schemas and against what
+// they promise.
 package check
 
 import (
@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// build is what kubectl kustomize prints.
+// build returns what kubectl kustomize would print.
 func build(t *testing.T, dir string) []byte {
 	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
@@ -49,7 +49,7 @@ func TestManifestsFitTheirSchemas(t *testing.T) {
 		slices.Sort(kinds)
 		require.Equal(t, want, kinds)
 	}
-	// A schema that lets everything pass would prove nothing.
+	// A schema that accepts everything would prove nothing.
 	wrong := bytes.Replace(build(t, "../kubernetes/base"), []byte("restartPolicy: Always"), []byte("restartPolici: Always"), 1)
 	faults := 0
 	for _, result := range v.Validate("", io.NopCloser(bytes.NewReader(wrong))) {
@@ -60,7 +60,7 @@ func TestManifestsFitTheirSchemas(t *testing.T) {
 	require.Equal(t, 1, faults)
 }
 
-// A manifest is as much of a Deployment and a ConfigMap as is looked at here.
+// A manifest has the parts of a Deployment and a ConfigMap that are checked here.
 type manifest struct {
 	Kind string
 	Data map[string]string
@@ -89,8 +89,8 @@ type container struct {
 	}
 }
 
-// The promises of the base: probes that cannot deadlock, a drain before the
-// model server ends, periods that add up, and a model server on loopback.
+// The base keeps its promises: probes that cannot deadlock, a drain before the model
+// server ends, periods that add up, and a model server on loopback.
 func TestWorkerManifest(t *testing.T) {
 	var usher, model container
 	var grace int
@@ -132,8 +132,8 @@ func seconds(t *testing.T, text string) float64 {
 	return d.Seconds()
 }
 
-// settings are the variables that Usher reads, by its own word: its packages are
-// not imported, so that this module need not follow their dependencies.
+// settings returns the variables that Usher reads, as its binary lists them: its
+// packages are not imported, so that this module does not need their dependencies.
 var settings = sync.OnceValues(func() (map[string]bool, error) {
 	out, err := exec.Command("go", "-C", "../..", "run", "./cmd/usher", "settings").Output()
 	known := map[string]bool{}
@@ -143,7 +143,7 @@ var settings = sync.OnceValues(func() (map[string]bool, error) {
 	return known, err
 })
 
-// requireKnown fails for a variable that Usher would not read.
+// requireKnown fails if there is a variable that Usher does not read.
 func requireKnown[V any](t *testing.T, variables map[string]V) {
 	t.Helper()
 	known, err := settings()

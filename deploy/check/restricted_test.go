@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// podOf is the Pod of the Deployment that a folder makes.
+// podOf returns the Pod of the Deployment that a folder makes.
 func podOf(t *testing.T, dir string) map[string]any {
 	t.Helper()
 	for document := range strings.SplitSeq(string(build(t, dir)), "\n---\n") {
@@ -28,9 +28,9 @@ func podOf(t *testing.T, dir string) map[string]any {
 	return nil
 }
 
-// notRestricted lists what OpenShift's security context constraint restricted-v2
-// would not let in. Users and groups have to be of the namespace's range, which
-// nobody knows beforehand, so they must be left to it.
+// notRestricted lists what OpenShift's security context constraint restricted-v2 would
+// reject. Users and groups must be in the range of the namespace, which is not known in
+// advance, so the Pod must not set them.
 func notRestricted(pod map[string]any) (faults []string) {
 	note := func(wrong bool, what string) {
 		if wrong {
@@ -79,9 +79,8 @@ func items(list any) (maps []map[string]any) {
 	return maps
 }
 
-// The worker is let in under restricted-v2, with the address that it then has;
-// of the base it refuses the host's port alone. Neither reads the variables of a
-// Service's links.
+// restricted-v2 accepts the worker, which then has its Pod's address. Of the base it
+// rejects only the host port. Neither reads the variables of service links.
 func TestRestricted(t *testing.T) {
 	require.Equal(t, []string{"hostPort"}, notRestricted(podOf(t, "../kubernetes/base")))
 	pod := podOf(t, "../kubernetes/openshift")
@@ -96,7 +95,7 @@ func TestRestricted(t *testing.T) {
 	require.Equal(t, "/models", items(model["env"])[0]["value"])
 	require.Equal(t, "/models", items(model["volumeMounts"])[0]["mountPath"])
 
-	// A check that lets everything pass would prove nothing.
+	// A check that accepts everything would prove nothing.
 	pod["hostNetwork"] = true
 	pod["securityContext"] = map[string]any{"fsGroup": 65532}
 	pod["volumes"] = append(pod["volumes"].([]any), map[string]any{"name": "x", "hostPath": map[string]any{"path": "/"}})

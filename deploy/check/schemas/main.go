@@ -1,11 +1,10 @@
-// Schemas writes the JSON schemas that the manifests are checked against, taken
-// from the modules of those who define them:
+// Schemas writes the JSON schemas that the manifests are checked against, taken from
+// the modules that define them:
 //
 //	cd deploy/check && go run ./schemas
 //
-// They are checked in, so that a check needs none of these large modules.
-// Descriptions are left out, and members that a schema does not know are made
-// faults.
+// They are checked in, so that a check needs none of these large modules. Descriptions
+// are left out, and unknown members are made errors.
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// kinds are those that the manifests use, by the name of their file.
+// kinds are the kinds that the manifests use, each with the file for its schema.
 var kinds = []struct{ file, module, path, component string }{
 	{"deployment-apps-v1", kubernetes, "apis__apps__v1", "io.k8s.api.apps.v1.Deployment"},
 	{"configmap-v1", kubernetes, "api__v1", "io.k8s.api.core.v1.ConfigMap"},
@@ -62,7 +61,7 @@ func write(file, module, path, component string) error {
 	return os.WriteFile(filepath.Join("schemas", file+".json"), append(text, '\n'), 0o644)
 }
 
-// download has the go command fetch a module and returns its folder.
+// download fetches a module with the go command and returns its folder.
 func download(module string) (dir string, err error) {
 	cmd := exec.Command("go", "mod", "download", "-json", module)
 	cmd.Stderr = os.Stderr
@@ -75,7 +74,7 @@ func download(module string) (dir string, err error) {
 	return said.Dir, err
 }
 
-// fromOpenAPI takes one component and those it refers to.
+// fromOpenAPI returns one component and all that it refers to.
 func fromOpenAPI(path, component string) (map[string]any, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -118,7 +117,7 @@ func fromOpenAPI(path, component string) (map[string]any, error) {
 	}, nil
 }
 
-// fromCRD takes the schema of a custom resource's last version.
+// fromCRD returns the schema of a custom resource's last version.
 func fromCRD(path string) (map[string]any, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -142,8 +141,8 @@ func fromCRD(path string) (map[string]any, error) {
 	return crd.Spec.Versions[len(crd.Spec.Versions)-1].Schema.OpenAPIV3Schema, nil
 }
 
-// strict leaves descriptions out and makes unknown members faults, except where
-// an object has no members of its own, as metadata in a custom resource.
+// strict removes descriptions and makes unknown members errors, except in an object
+// without members of its own, such as metadata in a custom resource.
 func strict(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
