@@ -15,6 +15,10 @@ import (
 // bytes and close.
 const flushGrace = 2 * time.Second
 
+// backlogGrace is how long the listener may stay open until all clients that are connected
+// have been accepted.
+const backlogGrace = 250 * time.Millisecond
+
 // silentGrace is how long silent connections stay open after the last answer: long
 // enough for requests that clients sent before they could know of the drain to
 // arrive.
@@ -102,7 +106,7 @@ func (d *drain) start() {
 func (d *drain) sequence() {
 	d.wait(d.cfg.DrainDelay, nil)
 	d.phase.Store(refusing)
-	_ = d.doors.public.Close()
+	_ = d.doors.public.Finish(backlogGrace)
 	d.sessions.drain()
 	d.wait(d.cfg.DrainTimeout, d.calls.idle())
 	d.calls.cut(errCut)

@@ -133,17 +133,21 @@ func (r *register) idle() (found []victim, next time.Duration) {
 }
 
 // take takes a seat for one more connection, if need be that of an idle one. It returns
-// false once closed is closed.
+// false once closed is closed, unless there is room: then a client that was accepted
+// before is served.
 func (s *seats) take(closed <-chan struct{}) bool {
 	if s.taken == nil {
 		return true
 	}
 	for waits := false; ; {
 		select {
-		case <-closed:
-			return false
 		case s.taken <- struct{}{}:
 			return true
+		default:
+		}
+		select {
+		case <-closed:
+			return false
 		default:
 		}
 		if !waits {

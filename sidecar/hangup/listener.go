@@ -183,6 +183,16 @@ func (l *Listener) gone(token uint64) {
 // Addr returns the address that clients connect to.
 func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
 
+// Finish is Close as soon as Accept has taken every client that is connected, or after
+// limit. The kernel connects clients before anybody accepts them, and resets those that
+// are left when the listener closes, although they may have sent a request.
+func (l *Listener) Finish(limit time.Duration) error {
+	for end := time.Now().Add(limit); backlog(l.inner) && !l.isClosed() && time.Now().Before(end); {
+		l.pause(time.Millisecond)
+	}
+	return l.Close()
+}
+
 // Close ends Accept. Open connections go on and stay watched.
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.closed) })

@@ -85,6 +85,19 @@ func TestCloseEndsAnAcceptThatWaits(t *testing.T) {
 	}
 }
 
+// A client that was accepted just before the listener closes gets a seat if there is one.
+func TestACloseSendsNobodyAway(t *testing.T) {
+	ln := listen(t, Options{MaxConnections: 1})
+	_ = ln.Close()
+	for range 100 {
+		require.True(t, ln.seats.take(ln.closed))
+		ln.seats.leave()
+	}
+	require.True(t, ln.seats.take(ln.closed))
+	require.False(t, ln.seats.take(ln.closed), "no room")
+	ln.seats.leave()
+}
+
 func TestOneMoreFromAnAddressIsReset(t *testing.T) {
 	ln := listen(t, Options{MaxPerIP: 2, MaxConnections: 3})
 	first, _ := pair(t, ln)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -165,6 +166,33 @@ func patient(address string, s *rig.Signer, began chan<- struct{}, served *int) 
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// Clients that the kernel has connected when the listener closes, but that Usher has not
+// accepted, are answered and not reset.
+func TestTheBacklogIsAnsweredInADrain(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells of a backlog")
+	}
+	const delay = 200 * time.Millisecond
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_DRAIN_DELAY": delay.String()})).Ready()
+	u.Signal(syscall.SIGTERM)
+	u.WaitLine(`"msg":"draining"`)
+	u.Signal(syscall.SIGSTOP)
+	var clients [20]*rig.Wire
+	for i := range clients {
+		clients[i] = rig.Dial(t, u.Public)
+		clients[i].Request("POST", "/generate", s.Ticket().Flat(""))
+	}
+	time.Sleep(delay)
+	u.Signal(syscall.SIGCONT)
+	for _, c := range clients {
+		require.NotEmpty(t, c.Response(), "served or refused")
+		require.True(t, c.Closed())
+	}
+	require.Equal(t, 0, u.Wait())
 }
 
 // A stream whose head promised to keep the connection ends after the delay: the
