@@ -3,10 +3,12 @@ package contract
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,17 +162,21 @@ func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	t.Run("read time-out", func(t *testing.T) {
-		u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_READ_TIMEOUT": "200ms"})).Ready()
+		u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_READ_TIMEOUT": "2s"})).Ready()
+		var cases sync.WaitGroup
+		defer cases.Wait()
 		for _, begun := range []string{"POST /generate HTTP/1.1\r\nHost: a\r\n", "POST /gen", "POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
 			"POST /generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "POST /generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5",
 			"POST /generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}", "POST /generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"} {
-			w := rig.Dial(t, u.Public)
-			w.Send(begun)
-			got := w.Response()
-			require.True(t, strings.HasPrefix(got, "408"), "%q: %s", begun, got)
-			require.Contains(t, got, "bad_request")
-			require.NoError(t, w.Conn.(*net.TCPConn).CloseWrite())
-			require.True(t, w.Closed())
+			rig.SideBySide(t, &cases, fmt.Sprintf("%q", begun), func(t *testing.T) {
+				w := rig.Dial(t, u.Public)
+				w.Send(begun)
+				got := w.Response()
+				require.True(t, strings.HasPrefix(got, "408"), got)
+				require.Contains(t, got, "bad_request")
+				require.NoError(t, w.Conn.(*net.TCPConn).CloseWrite())
+				require.True(t, w.Closed())
+			})
 		}
 	})
 	t.Run("idle time-out", func(t *testing.T) {

@@ -160,7 +160,7 @@ func TestUploadThatFails(t *testing.T) {
 		}
 		ends <- err
 	})
-	u := rig.Start(t, rig.Streaming(s, url).With(rig.Env{"USHER_MAX_BODY_BYTES": "100000", "USHER_READ_TIMEOUT": "400ms"})).Ready()
+	u := rig.Start(t, rig.Streaming(s, url).With(rig.Env{"USHER_MAX_BODY_BYTES": "100000", "USHER_READ_TIMEOUT": "2s"})).Ready()
 	for name, tt := range map[string]struct {
 		framing, body string
 		status        string

@@ -33,7 +33,8 @@ func TestShouldRetry(t *testing.T) {
 		}
 		w.WriteHeader(status)
 	})
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_TIMEOUT": "1s"})).Ready()
+	patient := rig.Start(t, rig.Settings(m, s)).Ready()
+	hasty := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_TIMEOUT": "1s"})).Ready()
 	for _, tt := range []struct {
 		status, own string
 		want        []string // of the header, all its values
@@ -44,6 +45,10 @@ func TestShouldRetry(t *testing.T) {
 		{"429", "true", []string{"true"}}, {"503", "false", []string{"false"}}, {"200", "true", []string{"true"}},
 		{"break", "", []string{"false"}}, {"0", "", []string{"false"}},
 	} {
+		u := patient
+		if tt.status == "0" {
+			u = hasty
+		}
 		ticket := s.Ticket()
 		head := http.Header{"Status": {tt.status}, "Own": {tt.own}, "Content-Type": {"application/json"}}
 		got := u.Do("POST", "/v1/chat/completions", ticket.Flat(""), head)
@@ -54,7 +59,7 @@ func TestShouldRetry(t *testing.T) {
 		require.Equal(t, "reqnum_replayed", again.Code(), "a ticket that was sent must be spent")
 		require.Contains(t, again.Body, "was spent by an earlier attempt")
 	}
-	u = rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_URL": "http://127.0.0.1:1"}))
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_URL": "http://127.0.0.1:1"}))
 	got := u.Post("/generate", s.Ticket().Flat(""))
 	require.Equal(t, "upstream_unreachable", got.Code())
 	require.Empty(t, got.Header.Values("X-Should-Retry"), "a client may retry what was not sent")
