@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -48,11 +49,22 @@ func (u *Usher) Do(method, path string, body []byte, header http.Header) Answer 
 		req.Header[name] = values
 	}
 	resp, err := (&http.Client{Timeout: Patience}).Do(req)
-	require.NoError(u.T, err)
+	u.sound(err)
 	defer func() { _ = resp.Body.Close() }()
 	got, err := io.ReadAll(resp.Body)
-	require.NoError(u.T, err)
+	u.sound(err)
 	return Answer{resp.StatusCode, resp.Header, string(got)}
+}
+
+// sound fails the test if there is an error. Once usher was killed, as at the end of a
+// test that has failed, it ends the goroutine instead: a goroutine that fails a test that
+// is over ends the process, and the first failure is never shown.
+func (u *Usher) sound(err error) {
+	u.T.Helper()
+	if err != nil && u.killed.Load() {
+		runtime.Goexit()
+	}
+	require.NoError(u.T, err)
 }
 
 // Raw sends bytes as they are and returns everything that comes back until the connection

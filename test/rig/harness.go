@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -63,6 +64,7 @@ type Usher struct {
 	News   chan struct{} // closed and replaced at each new line
 	Exited chan struct{}
 	Status int
+	killed atomic.Bool
 }
 
 // Start runs the binary with settings that fit a loopback test, and more.
@@ -206,6 +208,7 @@ func (u *Usher) Wait() int {
 }
 
 func (u *Usher) Kill() {
+	u.killed.Store(true)
 	_ = u.Cmd.Process.Signal(syscall.SIGKILL)
 	<-u.Exited
 }
