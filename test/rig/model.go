@@ -1,7 +1,9 @@
 package rig
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -65,7 +67,12 @@ func ServeAlone(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	ln, err := loopback.Listen()
 	require.NoError(t, err)
-	server := &httptest.Server{Listener: ln, Config: &http.Server{Handler: handler}}
+	server := &httptest.Server{Listener: ln, Config: &http.Server{
+		Handler: handler,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+	}}
 	server.Start()
 	t.Cleanup(func() {
 		server.CloseClientConnections()
@@ -73,6 +80,11 @@ func ServeAlone(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	})
 	return server
 }
+
+type connKey struct{}
+
+// ConnOf returns the connection on which a request came to a server of this package.
+func ConnOf(r *http.Request) net.Conn { return r.Context().Value(connKey{}).(net.Conn) }
 
 // Arrivals returns what has reached the model server so far.
 func (m *Model) Arrivals() []Arrival {
