@@ -228,7 +228,7 @@ func TestSessionsDrain(t *testing.T) {
 			s, c := rig.NewSigner(t), newScene(t)
 			timeout := "10m"
 			if how == "time-out" {
-				timeout = "300ms"
+				timeout = "2s" // in which a busy machine makes the first call
 			}
 			u := rig.Start(t, withSessions(c.Model, s, 4).With(rig.Env{"USHER_ROUTES": sceneRoutes, "USHER_DRAIN_TIMEOUT": timeout})).Ready()
 			sessionOfUsher(u, s.Ticket(), `{"on_close_route":"/stop","on_close_payload":{"of":"idle"}}`)
