@@ -79,7 +79,8 @@ func (w *world) fair(t ticket, i id, p plan, o outcome, good bool) {
 		// world.close bounds how often.
 		w.count(brokenOff)
 	default:
-		w.fail("a good request in calm weather is served: %s (%s, %s, %s) got %s (%v)", i, p.kind, p.manner, p.fault, see, o.err)
+		w.fail("a good request in calm weather is served: %s (%s, %s, %s) got %s (%v; an answer began: %v) at %s, after %d answers on its connection",
+			i, p.kind, p.manner, p.fault, see, o.err, o.began, time.Now().UTC().Format(time.RFC3339Nano), o.earlier)
 	}
 }
 

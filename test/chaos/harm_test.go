@@ -46,8 +46,10 @@ func harmState(w *world, r *rand.Rand) error {
 
 // fewDescriptors restarts Usher with hardly any descriptors and connects more silent
 // clients than it has. An honest client must be served all the same, operators be
-// answered, and the model server stay healthy.
+// answered, and the model server stay healthy. All the while kept connections may be
+// closed to make room for others.
 func fewDescriptors(w *world, _ *rand.Rand) error {
+	defer w.weather.storm()()
 	files := w.usher.files
 	w.usher.files = 64
 	if err := w.restart(terminate); err != nil {

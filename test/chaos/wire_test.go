@@ -25,11 +25,12 @@ type lane struct {
 	in   *bufio.Reader
 
 	weather int64 // when it connected
+	answers int   // since then
 	resumes bool  // the next connect resumes a TLS session
 }
 
 func (l *lane) open() error {
-	l.weather = l.w.weather.changes.Load()
+	l.weather, l.answers = l.w.weather.changes.Load(), 0
 	c, err := net.DialTimeout("tcp", l.w.usher.public, patience)
 	if err != nil {
 		return err
@@ -124,6 +125,7 @@ type outcome struct {
 	closes  bool
 	err     error  // there was no answer, or not a whole one
 	began   bool   // part of an answer came
+	earlier int    // answers that came on the connection before
 	text    string // body of an answer of Usher's own
 	left    bool   // the client left, as planned
 	calm    bool   // nothing was done to the world in the meantime, and no time-out is to blame
@@ -199,6 +201,7 @@ func (l *lane) write(a attempt) (left bool) {
 
 // read reads the answer and checks what can be seen from it alone.
 func (l *lane) read(a attempt) (o outcome) {
+	o.earlier = l.answers
 	resp, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
 	for err == nil && resp.StatusCode == http.StatusContinue {
 		resp, err = http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
@@ -210,6 +213,7 @@ func (l *lane) read(a attempt) (o outcome) {
 		o.err = err
 		return o
 	}
+	l.answers++
 	o.began, o.status, o.closes = true, resp.StatusCode, resp.Close
 	o.refusal = resp.Header.Get("X-Usher-Refusal")
 	if got := resp.Header.Get("X-Request-Id"); got != a.id.String() && a.plan.kind != malformed && o.refusal != "bad_request" {

@@ -54,21 +54,30 @@ type world struct {
 }
 
 // A weather distinguishes calm from unrest: while something is done to the world,
-// good requests may fail. changes is odd during unrest.
-type weather struct{ changes atomic.Int64 }
+// good requests may fail.
+type weather struct {
+	changes atomic.Int64 // beginnings and ends of storms
+	storms  atomic.Int64 // under way
+}
 
-func (w *weather) calm() bool { return w.changes.Load()%2 == 0 }
+func (w *weather) calm() bool { return w.storms.Load() == 0 }
 
 // watch returns a function that reports whether it has been calm since.
 func (w *weather) watch() func() bool {
 	before := w.changes.Load()
-	return func() bool { return before%2 == 0 && w.changes.Load() == before }
+	calm := w.calm()
+	return func() bool { return calm && w.changes.Load() == before }
 }
 
-// storm starts unrest, which lasts until the function it returns is called.
+// storm starts unrest, which lasts until the function it returns is called, and any other
+// storm that began before is over.
 func (w *weather) storm() (over func()) {
+	w.storms.Add(1)
 	w.changes.Add(1)
-	return func() { w.changes.Add(1) }
+	return func() {
+		w.changes.Add(1)
+		w.storms.Add(-1)
+	}
 }
 
 // fail records a broken invariant. The campaign ends soon afterwards.
