@@ -54,7 +54,7 @@ func (c *Conn) Rest(grace time.Duration) {
 // the client's kernel gets a reset for them.
 func (i *idle) woke(n int, err error) (int, error) {
 	since := i.Load()
-	if since == busy || n > 0 && i.CompareAndSwap(since, busy) {
+	if since == busy || n > 0 && since != evicted && i.CompareAndSwap(since, busy) {
 		return n, err
 	}
 	if i.Load() == evicted {

@@ -158,3 +158,16 @@ func TestReadingAheadEndsARest(t *testing.T) {
 	require.Equal(t, io.EOF, ahead.Fill(server))
 	require.True(t, ahead.Empty())
 }
+
+// Bytes that were read while the connection was evicted are not served: it is about to be
+// closed, and the answer would be lost after its ticket was spent.
+func TestAnEvictedConnectionStaysEvicted(t *testing.T) {
+	server, _ := pair(t, listen(t, Options{}))
+	server.Rest(0)
+	since := server.idle.Load()
+	require.True(t, server.evict(since))
+	n, err := server.idle.woke(1, nil)
+	require.Zero(t, n)
+	require.ErrorIs(t, err, io.EOF)
+	require.False(t, server.evict(since))
+}
