@@ -67,13 +67,22 @@ func (l *Listener) sweep() {
 // timeout.
 func (s *stall) lasts(sock *socket.Conn, now time.Time, timeout time.Duration) bool {
 	at, silence, pending := progress(sock)
+	return s.sees(at, silence, pending, now, timeout)
+}
+
+// ackDelay is how long a client that takes everything may wait before it says so.
+const ackDelay = 200 * time.Millisecond
+
+// sees is lasts with what progress returned.
+func (s *stall) sees(at taken, silence time.Duration, pending bool, now time.Time, timeout time.Duration) bool {
 	switch {
 	case !pending:
 		s.since = time.Time{}
 	case s.since.IsZero() || at != s.taken:
 		s.taken, s.since = at, now
 	default:
-		return max(silence, now.Sub(s.since)) >= timeout
+		waited := now.Sub(s.since)
+		return waited >= timeout || silence >= timeout && waited >= ackDelay
 	}
 	return false
 }
