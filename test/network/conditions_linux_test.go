@@ -181,6 +181,9 @@ func (c *campaign) audit() {
 	c.model.mu.Lock()
 	defer c.model.mu.Unlock()
 	require.Equal(c.t, c.served, c.model.seen, "each ticket that was served, and no other, reached the model server, once")
+	for id := range c.wanted { // lines are gathered before they are written
+		c.usher.WaitLine(`"request_id":"` + id + `"`)
+	}
 	said := map[string][]string{}
 	for _, line := range c.usher.Log() {
 		var record struct {
