@@ -131,7 +131,7 @@ func TestEngineYieldsToSettings(t *testing.T) {
 type toyEngine struct {
 	*rig.Model
 	figures          atomic.Pointer[string] // a format of running and waiting; nil: it has none
-	properties       string
+	properties       atomic.Pointer[string] // nil: it has none
 	places           chan struct{}
 	running, waiting atomic.Int64
 }
@@ -139,12 +139,12 @@ type toyEngine struct {
 func newToyEngine(t *testing.T, slots int, pace time.Duration) *toyEngine {
 	e := &toyEngine{places: make(chan struct{}, slots)}
 	e.Model = rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {
-		switch figures := e.figures.Load(); {
+		switch figures, properties := e.figures.Load(), e.properties.Load(); {
 		case r.URL.Path == "/metrics" && figures != nil:
 			_, _ = fmt.Fprintf(w, *figures, e.running.Load(), e.waiting.Load())
 			return
-		case r.URL.Path == "/props" && e.properties != "":
-			_, _ = io.WriteString(w, e.properties)
+		case r.URL.Path == "/props" && properties != nil:
+			_, _ = io.WriteString(w, *properties)
 			return
 		case r.Method == http.MethodGet:
 			http.NotFound(w, r)
@@ -230,7 +230,7 @@ func shows(u *rig.Usher, series string) bool {
 func TestStatedSlotsAreTaken(t *testing.T) {
 	t.Parallel()
 	s, e := rig.NewSigner(t), newToyEngine(t, 3, 0)
-	e.properties = `{"total_slots":3,"model_path":"m"}`
+	e.properties.Store(new(`{"total_slots":3,"model_path":"m"}`))
 	u := rig.Start(t, rig.Settings(e.Model, s).With(rig.Env{"USHER_ENGINE": "llamacpp"})).Ready()
 	u.WaitMetric("usher_slots", 3)
 	require.False(t, shows(u, "usher_engine_running"))
