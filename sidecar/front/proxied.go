@@ -11,8 +11,8 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
-// ErrCrowded: a client behind a trusted proxy has as many connections as one address may
-// have.
+// ErrCrowded is the error if a client behind a trusted proxy has as many connections as
+// one address may have.
 var ErrCrowded = errors.New("too many connections of one client")
 
 // A proxiedConn is a connection from a trusted proxy. It removes a PROXY header, if there
