@@ -6,7 +6,10 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // A Listener is a net.Listener whose connections are *Conn. Make it with
@@ -191,6 +194,21 @@ func (l *Listener) Finish(limit time.Duration) error {
 		l.pause(time.Millisecond)
 	}
 	return l.Close()
+}
+
+// backlog reports whether clients are connected to ln that nobody has accepted yet; false
+// also if that cannot be found out.
+func backlog(ln net.Listener) bool {
+	descriptor, ok := ln.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := descriptor.SyscallConn()
+	if err != nil {
+		return false
+	}
+	silent, known := socket.Silent(raw)
+	return known && !silent
 }
 
 // Close ends Accept. Open connections go on and stay watched.

@@ -32,19 +32,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.raw == nil {
 		return c.nc.Read(p)
 	}
-	in := takeIncoming()
-	defer in.release()
-	in.p = p
-	err := c.raw.Read(in.read)
-	switch {
-	case err != nil:
-		return 0, err
-	case in.err != nil:
-		return 0, fault(c.nc, "read", in.err)
-	case in.n == 0 && len(p) > 0:
-		return 0, io.EOF
-	}
-	return in.n, nil
+	return c.read(p, nil, false)
 }
 
 // FillAhead waits for bytes, takes a buffer when they have arrived, and reads once.
@@ -53,19 +41,31 @@ func (c *Conn) FillAhead(a *Ahead) error {
 	if c.raw == nil {
 		return a.fill(c.nc)
 	}
+	_, err := c.read(nil, a, false)
+	return err
+}
+
+// read reads once, into p, or ahead if a is not nil. With once it does not wait.
+func (c *Conn) read(p []byte, a *Ahead, once bool) (n int, err error) {
 	in := takeIncoming()
 	defer in.release()
-	in.ahead = a
-	err := c.raw.Read(in.read)
+	in.p, in.ahead = p, a
+	if once {
+		err = c.raw.Control(in.try) // Control does not prepare to wait
+	} else {
+		err = c.raw.Read(in.read)
+	}
 	switch {
 	case err != nil:
-		return err
+		return 0, err
+	case in.err == errAgain:
+		return 0, ErrWouldWait
 	case in.err != nil:
-		return fault(c.nc, "read", in.err)
-	case in.n == 0:
-		return io.EOF
+		return 0, fault(c.nc, "read", in.err)
+	case in.n == 0 && (a != nil || len(p) > 0):
+		return 0, io.EOF
 	}
-	return nil
+	return in.n, nil
 }
 
 // Write writes all of p, unless it fails.
@@ -90,7 +90,7 @@ func (c *Conn) write(a, b []byte, once bool) (n int, err error) {
 	defer out.release()
 	out.a, out.b, out.once = a, b, once
 	if once {
-		err = c.raw.Control(out.try) // Control does not prepare to wait
+		err = c.raw.Control(out.try)
 	} else {
 		err = c.raw.Write(out.write)
 	}
@@ -101,15 +101,20 @@ func (c *Conn) write(a, b []byte, once bool) (n int, err error) {
 }
 
 // Silent reports whether nothing has arrived: no bytes, no FIN and no error. known is
-// false if that cannot be found out without reading. One goroutine at a time may call it,
-// while others read and write.
+// false if that cannot be found out without reading.
 func (c *Conn) Silent() (silent, known bool) {
 	if c.raw == nil {
 		return false, false
 	}
+	return Silent(c.raw)
+}
+
+// Silent is that of a Conn, for any socket. Clients that nobody has accepted yet are what
+// arrives at a listener.
+func Silent(raw syscall.RawConn) (silent, known bool) {
 	in := takeIncoming()
 	defer in.release()
-	err := c.raw.Control(in.probe)
+	err := raw.Control(in.probe)
 	return in.silent, err == nil
 }
 

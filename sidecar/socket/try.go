@@ -1,9 +1,6 @@
 package socket
 
-import (
-	"errors"
-	"io"
-)
+import "errors"
 
 // ErrWouldWait is returned by a call that does not wait if nothing could be moved.
 var ErrWouldWait = errors.New("socket: would wait")
@@ -16,7 +13,7 @@ func (c *Conn) CanTry() bool { return c.raw != nil }
 // event for a watcher of the descriptor. Errors: ErrWouldWait, io.EOF, those of the
 // connection; net.ErrClosed after it was closed here.
 func (c *Conn) TryFill(a *Ahead) (all bool, err error) {
-	n, err := c.tryRead(nil, a)
+	n, err := c.read(nil, a, true)
 	if err != nil {
 		return err == ErrWouldWait, err
 	}
@@ -25,24 +22,6 @@ func (c *Conn) TryFill(a *Ahead) (all bool, err error) {
 
 // TryRead reads once into p, which must not be empty. It does not wait and ignores
 // deadlines. Errors: those of TryFill.
-func (c *Conn) TryRead(p []byte) (int, error) { return c.tryRead(p, nil) }
-
-func (c *Conn) tryRead(p []byte, a *Ahead) (int, error) {
-	in := takeIncoming()
-	defer in.release()
-	in.p, in.ahead = p, a
-	err := c.raw.Control(in.try)
-	switch {
-	case err != nil:
-		return 0, err
-	case in.err == errAgain:
-		return 0, ErrWouldWait
-	case in.err != nil:
-		return 0, fault(c.nc, "read", in.err)
-	case in.n == 0:
-		return 0, io.EOF
-	}
-	return in.n, nil
-}
+func (c *Conn) TryRead(p []byte) (int, error) { return c.read(p, nil, true) }
 
 func (in *incoming) tryOnce(fd uintptr) { in.readOnce(fd) }
