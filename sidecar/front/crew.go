@@ -9,6 +9,8 @@ const mostIdle = 16
 // the stack that a handshake needs would stay for as long as the connection lives; a
 // worker's grows once and serves the next handshake.
 type crew struct {
+	panicked func(fault any)
+
 	mu    sync.Mutex
 	idle  []*worker // the last one was used last
 	ended bool
@@ -42,11 +44,23 @@ func (c *crew) call() *worker {
 
 func (c *crew) run(w *worker) {
 	for s := range w.work {
-		w.done <- s.Handshake()
+		w.done <- c.handshake(s)
 		if !c.rest(w) {
 			return
 		}
 	}
+}
+
+// handshake keeps a panic to the connection that caused it: of crypto/tls, or of what it
+// asks for a certificate.
+func (c *crew) handshake(s *secureConn) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.panicked(fault)
+			err = errPanicked
+		}
+	}()
+	return s.Handshake()
 }
 
 // rest keeps a worker for the next handshake, unless enough are idle.

@@ -3,6 +3,7 @@
 package front
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -45,6 +46,36 @@ func TestPanicsEndTheirConnection(t *testing.T) {
 			require.Contains(t, told[0], "sidecar/front")
 		})
 	}
+}
+
+// A panic in a TLS handshake ends its connection, and nothing else.
+func TestAPanicInAHandshake(t *testing.T) {
+	config := serverConfig(t)
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if hello.ServerName == "faulty" {
+			panic("a fault of ours")
+		}
+		return nil, nil
+	}
+	panics := make(chan any, 1)
+	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
+		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+		c.GiveBack()
+	})
+	options.TLS, options.Panicked = config, func(fault any, _ []byte) { panics <- fault }
+	s, addr := startServer(t, options, hangup.Options{})
+	for range 2 {
+		_, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: "faulty"})
+		require.Error(t, err)
+		require.Equal(t, "a fault of ours", <-panics)
+		client, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: "sound"})
+		require.NoError(t, err)
+		exchange(t, client)
+		require.NoError(t, client.Close())
+	}
+	require.Eventually(t, func() bool { return s.Open() == 0 }, 10*time.Second, time.Millisecond)
+	require.EqualValues(t, 2, s.Handshakes()["failed"])
+	require.Zero(t, s.HandshakesWaiting())
 }
 
 // say sends bytes, half-closes if they are not a whole head, and reads until the

@@ -61,6 +61,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{o: o}
 	s.handshaker.config, s.handshaker.timeout = o.TLS, o.HandshakeTimeout
+	s.handshaker.crew.panicked = s.panicked
 	// Half of the processors are left to established connections.
 	s.handshaker.turns = newTurns(max(1, runtime.GOMAXPROCS(0)/2), mostWaiting)
 	s.http = fasthttp.Server{
