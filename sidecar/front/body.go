@@ -20,14 +20,9 @@ const (
 // bodies holds unused buffers: smallBody, firstBody and its doubles, with a pool for each
 // size, so that a small body never holds a large buffer. The largest has room for the
 // limit and one byte, whatever size that is.
-var bodies [bits.UintSize + 1]sync.Pool
+var bodies [bits.UintSize]sync.Pool
 
-func poolOf(size int) *sync.Pool {
-	if size <= smallBody {
-		return &bodies[bits.UintSize]
-	}
-	return &bodies[bits.Len(uint(size-1)/firstBody)]
-}
+func poolOf(size int) *sync.Pool { return &bodies[bits.Len(uint(size-1)/smallBody)] }
 
 func getBuffer(size int) *[]byte {
 	if b, ok := poolOf(size).Get().(*[]byte); ok && cap(*b) == size {
