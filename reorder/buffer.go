@@ -125,7 +125,8 @@ func (cfg *Config) validate() error {
 func (b *Buffer) Admit(ctx context.Context, r Request) (Slot, error) {
 	s := r.Spooler
 	r.Spooler = nil // so that no waiter keeps it alive
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	w, v := b.seq.arrive(r, now)
 	turn := uint64(0)
 	if v == admitted {
@@ -176,7 +177,8 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 		s.Halt() // before w is reused
 	}
 	if gone {
-		now := b.lock()
+		now := time.Since(b.start)
+		b.mu.Lock()
 		left := b.seq.leave(w, now)
 		b.unlock(now)
 		if left {
@@ -207,7 +209,8 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 // Skip records that the request with this number came but needs no slot, so that
 // nobody is held for it.
 func (b *Buffer) Skip(number int64) {
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	b.seq.passOver(number, now)
 	b.unlock(now)
 }
@@ -216,7 +219,8 @@ func (b *Buffer) Skip(number int64) {
 // not held. Those that wait keep their order, go before all that come later, and
 // are no longer held.
 func (b *Buffer) Restart() {
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	b.seq.restart(now)
 	b.unlock(now)
 }
@@ -228,44 +232,42 @@ func (b *Buffer) Resize(slots int) {
 	if slots < 0 {
 		slots = 1
 	}
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	b.seq.resize(slots, now)
 	b.unlock(now)
 }
 
 // Stats returns a consistent snapshot.
 func (b *Buffer) Stats() Stats {
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.seq.snapshot(now)
 }
 
 func (b *Buffer) release(turn uint64) {
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	b.departures.sent(turn)
 	b.seq.release(now)
 	b.unlock(now)
 }
 
 func (b *Buffer) sent(turn uint64) {
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	b.departures.sent(turn)
 	b.unlock(now)
 }
 
 // tick runs when the timer fires.
 func (b *Buffer) tick() {
-	now := b.lock()
+	now := time.Since(b.start)
+	b.mu.Lock()
 	b.armed = never
 	b.seq.advance(now)
 	b.unlock(now)
-}
-
-// lock locks b and returns the time.
-func (b *Buffer) lock() time.Duration {
-	now := time.Since(b.start)
-	b.mu.Lock()
-	return now
 }
 
 // unlock follows a change: it sets the timer, unlocks b and wakes those that were
