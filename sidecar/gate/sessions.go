@@ -199,11 +199,11 @@ func (s *Sessions) Count() Count {
 // Views returns the oldest sessions, at most most of them.
 func (s *Sessions) Views(now time.Time, most int) []View {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	list := make([]View, 0, len(s.register.open))
 	for _, session := range s.register.open {
 		list = append(list, View{now.Sub(session.Created), session.expires.Sub(now), session.requests, len(session.inside)})
 	}
+	s.mu.Unlock()
 	slices.SortFunc(list, func(a, b View) int { return cmp.Compare(b.Age, a.Age) })
 	return list[:min(len(list), most)]
 }
