@@ -67,10 +67,9 @@ func (s *sessions) run(ctx context.Context) {
 // goroutine that it starts.
 func (s *sessions) bury(session *gate.Session, cause gate.Cause, cut int) {
 	s.ended[cause].Add(1)
-	a := &session.Account
-	if a.Report != nil {
+	if a := session.Account; a.Report != nil {
 		a.Times.End = time.Now()
-		a.Report.Ended(a)
+		a.Report.Ended(&a)
 	}
 	go func() {
 		defer session.Rest()
