@@ -134,7 +134,8 @@ func (p Proof) Signs(f Field) bool { return slices.Contains(p.Fields, f) }
 // Verify finds the alternative and the spelling of the cost that the signature matches.
 // An RSA key takes one public-key operation in all. The key that verified last is tried
 // first, since only one key of a bundle may be in use for a long time. The algorithm is
-// the key's: PKCS#1 v1.5 with SHA-256 (RFC 8017 section 8.2) or Ed25519 (RFC 8032). Errors: ErrNoKey, ErrBadSignature.
+// the key's: PKCS#1 v1.5 with SHA-256 (RFC 8017 section 8.2) or Ed25519 (RFC 8032).
+// Errors: ErrNoKey, ErrBadSignature.
 func (s *KeySet) Verify(m *Message, signature []byte, now time.Time) (Proof, error) {
 	k := s.current.Load()
 	n := k.accepted(now)

@@ -70,7 +70,8 @@ func (r *Refresher) Load(ctx context.Context) error {
 }
 
 // ParsePinned is ParsePublicKeys for a bundle that must contain the pinned key, if there
-// is a pin. It then returns only that key, because nothing vouches for the others. Errors: ErrPinMismatch, or those of ParsePublicKeys.
+// is a pin. It then returns only that key, because nothing vouches for the others.
+// Errors: ErrPinMismatch, or those of ParsePublicKeys.
 func ParsePinned(text []byte, pin *Fingerprint) ([]*Key, error) {
 	keys, err := ParsePublicKeys(text)
 	if err != nil || pin == nil {

@@ -25,8 +25,7 @@ const autoFields = "cost,endpoint,reqnum,url|cost,endpoint,reqnum,request_idx,ur
 
 // ParseSchema reads alternatives separated by "|", each a comma list of fields
 // in the order of the message; "auto" stands for the alternatives that autoscalers are
-// known to sign and that cover the whole ticket. Spaces are
-// ignored. Error: ErrSchema.
+// known to sign and that cover the whole ticket. Spaces are ignored. Error: ErrSchema.
 func ParseSchema(text string) (Schema, error) {
 	s := Schema{text: text}
 	var alternatives []string

@@ -90,7 +90,7 @@ func (d *drain) join(ctx context.Context) (cut bool, err error) {
 }
 
 // start begins the drain in the background. Its goroutine ends after the delay, the
-// time-out and the graces at the latest.
+// time-out, the graces and the closing calls of sessions at the latest.
 func (d *drain) start() {
 	d.once.Do(func() {
 		d.phase.Store(delaying)

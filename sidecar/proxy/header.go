@@ -41,7 +41,8 @@ func begins(p []byte, signature string) bool {
 
 // Header reads the PROXY header with which p begins. n is its length, 0 if there is
 // none. source is the client's address. It is the zero value if the header names none
-// (UNKNOWN, LOCAL, a family other than IP); then the connection's own address counts. Errors: ErrShort, ErrMalformed.
+// (UNKNOWN, LOCAL, a family other than IP); then the connection's own address counts.
+// Errors: ErrShort, ErrMalformed.
 func Header(p []byte) (source netip.Addr, n int, err error) {
 	switch {
 	case begins(p, signature1):
