@@ -321,7 +321,7 @@ func TestSequencerIsTheModel(t *testing.T) {
 			},
 			"release": func(t *rapid.T) {
 				if running == 0 {
-					t.Skip()
+					t.Skip("nobody runs")
 				}
 				running--
 				b.q.release(b.now)
@@ -329,7 +329,7 @@ func TestSequencerIsTheModel(t *testing.T) {
 			},
 			"leave": func(t *rapid.T) {
 				if len(b.in) == 0 {
-					t.Skip()
+					t.Skip("nobody waits")
 				}
 				name := rapid.SampledFrom(slices.Sorted(maps.Keys(b.in))).Draw(t, "who")
 				require.True(t, b.q.leave(b.in[name], b.now))
@@ -338,7 +338,7 @@ func TestSequencerIsTheModel(t *testing.T) {
 			},
 			"more": func(t *rapid.T) {
 				if len(b.in) == 0 {
-					t.Skip()
+					t.Skip("nobody waits")
 				}
 				name := rapid.SampledFrom(slices.Sorted(maps.Keys(b.in))).Draw(t, "who")
 				n := rapid.Int64Range(0, 12).Draw(t, "bytes")
@@ -358,7 +358,7 @@ func TestSequencerIsTheModel(t *testing.T) {
 			},
 			"restart": func(t *rapid.T) {
 				if rapid.IntRange(0, 4).Draw(t, "really") > 0 {
-					t.Skip()
+					t.Skip("four times of five")
 				}
 				number = 5
 				b.q.restart(b.now)
