@@ -173,7 +173,7 @@ func patient(address string, s *rig.Signer, began chan<- struct{}, served *int) 
 func TestTheBacklogIsAnsweredInADrain(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux tells of a backlog")
+		t.Skip("only Linux tells of a backlog; run it there")
 	}
 	const delay = 200 * time.Millisecond
 	s := rig.NewSigner(t)
