@@ -105,19 +105,20 @@ const data = 23 // application data, as a record's type
 // What came with the first byte is read without waiting, too: a KeyUpdate in it may have
 // to be answered while the client's socket is full.
 func TestTheSecondReadDoesNotWait(t *testing.T) {
-	filled := make(chan string, 1)
+	returned := make(chan string, 1)
 	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
 		defer func() { c.CloseAfter(); c.Abandon(); c.GiveBack() }()
 		fillSocket(c)
+		filled := make(chan string, 1)
 		go func() {
 			_ = c.Conn.(*secureConn).tryFill(&c.ahead)
 			filled <- string(c.ahead.Bytes())
 		}()
 		select {
 		case text := <-filled:
-			filled <- text
+			returned <- text
 		case <-time.After(2 * time.Second):
-			filled <- "it waits for the client"
+			returned <- "it waits for the client"
 		}
 	})
 	options.TLS = serverConfig(t)
@@ -131,7 +132,7 @@ func TestTheSecondReadDoesNotWait(t *testing.T) {
 	records = s.update(t, records)
 	_, err = client.Write(records)
 	require.NoError(t, err)
-	require.Equal(t, "G", <-filled)
+	require.Equal(t, "G", <-returned)
 }
 
 // KeyUpdates between requests are answered, and the next request is served.
