@@ -171,6 +171,42 @@ func TestKeyUpdatesBetweenRequests(t *testing.T) {
 	}
 }
 
+// Empty lines that came along with a request, in records of their own, do not extend the
+// time for the next one, nor hide a request behind them.
+func TestEmptyLinesInRecordsOfTheirOwn(t *testing.T) {
+	served := make(chan struct{}, 2)
+	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
+		served <- struct{}{}
+		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+		c.GiveBack()
+	})
+	options.TLS, options.IdleTimeout = serverConfig(t), 300*time.Millisecond
+	_, addr := startServer(t, options, hangup.Options{})
+	for _, lines := range []int{1, maxEmptyReads - 2, 3 * maxEmptyReads} {
+		client, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer func() { _ = client.Close() }()
+		_ = client.SetDeadline(time.Now().Add(20 * time.Second)) // before the read time-out
+		s := sealerOf(t, client)
+		request := []byte("GET /x HTTP/1.1\r\nHost: u\r\n\r\n")
+		records, requests := s.record(nil, data, request...), 1
+		for range lines {
+			records = s.record(records, data, '\r', '\n')
+		}
+		if lines > maxEmptyReads {
+			records, requests = s.record(records, data, request...), 2
+		}
+		_, err = client.Write(records)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, client)
+		require.NoError(t, err, "%d empty lines", lines)
+		require.Len(t, served, requests)
+		for len(served) > 0 {
+			<-served
+		}
+	}
+}
+
 // fillSocket writes until the client's socket takes no more.
 func fillSocket(c *Conn) {
 	for n := 1; n > 0; {

@@ -69,16 +69,12 @@ func lendOut(nc net.Conn, state fasthttp.ConnState) {
 // is closed, or waits for its next request and is served then.
 func (c *Conn) GiveBack() {
 	c.finish()
-	c.ahead.Drop(c.guard.blank(c.ahead.Bytes()))
-	if s, ok := c.Conn.(*secureConn); ok && !c.state.closes && c.ahead.Empty() {
-		err := s.tryFill(&c.ahead)
-		c.state.closes = err != nil && !errors.Is(err, socket.ErrWouldWait)
-	}
 	r := (*resting)(c)
+	more := r.passEmptyLines()
 	switch {
 	case c.state.closes:
 		go r.leave() // which may wait for the client
-	case !c.ahead.Empty() || !r.wait():
+	case more || !r.wait():
 		go r.serve()
 	}
 }
@@ -86,6 +82,28 @@ func (c *Conn) GiveBack() {
 // resting is a Conn that was given back. It waits for its next request as a stream of the
 // loop that ends with the first event.
 type resting Conn
+
+// maxEmptyReads bounds the reads of passEmptyLines, so that a client cannot keep it busy.
+const maxEmptyReads = 8
+
+// passEmptyLines drops the empty lines before the next request, over TLS also those that
+// crypto/tls has read already, of which no event of the socket tells. It reports whether
+// there may be more to read without an event.
+func (r *resting) passEmptyLines() (more bool) {
+	s, secure := r.Conn.(*secureConn)
+	for range maxEmptyReads {
+		r.ahead.Drop(r.guard.blank(r.ahead.Bytes()))
+		if !secure || r.state.closes || !r.ahead.Empty() {
+			return !r.ahead.Empty()
+		}
+		err := s.tryFill(&r.ahead)
+		if errors.Is(err, socket.ErrWouldWait) {
+			return false
+		}
+		r.state.closes = err != nil
+	}
+	return true
+}
 
 // leave closes the connection.
 func (r *resting) leave() {
