@@ -47,6 +47,29 @@ func lendingOptions(before, answer func(*Conn)) Options {
 	}
 }
 
+// overTCPAndTLS runs a test with a server and a client connected to it, without TLS and
+// with it.
+func overTCPAndTLS(t *testing.T, o Options, test func(t *testing.T, s *Server, client net.Conn)) {
+	t.Helper()
+	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			o := o
+			if secure {
+				o.TLS = serverConfig(t)
+			}
+			s, addr := startServer(t, o, hangup.Options{})
+			client, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			defer func() { _ = client.Close() }()
+			_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+			if secure {
+				client = tls.Client(client, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+			}
+			test(t, s, client)
+		})
+	}
+}
+
 // A connection that was lent is served again once it is given back, with what the client
 // has sent meanwhile: over TLS also with bytes that were read along with the request, of
 // which the socket tells nothing any more.
@@ -55,37 +78,23 @@ func TestLentConnectionsAreServedAgain(t *testing.T) {
 		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
 		c.GiveBack()
 	})
-	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
-		t.Run(name, func(t *testing.T) {
-			options := options
-			if secure {
-				options.TLS = serverConfig(t)
-			}
-			s, addr := startServer(t, options, hangup.Options{})
-			client, err := net.Dial("tcp", addr)
+	overTCPAndTLS(t, options, func(t *testing.T, s *Server, client net.Conn) {
+		in := bufio.NewReader(client)
+		// As long as one read, so that nothing shows that another request follows.
+		request := "GET /x HTTP/1.1\r\nHost: u\r\nX-Pad: \r\n\r\n"
+		request = strings.Replace(request, "\r\n\r\n", strings.Repeat("x", 8<<10-len(request))+"\r\n\r\n", 1)
+		for _, pipelined := range []int{1, 1, 2, 3, 1} {
+			_, err := io.WriteString(client, strings.Repeat(request, pipelined))
 			require.NoError(t, err)
-			defer func() { _ = client.Close() }()
-			_ = client.SetDeadline(time.Now().Add(20 * time.Second))
-			if secure {
-				client = tls.Client(client, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
-			}
-			in := bufio.NewReader(client)
-			// As long as one read, so that nothing shows that another request follows.
-			request := "GET /x HTTP/1.1\r\nHost: u\r\nX-Pad: \r\n\r\n"
-			request = strings.Replace(request, "\r\n\r\n", strings.Repeat("x", 8<<10-len(request))+"\r\n\r\n", 1)
-			for _, pipelined := range []int{1, 1, 2, 3, 1} {
-				_, err = io.WriteString(client, strings.Repeat(request, pipelined))
+			for range pipelined {
+				answer := make([]byte, len(okHead)+2)
+				_, err = io.ReadFull(in, answer)
 				require.NoError(t, err)
-				for range pipelined {
-					answer := make([]byte, len(okHead)+2)
-					_, err = io.ReadFull(in, answer)
-					require.NoError(t, err)
-					require.Equal(t, okHead+"hi", string(answer))
-				}
-				require.Eventually(t, func() bool { return s.Open() == 1 }, 10*time.Second, time.Millisecond)
+				require.Equal(t, okHead+"hi", string(answer))
 			}
-		})
-	}
+			require.Eventually(t, func() bool { return s.Open() == 1 }, 10*time.Second, time.Millisecond)
+		}
+	})
 }
 
 // The function given to Lend is always called, even if the connection was closed before:
@@ -198,26 +207,13 @@ func TestEmptyLinesExtendNoIdleTime(t *testing.T) {
 		c.GiveBack()
 	})
 	options.IdleTimeout = 400 * time.Millisecond
-	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
-		t.Run(name, func(t *testing.T) {
-			options := options
-			if secure {
-				options.TLS = serverConfig(t)
-			}
-			s, addr := startServer(t, options, hangup.Options{})
-			client, err := net.Dial("tcp", addr)
-			require.NoError(t, err)
-			defer func() { _ = client.Close() }()
-			if secure {
-				client = tls.Client(client, &tls.Config{InsecureSkipVerify: true})
-			}
-			exchange(t, client)
-			require.Eventually(t, func() bool {
-				_, err := io.WriteString(client, "\r\n")
-				return err != nil && s.Open() == 0
-			}, 10*time.Second, 50*time.Millisecond, "the connection is never closed")
-		})
-	}
+	overTCPAndTLS(t, options, func(t *testing.T, s *Server, client net.Conn) {
+		exchange(t, client)
+		require.Eventually(t, func() bool {
+			_, err := io.WriteString(client, "\r\n")
+			return err != nil && s.Open() == 0
+		}, 10*time.Second, 50*time.Millisecond, "the connection is never closed")
+	})
 }
 
 func exchange(t *testing.T, client net.Conn) {
