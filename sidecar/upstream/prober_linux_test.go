@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deaf listens where connects hang: its backlog of one is full, so the kernel drops them.
+// deaf listens at an address where a connect gets no answer: its backlog is full.
 func deaf(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -22,10 +22,15 @@ func deaf(t *testing.T) (address string) {
 	name, err := unix.Getsockname(fd)
 	require.NoError(t, err)
 	address = net.JoinHostPort("127.0.0.1", strconv.Itoa(name.(*unix.SockaddrInet4).Port))
-	c, err := net.Dial("tcp", address)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
-	return address
+	for range 10 {
+		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	require.FailNow(t, "the backlog does not fill up")
+	return ""
 }
 
 // A probe that got no connection leaves no connect under way: the kernel tries for two
