@@ -39,10 +39,10 @@ func TestFinishIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ln := listen(t, Options{})
 			dial(t, ln)
+			begun := time.Now()
 			if name == "close" {
 				time.AfterFunc(20*time.Millisecond, func() { _ = ln.Close() })
 			}
-			begun := time.Now()
 			_ = ln.Finish(limit)
 			require.GreaterOrEqual(t, time.Since(begun), 20*time.Millisecond)
 			_, err := ln.Accept()
