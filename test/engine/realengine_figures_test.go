@@ -24,34 +24,30 @@ func TestRealEngineIsRead(t *testing.T) {
 		"USHER_ENGINE": "llamacpp", "USHER_UPSTREAM_URL": engine.url,
 	}).Ready()
 	const clients, slots = 10, 4
-	shows := func(what string, series string, value float64) {
-		t.Helper()
-		u.WaitMetric(series, value)
-	}
-	shows("as many slots as the engine states", "usher_slots", slots)
+	u.WaitMetric("usher_slots", slots) // as many slots as the engine states
 
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	for range clients {
 		go ask(ctx, "http://"+u.Public, string(s.Ticket().Nested(endless)))
 	}
-	shows("the engine runs as many as it has slots", "usher_engine_running", slots)
-	shows("the others wait here", "usher_waiting", clients-slots)
+	u.WaitMetric("usher_engine_running", slots)  // the engine runs as many as it has slots
+	u.WaitMetric("usher_waiting", clients-slots) // the others wait here
 	for range 20 {
 		require.Zero(t, engine.figure("requests_deferred"), "requests must queue in Usher, not in the engine")
 		require.EqualValues(t, slots, engine.figure("requests_processing"))
 	}
 	require.Zero(t, u.Metric("usher_engine_waiting"))
 	leave()
-	shows("all have left", "usher_engine_running", 0)
+	u.WaitMetric("usher_engine_running", 0) // all have left
 
 	around, leaveToo := context.WithCancel(t.Context())
 	defer leaveToo()
 	go ask(around, engine.url, endless)
-	shows("one of whom nothing is known here", "usher_engine_orphans", 1)
+	u.WaitMetric("usher_engine_orphans", 1) // one of whom nothing is known here
 	require.Zero(t, u.Metric("usher_in_flight"))
 	leaveToo()
-	shows("the orphan is gone", "usher_engine_orphans", 0)
+	u.WaitMetric("usher_engine_orphans", 0) // the orphan is gone
 }
 
 const endless = `{"messages":[{"role":"user","content":"Go on"}],"stream":true,"max_tokens":8000}`
