@@ -182,7 +182,7 @@ func (w *world) trouble(next *atomic.Int64, first, end int) {
 			}
 		}
 		r := rand.New(rand.NewPCG(w.seed, eventStream|uint64(number)))
-		name := roll(r, w.phase.events)
+		name := deal(w.seed, number, w.phase.events)
 		w.count("event: " + name)
 		began := time.Now()
 		if err := events[name](w, r); err != nil {

@@ -3,7 +3,10 @@ package chaos
 import (
 	"math/rand/v2"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // A kind is what a client tries.
@@ -73,7 +76,7 @@ type plan struct {
 	own    bool          // Usher answers, not the model server
 }
 
-// A weighted is one side of a loaded die.
+// A weighted is one side of a loaded die, or a card that a deck has several times.
 type weighted[T any] struct {
 	weight int
 	value  T
@@ -93,6 +96,47 @@ func roll[T any](r *rand.Rand, sides []weighted[T]) T {
 	panic("unreachable")
 }
 
+// deal returns the card of that number. Cards come in rounds, each round in an order of
+// its own and with every card as many times as its weight: unlike a die, it leaves out no
+// rare one for long.
+func deal[T any](seed uint64, number int, cards []weighted[T]) T {
+	round := deck(cards)
+	r := rand.New(rand.NewPCG(seed, dealer|uint64(number/len(round))))
+	r.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
+	return round[number%len(round)]
+}
+
+// deck returns every card as many times as its weight.
+func deck[T any](cards []weighted[T]) (all []T) {
+	for _, c := range cards {
+		for range c.weight {
+			all = append(all, c.value)
+		}
+	}
+	return all
+}
+
+func TestDeal(t *testing.T) {
+	orders := map[string]bool{}
+	for _, ph := range phases {
+		number := 0
+		for range 20 {
+			came, order := map[string]int{}, ""
+			for range len(deck(ph.events)) {
+				card := deal(42, number, ph.events)
+				came[card]++
+				order += card + ", "
+				number++
+			}
+			for _, e := range ph.events {
+				require.Equal(t, e.weight, came[e.value], "%s in a round of the phase %s", e.value, ph.name)
+			}
+			orders[order] = true
+		}
+	}
+	require.Greater(t, len(orders), 50, "the rounds are alike")
+}
+
 var (
 	kinds = []weighted[kind]{
 		{800, honest}, {30, pipelined}, {50, twins}, {40, replayed}, {60, forged}, {20, malformed}, {40, sessional},
@@ -110,6 +154,7 @@ var (
 const (
 	eventStream = 1 << 62
 	acceptor    = 1 << 61
+	dealer      = 1 << 60
 )
 
 // planOf returns the plan of one request.
