@@ -12,6 +12,7 @@ import (
 // A Body is the body of a response, read as it comes.
 type Body struct {
 	cn      *Conn
+	line    *line // of the use; nil once it has ended
 	framing framing
 	left    int64 // byLength: bytes still to come
 	chunks  http1.Chunked
@@ -82,7 +83,7 @@ func (b *Body) here() []byte {
 	if b.err != nil {
 		return nil
 	}
-	l := b.cn.line
+	l := b.line
 	ahead := l.ahead.Bytes()
 	switch b.framing {
 	case byLength:
@@ -106,7 +107,7 @@ func (b *Body) here() []byte {
 
 // took removes n bytes of the piece that here returned.
 func (b *Body) took(n int) {
-	b.cn.line.ahead.Drop(n)
+	b.line.ahead.Drop(n)
 	switch b.framing {
 	case byLength:
 		if b.left -= int64(n); b.left == 0 {
@@ -120,7 +121,7 @@ func (b *Body) took(n int) {
 // more waits for bytes when here returned none. It sets err if that fails.
 func (b *Body) more() {
 	b.renew()
-	l := b.cn.line
+	l := b.line
 	b.came(l.sock.FillAhead(&l.ahead))
 }
 
@@ -134,6 +135,6 @@ func (b *Body) renew() {
 	idle := b.cn.client.o.IdleTimeout
 	if now := time.Now(); now.Sub(b.renewed) > idle/8 {
 		b.renewed = now
-		_ = b.cn.line.nc.SetReadDeadline(now.Add(idle + idle/8))
+		_ = b.line.nc.SetReadDeadline(now.Add(idle + idle/8))
 	}
 }

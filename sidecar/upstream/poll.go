@@ -12,10 +12,10 @@ import (
 
 // CanPoll reports whether Look works: the connection is a socket, and no part of the
 // request is still being written.
-func (r *Response) CanPoll() bool { return !r.Sending() && r.cn.line.sock.CanTry() }
+func (r *Response) CanPoll() bool { return !r.Sending() && r.Body.line.sock.CanTry() }
 
 // Control lends the connection's descriptor to f; see syscall.RawConn.
-func (r *Response) Control(f func(fd uintptr)) error { return r.cn.line.sock.Control(f) }
+func (r *Response) Control(f func(fd uintptr)) error { return r.Body.line.sock.Control(f) }
 
 // Arrived says that something has arrived. final says that the end of the connection or
 // an error may follow it, for which there will be no further event.
@@ -25,7 +25,7 @@ func (b *Body) Arrived(final bool) { b.drained, b.final = false, b.final || fina
 // wait for the next event. The caller has to watch the idle time-out; see Silent.
 func (b *Body) Look() bool {
 	for !b.Ready() && !b.drained {
-		l := b.cn.line
+		l := b.line
 		all, err := l.sock.TryFill(&l.ahead)
 		if errors.Is(err, socket.ErrWouldWait) {
 			b.drained = true

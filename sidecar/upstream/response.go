@@ -20,7 +20,7 @@ var errClosed = errors.New("upstream: the response is closed")
 
 // begin prepares the response of a use.
 func (r *Response) begin(cn *Conn) {
-	*r = Response{Head: newHead(), Body: Body{cn: cn}, keep: true, toHEAD: r.toHEAD}
+	*r = Response{Head: newHead(), Body: Body{cn: cn, line: cn.line}, keep: true, toHEAD: r.toHEAD}
 }
 
 // detach releases the head and makes further reads fail.
@@ -32,6 +32,7 @@ func (r *Response) detach() {
 	if r.err == nil {
 		r.err = errClosed
 	}
+	r.Body.line = nil
 }
 
 // ContentLength returns the body's length in bytes; -1 if it is not declared.
