@@ -34,7 +34,7 @@ type answer struct {
 func relayAnswer(x *exchange, resp *upstream.Response) {
 	x.account.Status = resp.StatusCode()
 	a := &answer{x: x, resp: resp, relay: relay.Relay{
-		Client: x.conn, Source: resp, Account: &x.account, Meter: &x.h.book, OnPiece: x.h.model.sawBytes.at,
+		Client: x.conn, Source: resp, Account: &x.account, Meter: &x.h.book, OnPiece: x.h.model.onPiece,
 	}}
 	a.describe()
 	head := heads.Get().(*[]byte)
@@ -117,6 +117,7 @@ func (a *answer) appendHead(h []byte) []byte {
 // there if the answer broke off, and records the outcome.
 func (a *answer) finish(broken, werr error) {
 	x, record := a.x, &a.x.account
+	a.relay.Record()
 	cause := x.why()
 	if cause != nil && (broken != nil || werr != nil) {
 		broken = cause // an answer that is complete cannot be broken afterwards

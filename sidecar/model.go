@@ -16,6 +16,7 @@ type modelServer struct {
 	prober   *upstream.Prober
 	streams  *streams // of its answers
 	sawBytes sawBytes
+	onPiece  func(now time.Time) // told of each piece of an answer
 	// strict is for model servers that are known to end every stream with its API's
 	// final event: a stream without it counts as broken. Otherwise it is only logged.
 	strict bool
@@ -24,6 +25,7 @@ type modelServer struct {
 // open makes the client, the prober and the loops. probed is told of each probe.
 func (m *modelServer) open(cfg *config.Config, log *zap.Logger, probed func(healthy bool)) (err error) {
 	m.strict = cfg.Preset != nil && cfg.Preset.FinalEvent
+	m.onPiece = m.sawBytes.at
 	kept := cfg.UpstreamIdleTimeout
 	if kept == 0 {
 		kept = upstream.KeepNone

@@ -142,6 +142,7 @@ func (a *answer) recoverPanic() {
 // answer was broken off.
 func (a *answer) broke(fault any, stack []byte) {
 	x := a.x
+	a.relay.Record()
 	x.h.faults.endCall(x, fault, stack)
 	x.account.Outcome = account.Internal
 	x.conn.Reset()

@@ -108,6 +108,8 @@ func TestAdvanceIsRun(t *testing.T) {
 			require.False(t, r.done && len(r.rest) == 0, "an answer that was written has ended")
 		}
 		gotSource, gotClient := r.Result()
+		run.Record()
+		r.Record()
 		require.GreaterOrEqual(t, run.Account.BytesOut, r.Account.BytesOut)
 		if gotClient != nil {
 			require.Equal(t, gone, gotClient)
@@ -195,5 +197,6 @@ func TestAdvanceIsBounded(t *testing.T) {
 	require.LessOrEqual(t, client.Len(), atOnce*(17<<10))
 	for r.Advance(time.Now()) == Busy {
 	}
+	r.Record()
 	require.Equal(t, 1<<20, int(r.Account.BytesOut))
 }

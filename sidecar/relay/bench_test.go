@@ -22,15 +22,14 @@ func (sink) Cut()                              {}
 func BenchmarkToken(b *testing.B) {
 	now := time.Now()
 	r := &Relay{
-		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, Account: new(account.Request), Meter: new(account.Book),
+		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, counts: counts{began: now}, Account: new(account.Request), Meter: new(account.Book),
 		OnPiece: func(time.Time) {},
 	}
-	r.Account.Times.Start = now
 	buffer := new(buffer)
 	event := bytes.Clone([]byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n"))
 	b.ReportAllocs()
 	for b.Loop() {
-		r.passed(event, time.Now())
+		r.count(event, time.Now())
 		if err := r.piece(buffer, nil, event, false); err != nil {
 			b.Fatal(err)
 		}
@@ -54,11 +53,10 @@ func (s *endless) Read(p []byte) (int, error) {
 func BenchmarkAdvance(b *testing.B) {
 	now := time.Now()
 	r := &Relay{
-		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, Account: new(account.Request), Meter: new(account.Book),
+		Client: sink{}, Framing: ByChunks, Stream: dialect.Events, counts: counts{began: now}, Account: new(account.Request), Meter: new(account.Book),
 		OnPiece: func(time.Time) {},
 		Source:  &endless{event: []byte("data: {\"token\":{\"id\":007,\"text\":\" word\"}}\n\n")},
 	}
-	r.Account.Times.Start = now
 	b.ReportAllocs()
 	for b.Loop() {
 		if r.Advance(now) != Starved {

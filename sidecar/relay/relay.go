@@ -48,16 +48,26 @@ type Relay struct {
 	Source  Source
 	Framing Framing
 	Stream  dialect.Stream // zero: not a stream, so no event can be appended
-	Finish  dialect.Finish // looks for the stream's dialect.Ending
-	Strict  error          // the error if the body ends without it; nil: none is needed
 	Account *account.Request
 	Meter   account.Meter
 	OnPiece func(now time.Time) // called for each piece; must cost nanoseconds
 
-	tail eventTail
-	last time.Duration // when the last piece came, after Account.Times.Start
-
+	counts counts
+	tail   eventTail
 	progress
+
+	Finish dialect.Finish // looks for the stream's dialect.Ending
+	Strict error          // the error if the body ends without it; nil: none is needed
+}
+
+// counts are what Record writes into the Account. They are kept here, beside all else that a
+// piece needs: between the tokens of a stream others use the processor's caches, and a
+// token costs less the less memory is touched for it.
+type counts struct {
+	began  time.Time // the Account's Times.Start
+	pieces int
+	bytes  int64
+	last   time.Duration // when the last piece came, after began
 }
 
 // buffers hold a piece of body with its chunk framing. A relay takes one only while
@@ -96,6 +106,7 @@ func (r *Relay) Run(head []byte) (source, client error) {
 // Start does what Run does until it would have to wait for the model server. At that
 // point everything has been written, and no buffer is kept.
 func (r *Relay) Start(head []byte) (waits bool, source, client error) {
+	r.counts.began = r.Account.Times.Start
 	b := buffers.Get().(*buffer)
 	defer buffers.Put(b)
 	for r.Source.Ready() {
@@ -120,7 +131,7 @@ func (r *Relay) Start(head []byte) (waits bool, source, client error) {
 func (r *Relay) read(b *buffer, now func() time.Time) (p []byte, done bool, err error) {
 	n, err := r.Source.Read(b.piece[:])
 	if n > 0 {
-		r.passed(b.piece[:n], now())
+		r.count(b.piece[:n], now())
 	}
 	if done = err == io.EOF; !done {
 		return b.piece[:n], false, err
@@ -170,24 +181,29 @@ func (b *buffer) frame(f Framing, head, p []byte, done bool) (parts int) {
 	return parts
 }
 
-// passed records a piece.
-func (r *Relay) passed(p []byte, now time.Time) {
-	a := r.Account
-	at := now.Sub(a.Times.Start)
-	if a.Times.FirstByte == 0 {
-		a.Times.FirstByte = at
-		r.Meter.FirstByte(a)
+// count counts a piece.
+func (r *Relay) count(p []byte, now time.Time) {
+	c, at := &r.counts, now.Sub(r.counts.began)
+	if c.pieces == 0 {
+		r.Account.Times.FirstByte = at
+		r.Meter.FirstByte(r.Account)
 	} else {
-		r.Meter.Gap(at - r.last)
+		r.Meter.Gap(at - c.last)
 	}
-	r.last = at
-	a.Answer.Pieces++
-	a.BytesOut += int64(len(p))
+	c.last = at
+	c.pieces++
+	c.bytes += int64(len(p))
 	r.OnPiece(now)
 	if r.Stream != dialect.NoStream {
 		r.tail.write(p)
 	}
 	r.Finish.Write(p)
+}
+
+// Record writes into the Account what was passed on. It must be called before anybody
+// reads that there.
+func (r *Relay) Record() {
+	r.Account.Answer.Pieces, r.Account.BytesOut = r.counts.pieces, r.counts.bytes
 }
 
 // Break appends an event to a stream, to tell its reader what broke it, and cuts the

@@ -84,6 +84,7 @@ func TestRelay(t *testing.T) {
 			require.Equal(t, tt.want, client.String(), "no stream, no event")
 			require.Equal(t, tt.framing == ByClose, client.reset)
 			require.Equal(t, tt.framing != ByClose, client.cut)
+			r.Record()
 			require.EqualValues(t, 3, r.Account.BytesOut)
 			require.Equal(t, 1, r.Account.Answer.Pieces)
 		})
