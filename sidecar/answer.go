@@ -10,6 +10,7 @@ import (
 	"github.com/usher-sidecar/usher/dialect"
 	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/http1"
+	"github.com/usher-sidecar/usher/sidecar/loop"
 	"github.com/usher-sidecar/usher/sidecar/relay"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
 )
@@ -24,9 +25,11 @@ var heads = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }
 // An answer is the model server's answer to an exchange, on its way to the client. It
 // begins on the exchange's goroutine. If it is a stream, a loop may take it over.
 type answer struct {
-	x     *exchange
-	resp  *upstream.Response
-	relay relay.Relay
+	member loop.Member // once a loop runs it
+	taker  relay.Taker // of a lent connection
+	x      *exchange
+	resp   *upstream.Response
+	relay  relay.Relay
 }
 
 // relayAnswer relays the response and records how it ended, or hands it to a loop if

@@ -65,18 +65,18 @@ func (a *answer) lend() bool {
 		return false
 	}
 	a.resp.ReleaseHead()
+	a.taker = x.conn.Taker()
 	x.conn.Lend(a.run)
 	return true
 }
 
 // run makes a loop run the answer from here on; if that fails, a goroutine does.
 func (a *answer) run() {
-	member, err := a.x.h.model.streams.next().Add(a, a.resp, a.x.conn)
-	if err != nil {
+	if err := a.x.h.model.streams.next().Add(&a.member, a, a.resp, a.x.conn); err != nil {
 		go a.alone() // the line was closed meanwhile, or the kernel is out of resources
 		return
 	}
-	a.x.attach(member)
+	a.x.attach(&a.member)
 }
 
 // Handle implements loop.Stream.
@@ -92,7 +92,7 @@ func (a *answer) Handle(e loop.Event, now time.Time) loop.Want {
 		a.relay.Fail(upstream.ErrCanceled)
 		return loop.Nothing
 	}
-	switch a.relay.Advance(now) {
+	switch a.relay.Advance(a.taker, now) {
 	case relay.Starved:
 		return loop.Source
 	case relay.Full:

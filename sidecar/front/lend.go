@@ -45,14 +45,19 @@ func (c *Conn) Lend(begin func()) {
 // Control lends the connection's descriptor to f; see syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error { return c.watched.Control(f) }
 
-// TryWrite writes what the client takes of p at once. If n is less than len(p), the next
+// A Taker writes what the client takes of p at once. If n is less than len(p), the next
 // write must begin with p[n:].
-func (c *Conn) TryWrite(p []byte) (n int, err error) {
-	c.watched.ArmWrite()
+type Taker interface {
+	TryWrite(p []byte) (n int, err error)
+}
+
+// Taker returns what a lent answer can be written to. Over plain TCP that is the
+// connection beneath, so that a token touches no more memory than it needs.
+func (c *Conn) Taker() Taker {
 	if s, ok := c.Conn.(*secureConn); ok {
-		return s.tryWrite(p)
+		return s
 	}
-	return c.watched.TryWrite(p)
+	return c.watched
 }
 
 // lendOut is told of the states of connections. Only once fasthttp reports a connection
@@ -136,7 +141,8 @@ func (r *resting) wait() bool {
 	}
 	(*wire)(r).rest()
 	r.state.restsUntil = time.Now().Add(r.server.idleTimeout())
-	m := waiting.Register(r, (*Conn)(r), nil)
+	m := new(loop.Member)
+	waiting.Register(m, r, (*Conn)(r), nil)
 	r.watched.OnClose(m.Wake)
 	if r.server.lending.over.Load() {
 		m.Wake()

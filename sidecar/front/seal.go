@@ -5,9 +5,8 @@ package front
 // connection keeps what the socket does not take. Until that is sent nothing counts as
 // taken, and the same bytes have to be offered again, as with OpenSSL's SSL_write.
 
-// tryWrite writes what the client takes of p at once. If n is less than len(p), the next
-// write must begin with p[n:].
-func (s *secureConn) tryWrite(p []byte) (n int, err error) {
+// TryWrite implements Taker.
+func (s *secureConn) TryWrite(p []byte) (n int, err error) {
 	t := s.turn
 	t.noWait = true
 	defer func() { t.noWait = false }()
@@ -25,7 +24,7 @@ func (s *secureConn) tryWrite(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Write writes all of p, unless it fails. Bytes that tryWrite has already sealed are not
+// Write writes all of p, unless it fails. Bytes that TryWrite has already sealed are not
 // sealed again.
 func (s *secureConn) Write(p []byte) (int, error) {
 	before := min(s.sealed, len(p))

@@ -38,7 +38,7 @@ func TestTryWriteOverTLS(t *testing.T) {
 			piece := sent[o.taken:min(o.taken+1+sizes.IntN(40<<10), total)]
 			for len(piece) > 0 && o.err == nil {
 				var n int
-				if n, o.err = c.TryWrite(piece); n < len(piece) {
+				if n, o.err = c.Taker().TryWrite(piece); n < len(piece) {
 					o.full++
 					if o.full%7 == 0 {
 						o.err = c.WriteParts(nil, [][]byte{piece[n:]})

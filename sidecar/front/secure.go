@@ -20,7 +20,7 @@ type secureConn struct {
 	turn   *turnConn
 	begun  bool // the handshake has begun
 	asks   bool // it asks the client for a certificate
-	sealed int  // bytes that tryWrite sealed and has not reported as taken
+	sealed int  // bytes that TryWrite sealed and has not reported as taken
 	first  [1]byte
 }
 

@@ -17,18 +17,20 @@ import (
 	"time"
 )
 
-// A Member is a stream that a loop runs.
+// A Member is what a loop keeps of a stream that it runs. It may be part of the stream, so
+// that both lie together in memory. It must not be copied, nor used for another stream.
 type Member struct {
-	stream       Stream
-	source, sink Descriptor
-	loop         *Loop
-	token        uint64
+	stream Stream
+	loop   *Loop
+	token  uint64
 
-	// The rest belongs to the loop's goroutine.
+	// These belong to the loop's goroutine.
 	last time.Duration // when something last came, on the loop's clock
 	full bool          // its sink is being watched
 	over bool
 	due  bool // it is among turns
+
+	source, sink Descriptor
 }
 
 // Wake sends the stream a Woken event, unless it ends first. It may be called from any
@@ -90,19 +92,18 @@ func (l *Loop) Count() int {
 	return l.roster.count()
 }
 
-// Add has the loop run s, whose bytes come from source and go to sink. Bytes that are
-// already there are an event at once, so s may have ended when Add returns. Add fails
-// if the source was closed; s gets no event then.
-func (l *Loop) Add(s Stream, source, sink Descriptor) (*Member, error) {
-	m := l.Register(s, source, sink)
-	return m, m.Begin()
+// Add has the loop run s as m, a zero Member. Its bytes come from source and go to sink.
+// Bytes that are already there are an event at once, so s may have ended when Add returns.
+// Add fails if the source was closed; s gets no event then.
+func (l *Loop) Add(m *Member, s Stream, source, sink Descriptor) error {
+	l.Register(m, s, source, sink)
+	return m.Begin()
 }
 
 // Register is the first half of Add, after which s may be woken; Begin is the second.
-func (l *Loop) Register(s Stream, source, sink Descriptor) *Member {
-	m := &Member{stream: s, source: source, sink: sink, loop: l, last: time.Since(l.epoch)}
+func (l *Loop) Register(m *Member, s Stream, source, sink Descriptor) {
+	*m = Member{stream: s, source: source, sink: sink, loop: l, last: time.Since(l.epoch)}
 	l.roster.add(m)
-	return m
 }
 
 // Begin has the loop watch the source. If it fails, the stream never ends: it may have

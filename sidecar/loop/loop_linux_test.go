@@ -35,7 +35,7 @@ func TestDataWithTheEnd(t *testing.T) {
 			client, to := pair(t)
 			_, _ = io.WriteString(server, test.before)
 			p := newPipe(t, from, to)
-			_, err := l.Add(p, &p.from, &p.to)
+			err := l.Add(&p.member, p, &p.from, &p.to)
 			require.NoError(t, err)
 			got := make([]byte, len(test.before))
 			_, err = io.ReadFull(client, got)
@@ -65,7 +65,7 @@ func flooded(t *testing.T, l *Loop) (p *pipe, client *net.TCPConn, sent []byte) 
 	from, server := pair(t)
 	client, to := pair(t)
 	p = newPipe(t, from, to)
-	_, err := l.Add(p, &p.from, &p.to)
+	err := l.Add(&p.member, p, &p.from, &p.to)
 	require.NoError(t, err)
 	sent = bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
 	go func() {
@@ -108,7 +108,7 @@ func TestSilence(t *testing.T) {
 	l := running(t, silence)
 	begin := func() (*pipe, *net.TCPConn) {
 		p, _, server := piped(t)
-		_, err := l.Add(p, &p.from, &p.to)
+		err := l.Add(&p.member, p, &p.from, &p.to)
 		require.NoError(t, err)
 		return p, server
 	}
@@ -139,7 +139,8 @@ func TestWake(t *testing.T) {
 	for range 200 {
 		p, _, _ := piped(t)
 		p.endsOnWake = true
-		m, err := l.Add(p, &p.from, &p.to)
+		m := &p.member
+		err := l.Add(m, p, &p.from, &p.to)
 		require.NoError(t, err)
 		woken.Go(func() {
 			m.Wake()
@@ -158,14 +159,16 @@ func TestWakeBeforeBegin(t *testing.T) {
 	_, to := pair(t)
 	p := newPipe(t, from, to)
 	p.endsOnWake = true
-	m := l.Register(p, &p.from, &p.to)
+	m := &p.member
+	l.Register(m, p, &p.from, &p.to)
 	m.Wake()
 	p.wait(t)
 	require.NoError(t, m.Begin())
 	_, err := server.Write([]byte("x"))
 	require.NoError(t, err)
 	// The descriptor is free for another.
-	_, err = l.Add(newPipe(t, from, to), &p.from, &p.to)
+	next := newPipe(t, from, to)
+	err = l.Add(&next.member, next, &p.from, &p.to)
 	require.NoError(t, err)
 	require.Equal(t, Woken, Event(p.told.Load()))
 }
@@ -178,7 +181,8 @@ func TestWakeBeforeBeginFails(t *testing.T) {
 		p, from, _ := piped(t)
 		p.endsOnWake = true
 		_ = from.Close()
-		m := l.Register(p, &p.from, &p.to)
+		m := &p.member
+		l.Register(m, p, &p.from, &p.to)
 		m.Wake()
 		if err := m.Begin(); err == nil {
 			p.wait(t)
@@ -189,7 +193,8 @@ func TestWakeBeforeBeginFails(t *testing.T) {
 	}
 	last, _, _ := piped(t)
 	last.endsOnWake = true
-	m, err := l.Add(last, &last.from, &last.to)
+	m := &last.member
+	err := l.Add(m, last, &last.from, &last.to)
 	require.NoError(t, err)
 	m.Wake()
 	last.wait(t) // and all that was posted before
@@ -211,7 +216,7 @@ func TestWakeAll(t *testing.T) {
 	for range 5 {
 		p, _, _ := piped(t)
 		p.endsOnWake = true
-		_, err := l.Add(p, &p.from, &p.to)
+		err := l.Add(&p.member, p, &p.from, &p.to)
 		require.NoError(t, err)
 		pipes = append(pipes, p)
 	}
@@ -226,11 +231,11 @@ func TestWakeAll(t *testing.T) {
 func TestFault(t *testing.T) {
 	l := running(t, time.Hour)
 	good, _, server := piped(t)
-	_, err := l.Add(good, &good.from, &good.to)
+	err := l.Add(&good.member, good, &good.from, &good.to)
 	require.NoError(t, err)
 	bad, _, server2 := piped(t)
 	bad.panics = true
-	_, err = l.Add(bad, &bad.from, &bad.to)
+	err = l.Add(&bad.member, bad, &bad.from, &bad.to)
 	require.NoError(t, err)
 	_, err = server2.Write([]byte("x"))
 	require.NoError(t, err)
@@ -247,7 +252,7 @@ func TestAddOfAClosedConnection(t *testing.T) {
 	l := running(t, time.Hour)
 	p, from, _ := piped(t)
 	_ = from.Close()
-	_, err := l.Add(p, &p.from, &p.to)
+	err := l.Add(&p.member, p, &p.from, &p.to)
 	require.ErrorIs(t, err, net.ErrClosed)
 	require.Zero(t, l.Count())
 	require.Zero(t, p.told.Load())
@@ -296,7 +301,8 @@ func TestDescriptorsAreReused(t *testing.T) {
 				client, to := pair2(t)
 				p := newPipe(t, from, to)
 				p.endsOnWake = true
-				m, err := l.Add(p, &p.from, &p.to)
+				m := &p.member
+				err = l.Add(m, p, &p.from, &p.to)
 				if !noError(t, err) {
 					return
 				}

@@ -42,6 +42,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
 
 // A pipe passes on what comes until its source's end.
 type pipe struct {
+	member     Member
 	from, to   socket.Conn
 	ahead      socket.Ahead
 	rest       []byte

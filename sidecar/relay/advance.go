@@ -41,12 +41,12 @@ const atOnce = 8
 // Advance moves what can be moved without waiting: the rest of the last piece, then
 // whatever has arrived. While the client takes nothing, nothing more is read, so that the
 // model server is slowed down.
-func (r *Relay) Advance(now time.Time) State {
+func (r *Relay) Advance(to Taker, now time.Time) State {
 	b := buffers.Get().(*buffer)
 	defer buffers.Put(b)
 	at := func() time.Time { return now }
 	for range atOnce {
-		if state := r.flush(); state != Busy {
+		if state := r.flush(to); state != Busy {
 			return state
 		}
 		if !r.Source.Look() {
@@ -55,7 +55,7 @@ func (r *Relay) Advance(now time.Time) State {
 		p, done, err := r.read(b, at)
 		r.done = done
 		if parts := b.frame(r.Framing, nil, p, done); parts > 0 {
-			if err := r.try(b, parts); err != nil {
+			if err := r.try(to, b, parts); err != nil {
 				r.client = err
 				return Ended
 			}
@@ -73,9 +73,9 @@ func (r *Relay) Advance(now time.Time) State {
 
 // flush writes the rest of the last piece without waiting, and returns Busy if the next
 // piece may follow.
-func (r *Relay) flush() State {
+func (r *Relay) flush(to Taker) State {
 	if len(r.rest) > 0 {
-		n, err := r.Client.TryWrite(r.rest)
+		n, err := to.TryWrite(r.rest)
 		if err != nil {
 			r.client = err
 			return Ended
@@ -92,13 +92,13 @@ func (r *Relay) flush() State {
 }
 
 // try writes what the client takes at once, and keeps the rest.
-func (r *Relay) try(b *buffer, parts int) error {
+func (r *Relay) try(to Taker, b *buffer, parts int) error {
 	joined := b.join[:0]
 	for _, part := range b.parts[:parts] {
 		joined = append(joined, part...)
 	}
 	clear(b.parts[:])
-	n, err := r.Client.TryWrite(joined)
+	n, err := to.TryWrite(joined)
 	if err == nil && n < len(joined) {
 		r.rest = append([]byte(nil), joined[n:]...)
 	}

@@ -100,7 +100,7 @@ func TestAdvanceIsRun(t *testing.T) {
 		}
 		for rounds := 0; ; rounds++ {
 			require.Less(t, rounds, 100_000, "it never ends")
-			state := r.Advance(time.Now())
+			state := r.Advance(client, time.Now())
 			require.Equal(t, state == Full, state != Ended && state != Busy && len(r.rest) > 0)
 			if state == Ended {
 				break
@@ -162,7 +162,7 @@ func TestBreakBehindAFullClient(t *testing.T) {
 	r := relayTo(new(reader), nil, ByChunks)
 	r.Client, r.Stream = client, dialect.Events
 	r.Source = &trickle{pieces: [][]byte{[]byte("data: half")}, end: errors.New("broken")}
-	require.Equal(t, Ended, r.Advance(time.Now()))
+	require.Equal(t, Ended, r.Advance(client, time.Now()))
 	source, werr := r.Result()
 	require.NoError(t, werr)
 	require.EqualError(t, source, "broken")
@@ -179,7 +179,7 @@ func TestFailAfterTheEnd(t *testing.T) {
 	client := &narrow{takes: []int{1, 0}}
 	r := relayTo(new(reader), nil, ByChunks)
 	r.Client, r.Source = client, &trickle{pieces: [][]byte{[]byte("abc")}, end: io.EOF}
-	require.Equal(t, Full, r.Advance(time.Now()))
+	require.Equal(t, Full, r.Advance(client, time.Now()))
 	r.Fail(errors.New("cancelled"))
 	source, werr := r.Result()
 	require.NoError(t, source)
@@ -193,9 +193,9 @@ func TestAdvanceIsBounded(t *testing.T) {
 	r.Source = &trickle{pieces: [][]byte{make([]byte, 1<<20)}, end: io.EOF}
 	client := new(narrow)
 	r.Client = client
-	require.Equal(t, Busy, r.Advance(time.Now()))
+	require.Equal(t, Busy, r.Advance(client, time.Now()))
 	require.LessOrEqual(t, client.Len(), atOnce*(17<<10))
-	for r.Advance(time.Now()) == Busy {
+	for r.Advance(client, time.Now()) == Busy {
 	}
 	r.Record()
 	require.Equal(t, 1<<20, int(r.Account.BytesOut))

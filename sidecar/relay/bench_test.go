@@ -59,7 +59,7 @@ func BenchmarkAdvance(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if r.Advance(now) != Starved {
+		if r.Advance(sink{}, now) != Starved {
 			b.Fatal("it waits for more")
 		}
 	}

@@ -24,11 +24,15 @@ type Source interface {
 type Client interface {
 	// WriteParts writes pieces together; scratch is a buffer to join them in.
 	WriteParts(scratch []byte, parts [][]byte) error
+	Reset() // resets the connection, so that a partial answer does not look whole
+	Cut()   // closes the connection
+}
+
+// A Taker is the part of a Client that Advance writes to.
+type Taker interface {
 	// TryWrite writes what the client takes at once, without waiting: n may be less
 	// than len(p), even 0, without an error.
 	TryWrite(p []byte) (n int, err error)
-	Reset() // resets the connection, so that a partial answer does not look whole
-	Cut()   // closes the connection
 }
 
 // A Framing is how the client finds the end of the body (RFC 9112 section 6).

@@ -13,13 +13,13 @@ import (
 type Body struct {
 	cn      *Conn
 	line    *line // of the use; nil once it has ended
+	err     error // how it ended; io.EOF is its true end
 	framing framing
+	drained bool  // Look has read everything; the next event is told by Arrived
+	final   bool  // see Arrived
 	left    int64 // byLength: bytes still to come
 	chunks  http1.Chunked
-	err     error     // how it ended; io.EOF is its true end
 	renewed time.Time // when renew last set the read deadline
-	drained bool      // Look has read everything; the next event is told by Arrived
-	final   bool      // see Arrived
 }
 
 // A framing is how a body ends (RFC 9112 section 6.3).
