@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/usher-sidecar/usher/sidecar/burst"
 )
 
 // Listen binds the addresses of the public listener, the admin listener and, if
@@ -63,6 +65,7 @@ func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
 	workers.Go(func() { _ = s.model.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
 	workers.Go(func() { s.sampler.run(work) })
+	workers.Go(func() { burst.Run(work) })
 	workers.Go(func() { s.comeback.run(work) })
 	workers.Go(func() { s.ledger.Run(work) })
 	workers.Go(func() { _ = s.admin.Run(work) })

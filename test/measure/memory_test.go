@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/usher-sidecar/usher/test/full"
@@ -36,6 +39,44 @@ func TestMemoryOfASilentStream(t *testing.T) {
 			return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
 		}, 10.5*1024)
 	})
+}
+
+// The memory of a burst of large bodies is given back soon after the burst.
+func TestMemoryAfterABurst(t *testing.T) {
+	full.Only(t)
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("resident memory is read from /proc")
+	}
+	s := rig.NewSigner(t)
+	together := make(chan struct{})
+	takeBodies := sync.OnceFunc(func() { close(together) })
+	defer takeBodies()
+	model := rig.ServeAlone(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 1<<20 {
+			<-together // until then Usher has the bodies
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+	})
+	u := rig.Start(t, rig.Env{
+		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": rig.URL, "USHER_PUBLIC_KEY": s.Public(),
+		"USHER_UPSTREAM_URL": model.URL, "USHER_MAX_CONCURRENCY": "0",
+	}).Ready()
+	require.Equal(t, 200, u.Post("/generate", s.Ticket().Flat(`"inputs":"hi"`)).Status)
+	before := u.Memory("VmRSS")
+	prompt := `"inputs":"` + strings.Repeat("x", 8<<20) + `"`
+	var burst sync.WaitGroup
+	for range 16 {
+		body := s.Ticket().Flat(prompt)
+		burst.Go(func() { assert.Equal(t, 200, u.Post("/generate", body).Status) })
+	}
+	require.Eventually(t, func() bool { return u.Memory("VmRSS") > before+128<<20 }, rig.Patience, time.Millisecond)
+	takeBodies()
+	burst.Wait()
+	highest := u.Memory("VmHWM")
+	began := time.Now()
+	require.Eventually(t, func() bool { return u.Memory("VmRSS") < before+16<<20 }, 30*time.Second, 100*time.Millisecond)
+	t.Logf("resident: %d MiB, %d at most, %d after %.1f s", before>>20, highest>>20, u.Memory("VmRSS")>>20, time.Since(began).Seconds())
 }
 
 func testMemoryOfASilentStream(t *testing.T, more rig.Env, dial func(addr string) (net.Conn, error), most float64) {
