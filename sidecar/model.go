@@ -22,6 +22,11 @@ type modelServer struct {
 	strict bool
 }
 
+// flowing reports whether anything came from the model server within a time before now.
+func (m *modelServer) flowing(within time.Duration) bool {
+	return m.sawBytes.within(within, time.Now())
+}
+
 // open makes the client, the prober and the loops. probed is told of each probe.
 func (m *modelServer) open(cfg *config.Config, log *zap.Logger, probed func(healthy bool)) (err error) {
 	m.strict = cfg.Preset != nil && cfg.Preset.FinalEvent
@@ -47,7 +52,7 @@ func (m *modelServer) open(cfg *config.Config, log *zap.Logger, probed func(heal
 		Authorization: cfg.UpstreamAuthorization,
 		Path:          cfg.Upstream.PathPrefix + cfg.HealthPath,
 		Interval:      cfg.HealthInterval, Failures: cfg.HealthFailures,
-		Flowing: func() bool { return m.sawBytes.within(cfg.HealthInterval, time.Now()) },
+		Flowing: func() bool { return m.flowing(cfg.HealthInterval) },
 		Report: func(healthy bool, err error) {
 			if healthy {
 				log.Info("model server is healthy")

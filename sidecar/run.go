@@ -65,7 +65,7 @@ func (s *Sidecar) startWorkers(work context.Context, workers *sync.WaitGroup) {
 	workers.Go(func() { _ = s.model.prober.Run(work) })
 	workers.Go(func() { _ = s.refresher.Run(work) })
 	workers.Go(func() { s.sampler.run(work) })
-	workers.Go(func() { burst.Run(work) })
+	workers.Go(func() { burst.Run(work, s.model.flowing) })
 	workers.Go(func() { s.comeback.run(work) })
 	workers.Go(func() { s.ledger.Run(work) })
 	workers.Go(func() { _ = s.admin.Run(work) })

@@ -17,27 +17,35 @@ const (
 	calm     = 256 << 10              // bytes allocated in it, at most, when a burst is over
 	apart    = 10 * time.Second       // the least time between two releases
 	worth    = 4 << 20                // bytes to gain, at least, and a quarter of what stays
+	patience = time.Minute            // how long a release waits for a moment in which nothing flows
 )
 
-// Run releases memory after each burst, until ctx ends. It does nothing while the
+// Run releases memory after each burst, until ctx ends. A release delays what flows
+// meanwhile, so it waits for a moment in which nothing does, if one comes soon; flowing
+// reports whether anything did within a time before now. Run does nothing while the
 // collector does nothing.
-func Run(ctx context.Context) {
+func Run(ctx context.Context, flowing func(within time.Duration) bool) {
 	collected := make(chan struct{}, 1)
 	notify(ctx, collected)
 	m, w := newMeter(), watch{}
 	for wait(ctx, collected) {
-		for !w.calm(m.read()) {
+		since := time.Now()
+		for {
+			calm, now := w.calm(m.read()), time.Now()
+			if calm && !w.worth() {
+				break
+			}
+			if calm && !now.Before(w.next) && (now.Sub(since) > patience || !flowing(interval)) {
+				// It collects twice, because of what is in sync.Pools.
+				runtime.GC()
+				debug.FreeOSMemory()
+				w.released(m.read(), time.Now())
+				break
+			}
 			if !wait(ctx, time.After(interval)) {
 				return
 			}
 		}
-		if !w.worth() || !wait(ctx, time.After(time.Until(w.next))) {
-			continue
-		}
-		// It collects twice, because of what is in sync.Pools.
-		runtime.GC()
-		debug.FreeOSMemory()
-		w.released(m.read(), time.Now())
 	}
 }
 

@@ -3,6 +3,7 @@ package burst
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,11 +39,16 @@ func TestWatch(t *testing.T) {
 }
 
 // What a burst leaves behind goes back to the system within seconds, what sync.Pools hold
-// included, while little happens.
+// included, once nothing flows.
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { Run(ctx) })
+	var flows atomic.Bool
+	var asked atomic.Int64
+	flows.Store(true)
+	running.Go(func() {
+		Run(ctx, func(time.Duration) bool { asked.Add(1); return flows.Load() })
+	})
 	defer running.Wait()
 	defer cancel()
 	m := newMeter()
@@ -52,16 +58,19 @@ func TestRun(t *testing.T) {
 	for i := range burst {
 		burst[i] = new([1 << 20]byte)
 	}
-	require.Greater(t, m.read().resident, before+100<<20)
 	for i, b := range burst {
 		pool.Put(b)
 		burst[i] = nil
 	}
-	require.Eventually(t, func() bool { return m.read().resident < before+16<<20 }, 30*time.Second, 50*time.Millisecond)
+	const patience = 30 * time.Second
+	require.Eventually(t, func() bool { return asked.Load() > 3 }, patience, time.Millisecond)
+	require.Greater(t, m.read().resident, before+100<<20)
+	flows.Store(false)
+	require.Eventually(t, func() bool { return m.read().resident < before+16<<20 }, patience, time.Millisecond)
 }
 
 func TestRunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	Run(ctx)
+	Run(ctx, nil)
 }
