@@ -48,6 +48,9 @@ func TestMemoryAfterABurst(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("resident memory is read from /proc")
 	}
+	if rig.RaceEnabled {
+		t.Skip("the race detector keeps four times what it watched")
+	}
 	s := rig.NewSigner(t)
 	together := make(chan struct{})
 	takeBodies := sync.OnceFunc(func() { close(together) })
