@@ -61,7 +61,7 @@ func wait[T any](ctx context.Context, c <-chan T) bool {
 
 // notify sends on c after each cycle of the collector, unless c is full, until ctx ends.
 func notify(ctx context.Context, c chan<- struct{}) {
-	garbage := new([64]byte)
+	garbage := new([64]byte) // what is smaller shares an allocation, and may never be freed
 	runtime.AddCleanup(garbage, func(c chan<- struct{}) {
 		select {
 		case c <- struct{}{}:

@@ -45,9 +45,10 @@ func (c *Conn) Lend(begin func()) {
 // Control lends the connection's descriptor to f; see syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error { return c.watched.Control(f) }
 
-// A Taker writes what the client takes of p at once. If n is less than len(p), the next
-// write must begin with p[n:].
+// A Taker is a lent connection as the answer is written to it.
 type Taker interface {
+	// TryWrite writes what the client takes of p at once. If n is less than len(p), the
+	// next write must begin with p[n:].
 	TryWrite(p []byte) (n int, err error)
 }
 
