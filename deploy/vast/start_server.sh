@@ -120,8 +120,8 @@ fi
 
 # Each signal is passed on once, so that usher drains. This script ends after it too,
 # even if the signal comes while no usher runs, or before usher handles signals.
-child= stopping= passed=
-pass_on() { stopping=true; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null && passed=true || :; }
+child= stopping= passed= caught=
+pass_on() { stopping=true caught=true; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null && passed=true || :; }
 trap pass_on TERM INT
 while [ -z "$stopping" ]; do
   before=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
@@ -131,8 +131,9 @@ while [ -z "$stopping" ]; do
   status=0
   # Not to stderr: bash would report a killed process there, and block if nobody reads.
   wait "$child" 2>/dev/null || status=$?
-  # A signal interrupts wait before usher has ended.
-  while kill -0 "$child" 2>/dev/null; do status=0; wait "$child" 2>/dev/null || status=$?; done
+  # A signal interrupts wait, whose status is then the signal's. Waiting again returns
+  # usher's, even if usher has ended in the meantime.
+  while [ -n "$caught" ]; do caught= status=0; wait "$child" 2>/dev/null || status=$?; done
   child=
   case $status in
     0) exit 0 ;;

@@ -239,6 +239,19 @@ func TestVastCertificate(t *testing.T) {
 	}
 }
 
+// The script's status is usher's, even if usher ends before the script, which the signal
+// interrupted, looks at it again.
+func TestVastStatusAfterASignal(t *testing.T) {
+	t.Parallel()
+	s, m := rig.NewSigner(t), rig.NewModel(t, nil)
+	_, _, stop := startVast(t, rig.Env{
+		"USHER_ENDPOINT": rig.Endpoint, "USHER_PUBLIC_KEY": s.Public(), "MODEL_SERVER_URL": m.URL,
+		"REPORT_ADDR": "", "USE_SSL": "false",
+		"BASH_FUNC_kill%%": `() { builtin kill "$@" && sleep 1; }`,
+	})
+	require.Zero(t, stop(syscall.SIGTERM))
+}
+
 // signServer signs certificate requests as the provider does, unless may answers
 // instead.
 func signServer(i *rig.Issuer, may func(http.ResponseWriter, x509.PublicKeyAlgorithm) bool) http.HandlerFunc {
