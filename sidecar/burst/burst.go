@@ -14,7 +14,7 @@ import (
 
 const (
 	interval = 250 * time.Millisecond // between two looks
-	calm     = 256 << 10              // bytes allocated in it, at most, when a burst is over
+	trickle  = 256 << 10              // bytes allocated in it, at most, when a burst is over
 	apart    = 10 * time.Second       // the least time between two releases
 	worth    = 4 << 20                // bytes to gain, at least, and a quarter of what stays
 	patience = time.Minute            // how long a release waits for a moment in which nothing flows
@@ -29,24 +29,23 @@ func Run(ctx context.Context, flowing func(within time.Duration) bool) {
 	notify(ctx, collected)
 	m, w := newMeter(), watch{}
 	for wait(ctx, collected) {
-		since := time.Now()
-		for {
-			calm, now := w.calm(m.read()), time.Now()
-			if calm && !w.worth() {
-				break
-			}
-			if calm && !now.Before(w.next) && (now.Sub(since) > patience || !flowing(interval)) {
-				// It collects twice, because of what is in sync.Pools.
-				runtime.GC()
-				debug.FreeOSMemory()
-				w.released(m.read(), time.Now())
-				break
-			}
+		next := w.look(m.read(), time.Now(), flowing(interval))
+		for ; next == lookAgain; next = w.look(m.read(), time.Now(), flowing(interval)) {
 			if !wait(ctx, time.After(interval)) {
 				return
 			}
 		}
+		if next == releaseNow {
+			release()
+			w.released(m.read(), time.Now())
+		}
 	}
+}
+
+// release collects twice, since what is in a sync.Pool outlives one collection.
+func release() {
+	runtime.GC()
+	debug.FreeOSMemory()
 }
 
 // wait waits for c, and returns false if ctx ends.
@@ -84,21 +83,41 @@ type watch struct {
 	last  usage     // at the last look
 	least uint64    // the least that was resident since the last release
 	next  time.Time // when the next release may be
+	due   time.Time // since when there is one to make; zero: there is none
 }
 
-// calm takes a look, and reports whether no burst is going on.
-func (w *watch) calm(u usage) bool {
+// A step is what comes after a look.
+type step int
+
+const (
+	lookAgain step = iota // a burst goes on, or a release has to wait
+	nothingToGain
+	releaseNow
+)
+
+// look is told the usage of now, and whether anything flows.
+func (w *watch) look(u usage, now time.Time, flows bool) step {
 	allocated := u.allocs - w.last.allocs
 	w.last, w.least = u, min(w.least, u.resident)
-	return allocated <= calm
+	over := allocated <= trickle
+	gain := u.resident-w.least >= max(worth, w.least/4)
+	if !over || !gain {
+		w.due = time.Time{}
+	} else if w.due.IsZero() {
+		w.due = now
+	}
+	switch {
+	case over && !gain:
+		return nothingToGain
+	case !over, now.Before(w.next), flows && now.Sub(w.due) < patience:
+		return lookAgain
+	}
+	return releaseNow
 }
-
-// worth reports whether there is enough memory to gain.
-func (w *watch) worth() bool { return w.last.resident-w.least >= max(worth, w.least/4) }
 
 // released records what is resident after a release.
 func (w *watch) released(u usage, now time.Time) {
-	w.last, w.least, w.next = u, u.resident, now.Add(apart)
+	*w = watch{last: u, least: u.resident, next: now.Add(apart)}
 }
 
 // A meter reads the runtime's figures.
