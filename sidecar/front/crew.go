@@ -19,7 +19,7 @@ type crew struct {
 // A worker is a goroutine that makes one handshake after the other.
 type worker struct {
 	work chan *secureConn
-	done chan error
+	done chan error // unbuffered: a worker rests only once its result was taken
 }
 
 // shake makes the handshake of a connection.
@@ -37,7 +37,7 @@ func (c *crew) call() *worker {
 		c.idle = c.idle[:n-1]
 		return w
 	}
-	w := &worker{make(chan *secureConn, 1), make(chan error, 1)}
+	w := &worker{make(chan *secureConn, 1), make(chan error)}
 	go c.run(w)
 	return w
 }
