@@ -95,6 +95,11 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 // The other commands end with SIGPIPE, as filters do.
 func serve(environ []string, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
+	// Caught while it starts too, and obeyed once it can be: a reload that is asked for
+	// just then must not end the process.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
 	lines := asynclog.New(stderr)
 	go lines.Run()
 	defer func() { _ = lines.Close() }() // there is nowhere to report its error
@@ -120,7 +125,7 @@ func serve(environ []string, stderr io.Writer) int {
 		log.Error("cannot listen", zap.Error(err))
 		return exitFailed
 	}
-	ctx, stop := handleSignals(s, log)
+	ctx, stop := handleSignals(signals, s, log)
 	defer stop()
 	switch err := s.Run(ctx); {
 	case err == nil:
@@ -135,10 +140,8 @@ func serve(environ []string, stderr io.Writer) int {
 
 // handleSignals cancels the returned context on SIGTERM or SIGINT, calls Abort on a
 // second one, and Reload on SIGHUP. stop ends the goroutine that does so.
-func handleSignals(s *sidecar.Sidecar, log *zap.Logger) (ctx context.Context, stop func()) {
+func handleSignals(signals chan os.Signal, s *sidecar.Sidecar, log *zap.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
