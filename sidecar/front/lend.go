@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,10 +22,13 @@ import (
 // lending counts the Server's lent connections, and holds the loop in which given-back
 // ones wait.
 type lending struct {
-	lent atomic.Int64              // connections lent, until they are served again or closed
-	over atomic.Bool               // Shutdown has begun
-	loop atomic.Pointer[loop.Loop] // nil: each given-back connection waits on a goroutine
-	done chan struct{}             // closed when the loop has ended
+	lent  atomic.Int64              // connections lent, until they are served again or closed
+	again atomic.Int64              // given-back connections that are served again
+	over  atomic.Bool               // Shutdown has begun
+	loop  atomic.Pointer[loop.Loop] // nil: each given-back connection waits on a goroutine
+	done  chan struct{}             // closed when the loop has ended
+
+	mu sync.Mutex // held while the loop is made, and while over is set
 }
 
 // CanLend reports whether Lend works: the connection has a descriptor.
@@ -129,8 +133,11 @@ func (r *resting) serve() {
 		r.leave()
 		return
 	}
+	l := &r.server.lending
+	l.again.Add(1) // before it is lent no more: fasthttp counts it as open only a moment later
+	defer l.again.Add(-1)
 	r.lent.Store(false)
-	r.server.lending.lent.Add(-1)
+	l.lent.Add(-1)
 	_ = r.server.http.ServeConn((*wire)(r))
 }
 
@@ -205,8 +212,14 @@ func (r *resting) Ended(*loop.Fault) {
 	}
 }
 
-// begin starts the loop for the connections that wait; end ends it.
+// begin starts the loop for the connections that wait; end ends it. It starts none if
+// Shutdown has begun.
 func (l *lending) begin(idle time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over.Load() {
+		return nil
+	}
 	waiting, err := loop.New(idle)
 	if waiting == nil {
 		return err
@@ -220,17 +233,20 @@ func (l *lending) begin(idle time.Duration) error {
 // turnAway closes the connections that wait, and has connections closed when they are
 // given back.
 func (l *lending) turnAway() {
+	l.mu.Lock()
 	l.over.Store(true)
+	l.mu.Unlock()
 	if waiting := l.loop.Load(); waiting != nil {
 		waiting.WakeAll()
 	}
 }
 
-// end waits until every connection has been given back, or ctx ends.
+// end waits until every connection has been given back and is served no more, or ctx
+// ends.
 func (l *lending) end(ctx context.Context) {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for done := false; l.lent.Load() > 0 && !done; {
+	for done := false; l.lent.Load()+l.again.Load() > 0 && !done; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

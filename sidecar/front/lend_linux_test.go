@@ -1,12 +1,15 @@
 package front
 
 import (
+	"context"
+	"io"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/sidecar/loop"
 )
 
@@ -27,4 +30,67 @@ func TestWhatWaitsIsNotServedForNothing(t *testing.T) {
 	require.Equal(t, 1, s.lending.loop.Load().Count())
 	exchange(t, client)
 	<-rests
+}
+
+// A connection whose next request was read just before Shutdown is waited for until that
+// is answered.
+func TestShutdownWaitsForWhatIsServedAgain(t *testing.T) {
+	second, goOn := make(chan struct{}), make(chan struct{})
+	rests := make(chan *Conn)
+	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
+		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+		c.finish()
+		rests <- c
+	})
+	lend := options.Serve
+	options.Serve = func(c *Conn, fault error) {
+		if string(c.Head.Path) != "/second" {
+			lend(c, fault)
+			return
+		}
+		close(second)
+		<-goOn
+		c.CloseAfter()
+		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+	}
+	s, addr := startServer(t, options, hangup.Options{})
+	client, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer func() { _ = client.Close() }()
+	exchange(t, client)
+	c := <-rests
+	_, err = io.WriteString(client, "GET /second HTTP/1.1\r\nHost: u\r\n\r\n")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return c.watched.TryFill(&c.ahead) == nil }, patience, time.Millisecond)
+
+	s.lending.turnAway()
+	ended := make(chan struct{})
+	go func() { s.lending.end(context.Background()); close(ended) }()
+	go (*resting)(c).serve()
+	<-second
+	select {
+	case <-ended:
+		t.Fatal("it was not waited for")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(goOn)
+	<-ended
+	answer := make([]byte, len(okHead)+2)
+	_, err = io.ReadFull(client, answer)
+	require.NoError(t, err)
+}
+
+// A Shutdown that comes before Serve leaves nothing behind.
+func TestServeAfterShutdown(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ln, err := hangup.Listen(inner, hangup.Options{})
+	require.NoError(t, err)
+	defer ln.Shutdown()
+	s := New(Options{ReadTimeout: time.Minute, MaxConnections: 1})
+	require.NoError(t, s.Shutdown(t.Context()))
+	require.NoError(t, s.Serve(ln))
+	require.Nil(t, s.lending.loop.Load())
+	_, err = net.Dial("tcp", inner.Addr().String())
+	require.Error(t, err)
 }

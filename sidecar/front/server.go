@@ -84,10 +84,13 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve serves the connections of ln until Shutdown.
+// Serve serves the connections of ln until Shutdown, which may have been called before.
 func (s *Server) Serve(ln *hangup.Listener) error {
 	if err := s.lending.begin(s.idleTimeout()); err != nil {
 		return err
+	}
+	if s.lending.over.Load() {
+		return ln.Close()
 	}
 	return s.http.Serve(&acceptor{ln, s})
 }
