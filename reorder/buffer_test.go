@@ -12,10 +12,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/usher-sidecar/usher/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestNewNamesEveryFault(t *testing.T) {
 	_, err := New(Config{Slots: -1, Capacity: -1, Bytes: -1, Hold: -1})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 	"github.com/usher-sidecar/usher/test/full"
+	"github.com/usher-sidecar/usher/test/leak"
 )
 
 // patience is for busy machines.
@@ -169,10 +170,10 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, mutual %v", tt.way, mutual), func(t *testing.T) {
 				leaks := goleak.IgnoreCurrent()
 				t.Cleanup(func() {
-					goleak.VerifyNone(t, leaks,
+					require.NoError(t, leak.Find(leaks,
 						// They end after sleeping for 10 s.
 						goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-						goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+						goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1")))
 				})
 				_, patient, _, config := secureServer(t, patience, mutual)
 				list := places(t, patient, config)

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/envelope"
+	"github.com/usher-sidecar/usher/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // ticketOf makes distinct tickets.
 func ticketOf(n int) *envelope.Ticket {

@@ -3,7 +3,7 @@ package upstream
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/usher-sidecar/usher/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }

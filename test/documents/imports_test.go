@@ -69,6 +69,7 @@ func TestImportRules(t *testing.T) {
 		"test/security":      {},
 		"test/session":       {},
 		"test/streams":       {},
+		"test/leak":          {},
 		"test/logreader":     {},
 		"test/loopback":      {},
 		"test/modelserver":   {"test/loopback"},

@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/usher-sidecar/usher/test/leak"
 	"github.com/usher-sidecar/usher/test/modelserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func start(t *testing.T, o modelserver.Options) *modelserver.Server {
 	t.Helper()
