@@ -76,13 +76,25 @@ type Watcher struct {
 	state   atomic.Pointer[State]
 
 	// Used by Run only.
-	slots    slots
-	orphans  orphans
-	well     bool // the server was healthy at the last probe
-	asked    bool // it has stated its slots since it became healthy
-	failures int  // readings in a row that failed
-	ever     bool // a reading has succeeded
+	slots   slots
+	orphans orphans
+	well    bool // the server was healthy at the last probe
+	asked   bool // it has stated its slots since it became healthy
+	news    []news
+	readings
+}
+
+// readings are how reading the figures has gone.
+type readings struct {
+	failures int  // in a row
+	ever     bool // one has succeeded
 	fault    error
+}
+
+// news is something for publish to pass to Options.Report.
+type news struct {
+	slots string
+	err   error
 }
 
 // New makes a Watcher. It sends nothing yet.
@@ -205,17 +217,21 @@ func (w *Watcher) failed(err error) {
 	w.publish(State{Fault: err.Error()})
 }
 
-func (w *Watcher) report(text string, err error) {
-	if w.o.Report != nil {
-		w.o.Report(text, err)
-	}
-}
+// report says what has changed, once the State shows it.
+func (w *Watcher) report(slots string, err error) { w.news = append(w.news, news{slots, err}) }
 
+// publish shows a new State, and reports what has changed.
 func (w *Watcher) publish(s State) {
 	if w.o.Resize != nil {
 		s.Slots = w.slots.reason
 	}
 	w.state.Store(&s)
+	if w.o.Report != nil {
+		for _, n := range w.news {
+			w.o.Report(n.slots, n.err)
+		}
+	}
+	w.news = w.news[:0]
 }
 
 // askSlots reads how many requests the server runs at once, according to itself.

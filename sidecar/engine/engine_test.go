@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/usher-sidecar/usher/config/preset"
+	"github.com/usher-sidecar/usher/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // A told records what a Watcher reported.
 type told struct {
@@ -36,7 +36,7 @@ func watch(t *testing.T, engine string, answer http.HandlerFunc) (*Watcher, *tol
 	told := &told{}
 	w, err := New(Options{
 		Preset: preset.Of(engine), Network: "tcp", Address: server.Listener.Addr().String(), Host: "model", PathPrefix: "/p",
-		Authorization: "Bearer x", Timeout: 200 * time.Millisecond,
+		Authorization: "Bearer x", Timeout: 10 * time.Second,
 		Traffic: func() Traffic { return told.traffic },
 		Resize:  func(n int) { told.slots = append(told.slots, n) },
 		Again:   func() { told.again++ },
@@ -100,6 +100,9 @@ func TestWatcherWithoutFigures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, told := watch(t, "sglang", tt.answer)
+			if tt.fault == "deadline exceeded" {
+				w.client.Timeout = 200 * time.Millisecond
+			}
 			w.look(t.Context(), true)
 			require.False(t, w.State().Known)
 			require.Contains(t, w.State().Fault, tt.fault)
