@@ -137,9 +137,14 @@ while [ -z "$stopping" ]; do
   child=
   case $status in
     0) exit 0 ;;
-    2) # Its errors are the last lines of the log, and not JSON.
-      sleep 0.2
-      report_failure "$(tail -c "+$((before + 1))" "$LOG" | grep -E '^(usher: |  [A-Z])' | head -n 20 | tr '\n' ';')"
+    2) # Its errors are the last lines of the log, and not JSON. tee may need a moment.
+      said=
+      for _ in {1..50}; do
+        said=$(tail -c "+$((before + 1))" "$LOG" | grep -E '^(usher: |  [A-Z])' | head -n 20 | tr '\n' ';')
+        [ -z "$said" ] || break
+        sleep 0.1
+      done
+      report_failure "$said"
       exit 2 ;;
   esac
   [ -z "$stopping" ] || exit "$status"
