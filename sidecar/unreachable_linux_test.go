@@ -39,7 +39,7 @@ func TestATicketThatNobodyTookStaysGood(t *testing.T) {
 	ticket := fuzzTicket(key, 2)
 	require.Equal(t, http.StatusBadGateway, postTicket(t, s, ticket))
 
-	ln, err = net.Listen("tcp", address)
+	ln, err = loopback.ListenAt(address)
 	require.NoError(t, err)
 	model.Go(func() { answerAll(t, ln) })
 	require.Equal(t, http.StatusOK, postTicket(t, s, ticket))
@@ -80,8 +80,9 @@ func shutWrites(t *testing.T, address string) {
 		require.NoError(t, err)
 		peer, err := unix.Getpeername(fd)
 		if in, ok := peer.(*unix.SockaddrInet4); err == nil && ok && strings.HasSuffix(address, ":"+strconv.Itoa(in.Port)) {
-			require.NoError(t, unix.Shutdown(fd, unix.SHUT_WR))
-			shut++
+			if unix.Shutdown(fd, unix.SHUT_WR) == nil { // a probe's may have been closed
+				shut++
+			}
 		}
 	}
 	require.Positive(t, shut)

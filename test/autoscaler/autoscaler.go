@@ -46,7 +46,7 @@ type Options struct {
 	IntCost     bool     // write and sign a whole cost as an integer
 	FirstReqnum int64    // of each worker
 
-	HealthTimeout time.Duration // default 500ms
+	HealthTimeout time.Duration // default 10s: a busy machine is no dead worker
 	HealthCache   time.Duration // how long a worker's answer is valid; default 200ms
 	Client        *http.Client  // for asking the workers; default: a client of its own
 }
@@ -108,7 +108,7 @@ func New(o Options) (*Autoscaler, error) {
 		o.Silence = 30 * time.Second
 	}
 	if o.HealthTimeout == 0 {
-		o.HealthTimeout = 500 * time.Millisecond
+		o.HealthTimeout = 10 * time.Second
 	}
 	if o.HealthCache == 0 {
 		o.HealthCache = 200 * time.Millisecond
@@ -134,12 +134,15 @@ func New(o Options) (*Autoscaler, error) {
 	return a, nil
 }
 
-func (a *Autoscaler) serve() error {
-	address := a.options.Address
-	if a.addr != nil {
-		address = a.addr.String()
+func (a *Autoscaler) listen() (net.Listener, error) {
+	if a.addr == nil {
+		return net.Listen("tcp", a.options.Address)
 	}
-	ln, err := net.Listen("tcp", address)
+	return loopback.ListenAt(a.addr.String())
+}
+
+func (a *Autoscaler) serve() error {
+	ln, err := a.listen()
 	if err != nil {
 		return fmt.Errorf("autoscaler: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // A model is a model server that misbehaves by plan, on raw connections. It records
@@ -32,7 +34,7 @@ type model struct {
 
 // start listens at the same address as before.
 func (m *model) start() error {
-	ln, err := net.Listen("tcp", m.address)
+	ln, err := loopback.ListenAt(m.address)
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,14 @@
 package loopback
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"strconv"
+	"syscall"
+	"time"
 )
 
 // Host returns a random address of 127.0.0.0/8, one of millions. Outgoing connections
@@ -24,17 +28,33 @@ func Host() string {
 }
 
 // Listen listens at an address of its own, where the same server can listen again later.
-func Listen() (net.Listener, error) {
-	ln, err := net.Listen("tcp", net.JoinHostPort(Host(), "0"))
-	if err != nil {
-		return nil, fmt.Errorf("loopback: %w", err)
+func Listen() (net.Listener, error) { return ListenAt(net.JoinHostPort(Host(), "0")) }
+
+// patience is how long a listener that was closed may take to be gone.
+const patience = 10 * time.Second
+
+// ListenAt listens at an address where a server of this process may have listened before.
+// A process that was being started when that listener was closed keeps it until it is
+// executed, since it begins as a copy of this one.
+func ListenAt(address string) (net.Listener, error) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		ln, err := net.Listen("tcp", address)
+		if err == nil {
+			return ln, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return nil, fmt.Errorf("loopback: %w", err)
+		}
 	}
-	return ln, nil
 }
 
 // Address returns a host and port where nobody listens, for a server that starts later or
 // never.
 func Address() (string, error) {
+	if runtime.GOOS == "linux" {
+		// Below the ports that the kernel hands out, so that nobody gets it by chance.
+		return net.JoinHostPort(Host(), strconv.Itoa(10000+rand.N(10000))), nil
+	}
 	ln, err := Listen()
 	if err != nil {
 		return "", err

@@ -3,7 +3,9 @@ package loopback_test
 import (
 	"net"
 	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,4 +43,21 @@ func TestNobodyIsThere(t *testing.T) {
 	require.NoError(t, err)
 	_, err = net.Dial("tcp", address)
 	require.Error(t, err)
+}
+
+// A process that is being started keeps a listener that is closed meanwhile, and the
+// server can listen again all the same.
+func TestListenAtWaits(t *testing.T) {
+	first, err := loopback.Listen()
+	require.NoError(t, err)
+	address := first.Addr().String()
+	file, err := first.(*net.TCPListener).File() // as the other process has it
+	require.NoError(t, err)
+	require.NoError(t, first.Close())
+	_, err = net.Listen("tcp", address)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	time.AfterFunc(20*time.Millisecond, func() { _ = file.Close() })
+	again, err := loopback.ListenAt(address)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
 }

@@ -120,14 +120,17 @@ func New(o Options) *Server {
 	return s
 }
 
+func (s *Server) listen() (net.Listener, error) {
+	if s.addr != nil && s.options.Network == "tcp" {
+		return loopback.ListenAt(s.addr.String())
+	}
+	return net.Listen(s.options.Network, s.options.Address)
+}
+
 // Start listens and serves in the background. After Close or Kill it may be called
 // again and listens at the same address.
 func (s *Server) Start() error {
-	address := s.options.Address
-	if s.addr != nil {
-		address = s.addr.String()
-	}
-	inner, err := net.Listen(s.options.Network, address)
+	inner, err := s.listen()
 	if err != nil {
 		return fmt.Errorf("model server: %w", err)
 	}
