@@ -205,6 +205,7 @@ func killAtRandom(t *testing.T, kills int, worker uint64) {
 	j := mapJournal(t, log)
 	var m *crashModel
 	steps, unmade, again := 0, 0, false
+	slow := 1 // lives are so much longer: on a busy disk the file may take long to make
 	for round := range kills {
 		if round%20 == 0 || again { // begin again, so that the making of the file is hit, too
 			again = false
@@ -212,7 +213,7 @@ func killAtRandom(t *testing.T, kills int, worker uint64) {
 			m = &crashModel{windows: map[byte]*crashWindow{}, current: 1}
 			m.windows[1] = &crashWindow{model: newModel(100)}
 		}
-		life := 3000
+		life := 3000 * slow
 		if round%20 == 0 {
 			life = 400
 		}
@@ -228,6 +229,7 @@ func killAtRandom(t *testing.T, kills int, worker uint64) {
 		if errors.Is(err, os.ErrNotExist) {
 			require.Zero(t, j[0], "it used a file that is not there")
 			unmade++
+			slow = min(2*slow, 1<<10)
 			continue
 		}
 		l := openUnlocked(t, path)
@@ -240,6 +242,7 @@ func killAtRandom(t *testing.T, kills int, worker uint64) {
 			require.NoError(t, l.Close()) // killed while it named its key
 			continue
 		}
+		slow = 1
 		steps += m.replay(t, j, l)
 		if !l.windows.list[l.windows.current].valid() {
 			// Only a reset does that, between the old window and the new one.

@@ -77,9 +77,15 @@ func (r *reader) text() string {
 
 // running starts a Writer to r; the test must close it.
 func running(r *reader) *Writer {
+	w := resting(r)
+	go w.Run()
+	return w
+}
+
+// resting returns a Writer that has yet to be run.
+func resting(r *reader) *Writer {
 	w := New(r)
 	w.backlog.report = func(leftOut map[string]uint64) []byte { return fmt.Appendf(nil, "left out: %v\n", leftOut) }
-	go w.Run()
 	return w
 }
 
@@ -112,12 +118,13 @@ func TestLinesAreWrittenTogetherAndSoon(t *testing.T) {
 func TestAFullChunkAndAnUrgentLineDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reader
-		w := running(&r)
+		w := resting(&r)
 		began := time.Now()
 		line := strings.Repeat("x", chunkBytes/4-1) + "\n"
 		for range 9 {
 			w.say("ok", line)
 		}
+		go w.Run()
 		synctest.Wait()
 		require.Equal(t, 3, r.count(), "two full ones and the rest, that was there")
 		_, err := io.WriteString(w, "urgent\n")
@@ -130,27 +137,29 @@ func TestAFullChunkAndAnUrgentLineDoNotWait(t *testing.T) {
 }
 
 func TestLinesKeepTheirOrder(t *testing.T) {
-	var r reader
-	w := running(&r)
-	var writers sync.WaitGroup
-	for i := range 4 {
-		writers.Go(func() {
-			for n := range 2000 {
-				w.put(fmt.Appendf(nil, "%d %d\n", i, n), n%97 == 0, func() string { return "ok" })
-			}
-		})
-	}
-	writers.Wait()
-	require.NoError(t, w.Close())
-	next := make([]int, 4)
-	for line := range strings.Lines(r.text()) {
-		var i, n int
-		_, err := fmt.Sscanf(line, "%d %d\n", &i, &n)
-		require.NoError(t, err)
-		require.Equal(t, next[i], n)
-		next[i]++
-	}
-	require.Equal(t, []int{2000, 2000, 2000, 2000}, next)
+	synctest.Test(t, func(t *testing.T) {
+		var r reader
+		w := running(&r)
+		var writers sync.WaitGroup
+		for i := range 4 {
+			writers.Go(func() {
+				for n := range 2000 {
+					w.put(fmt.Appendf(nil, "%d %d\n", i, n), n%97 == 0, func() string { return "ok" })
+				}
+			})
+		}
+		writers.Wait()
+		require.NoError(t, w.Close())
+		next := make([]int, 4)
+		for line := range strings.Lines(r.text()) {
+			var i, n int
+			_, err := fmt.Sscanf(line, "%d %d\n", &i, &n)
+			require.NoError(t, err)
+			require.Equal(t, next[i], n)
+			next[i]++
+		}
+		require.Equal(t, []int{2000, 2000, 2000, 2000}, next)
+	})
 }
 
 // While nobody reads, nobody waits: lines are kept up to the limit, then counted,

@@ -117,7 +117,7 @@ func TestTheSecondReadDoesNotWait(t *testing.T) {
 		select {
 		case text := <-filled:
 			returned <- text
-		case <-time.After(2 * time.Second):
+		case <-time.After(time.Minute):
 			returned <- "it waits for the client"
 		}
 	})

@@ -13,10 +13,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/usher-sidecar/usher/test/leak"
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	leak.Main(m,
 		// fasthttp leaves these sleeping when a server ends.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -26,7 +29,7 @@ func TestMain(m *testing.M) {
 // listen opens a Listener on loopback, which is shut down when the test ends.
 func listen(t testing.TB, o Options) *Listener {
 	t.Helper()
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	inner, err := loopback.Listen()
 	require.NoError(t, err)
 	ln, err := Listen(inner, o)
 	require.NoError(t, err)

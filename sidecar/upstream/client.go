@@ -19,6 +19,8 @@ type Client struct {
 
 	dials, reused, replaced atomic.Uint64
 
+	restPatience time.Duration // the constant, except in tests
+
 	mu      sync.Mutex
 	idle    []*line // the most recently used last
 	closed  bool
@@ -31,7 +33,7 @@ func New(o Options) (*Client, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	c := &Client{o: o}
+	c := &Client{o: o, restPatience: restPatience}
 	c.dialer.Timeout = o.ConnectTimeout
 	// A model server that vanished is given up after a minute; the dialer's
 	// defaults take two and a half.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 func TestOptions(t *testing.T) {
@@ -36,10 +38,8 @@ func TestOptions(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.Address()
 	require.NoError(t, err)
-	addr := ln.Addr().String()
-	require.NoError(t, ln.Close())
 	c, err := New(Options{Network: "tcp", Address: addr, Host: "m"})
 	require.NoError(t, err)
 	defer c.Close()
@@ -101,6 +101,12 @@ func TestStaleConnections(t *testing.T) {
 				require.Equal(t, 1, c.Stats().Idle)
 				read <- struct{}{}
 				<-left
+				c.mu.Lock()
+				kept := c.idle[0]
+				c.mu.Unlock()
+				for silent := true; silent; silent, _ = kept.sock.Silent() {
+					runtime.Gosched() // what the server did is on its way
+				}
 			}
 			require.EqualValues(t, requests, m.served.Load())
 			require.Equal(t, Stats{Dials: requests, Reused: 0, Replaced: requests - 1, Idle: 1}, c.Stats())

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/usher-sidecar/usher/test/loopback"
 )
 
 // patience bounds the wait for what must happen at once; a test that passes never waits
@@ -33,8 +35,9 @@ type model struct {
 	once    sync.Once
 	ending  chan struct{}
 
-	mu   sync.Mutex
-	open map[net.Conn]struct{}
+	mu      sync.Mutex
+	open    map[net.Conn]struct{}
+	stopped bool // by then all that were open have been closed
 }
 
 // A peer is a connection as the model server sees it.
@@ -46,7 +49,7 @@ type peer struct {
 }
 
 func listen(t testing.TB, network string, script func(p *peer)) *model {
-	addr := "127.0.0.1:0"
+	addr := net.JoinHostPort(loopback.Host(), "0")
 	if network == "unix" {
 		addr = filepath.Join(t.TempDir(), "s")
 	}
@@ -62,6 +65,9 @@ func listen(t testing.TB, network string, script func(p *peer)) *model {
 			p := &peer{Conn: c, br: bufio.NewReader(c), m: m, n: int(m.conns.Add(1)) - 1}
 			m.mu.Lock()
 			m.open[c] = struct{}{}
+			if m.stopped {
+				_ = c.Close()
+			}
 			m.mu.Unlock()
 			m.wg.Go(func() {
 				defer func() { _ = c.Close() }()
@@ -80,6 +86,7 @@ func (m *model) stop() {
 	m.stopWaiting()
 	_ = m.ln.Close()
 	m.mu.Lock()
+	m.stopped = true
 	for c := range m.open {
 		_ = c.Close()
 	}

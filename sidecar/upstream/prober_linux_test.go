@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/usher-sidecar/usher/test/leak"
 )
 
 // deaf listens at an address where a connect gets no answer: its backlog is full.
@@ -45,5 +47,5 @@ func TestAProbeEndsItsConnect(t *testing.T) {
 	for range 3 {
 		require.Error(t, p.probe(t.Context()))
 	}
-	require.NoError(t, goleak.Find(before))
+	require.NoError(t, leak.Find(before))
 }

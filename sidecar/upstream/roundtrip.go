@@ -152,7 +152,7 @@ func (cn *Conn) endRest(l *line, answered bool) bool {
 	}
 	wait := time.Duration(0)
 	if answered && cn.response.status < 400 {
-		wait = restPatience
+		wait = cn.client.restPatience
 	}
 	if end := time.Now().Add(wait); cn.upload != nil {
 		cn.upload.end(end)

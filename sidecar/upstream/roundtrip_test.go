@@ -204,6 +204,7 @@ func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
 				_ = p.gone()
 			})
 			c := connect(t, m, nil)
+			c.restPatience = patience
 			resp, body, err := post(t, c, make([]byte, large))
 			require.NoError(t, err)
 			require.Len(t, body, size)
