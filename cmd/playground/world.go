@@ -166,7 +166,7 @@ func (c *keyCount) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 
 // waitReady waits until every Usher lets requests in, and the autoscaler knows it.
 func (w *world) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for _, k := range w.workers {
 		if err := waitHealthy(ctx, k.url); err != nil {

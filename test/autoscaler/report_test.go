@@ -73,9 +73,11 @@ func TestSilentWorkersAreForgotten(t *testing.T) {
 	a, say := reported(t, 50*time.Millisecond)
 	require.Equal(t, 200, say("/worker_status/", state("fast", 9, 300, 0, "")))
 	require.Eventually(t, func() bool { return a.Ready() == 0 }, 10*time.Second, time.Millisecond)
-	require.Equal(t, 200, say("/worker_status/", state("fast", 9, 300, 0, "")))
-	_, text := route(t, a, order)
-	require.Contains(t, text, `"url": "http://fast"`)
+	require.Eventually(t, func() bool {
+		require.Equal(t, 200, say("/worker_status/", state("fast", 9, 300, 0, "")))
+		_, text := route(t, a, order)
+		return strings.Contains(text, `"url": "http://fast"`)
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestReportsAreLookedAt(t *testing.T) {

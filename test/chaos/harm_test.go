@@ -32,7 +32,7 @@ func harmState(w *world, r *rand.Rand) error {
 		return err
 	}
 	const faults = "usher_state_file_faults_total"
-	if err := within(10*time.Second, "the harm to the state file is noticed", func() bool {
+	if err := within(30*time.Second, "the harm to the state file is noticed", func() bool {
 		now, err := w.usher.metrics()
 		return err == nil && now[faults] > before[faults]
 	}); err != nil {

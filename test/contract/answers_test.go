@@ -162,7 +162,7 @@ func TestQueueFullAndTimeout(t *testing.T) {
 	release := make(chan struct{})
 	m := rig.NewModel(t, func(http.ResponseWriter, *http.Request) { <-release })
 	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{
-		"USHER_MAX_CONCURRENCY": "1", "USHER_QUEUE_CAPACITY": "1", "USHER_QUEUE_TIMEOUT": "300ms",
+		"USHER_MAX_CONCURRENCY": "1", "USHER_QUEUE_CAPACITY": "1", "USHER_QUEUE_TIMEOUT": "2s",
 	})).Ready()
 	done := make(chan rig.Answer, 2)
 	first, second, third := s.Ticket(), s.Ticket(), s.Ticket()

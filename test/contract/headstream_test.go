@@ -265,11 +265,11 @@ func TestTimeoutsOfAnUpload(t *testing.T) {
 			<-r.Context().Done()
 		}
 	})
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_ROUTES": "/upload/*", "USHER_UPSTREAM_TIMEOUT": "250ms"})).Ready()
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_ROUTES": "/upload/*", "USHER_UPSTREAM_TIMEOUT": "1s"})).Ready()
 	w := rig.Dial(t, u.Public)
 	w.Send(rig.UploadHead(s.Ticket(), "Content-Length: 6"))
 	for range 6 {
-		time.Sleep(100 * time.Millisecond) // what is tested is time
+		time.Sleep(200 * time.Millisecond) // what is tested is time
 		w.Send("x")
 	}
 	require.Contains(t, w.Response(), "200 OK")

@@ -87,8 +87,8 @@ func TestOpenRoutes(t *testing.T) {
 	preflight = u.Do("OPTIONS", "/generate", nil, http.Header{"Origin": {"https://a.example"}})
 	require.Equal(t, "POST, OPTIONS", preflight.Header.Get("Access-Control-Allow-Methods"))
 
-	require.EqualValues(t, 3, u.Metric(`usher_requests_total{outcome="ok",route="/v1/models"}`))
-	require.EqualValues(t, 1, u.Metric(`usher_requests_total{outcome="ok",route="GET /v1/models/*"}`))
+	u.WaitMetric(`usher_requests_total{outcome="ok",route="/v1/models"}`, 3)
+	u.WaitMetric(`usher_requests_total{outcome="ok",route="GET /v1/models/*"}`, 1)
 	require.EqualValues(t, 3, u.Metric(`usher_requests_total{outcome="method_not_allowed",route="/v1/models"}`)+
 		u.Metric(`usher_requests_total{outcome="method_not_allowed",route="GET /v1/models/*"}`))
 	for _, line := range u.Log() {

@@ -46,7 +46,7 @@ func TestVastStopsInBetween(t *testing.T) {
 	rig.Need(t, "bash", "bash")
 	for name, instead := range map[string]string{
 		"before it can take it": `kill -TERM "$PPID"; exec sleep 600`,
-		"while none runs":       `(sleep 0.3; kill -TERM "$PPID") & exit 134`,
+		"while none runs":       `(until grep -qs "starting it again" "$WORKSPACE_DIR/usher.log"; do sleep 0.01; done; kill -TERM "$PPID") & exit 134`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,12 +28,18 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
+// takenPorts are those that quietPort has returned or tried.
+var takenPorts sync.Map
+
 // quietPort finds a port that nothing listens on and no other test can get by chance
 // before it is used: it is below those that the kernel hands out.
 func quietPort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		port := strconv.Itoa(20000 + mathrand.IntN(12000))
+		if _, taken := takenPorts.LoadOrStore(port, true); taken {
+			continue
+		}
 		free, err := net.Listen("tcp", ":"+port)
 		if err == nil {
 			require.NoError(t, free.Close())

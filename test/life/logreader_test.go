@@ -207,6 +207,7 @@ func TestLogReaderThatReturns(t *testing.T) {
 		running.Go(func() { _, _ = io.WriteString(c, strings.Repeat(request, each)) })
 		running.Go(func() {
 			for range each {
+				_ = c.SetDeadline(time.Now().Add(rig.Patience)) // for each of so many
 				resp, err := http.ReadResponse(c.In, nil)
 				if err == nil {
 					_, err = io.Copy(io.Discard, resp.Body)

@@ -114,6 +114,7 @@ func TestKilledWhileServing(t *testing.T) {
 	for range kills {
 		u := rig.Start(t, with).Ready()
 		var clients sync.WaitGroup
+		reached := len(m.Arrivals()) + random.IntN(120) // somewhere in the middle; any place will do
 		first := next
 		last := first + 150
 		for client := range int64(3) {
@@ -125,8 +126,6 @@ func TestKilledWhileServing(t *testing.T) {
 				}
 			})
 		}
-		// Somewhere in the middle; any place will do.
-		reached := len(m.Arrivals()) + random.IntN(120)
 		require.Eventually(t, func() bool { return len(m.Arrivals()) >= reached }, rig.Patience, time.Millisecond)
 		u.Kill()
 		clients.Wait()

@@ -129,12 +129,16 @@ func testSystemCallsOfAToken(t *testing.T, strace string, more rig.Env, dial fun
 		line, err = in.ReadString('\n')
 		require.NoError(t, err)
 	}
+	var took time.Duration
 	total, text := traced(t, strace, u, func() {
+		began := time.Now()
 		close(goOn)
 		rest, err := io.ReadAll(in)
+		took = time.Since(began)
 		require.NoError(t, err)
 		require.Equal(t, tokens, strings.Count(string(rest), "data:"))
 	})
+	total -= int(took/(2*time.Second)) * 10 // certificate and key are read again every 2 s
 	require.Greater(t, total, tokens/2, "several may come at once on a busy machine, but not all:\n%s", text)
 	require.LessOrEqual(t, float64(total)/tokens, most, text)
 	t.Logf("%.2f system calls a token", float64(total)/tokens)

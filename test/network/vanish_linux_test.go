@@ -182,7 +182,7 @@ func TestVanishedModelServerIsGivenUp(t *testing.T) {
 	})
 	t.Run("on a kept connection", func(t *testing.T) {
 		t.Parallel()
-		w := build(t, plan{answer: hold, settings: rig.Env{"USHER_UPSTREAM_TIMEOUT": timeout.String(), "USHER_CONNECT_TIMEOUT": "2s", "USHER_HEALTH_INTERVAL": "1h"}})
+		w := build(t, plan{answer: hold, settings: rig.Env{"USHER_UPSTREAM_TIMEOUT": timeout.String(), "USHER_CONNECT_TIMEOUT": "2s", "USHER_HEALTH_INTERVAL": "1h", "USHER_UPSTREAM_IDLE_TIMEOUT": "1h"}})
 		descriptors := w.usher.Metric("process_open_fds")
 		h, ends := w.lab.host(), make(chan ending, 1)
 		w.send(h, "quick", ends)
@@ -222,7 +222,8 @@ func TestVanishedAutoscalerIsNotMissed(t *testing.T) {
 	w.routing.set(condition{})
 	back := time.Now()
 	ended := map[string]int{}
-	for end := time.Now().Add(20*time.Second + slack); ended["Success"] < len(tickets) && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	all := func() bool { return ended["Success"] >= len(tickets) && w.scaler.Reports().Status > before }
+	for end := time.Now().Add(20*time.Second + slack); !all() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		ended = w.scaler.Reports().Ended
 	}
 	require.Equal(t, map[string]int{"Success": len(tickets)}, ended)

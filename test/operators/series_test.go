@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -108,7 +109,8 @@ func TestExemplars(t *testing.T) {
 	got := u.Do("POST", "/generate", s.Ticket().Flat(""), http.Header{"Traceparent": {"00-" + trace + "-00f067aa0ba902b7-01"}})
 	require.Equal(t, 200, got.Status)
 	for _, name := range []string{"usher_request_duration_seconds", "usher_time_to_first_byte_seconds", "gen_ai_server_request_duration_seconds"} {
-		require.Regexp(t, name+`_bucket\{[^}]*\} \d+ # \{trace_id="`+trace+`"\}`, open())
+		exemplar := regexp.MustCompile(name + `_bucket\{[^}]*\} \d+ # \{trace_id="` + trace + `"\}`)
+		require.Eventually(t, func() bool { return exemplar.MatchString(open()) }, rig.Patience, time.Millisecond, name) // counted after the answer
 	}
 }
 

@@ -68,6 +68,7 @@ func outOfOrder(t *testing.T) float64 {
 	u := rig.Start(t, rig.Env{
 		"USHER_ENDPOINT": rig.Endpoint, "USHER_WORKER_URL": rig.URL, "USHER_PUBLIC_KEY": s.Public(),
 		"USHER_UPSTREAM_URL": model, "USHER_REORDER_HOLD": "10s", "USHER_REORDER_MAX_HOLD": "10s",
+		"USHER_UPSTREAM_IDLE_TIMEOUT": "0", // Node may read a kept connection before it accepts a new one
 	}).Ready()
 	var clients sync.WaitGroup
 	send := func(n int64) {

@@ -68,6 +68,7 @@ func TestReportsSayWhatHappened(t *testing.T) {
 	named["6"] = ending{"Success", true, true}
 	require.Equal(t, 409, status("", replayed))
 
+	u.WaitMetric("usher_in_flight", 0) // there are two slots
 	keptOpen, err := post("held", s.Indexed("1000.0", "123456789012345678901234567890").Flat(model))
 	require.NoError(t, err)
 	left, err := post("left", s.Indexed("500.0", "8").Flat(model))
@@ -85,6 +86,7 @@ func TestReportsSayWhatHappened(t *testing.T) {
 	_, _ = io.Copy(io.Discard, keptOpen.Body)
 	_ = keptOpen.Body.Close()
 	named["123456789012345678901234567890"] = ending{"Success", true, true}
+	u.WaitMetric("usher_in_flight", 0)
 	// It counted 500 that were then cancelled, and makes up for them with the next.
 	require.Equal(t, 200, status("", s.Indexed("2000.0", "10").Flat(model)))
 	named["10"] = ending{"Success", true, true}

@@ -26,7 +26,7 @@ func Browse(t testing.TB, address string, more ...chromedp.ExecAllocatorOption) 
 	t.Helper()
 	b := &Browser{t: t}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(Need(t, "chromium", "chromium")), chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath(Need(t, "chromium", "chromium")),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))

@@ -141,6 +141,7 @@ func TestClientCertificates(t *testing.T) {
 	require.NoError(t, try(ofA))
 	require.NoError(t, try(ofA), "resumed")
 	require.Error(t, try(ofB))
+	u.WaitMetric(`usher_tls_handshakes_total{outcome="unverified"}`, 2) // counted after the alert
 	count := func(outcome string) float64 { return u.Metric(`usher_tls_handshakes_total{outcome="` + outcome + `"}`) }
 	require.Equal(t, []float64{1, 1, 2}, []float64{count("full"), count("resumed"), count("unverified")})
 

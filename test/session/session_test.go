@@ -248,7 +248,7 @@ func TestSessionLimit(t *testing.T) {
 		load.Go(func() {
 			for range each {
 				tk := s.Ticket()
-				resp, err := client.Post("http://"+u.Public+"/session/create", "application/json", strings.NewReader(string(tk.Nested(`{}`))))
+				resp, err := client.Post("http://"+u.Public+"/session/create", "application/json", strings.NewReader(string(tk.Nested(`{"lifetime":86400}`))))
 				if err != nil {
 					other.Add(1)
 					continue

@@ -97,6 +97,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
 	const size = 20 << 20
+	const timeout = 3 * time.Second // a busy machine may keep the reader waiting
 	m := rig.NewModel(t, func(w http.ResponseWriter, _ *http.Request) {
 		for range size >> 16 {
 			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
@@ -104,13 +105,13 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 			}
 		}
 	})
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_WRITE_TIMEOUT": "1s"})).Ready()
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_WRITE_TIMEOUT": timeout.String()})).Ready()
 	w := rig.Dial(t, u.Public)
 	w.Request("POST", "/generate", s.Ticket().Flat(""))
 	resp, err := http.ReadResponse(w.In, nil)
 	require.NoError(t, err)
 	total, buf := 0, make([]byte, 64<<10)
-	for start := time.Now(); time.Since(start) < 2500*time.Millisecond; time.Sleep(50 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < 5*timeout/3; time.Sleep(50 * time.Millisecond) {
 		n, err := resp.Body.Read(buf)
 		require.NoError(t, err, "after %d bytes", total)
 		total += n
@@ -125,7 +126,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 func TestFaultsKnowTheirRoute(t *testing.T) {
 	t.Parallel()
 	settings := rig.Settings(rig.NewModel(t, nil), rig.NewSigner(t)).With(rig.Env{"USHER_CORS_ORIGINS": "https://ok.example"})
-	patient, hasty := rig.Start(t, settings).Ready(), rig.Start(t, settings.With(rig.Env{"USHER_READ_TIMEOUT": "500ms"})).Ready()
+	patient, hasty := rig.Start(t, settings).Ready(), rig.Start(t, settings.With(rig.Env{"USHER_READ_TIMEOUT": "1s"})).Ready()
 	const origin = "Host: a\r\nOrigin: https://ok.example\r\nX-Request-Id: mine\r\n"
 	tests := []struct {
 		name, request string
@@ -143,12 +144,14 @@ func TestFaultsKnowTheirRoute(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			u := patient
 			if tt.status == http.StatusRequestTimeout {
 				u = hasty
 			}
+			id := strings.ReplaceAll(tt.name, " ", "-")
 			w := rig.Dial(t, u.Public)
-			w.Send(tt.request)
+			w.Send(strings.Replace(tt.request, "X-Request-Id: mine", "X-Request-Id: "+id, 1))
 			resp, err := http.ReadResponse(w.In, nil)
 			require.NoError(t, err)
 			body, err := io.ReadAll(resp.Body)
@@ -156,10 +159,10 @@ func TestFaultsKnowTheirRoute(t *testing.T) {
 			require.Equal(t, tt.status, resp.StatusCode)
 			require.Contains(t, string(body), `"code":"bad_request","param":null`)
 			require.Equal(t, "https://ok.example", resp.Header.Get("Access-Control-Allow-Origin"))
-			require.Equal(t, "mine", resp.Header.Get("X-Request-Id"))
-			require.Contains(t, string(body), `"request_id":"mine"`)
+			require.Equal(t, id, resp.Header.Get("X-Request-Id"))
+			require.Contains(t, string(body), `"request_id":"`+id+`"`)
 			u.WaitRecord("its line", func(line string) bool {
-				return strings.Contains(line, `"request_id":"mine"`) && strings.Contains(line, `"route":"/v1/completions"`)
+				return strings.Contains(line, `"request_id":"`+id+`"`) && strings.Contains(line, `"route":"/v1/completions"`)
 			})
 		})
 	}

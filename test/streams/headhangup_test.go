@@ -83,7 +83,7 @@ func TestHangUpOfAnUpload(t *testing.T) {
 			}
 			took := (<-ended).Sub(left)
 			t.Logf("%s, TLS %v: %s", phase, secure, took)
-			require.Less(t, took, time.Second, phase)
+			require.Less(t, took, rig.Patience/3, phase) // less than any time-out
 			u.WaitMetric("usher_in_flight", 0)
 		}
 	}

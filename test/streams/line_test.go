@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,6 +51,7 @@ func TestSpentAfterTimeout(t *testing.T) {
 	got := u.Post("/v1/completions", body)
 	require.Equal(t, 504, got.Status)
 	require.Equal(t, "upstream_timeout", got.Code())
+	require.Eventually(t, func() bool { return m.Count() == 1 }, rig.Patience, time.Millisecond)
 	require.Equal(t, "reqnum_replayed", u.Post("/v1/completions", body).Code())
 	require.Equal(t, 1, m.Count())
 }

@@ -19,12 +19,13 @@ import (
 func TestSlowloris(t *testing.T) {
 	t.Parallel()
 	s := rig.NewSigner(t)
-	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_READ_TIMEOUT": "500ms"})).Ready()
+	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{"USHER_READ_TIMEOUT": "1s"})).Ready()
+	var cases sync.WaitGroup
 	for name, begin := range map[string]string{
 		"head": "POST /generate HTTP/1.1\r\nHost: usher\r\nX-Slow: ",
 		"body": rig.Head(1<<20) + "{",
 	} {
-		t.Run(name, func(t *testing.T) {
+		rig.SideBySide(t, &cases, name, func(t *testing.T) {
 			c := rig.Dial(t, u.Public)
 			c.Send(begin)
 			done := make(chan struct{})
@@ -51,6 +52,7 @@ func TestSlowloris(t *testing.T) {
 			require.True(t, resp.Close)
 		})
 	}
+	cases.Wait()
 	u.WaitMetric("usher_reading_bytes", 0)
 }
 

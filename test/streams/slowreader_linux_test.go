@@ -69,7 +69,7 @@ func sip(c net.Conn, d time.Duration) (total int, err error) {
 // smallest receive buffer, some hundred bytes at a time.
 func TestReaderThatTakesALittleIsNotCut(t *testing.T) {
 	t.Parallel()
-	const writeTimeout = 2 * time.Second
+	writeTimeout := full.Or(2*time.Second, 3*time.Second)
 	times := full.Or(2, 3) // writeTimeout passes
 	s := rig.NewSigner(t)
 	m := rig.NewModel(t, func(w http.ResponseWriter, r *http.Request) {

@@ -166,11 +166,12 @@ func TestModelSilent(t *testing.T) {
 		<-release
 	})
 	defer close(release)
-	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_TIMEOUT": "150ms", "USHER_STREAM_IDLE_TIMEOUT": "150ms"}))
+	u := rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_UPSTREAM_TIMEOUT": "150ms"}))
 	got := u.Post("/generate", s.Ticket().Flat(""))
 	require.Equal(t, 504, got.Status)
 	require.Equal(t, "upstream_timeout", got.Code())
 
+	u = rig.Start(t, rig.Settings(m, s).With(rig.Env{"USHER_STREAM_IDLE_TIMEOUT": "150ms"}))
 	req, err := http.NewRequest("POST", "http://"+u.Public+"/generate_stream", bytes.NewReader(s.Ticket().Flat("")))
 	require.NoError(t, err)
 	req.Header.Set("X-Stall", "body")

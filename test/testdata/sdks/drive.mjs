@@ -126,6 +126,7 @@ async function step(name, act) {
 async function until(path, fits) {
   while (!fits(await fetch(process.env.ENGINE + path).then((answer) => answer.text(), () => ""))) await new Promise((go) => setTimeout(go, 2));
 }
+const idle = () => until("/metrics", (text) => /^llamacpp:requests_processing 0$/m.test(text));
 const running = () => until("/metrics", (text) => /^llamacpp:requests_processing [1-9]/m.test(text));
 const ask = (word) => console.log(JSON.stringify({ step: word })); // whoever started this
 
@@ -158,6 +159,7 @@ await step("abort a stream", async (said) => {
 });
 await step("abort the whole", async (said) => {
   const stop = new AbortController();
+  await idle(); // it may still be ending the stream
   const answer = (await open()).whole("Go on", long, stop.signal);
   if (await Promise.race([answer.then(() => true), running()])) return;
   said.left = Date.now();
@@ -175,6 +177,7 @@ ask("restart");
 await until("/health", (text) => text.includes("ok"));
 await step("is back", async () => ({ text: await (await open()).whole("Hi", 12) }));
 await step("dies before its answer", async () => {
+  await idle();
   const answer = (await open()).whole("Go on", long);
   answer.catch(() => {}); // it is awaited below
   await running();
