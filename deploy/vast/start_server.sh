@@ -23,6 +23,7 @@ export WORKER_PORT="${WORKER_PORT:-3000}"
 WORKSPACE_DIR="${WORKSPACE_DIR:-/workspace}"
 CERT_DIR="${CERT_DIR:-/etc}" # where the Python worker keeps it
 SIGN_URL="${SIGN_URL:-https://console.vast.ai/api/v0/sign_cert/}"
+SIGN_TIMEOUT="${SIGN_TIMEOUT:-60}" # seconds, of one attempt
 LOG="$WORKSPACE_DIR/usher.log"
 mkdir -p "$WORKSPACE_DIR"
 
@@ -84,7 +85,7 @@ USHER_BIN="${USHER_BIN:-$(command -v usher || echo "$WORKSPACE_DIR/usher")}"
 if [ ! -x "$USHER_BIN" ]; then
   [ -n "${USHER_URL:-}" ] || die "no usher at $USHER_BIN: set USHER_BIN, or USHER_URL to get it from"
   say "getting usher from $USHER_URL"
-  curl --fail --silent --show-error --location --output "$USHER_BIN.new" "$USHER_URL" || die 'could not get usher'
+  curl --fail --silent --show-error --location --connect-timeout 10 --speed-limit 1024 --speed-time 60 --output "$USHER_BIN.new" "$USHER_URL" || die 'could not get usher'
   chmod +x "$USHER_BIN.new"
   mv "$USHER_BIN.new" "$USHER_BIN"
 fi
@@ -95,7 +96,7 @@ sign() {
   local key="$USHER_TLS_KEY_FILE.new" cert="$USHER_TLS_CERT_FILE.new" public
   (umask 077 && openssl req -newkey "$@" -nodes -sha256 -subj /C=US/ST=CA/CN=pyworker.vast.ai/ \
     -addext 'subjectAltName=IP:0.0.0.0' -keyout "$key" -out "$CERT_DIR/instance.csr" 2>/dev/null) || die 'openssl made no key'
-  curl --fail --silent --show-error --retry 2 --header 'Content-Type: application/octet-stream' \
+  curl --fail --silent --show-error --retry 2 --connect-timeout 10 --max-time "$SIGN_TIMEOUT" --header 'Content-Type: application/octet-stream' \
     --data-binary "@$CERT_DIR/instance.csr" "$SIGN_URL?instance_id=${CONTAINER_ID:-}" --output "$cert" || return 1
   public="$(openssl x509 -noout -pubkey -in "$cert" 2>/dev/null)" || return 1
   [ "$public" = "$(openssl pkey -pubout -in "$key" 2>/dev/null)" ] || return 1
@@ -104,12 +105,12 @@ sign() {
 }
 
 # Get a certificate as the Python worker does: make a new key and have the provider
-# sign it. An existing certificate is kept. The Python worker uses RSA; Usher tries
+# sign it. An existing certificate is kept, and so are two pairs. The Python worker uses RSA; Usher tries
 # P-256 first, with which a new connection costs a third of the CPU.
 if [ "$USE_SSL" = true ]; then
   export USHER_TLS_CERT_FILE="${USHER_TLS_CERT_FILE:-$CERT_DIR/instance.crt}"
   export USHER_TLS_KEY_FILE="${USHER_TLS_KEY_FILE:-$CERT_DIR/instance.key}"
-  if [ ! -s "$USHER_TLS_CERT_FILE" ]; then
+  if [[ "$USHER_TLS_CERT_FILE" != *,* ]] && [ ! -s "$USHER_TLS_CERT_FILE" ]; then
     say 'having a certificate signed'
     if ! sign ec -pkeyopt ec_paramgen_curve:P-256; then
       say 'the provider signs no P-256 key: having an RSA one signed, with which a new connection costs about three times the CPU'
@@ -118,14 +119,27 @@ if [ "$USE_SSL" = true ]; then
   fi
 fi
 
+# log_since_start prints what this usher has logged, once that matches a pattern or after
+# a number of tenths of a second: tee may need a moment.
+log_since_start() {
+  local text
+  for _ in $(seq "$2"); do
+    text=$(tail -c "+$((before + 1))" "$LOG" | grep -E "$1") && break
+    sleep 0.1
+  done
+  [ -z "$text" ] || printf '%s\n' "$text"
+}
+
 # Each signal is passed on once, so that usher drains. This script ends after it too,
-# even if the signal comes while no usher runs, or before usher handles signals.
-child= stopping= passed= caught=
+# even if the signal comes while no usher runs, or before usher handles signals. SIGHUP
+# has usher reload its files.
+child= stopping= passed= caught= told=
 pass_on() { stopping=true caught=true; [ -n "$child" ] && kill -TERM "$child" 2>/dev/null && passed=true || :; }
 trap pass_on TERM INT
+trap 'caught=true; [ -z "$child" ] || kill -HUP "$child" 2>/dev/null || :' HUP
 while [ -z "$stopping" ]; do
   before=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
-  "$USHER_BIN" 2> >(trap '' INT TERM; exec tee -a "$LOG" >&2) & # tee ends after usher
+  "$USHER_BIN" 2> >(trap '' INT TERM HUP; exec tee -a "$LOG" >&2) & # tee ends after usher
   child=$!
   [ -z "$stopping" ] || [ -n "$passed" ] || pass_on # the signal came before child was set
   status=0
@@ -137,17 +151,18 @@ while [ -z "$stopping" ]; do
   child=
   case $status in
     0) exit 0 ;;
-    2) # Its errors are the last lines of the log, and not JSON. tee may need a moment.
-      said=
-      for _ in {1..50}; do
-        said=$(tail -c "+$((before + 1))" "$LOG" | grep -E '^(usher: |  [A-Z])' | head -n 20 | tr '\n' ';')
-        [ -z "$said" ] || break
-        sleep 0.1
-      done
-      report_failure "$said"
+    2) # Its errors are the last lines of the log, and not JSON.
+      report_failure "$(log_since_start '^(usher: |  [A-Z])' 50 | head -n 20 | tr '\n' ';')"
       exit 2 ;;
   esac
   [ -z "$stopping" ] || exit "$status"
+  # One that never listened, for example because its port is taken, reports nothing itself.
+  if [ -n "$(log_since_start listening 1)" ]; then
+    told=
+  elif [ -z "$told" ]; then
+    told=true
+    report_failure "usher ended with status $status: $(log_since_start . 10 | tail -n 3 | tr '\n' ';')"
+  fi
   say "usher ended with status $status; starting it again"
   sleep 1
 done
