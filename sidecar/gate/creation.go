@@ -12,8 +12,8 @@ import (
 func (p *Pass) Create(terms Terms, ticket *envelope.Ticket) (s *Session, id string, err error) {
 	g := p.gate
 	reserved := p.account.Ticket.Reserved
-	if reserved && g.c.Buffer != nil {
-		g.c.Buffer.Skip(ticket.Reqnum)
+	if reserved {
+		passOver(p)
 	}
 	if s, id, err = g.c.Sessions.Open(terms, ticket, time.Now()); err != nil {
 		return nil, "", err

@@ -19,6 +19,7 @@ type Pass struct {
 	reservation replay.Reservation
 	slot        reorder.Slot
 	session     *Session // that the request is in; nil: none
+	ordered     bool     // the buffer knows that the number has come
 
 	// Occupant is told when the request's session ends.
 	Occupant Occupant
@@ -33,6 +34,7 @@ func (p *Pass) Begin(g *Gate, a *account.Request) { *p = Pass{demand: demand{gat
 // reorder.ErrFull, reorder.ErrTimeout, or ctx's.
 func (p *Pass) Wait(ctx context.Context, size int, spooler reorder.Spooler) error {
 	g, a := p.gate, p.account
+	p.ordered = true
 	slot, err := g.c.Buffer.Admit(ctx, reorder.Request{
 		Number: a.Ticket.Reqnum, Unordered: !a.Ticket.Reserved, Bytes: int64(size), Spooler: spooler,
 	})
@@ -87,6 +89,16 @@ func (p *Pass) Release() {
 		p.session = nil
 	}
 	if p.account.Ticket.Reserved {
+		passOver(p)
 		p.reservation.Release()
+	}
+}
+
+// passOver has nobody held for the request's number, which has come but needs no slot: it
+// was refused, or opens a session.
+func passOver(p *Pass) {
+	if b := p.gate.c.Buffer; b != nil && !p.ordered {
+		p.ordered = true
+		b.Skip(p.account.Ticket.Reqnum)
 	}
 }

@@ -99,6 +99,24 @@ func TestGapIsGivenUp(t *testing.T) {
 	require.EqualValues(t, 1, u.Metric("usher_late_total"))
 }
 
+// Nobody is held for a number that came and was refused after its signature was verified.
+func TestARefusedNumberIsNoGap(t *testing.T) {
+	t.Parallel()
+	s := rig.NewSigner(t)
+	u := rig.Start(t, rig.Settings(rig.NewModel(t, nil), s).With(rig.Env{
+		"USHER_REORDER_HOLD": "20s", "USHER_REORDER_MAX_HOLD": "20s", "USHER_COST_POLICY": "enforce",
+	})).Ready()
+	const dear = `"parameters":{"max_new_tokens":1000000}`
+	require.Equal(t, 200, u.Post("/generate", s.Numbered(1).Flat("")).Status)
+	require.Equal(t, "cost_exceeded", u.Post("/generate", s.Numbered(2).Flat(dear)).Code())
+	inTheHead := rig.Ticket(s.Numbered(3))
+	require.Equal(t, "cost_exceeded", u.Do("POST", "/generate", []byte("{"+dear+"}"), http.Header{"Authorization": {"SignedRoute " + inTheHead.Token()}}).Code())
+	require.Equal(t, 200, u.Post("/generate", s.Numbered(4).Flat("")).Status)
+	require.Zero(t, u.Metric("usher_gaps_given_up_total"))
+	require.Zero(t, u.Metric("usher_held_total"))
+	require.Equal(t, 200, u.Post("/generate", s.Numbered(2).Flat("")).Status, "its ticket must stay good")
+}
+
 func numbers(m *rig.Model) []string {
 	var list []string
 	for _, a := range m.Arrivals() {
