@@ -146,9 +146,8 @@ func (b *Benchmark) Run(ctx context.Context) (float64, error) {
 	if err != nil {
 		b.set(func(p *Progress) { p.File = err })
 	}
-	body := b.bodies(ctx)
 	for run := range b.o.Runs + 1 { // the first one warms up
-		figure, err := b.insist(ctx, run, body)
+		figure, err := b.insist(ctx, run)
 		if err != nil {
 			return 0, err
 		}
@@ -169,13 +168,14 @@ func (b *Benchmark) Run(ctx context.Context) (float64, error) {
 }
 
 // insist makes one run, and repeats it until at least one of its requests succeeds.
-func (b *Benchmark) insist(ctx context.Context, run int, body func() []byte) (float64, error) {
+func (b *Benchmark) insist(ctx context.Context, run int) (float64, error) {
 	requests := b.o.Concurrency
 	if run == 0 {
 		requests = 1
 	}
 	for backoff := leastBackoff; ; backoff = min(2*backoff, mostBackoff) {
-		figure, err := b.once(ctx, requests, body)
+		// The server may be asked for its model anew: it may have none yet.
+		figure, err := b.once(ctx, requests, b.bodies(ctx))
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}

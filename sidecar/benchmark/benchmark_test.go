@@ -28,12 +28,16 @@ type modelServer struct {
 	atomic.Int64 // requests
 	mu           sync.Mutex
 	bodies       []map[string]any
+	models       func() string // the answer of /v1/models; nil: there are two
 	answer       func(n int64) (status int, after time.Duration)
 }
 
 func (m *modelServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, after := 200, time.Duration(0)
 	body := `{"data":[{"id":"the-model"},{"id":"another"}]}`
+	if r.Method == http.MethodGet && m.models != nil {
+		body = m.models()
+	}
 	if r.Method == http.MethodPost {
 		text, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -114,6 +118,30 @@ func TestRun(t *testing.T) {
 			prompts[body["prompt"]] = true
 		}
 		require.Len(t, prompts, len(m.bodies), "each another one")
+	})
+}
+
+// A server that has no model yet, as Ollama while it pulls one, is asked again.
+func TestModelThatComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		m := &modelServer{models: func() string {
+			if asked++; asked < 3 {
+				return `{"object":"list","data":null}`
+			}
+			return `{"data":[{"id":"pulled"}]}`
+		}}
+		m.answer = func(int64) (int, time.Duration) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if m.bodies[len(m.bodies)-1]["model"] != "pulled" {
+				return 404, time.Second
+			}
+			return 200, time.Second
+		}
+		figure, err := measure(t, options(), m).Run(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, figure)
 	})
 }
 
