@@ -61,10 +61,11 @@ func newReports(cfg *config.Config, log *zap.Logger, checks report.LoadingOption
 	}
 	r.loads = report.NewLoading(checks)
 	if cfg.Report.Generation != "" {
-		tally := report.NewTally(cfg.MaxConnections)
+		generation := report.Generation(cfg.Report.Generation)
+		tally := report.NewTally(generation.Names(cfg.MaxConnections))
 		r.counter = report.NewCounter(tally)
 		r.reporter, err = report.New(report.Options{
-			Generation: report.Generation(cfg.Report.Generation), Addresses: cfg.Report.Addresses,
+			Generation: generation, Addresses: cfg.Report.Addresses,
 			Identity: report.Identity{ID: cfg.Report.ID, Token: string(cfg.Report.Token), URL: cfg.Report.URL},
 			Tally:    tally, State: r.loads.State, Tried: r.note,
 		})

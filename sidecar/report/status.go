@@ -15,6 +15,15 @@ const (
 	Generation2024 Generation = "2024"
 )
 
+// Names returns how many requests in work a Tally for the reports must be able to name,
+// if there may be most: those of 2024 name none.
+func (g Generation) Names(most int) int {
+	if g == Generation2024 {
+		return 0
+	}
+	return most
+}
+
 // protocolVersion is the version of the 2026 reports.
 const protocolVersion = "1.1.0"
 

@@ -197,6 +197,17 @@ func TestTheOldestEndsAreDropped(t *testing.T) {
 	require.Equal(t, strconv.Itoa(2*maxWaiting), out.entries[0].index)
 }
 
+// Ends that no report names do not pile up, and none of them is missing.
+func TestReportsOf2024KeepNoEnds(t *testing.T) {
+	tally := NewTally(Generation2024.Names(64))
+	for range maxWaiting + 1 {
+		w := tally.Begin(1, "7")
+		tally.End(&w, Served, Times{})
+	}
+	require.Zero(t, (&Reporter{options: Options{Tally: tally}}).Dropped())
+	require.Equal(t, 64, Generation2026.Names(64))
+}
+
 // Absurd costs overflow nothing.
 func TestAbsurdWorkloads(t *testing.T) {
 	tally := NewTally(0)
