@@ -67,8 +67,10 @@ func TestAnotherCloseCutsALingeringOne(t *testing.T) {
 	_, err := client.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "it should linger")
 	go func() { // it lingers for as long as something comes
-		for err == nil || err == io.EOF {
-			_, err = client.Write([]byte{1})
+		for {
+			if _, err := client.Write([]byte{1}); err != nil {
+				return
+			}
 			time.Sleep(100 * time.Millisecond)
 		}
 	}()

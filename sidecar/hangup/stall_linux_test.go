@@ -37,7 +37,7 @@ func TestStalledClientIsCut(t *testing.T) {
 	began := time.Now()
 	require.ErrorIs(t, <-flood(server), net.ErrClosed)
 	require.GreaterOrEqual(t, time.Since(began), timeout)
-	require.Less(t, time.Since(began), time.Minute)
+	require.Less(t, time.Since(began), 25*timeout)
 	require.True(t, server.Stalled())
 	require.EqualValues(t, 1, told.Load())
 }
