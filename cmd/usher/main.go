@@ -5,7 +5,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -95,11 +94,9 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 // The other commands end with SIGPIPE, as filters do.
 func serve(environ []string, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
-	// Caught while it starts too, and obeyed once it can be: a reload that is asked for
+	// Caught while it starts too, and obeyed once that can be: a reload that is asked for
 	// just then must not end the process.
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	caught := catchSignals()
 	lines := asynclog.New(stderr)
 	go lines.Run()
 	defer func() { _ = lines.Close() }() // there is nowhere to report its error
@@ -125,7 +122,7 @@ func serve(environ []string, stderr io.Writer) int {
 		log.Error("cannot listen", zap.Error(err))
 		return exitFailed
 	}
-	ctx, stop := handleSignals(signals, s, log)
+	ctx, stop := caught.obey(s, log)
 	defer stop()
 	switch err := s.Run(ctx); {
 	case err == nil:
@@ -135,32 +132,5 @@ func serve(environ []string, stderr io.Writer) int {
 	default:
 		log.Error("stopped", zap.Error(err))
 		return exitFailed
-	}
-}
-
-// handleSignals cancels the returned context on SIGTERM or SIGINT, calls Abort on a
-// second one, and Reload on SIGHUP. stop ends the goroutine that does so.
-func handleSignals(signals chan os.Signal, s *sidecar.Sidecar, log *zap.Logger) (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for got := range signals {
-			log.Info("signal", zap.String("signal", got.String()))
-			switch {
-			case got == syscall.SIGHUP:
-				s.Reload()
-			case ctx.Err() == nil:
-				cancel()
-			default:
-				s.Abort()
-			}
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(signals)
-		<-done
-		cancel()
 	}
 }
