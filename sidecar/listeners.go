@@ -110,6 +110,14 @@ func (l *listeners) serve(server *http.Server, workers *sync.WaitGroup) <-chan e
 	return failed
 }
 
+// open returns how many clients are connected.
+func (l *listeners) open() int {
+	if l.public == nil { // before Listen
+		return 0
+	}
+	return l.public.Stats().Open
+}
+
 // evicted returns how many idle connections were closed to make room.
 func (l *listeners) evicted() uint64 {
 	if l.public == nil { // before Listen

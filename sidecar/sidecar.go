@@ -194,7 +194,7 @@ func (s *Sidecar) openAdmin() {
 		Ready:        s.readiness,
 		Drain:        s.drain.join,
 		KeyFault:     s.trust.fault,
-		Connections:  s.front.Open,
+		Connections:  s.listeners.open,
 		ReadingBytes: s.bodies.Used,
 		LinesLeftOut: requestLog{s.log, s.sampler}.leftOut,
 		Warnings:     func() []string { return append(s.listeners.warnings(), s.trust.warnings()...) },

@@ -204,7 +204,7 @@ func TestHandshakesAbortedAtEveryMessage(t *testing.T) {
 						tt.do(c)
 						open = append(open, c)
 					}
-					require.Eventually(t, func() bool { return counted()-ended == uint64(count) && s.Open() == 0 }, patience, time.Millisecond, "%v", s.Handshakes())
+					require.Eventually(t, func() bool { return counted()-ended == uint64(count) && openOn(s) == 0 }, patience, time.Millisecond, "%v", s.Handshakes())
 					if inHello {
 						require.Zero(t, key.signed.Load())
 						continue
@@ -245,14 +245,14 @@ func TestHandshakesShareGoroutines(t *testing.T) {
 	}
 	for range 10 {
 		shake()
-		require.Eventually(t, func() bool { return s.Open() == 0 && idle() == 1 }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return openOn(s) == 0 && idle() == 1 }, patience, time.Millisecond)
 	}
 	var many sync.WaitGroup
 	for range 3 * mostIdle {
 		many.Go(shake)
 	}
 	many.Wait()
-	require.Eventually(t, func() bool { return s.Open() == 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return openOn(s) == 0 }, patience, time.Millisecond)
 	require.LessOrEqual(t, idle(), mostIdle)
 	s.handshaker.crew.end()
 	require.Zero(t, idle())

@@ -92,7 +92,7 @@ func TestLentConnectionsAreServedAgain(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, okHead+"hi", string(answer))
 			}
-			require.Eventually(t, func() bool { return s.Open() == 1 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return openOn(s) == 1 }, 10*time.Second, time.Millisecond)
 		}
 	})
 }
@@ -115,7 +115,7 @@ func TestLendOfAClosedConnection(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("begin was never called")
 	}
-	require.Eventually(t, func() bool { return s.Open() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return openOn(s) == 0 }, 10*time.Second, time.Millisecond)
 }
 
 // Shutdown waits for lent connections, and closes those that were given back and wait.
@@ -194,7 +194,7 @@ func TestWhatWaitsIsClosed(t *testing.T) {
 				rest, err := io.ReadAll(client)
 				require.NoError(t, err)
 				require.Empty(t, rest, "it should be closed without an answer")
-				require.Eventually(t, func() bool { return s.Open() == test.left }, 10*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return openOn(s) == test.left }, 10*time.Second, time.Millisecond)
 			})
 		}
 	}
@@ -211,7 +211,7 @@ func TestEmptyLinesExtendNoIdleTime(t *testing.T) {
 		exchange(t, client)
 		require.Eventually(t, func() bool {
 			_, err := io.WriteString(client, "\r\n")
-			return err != nil && s.Open() == 0
+			return err != nil && openOn(s) == 0
 		}, 10*time.Second, 50*time.Millisecond, "the connection is never closed")
 	})
 }

@@ -73,7 +73,7 @@ func TestAPanicInAHandshake(t *testing.T) {
 		exchange(t, client)
 		require.NoError(t, client.Close())
 	}
-	require.Eventually(t, func() bool { return s.Open() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return openOn(s) == 0 }, 10*time.Second, time.Millisecond)
 	require.EqualValues(t, 2, s.Handshakes()["failed"])
 	require.Zero(t, s.HandshakesWaiting())
 }

@@ -88,7 +88,7 @@ func TestRenegotiationIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = client.Read(make([]byte, 1))
 	require.ErrorContains(t, err, "unexpected message")
-	require.Eventually(t, func() bool { return s.Open() == 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return openOn(s) == 0 }, patience, time.Millisecond)
 	require.EqualValues(t, 1, key.signed.Load())
 	require.EqualValues(t, 1, s.handshaker.counts[HandshakeFull].Load())
 	for name, n := range s.Handshakes() {

@@ -108,11 +108,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // idleTimeout returns how long a connection may wait for its next request.
 func (s *Server) idleTimeout() time.Duration { return cmp.Or(s.o.IdleTimeout, s.o.ReadTimeout) }
 
-// Open returns the number of open connections.
-func (s *Server) Open() int {
-	return int(s.http.GetOpenConnectionsCount()) + int(s.lending.lent.Load())
-}
-
 // quietLogger drops the arguments of fasthttp's messages.
 type quietLogger struct{ debug func(string) }
 

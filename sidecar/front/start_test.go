@@ -13,6 +13,11 @@ import (
 
 const okHead = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
+// openOn returns the number of open connections of a server that serves.
+func openOn(s *Server) int {
+	return int(s.http.GetOpenConnectionsCount()) + int(s.lending.lent.Load())
+}
+
 // startServer runs a server until the test ends. Times that o does not set are too long
 // for any test to reach.
 func startServer(t *testing.T, o Options, listening hangup.Options) (s *Server, addr string) {

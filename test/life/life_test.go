@@ -121,10 +121,13 @@ func TestDrainHook(t *testing.T) {
 		require.Fail(t, "answered with a stream in flight")
 	case script.Events <- "data: 1\n\n":
 	}
+	require.Eventually(t, func() bool { return rig.Refused(u.Public) }, rig.Patience, time.Millisecond)
+	u.WaitMetric("usher_connections", 1)
 	close(script.Events)
 	_, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.Equal(t, 200, <-answered)
+	require.Zero(t, u.Metric("usher_connections"))
 	status, _ := u.Get("/livez")
 	require.Equal(t, 200, status)
 	u.Signal(syscall.SIGTERM)
