@@ -23,9 +23,6 @@ import (
 	"github.com/usher-sidecar/usher/test/leak"
 )
 
-// patience is for busy machines.
-const patience = time.Minute
-
 // A countedKey counts its signatures.
 type countedKey struct {
 	crypto.Signer

@@ -37,19 +37,33 @@ func (s *secureConn) FillAhead(a *socket.Ahead) error {
 // tryFill reads once into a, which must be empty, without waiting: bytes that crypto/tls
 // has read already, of which no event of the socket tells, or what has arrived. If
 // crypto/tls answers with an alert or a KeyUpdate and the socket takes no more, that is
-// kept until the next flush. Errors: socket.ErrWouldWait, those of the connection.
+// kept until the next flush. Errors: socket.ErrWouldWait, errUnreadReplies, those of the
+// connection.
 func (s *secureConn) tryFill(a *socket.Ahead) error {
 	s.turn.noWait = true
 	defer func() { s.turn.noWait = false }() // after both reads: either may write
 	n, err := s.Conn.Read(s.first[:])
+	if n > 0 {
+		err = a.Fill(arrived{s})
+	}
 	switch {
+	case len(s.turn.unsent) > mostReplies:
+		return errUnreadReplies
 	case n > 0:
-		return a.Fill(arrived{s})
+		return err
 	case errors.Is(err, errNothingHere):
 		return socket.ErrWouldWait
 	}
 	return cmp.Or(err, io.ErrNoProgress)
 }
+
+// mostReplies is how many bytes of replies to KeyUpdates, of some 30 bytes each, are kept
+// for a client that does not read them. crypto/tls allows 16 KeyUpdates in a row, but any
+// number with empty lines in between.
+const mostReplies = 4 << 10
+
+// errUnreadReplies ends a connection whose client asks for replies and does not read them.
+var errUnreadReplies = errors.New("the client does not read replies to KeyUpdates")
 
 // arrived reads the available bytes of a TLS connection, beginning with first.
 type arrived struct{ conn *secureConn }

@@ -11,6 +11,9 @@ import (
 	"github.com/usher-sidecar/usher/sidecar/hangup"
 )
 
+// patience is for busy machines.
+const patience = time.Minute
+
 const okHead = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 // openOn returns the number of open connections of a server that serves.
