@@ -106,19 +106,28 @@ func (x *exchange) settle() {
 		return
 	}
 	x.settled = true
+	// A panic below must not leave the drain waiting for this request.
+	defer x.h.calls.remove(&x.call, !x.account.Outcome.Whole())
+	giveBack(x)
+	x.account.Times.End = time.Now()
+	x.h.book.Ended(&x.account)
+}
+
+// giveBack gives back what the request holds, in reverse order, and its slot even if
+// there is a panic before that.
+func giveBack(x *exchange) {
+	defer func() {
+		x.pass.Release()
+		if x.placed {
+			x.h.routes.open.give()
+		}
+	}()
 	x.conn.Unwatch()
 	x.call.end()
 	if x.line != nil {
 		x.line.Release()
 	}
 	x.account.BytesIn = x.body.end()
-	x.pass.Release()
-	if x.placed {
-		x.h.routes.open.give()
-	}
-	x.account.Times.End = time.Now()
-	x.h.book.Ended(&x.account)
-	x.h.calls.remove(&x.call, !x.account.Outcome.Whole())
 }
 
 // faults handles bugs in Usher (panics), which end a request but not the process.
@@ -133,8 +142,20 @@ func (f *faults) recover(x *exchange) {
 	if fault := recover(); fault != nil {
 		f.endCall(x, fault, debug.Stack())
 		x.conn.CloseAfter()
+		if x.conn.Answered() { // another answer would be taken for part of that one
+			f.breakOff(x)
+			return
+		}
 		x.refuse(errInternal)
 	}
+}
+
+// breakOff ends a request after a panic in the middle of its answer. The client sees that
+// the answer was broken off.
+func (*faults) breakOff(x *exchange) {
+	x.account.Outcome = account.Internal
+	x.conn.Reset()
+	x.settle()
 }
 
 // endCall notes a fault and ends the call of the request that ran into it.

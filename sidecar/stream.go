@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/usher-sidecar/usher/sidecar/account"
 	"github.com/usher-sidecar/usher/sidecar/loop"
 	"github.com/usher-sidecar/usher/sidecar/relay"
 	"github.com/usher-sidecar/usher/sidecar/upstream"
@@ -144,7 +143,5 @@ func (a *answer) broke(fault any, stack []byte) {
 	x := a.x
 	a.relay.Record()
 	x.h.faults.endCall(x, fault, stack)
-	x.account.Outcome = account.Internal
-	x.conn.Reset()
-	x.settle()
+	x.h.faults.breakOff(x)
 }

@@ -59,6 +59,9 @@ type connState struct {
 // Client returns the address on whose behalf the request came.
 func (c *Conn) Client() string { return c.client }
 
+// Answered reports whether the answer was begun.
+func (c *Conn) Answered() bool { return c.state.answered }
+
 // ReleaseHead frees the memory of the head, so that a silent stream holds none. Slices of
 // the head must not be used afterwards. It may be called more than once.
 func (c *Conn) ReleaseHead() { c.Head.release() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,8 +79,13 @@ func lendOut(nc net.Conn, state fasthttp.ConnState) {
 // GiveBack ends the lending, once the answer has ended. It does not block: the connection
 // is closed, or waits for its next request and is served then.
 func (c *Conn) GiveBack() {
-	c.finish()
 	r := (*resting)(c)
+	defer func() {
+		if fault := recover(); fault != nil {
+			r.broke(fault, debug.Stack())
+		}
+	}()
+	c.finish()
 	more := r.passEmptyLines()
 	switch {
 	case c.state.closes:
@@ -204,12 +210,22 @@ func (r *resting) restOn(now time.Time, want loop.Want) loop.Want {
 }
 
 // Ended implements loop.Stream.
-func (r *resting) Ended(*loop.Fault) {
-	if r.state.closes {
+func (r *resting) Ended(fault *loop.Fault) {
+	switch {
+	case fault != nil:
+		r.broke(fault.Value, fault.Stack)
+	case r.state.closes:
 		go r.leave()
-	} else {
+	default:
 		go r.serve()
 	}
+}
+
+// broke ends the connection after a panic.
+func (r *resting) broke(fault any, stack []byte) {
+	r.server.panickedAt(fault, stack)
+	(*Conn)(r).Abandon()
+	go r.leave()
 }
 
 // begin starts the loop for the connections that wait; end ends it. It starts none if

@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"testing"
@@ -93,4 +94,33 @@ func TestServeAfterShutdown(t *testing.T) {
 	require.Nil(t, s.lending.loop.Load())
 	_, err = net.Dial("tcp", inner.Addr().String())
 	require.Error(t, err)
+}
+
+// A panic while a connection is given back, or while it waits, is reported and ends that
+// connection alone.
+func TestPanicsOfGivenBackConnections(t *testing.T) {
+	for name, fail := range map[string]func(*Conn){
+		"given back": func(c *Conn) {
+			c.Conn = &secureConn{Conn: tls.Server(c.Conn, nil)} // which knows no socket
+			c.GiveBack()
+		},
+		"waits": func(c *Conn) { (*resting)(c).Ended(&loop.Fault{Value: "a fault of ours"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan any, 1)
+			options := lendingOptions(func(*Conn) {}, func(c *Conn) {
+				_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
+				fail(c)
+			})
+			options.Panicked = func(fault any, _ []byte) { told <- fault }
+			s, addr := startServer(t, options, hangup.Options{})
+			client, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			defer func() { _ = client.Close() }()
+			_, err = io.WriteString(client, "GET /x HTTP/1.1\r\nHost: u\r\n\r\n")
+			require.NoError(t, err)
+			require.NotNil(t, <-told)
+			require.Eventually(t, func() bool { return openOn(s) == 0 }, patience, time.Millisecond)
+		})
+	}
 }

@@ -11,9 +11,12 @@ var errPanicked = errors.New("internal fault")
 // panicked reports a recovered panic. Panics are recovered wherever a connection is read
 // or served, and end only that connection: fasthttp, whose goroutine it is, would let
 // them end the process.
-func (s *Server) panicked(fault any) {
+func (s *Server) panicked(fault any) { s.panickedAt(fault, debug.Stack()) }
+
+// panickedAt is panicked for a panic that was recovered elsewhere.
+func (s *Server) panickedAt(fault any, stack []byte) {
 	if s.o.Panicked != nil {
-		s.o.Panicked(fault, debug.Stack())
+		s.o.Panicked(fault, stack)
 	}
 }
 
