@@ -124,9 +124,10 @@ async function step(name, act) {
 
 // until asks the engine until its answer fits.
 async function until(path, fits) {
-  while (!fits(await fetch(process.env.ENGINE + path).then((answer) => answer.text(), () => ""))) await new Promise((go) => setTimeout(go, 2));
+  while (!fits(await fetch(process.env.ENGINE + path).then((answer) => answer.text(), () => ""))) await pause(10);
 }
-const idle = () => until("/metrics", (text) => /^llamacpp:requests_processing 0$/m.test(text));
+const pause = (ms) => new Promise((go) => setTimeout(go, ms));
+const idle = () => pause(50).then(() => until("/metrics", (text) => /^llamacpp:requests_processing 0$/m.test(text)));
 const running = () => until("/metrics", (text) => /^llamacpp:requests_processing [1-9]/m.test(text));
 const ask = (word) => console.log(JSON.stringify({ step: word })); // whoever started this
 
