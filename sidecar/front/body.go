@@ -214,8 +214,8 @@ func (b *clientBody) readData(p []byte, before func(*Conn) error) (n int, err er
 		n, err = b.Conn.Read(p)
 	}
 	b.guard.took(n)
-	if err == nil && !b.guard.inBody() {
-		return n, io.EOF
+	if n > 0 && !b.guard.inBody() {
+		return n, io.EOF // it is whole, even if TLS has read the client's close_notify along with it
 	}
 	return n, cutShort(err)
 }

@@ -3,7 +3,10 @@ package front
 import (
 	"fmt"
 	"io"
+	"net"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -95,3 +98,22 @@ func BenchmarkBody(b *testing.B) {
 		})
 	}
 }
+
+// A body is whole if its last bytes come along with the end of the connection, as over TLS
+// 1.2 with the client's close_notify.
+func TestTheLastBytesMayComeWithTheEnd(t *testing.T) {
+	for text, want := range map[string]error{"hello": io.EOF, "hell": io.ErrUnexpectedEOF} {
+		c := newConn(nil, endingConn{Reader: iotest.DataErrReader(strings.NewReader(text))}, nil)
+		c.guard.state, c.guard.left = inLength, 5
+		n, err := (*clientBody)(c).read(make([]byte, 10), func(*Conn) error { return nil })
+		require.Equal(t, len(text), n)
+		require.Equal(t, want, err)
+	}
+}
+
+type endingConn struct {
+	net.Conn
+	io.Reader
+}
+
+func (c endingConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
