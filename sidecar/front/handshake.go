@@ -74,7 +74,7 @@ func (c *wire) shakeHands() error {
 	d.counts[s.ended(err)].Add(1)
 	if err != nil {
 		if fault := plaintextFault(err); fault != nil {
-			(*Conn)(c).answerPlaintext(fault)
+			answerPlaintext((*Conn)(c), fault)
 		}
 		return err
 	}

@@ -34,13 +34,14 @@ func plaintextFault(err error) *Fault {
 }
 
 // answerPlaintext has the client answered without TLS, and closes the connection. The
-// rest of the request may still be on its way.
-func (c *Conn) answerPlaintext(fault *Fault) {
-	c.Conn = c.watched
-	c.client = c.source().String()
-	c.CloseAfter()
-	c.server.o.Serve(c, fault)
-	_ = c.Close()
+// rest of the request may still be on its way. The answer goes through a Conn of its own,
+// since fasthttp may be closing this one, as it is idle.
+func answerPlaintext(c *Conn, fault *Fault) {
+	plain := newConn(c.server, c.watched, c.watched)
+	plain.client = c.source().String()
+	plain.CloseAfter()
+	c.server.o.Serve(plain, fault)
+	_ = plain.Close()
 }
 
 // source returns the address that the connection came from, as far as a PROXY header has
