@@ -107,7 +107,7 @@ func (x *exchange) run() error {
 		return x.runOpen()
 	}
 	// A connection that sent forged tickets has to wait.
-	if x.conn.Penalty.Wait(&x.call) != nil {
+	if x.conn.Penalty.Wait(&x.call, x.account.Client) != nil {
 		return x.why()
 	}
 	// 6 to 14: requests about sessions are answered here, without the model server.
@@ -124,7 +124,7 @@ func (x *exchange) run() error {
 	// 8 to 13: the ticket is for this worker, fresh and genuine; from here on its
 	// number is reserved.
 	err := x.pass.Judge(&env.Ticket)
-	punish(&x.conn.Penalty, err)
+	punish(x.conn, err)
 	if err != nil {
 		return err
 	}
@@ -178,13 +178,13 @@ func (x *exchange) openEnvelope(env *envelope.Envelope) error {
 	return x.pass.Open(env, x.body.Bytes(), x.api)
 }
 
-// punish makes a connection that sends forged tickets wait, from the second one on.
-func punish(p *front.Penalty, err error) {
+// punish makes a client that sends forged tickets wait, from the second one on.
+func punish(c *front.Conn, err error) {
 	switch {
 	case err == nil:
-		p.Good()
+		c.Penalty.Good(c.Client())
 	case errors.Is(err, crypto.ErrBadSignature):
-		p.Forged(time.Now())
+		c.Penalty.Forged(c.Client(), time.Now())
 	}
 }
 

@@ -88,7 +88,7 @@ func (s *sessions) create(x *exchange) error {
 		return errRouteToClose
 	}
 	err := x.pass.Judge(&c.Ticket)
-	punish(&x.conn.Penalty, err)
+	punish(x.conn, err)
 	if err != nil {
 		return err
 	}

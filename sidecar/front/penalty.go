@@ -18,16 +18,27 @@ const (
 // forgeries more processor time, unless it pays for a new connection with every second
 // forgery. A connection whose last ticket was good never waits. The zero value is such a
 // one.
+//
+// On a trusted proxy's connection there are requests of several clients. Only the last
+// forger waits, and only that client's good tickets clear it.
 type Penalty struct {
+	of     string // the client
 	inARow int
-	until  time.Time // when the next request may go on
+	until  time.Time // when its next request may go on
 }
 
-// Good records a ticket that verified.
-func (p *Penalty) Good() { p.inARow = 0 }
+// Good records a client's ticket that verified.
+func (p *Penalty) Good(client string) {
+	if client == p.of {
+		p.inARow = 0
+	}
+}
 
-// Forged records a ticket that did not verify.
-func (p *Penalty) Forged(now time.Time) {
+// Forged records a client's ticket that did not verify.
+func (p *Penalty) Forged(client string, now time.Time) {
+	if client != p.of {
+		*p = Penalty{of: client}
+	}
 	p.until = now.Add(p.pause())
 	p.inARow++
 }
@@ -40,9 +51,9 @@ func (p *Penalty) pause() time.Duration {
 	return min(firstPause<<min(p.inARow-1, 10), maxPause)
 }
 
-// Wait waits until the connection may go on. It returns ctx's error if ctx ends first.
-func (p *Penalty) Wait(ctx context.Context) error {
-	if p.inARow < 2 {
+// Wait waits until a client's request may go on. It returns ctx's error if ctx ends first.
+func (p *Penalty) Wait(ctx context.Context, client string) error {
+	if client != p.of || p.inARow < 2 {
 		return nil
 	}
 	left := time.Until(p.until)
