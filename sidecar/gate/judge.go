@@ -29,7 +29,7 @@ func (s Step) Check(p *Pass, t *envelope.Ticket) error {
 	case Audience:
 		return p.gate.c.Audience.Check(t)
 	case Fresh:
-		return p.gate.fresh(t)
+		return p.gate.fresh(p, t)
 	case Signature:
 		return p.verify(t)
 	default:
@@ -75,13 +75,16 @@ func (p *Pass) Accept() {
 
 // fresh looks the number up without reserving it. A number that may be unsigned is not
 // looked up, because it proves nothing.
-func (g *Gate) fresh(t *envelope.Ticket) error {
+func (g *Gate) fresh(p *Pass, t *envelope.Ticket) error {
 	if !g.numbersSigned {
 		return nil
 	}
 	err := g.c.Ledger.Check(t.Reqnum, g.c.Keys.Accepted(time.Now())...)
-	if err != nil {
-		g.noteNumber(err)
+	if err != nil && g.stale.note(err, t.Reqnum) {
+		// So many could be forged, to have an operator forget which tickets are spent.
+		if p.verify(t) == nil {
+			g.alarm()
+		}
 	}
 	return err
 }
@@ -107,7 +110,9 @@ func (p *Pass) reserve(t *envelope.Ticket) (err error) {
 		return nil
 	}
 	p.reservation, err = g.c.Ledger.Reserve(p.proof.Key, t.Reqnum)
-	g.noteNumber(err)
+	if g.stale.note(err, t.Reqnum) {
+		g.alarm()
+	}
 	if err != nil {
 		return err
 	}
@@ -129,9 +134,9 @@ func (p *Pass) reserve(t *envelope.Ticket) (err error) {
 	return nil
 }
 
-// noteNumber takes the ledger's result for a number.
-func (g *Gate) noteNumber(err error) {
-	if g.stale.note(err) && g.c.Stale != nil {
+// alarm says that all numbers are stale.
+func (g *Gate) alarm() {
+	if g.stale.tell() && g.c.Stale != nil {
 		g.c.Stale()
 	}
 }
