@@ -30,11 +30,14 @@ type listeners struct {
 
 // prepare reads the certificates and works out how many connections there may be.
 func (l *listeners) prepare(cfg *config.Config, log *zap.Logger) (err error) {
-	descriptors := descriptorLimit()
-	if cfg.MaxSessions > 0 && descriptors > closingsAtOnce {
-		descriptors -= closingsAtOnce
+	descriptors, others := descriptorLimit(), loopsWanted()-1 // the first one is always counted
+	if cfg.MaxSessions > 0 {
+		others += closingsAtOnce
 	}
-	l.connections, l.crowding = limitConnections(descriptors, cfg.MaxConnections, cfg.MaxConcurrency)
+	if len(cfg.OpenRoutes) > 0 {
+		others += cfg.OpenConcurrency
+	}
+	l.connections, l.crowding = limitConnections(descriptors, cfg.MaxConnections, cfg.MaxConcurrency, others)
 	if l.crowding != "" {
 		log.Warn("USHER_MAX_CONNECTIONS is lowered to what the descriptor limit allows",
 			zap.Int("from", cfg.MaxConnections), zap.Int("to", l.connections), zap.Uint64("descriptors", descriptors))

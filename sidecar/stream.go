@@ -23,9 +23,12 @@ type streams struct {
 // hundred thousand tokens a second; the others are there so that it never has to.
 const processorsPerLoop = 4
 
+// loopsWanted returns how many loops there are where there are any.
+func loopsWanted() int { return max(runtime.GOMAXPROCS(0)/processorsPerLoop, 1) }
+
 func newStreams(silence time.Duration) (*streams, error) {
 	s := new(streams)
-	for range max(runtime.GOMAXPROCS(0)/processorsPerLoop, 1) {
+	for range loopsWanted() {
 		l, err := loop.New(silence)
 		if l == nil {
 			return s, err
