@@ -20,6 +20,10 @@ import (
 // requests, neither those it was answering nor those it had deferred.
 func TestRealEngineStops(t *testing.T) {
 	t.Parallel()
+	play(t, stops)
+}
+
+func stops(t testing.TB) {
 	engine := newRealEngine(t)
 	s := rig.NewSigner(t)
 	u := rig.Start(t, rig.Env{
@@ -73,7 +77,7 @@ func (e *realEngine) figure(name string) float64 {
 }
 
 // processor returns the processor time that the engine's process has used.
-func (e *realEngine) processor(t *testing.T) time.Duration {
+func (e *realEngine) processor(t testing.TB) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", e.cmd.Process.Pid))
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -61,12 +62,14 @@ func TestRealEngine(t *testing.T) {
 	require.NoError(t, os.WriteFile(ticketed, []byte(list[i].Text), 0o600))
 	for name := range sdks {
 		for _, door := range []string{"body", "head"} {
-			t.Run(name+" "+door, func(t *testing.T) { driveSDK(t, name, door, ticketed) })
+			t.Run(name+" "+door, func(t *testing.T) {
+				play(t, func(t testing.TB) { driveSDK(t, name, door, ticketed) })
+			})
 		}
 	}
 }
 
-func driveSDK(t *testing.T, name, door, ticketed string) {
+func driveSDK(t testing.TB, name, door, ticketed string) {
 	engine := newRealEngine(t)
 	key, err := autoscaler.NewRSAKey()
 	require.NoError(t, err)
@@ -83,7 +86,7 @@ func driveSDK(t *testing.T, name, door, ticketed string) {
 	require.NoError(t, err)
 	t.Cleanup(router.Close)
 
-	cmd := exec.CommandContext(t.Context(), rig.Need(t, "node", "nodejs"), "../testdata/sdks/drive.mjs", name, door)
+	cmd := exec.CommandContext(driving(t), rig.Need(t, "node", "nodejs"), "../testdata/sdks/drive.mjs", name, door)
 	cmd.Env = rig.Env{"TICKETED": ticketed, "ENGINE": engine.url, "AUTOSCALER": router.URL(), "API_KEY": "toy-key"}.List()
 	steps := drive(t, cmd, map[string]func(){"kill": engine.kill, "restart": engine.restart})
 	u.Signal(syscall.SIGTERM)
@@ -93,8 +96,16 @@ func driveSDK(t *testing.T, name, door, ticketed string) {
 	checkRequests(t, name, door, u, engine, steps)
 }
 
+// driving returns a context in which a driver ends, even if it waits for an engine that
+// has crashed.
+func driving(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*rig.Patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // drive runs the driver and gathers its steps; it asks for what words do.
-func drive(t *testing.T, cmd *exec.Cmd, words map[string]func()) map[string]driven {
+func drive(t testing.TB, cmd *exec.Cmd, words map[string]func()) map[string]driven {
 	t.Helper()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -121,7 +132,7 @@ func drive(t *testing.T, cmd *exec.Cmd, words map[string]func()) map[string]driv
 	return steps
 }
 
-func checkAnswers(t *testing.T, name string, steps map[string]driven) {
+func checkAnswers(t testing.TB, name string, steps map[string]driven) {
 	t.Helper()
 	whole, stream := steps["whole"], steps["stream"]
 	require.Nil(t, whole.Error)
@@ -137,7 +148,7 @@ func checkAnswers(t *testing.T, name string, steps map[string]driven) {
 	}
 }
 
-func checkErrors(t *testing.T, name, door string, steps map[string]driven) {
+func checkErrors(t testing.TB, name, door string, steps map[string]driven) {
 	t.Helper()
 	type want struct {
 		status int
@@ -164,7 +175,7 @@ func checkErrors(t *testing.T, name, door string, steps map[string]driven) {
 }
 
 // checkRequests compares Usher's account of the requests with the engine's.
-func checkRequests(t *testing.T, name, door string, u *rig.Usher, engine *realEngine, steps map[string]driven) {
+func checkRequests(t testing.TB, name, door string, u *rig.Usher, engine *realEngine, steps map[string]driven) {
 	t.Helper()
 	sdk := sdks[name]
 	want := map[string]int{

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,11 +26,12 @@ import (
 // A realEngine is llama.cpp in a process of its own, behind the HTTP server in
 // testdata/engine, with a model of random weights.
 type realEngine struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	model string
 	cmd   *exec.Cmd
 	done  chan struct{} // closed when it said its last
+	ended atomic.Bool   // by kill
 
 	mu       sync.Mutex
 	accounts []engineAccount
@@ -44,7 +46,7 @@ type engineAccount struct {
 	After          float64 // how long that was after its connection closed, in ms
 }
 
-func newRealEngine(t *testing.T) *realEngine {
+func newRealEngine(t testing.TB) *realEngine {
 	t.Helper()
 	full.Only(t)
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
@@ -52,6 +54,9 @@ func newRealEngine(t *testing.T) *realEngine {
 	}
 	rig.NeedFile(t, "../testdata/engine/node_modules", "npm ci --omit=optional --ignore-scripts --prefix test/testdata/engine")
 	e := &realEngine{t: t, model: filepath.Join(t.TempDir(), "random.gguf")}
+	if a, ok := t.(*attempt); ok {
+		a.engine = e
+	}
 	file, err := os.Create(e.model)
 	require.NoError(t, err)
 	require.NoError(t, gguf.Write(file, 2))
@@ -71,6 +76,7 @@ func (e *realEngine) start(host, port string) {
 	require.NoError(e.t, err)
 	require.NoError(e.t, e.cmd.Start())
 	e.done = make(chan struct{})
+	e.ended.Store(false)
 	lines := bufio.NewScanner(stdout)
 	if lines.Scan() {
 		e.url = lines.Text()
@@ -102,13 +108,24 @@ func (e *realEngine) read(lines *bufio.Scanner) {
 }
 
 func (e *realEngine) kill() {
+	e.ended.Store(true)
 	_ = e.cmd.Process.Kill()
 	<-e.done
 }
 
+// crashed reports whether the process ended by itself.
+func (e *realEngine) crashed() bool {
+	select {
+	case <-e.done:
+		return !e.ended.Load()
+	case <-time.After(time.Second): // it may be about to
+		return false
+	}
+}
+
 // wait returns what the engine said when it has said it of so many requests; none
 // came to it twice.
-func (e *realEngine) wait(t *testing.T, requests int) map[string]engineAccount {
+func (e *realEngine) wait(t testing.TB, requests int) map[string]engineAccount {
 	t.Helper()
 	var said []engineAccount
 	require.Eventually(t, func() bool {

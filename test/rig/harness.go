@@ -101,7 +101,12 @@ func launchCommand(t testing.TB, cmd *exec.Cmd, settings Env) *Usher {
 	require.NoError(t, err)
 	require.NoError(t, u.Cmd.Start())
 	go u.read(stderr)
-	t.Cleanup(u.Kill)
+	t.Cleanup(func() {
+		u.Kill()
+		if lines := u.Log(); t.Failed() {
+			t.Logf("usher's last lines:\n%s", strings.Join(lines[max(0, len(lines)-lastLines):], "\n"))
+		}
+	})
 	return u
 }
 
@@ -179,6 +184,9 @@ func (u *Usher) Ready() *Usher {
 	}, Patience, 5*time.Millisecond, "not ready")
 	return u
 }
+
+// lastLines is how much of its log a failed test shows.
+const lastLines = 30
 
 // plain asks for no compression, which would be most of the cost of a scrape.
 var plain = &http.Transport{DisableCompression: true}

@@ -21,7 +21,7 @@ func Need(t testing.TB, command, debianPackage string) string {
 }
 
 // NeedFile is Need for what no package installs.
-func NeedFile(t *testing.T, path, command string) {
+func NeedFile(t testing.TB, path, command string) {
 	t.Helper()
 	if _, err := os.Stat(path); err == nil {
 		return
