@@ -106,7 +106,7 @@ func (x *exchange) run() error {
 	if x.route.Open {
 		return x.runOpen()
 	}
-	// A connection that sent forged tickets has to wait.
+	// A client that sent forged tickets on this connection has to wait.
 	if x.conn.Penalty.Wait(&x.call, x.account.Client) != nil {
 		return x.why()
 	}

@@ -105,8 +105,8 @@ sign() {
 }
 
 # Get a certificate as the Python worker does: make a new key and have the provider
-# sign it. An existing certificate is kept, and so are two pairs. The Python worker uses RSA; Usher tries
-# P-256 first, with which a new connection costs a third of the CPU.
+# sign it. An existing certificate is kept, and so are two pairs. The Python worker uses
+# RSA; Usher tries P-256 first, with which a new connection costs a third of the CPU.
 if [ "$USE_SSL" = true ]; then
   export USHER_TLS_CERT_FILE="${USHER_TLS_CERT_FILE:-$CERT_DIR/instance.crt}"
   export USHER_TLS_KEY_FILE="${USHER_TLS_KEY_FILE:-$CERT_DIR/instance.key}"
