@@ -108,14 +108,14 @@ func (x *exchange) settle() {
 	x.settled = true
 	// A panic below must not leave the drain waiting for this request.
 	defer x.h.calls.remove(&x.call, !x.account.Outcome.Whole())
-	giveBack(x)
+	release(x)
 	x.account.Times.End = time.Now()
 	x.h.book.Ended(&x.account)
 }
 
-// giveBack gives back what the request holds, in reverse order, and its slot even if
-// there is a panic before that.
-func giveBack(x *exchange) {
+// release releases what the request holds, in reverse order, and its slot even if there
+// is a panic before that.
+func release(x *exchange) {
 	defer func() {
 		x.pass.Release()
 		if x.placed {

@@ -29,7 +29,8 @@ type server interface {
 }
 
 // obey cancels the returned context on SIGTERM or SIGINT, calls Abort on a second one, and
-// Reload on SIGHUP, until stop.
+// Reload on SIGHUP, until stop. That does not wait for a reload, which may hang in a dead
+// file system and must not keep the process from ending.
 func (s signals) obey(of server, log *zap.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -174,7 +174,7 @@ func (b *Benchmark) insist(ctx context.Context, run int) (float64, error) {
 		requests = 1
 	}
 	for backoff := leastBackoff; ; backoff = min(2*backoff, mostBackoff) {
-		// The server may be asked for its model anew: it may have none yet.
+		// The model is asked for each time: the server may have had none before.
 		figure, err := b.once(ctx, requests, b.bodies(ctx))
 		if ctx.Err() != nil {
 			return 0, ctx.Err()

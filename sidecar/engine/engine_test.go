@@ -142,6 +142,25 @@ func TestWatcherLosesFiguresAndFindsThemAgain(t *testing.T) {
 	require.Equal(t, State{Fault: "the model server is not healthy", Slots: "starts at 8"}, w.State())
 }
 
+// What is reported is seen in the State by then.
+func TestReportsFollowTheState(t *testing.T) {
+	w, _ := watch(t, "llamacpp", func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/p/props" {
+			_, _ = io.WriteString(rw, `{"total_slots":4}`)
+			return
+		}
+		http.Error(rw, "no metrics", http.StatusNotImplemented)
+	})
+	var seen []State
+	w.o.Report = func(string, error) { seen = append(seen, w.State()) }
+	w.look(t.Context(), true)
+	require.Len(t, seen, 2, "the slots, and that there are no figures")
+	for _, s := range seen {
+		require.Equal(t, "the model server states 4", s.Slots)
+		require.Contains(t, s.Fault, "answered 501")
+	}
+}
+
 func TestWatcherTakesStatedSlots(t *testing.T) {
 	var slots atomic.Int64
 	slots.Store(4)

@@ -22,7 +22,7 @@ const (
 // On a trusted proxy's connection there are requests of several clients. Only the last
 // forger waits, and only that client's good tickets clear it.
 type Penalty struct {
-	of     string // the client
+	of     string // the client that forged last
 	inARow int
 	until  time.Time // when its next request may go on
 }

@@ -14,10 +14,11 @@ import (
 	"github.com/usher-sidecar/usher/test/rig"
 )
 
-// A client that leaves ends its request, in every phase of an upload, over plain TCP
-// and TLS.
+// A client that leaves ends its request within 100 ms, in every phase of an upload, over
+// plain TCP and TLS.
 func TestHangUpOfAnUpload(t *testing.T) {
 	t.Parallel()
+	const promised = 100 * time.Millisecond
 	s := rig.NewSigner(t)
 	cert, key, pool := rig.CertificateFiles(t, t.TempDir())
 	for _, secure := range []bool{false, true} {
@@ -52,7 +53,7 @@ func TestHangUpOfAnUpload(t *testing.T) {
 			_, err := io.WriteString(c, text)
 			require.NoError(t, err)
 		}
-		for _, phase := range []string{"while it comes", "chunks", "body whole", "answer begun", "half-close"} {
+		hangUp := func(phase string) time.Duration {
 			c := open()
 			framing := map[string]string{"chunks": "Transfer-Encoding: chunked", "answer begun": "Early: 1\r\nContent-Length: 9"}[phase]
 			if framing == "" {
@@ -83,8 +84,16 @@ func TestHangUpOfAnUpload(t *testing.T) {
 			}
 			took := (<-ended).Sub(left)
 			t.Logf("%s, TLS %v: %s", phase, secure, took)
-			require.Less(t, took, rig.Patience/3, phase) // less than any time-out
 			u.WaitMetric("usher_in_flight", 0)
+			return took
+		}
+		for _, phase := range []string{"while it comes", "chunks", "body whole", "answer begun", "half-close"} {
+			// A busy machine may delay one, but not five in a row.
+			took := hangUp(phase)
+			for n := 1; n < 5 && took > promised; n++ {
+				took = hangUp(phase)
+			}
+			require.LessOrEqual(t, took, promised, phase)
 		}
 	}
 }
