@@ -27,6 +27,9 @@ import (
 // speed, except for the calls with which threads wait and wake, which are left out.
 func TestSystemCallsOfARequest(t *testing.T) {
 	t.Parallel()
+	if rig.RaceEnabled {
+		t.Skip("calls are counted of the program as it ships")
+	}
 	strace := rig.Need(t, "strace", "strace")
 	const requests, most = 200, 9.0
 	s := rig.NewSigner(t)
@@ -89,6 +92,9 @@ func traced(t *testing.T, strace string, u *rig.Usher, do func()) (total int, te
 // A token of an open stream is read once and written once: nothing is read in vain,
 // and it touches no timer, lock or thread.
 func TestSystemCallsOfAToken(t *testing.T) {
+	if rig.RaceEnabled {
+		t.Skip("calls are counted of the program as it ships")
+	}
 	strace := rig.Need(t, "strace", "strace")
 	t.Run("TCP", func(t *testing.T) {
 		testSystemCallsOfAToken(t, strace, nil, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) })
