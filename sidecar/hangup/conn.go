@@ -1,14 +1,11 @@
 package hangup
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/usher-sidecar/usher/sidecar/socket"
 )
 
 // What Linger allows a client that was answered before it had sent everything.
@@ -23,7 +20,7 @@ const (
 // time, the one that serves the connection, and so is Write; the other methods are safe
 // for concurrent use.
 type Conn struct {
-	*net.TCPConn
+	traffic
 	listener *Listener
 	token    uint64
 	origin   netip.Addr // what MaxPerIP counts it under; guarded by the register's mu
@@ -31,8 +28,6 @@ type Conn struct {
 	stalled  atomic.Bool
 	released atomic.Bool
 	onClose  atomic.Pointer[func()]
-	idle     idle
-	sock     socket.Conn // reads and writes
 	stall    stall
 	watch
 }
@@ -52,58 +47,6 @@ func From(c net.Conn) *Conn {
 		c = layer.NetConn()
 	}
 	return nil
-}
-
-// Read reads what has arrived, and waits if nothing has.
-func (c *Conn) Read(p []byte) (int, error) { return c.idle.woke(c.sock.Read(p)) }
-
-// FillAhead is Read without a buffer while it waits; see socket.Conn.
-func (c *Conn) FillAhead(a *socket.Ahead) error {
-	err := c.sock.FillAhead(a)
-	if _, err = c.idle.woke(len(a.Bytes()), err); err != nil {
-		a.Release()
-	}
-	return err
-}
-
-// TryFill is FillAhead without waiting; see socket.Conn. Call it only if CanTry.
-func (c *Conn) TryFill(a *socket.Ahead) error {
-	_, err := c.sock.TryFill(a)
-	if errors.Is(err, socket.ErrWouldWait) {
-		return err
-	}
-	if _, err = c.idle.woke(len(a.Bytes()), err); err != nil {
-		a.Release()
-	}
-	return err
-}
-
-// TryRead is Read without waiting; see socket.Conn. CanTry must be true.
-func (c *Conn) TryRead(p []byte) (int, error) {
-	n, err := c.sock.TryRead(p)
-	if errors.Is(err, socket.ErrWouldWait) {
-		return 0, err
-	}
-	return c.idle.woke(n, err)
-}
-
-// Write writes all of p, unless it fails.
-func (c *Conn) Write(p []byte) (int, error) { return c.sock.Write(p) }
-
-// CanTry reports whether TryFill and TryWrite work.
-func (c *Conn) CanTry() bool { return c.sock.CanTry() }
-
-// TryWrite writes what the client's socket takes of p at once; see socket.Conn.
-func (c *Conn) TryWrite(p []byte) (int, error) { return c.sock.TryWrite(p, nil) }
-
-// Control lends the descriptor to f; see socket.Conn.
-func (c *Conn) Control(f func(fd uintptr)) error { return c.sock.Control(f) }
-
-// silent reports whether nothing unread has arrived; true also if that cannot be found
-// out. It is for one goroutine at a time.
-func silent(sock *socket.Conn) bool {
-	silent, known := sock.Silent()
-	return silent || !known
 }
 
 // Count has MaxPerIP count the connection under addr instead of its current origin; the

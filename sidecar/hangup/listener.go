@@ -117,7 +117,7 @@ func (l *Listener) accept() (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{TCPConn: tcp, listener: l, watch: watch{told: &l.seen.hangUps}}
+	c := &Conn{traffic: traffic{TCPConn: tcp}, listener: l, watch: watch{told: &l.seen.hangUps}}
 	if err := c.sock.Init(tcp); err != nil {
 		_ = tcp.Close()
 		return nil, fmt.Errorf("%w: %w", errUnwatched, err)
