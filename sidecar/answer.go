@@ -42,7 +42,7 @@ func relayAnswer(x *exchange, resp *upstream.Response) {
 	a.describe()
 	head := heads.Get().(*[]byte)
 	*head = a.appendHead((*head)[:0])
-	x.conn.ReleaseHead()
+	x.conn.Head.Release()
 	waits, broken, werr := a.relay.Start(*head)
 	heads.Put(head)
 	if waits {

@@ -66,7 +66,7 @@ func (h *handler) begin(c *front.Conn) *exchange {
 	x := &exchange{request: request{h: h, conn: c}}
 	a, head := &x.account, &c.Head
 	a.Times.Start = time.Now()
-	a.ID, a.TraceID, a.Client = head.ID(), head.TraceID(), c.Client()
+	a.ID, a.TraceID, a.Client = head.ID(), head.TraceID(), c.Client
 	a.Ticket.Reqnum = -1
 	a.Route = x.find()
 	x.pass.Begin(h.gate, a)
@@ -182,9 +182,9 @@ func (x *exchange) openEnvelope(env *envelope.Envelope) error {
 func punish(c *front.Conn, err error) {
 	switch {
 	case err == nil:
-		c.Penalty.Good(c.Client())
+		c.Penalty.Good(c.Client)
 	case errors.Is(err, crypto.ErrBadSignature):
-		c.Penalty.Forged(c.Client(), time.Now())
+		c.Penalty.Forged(c.Client, time.Now())
 	}
 }
 

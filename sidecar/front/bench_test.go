@@ -30,6 +30,6 @@ func BenchmarkHead(b *testing.B) {
 		if h.fault != nil || h.ID() == "" {
 			b.Fatal(h.fault)
 		}
-		h.release()
+		h.Release()
 	}
 }

@@ -182,7 +182,7 @@ type clientBody Conn
 
 // Read reads the body without its framing. io.EOF means only the true end, and comes with
 // the last bytes if it is known by then. errMalformedWire means malformed chunks.
-func (b *clientBody) Read(p []byte) (int, error) { return b.read(p, (*Conn).invite) }
+func (b *clientBody) Read(p []byte) (int, error) { return b.read(p, invite) }
 
 // read is Read, but calls before each time before it may wait for the client.
 func (b *clientBody) read(p []byte, before func(*Conn) error) (int, error) {
@@ -222,7 +222,7 @@ func (b *clientBody) readData(p []byte, before func(*Conn) error) (n int, err er
 
 // invite tells a client that waits for it to send the body (RFC 9110 section 10.1.1),
 // because the body is being read.
-func (c *Conn) invite() error {
+func invite(c *Conn) error {
 	if c.Head.Value(expect) == nil || !c.Head.HTTP11 || c.state.continued {
 		return nil
 	}

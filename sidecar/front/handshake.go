@@ -68,7 +68,7 @@ func (c *wire) shakeHands() error {
 	d := &c.server.handshaker
 	s.turn.deadline = time.Now().Add(d.timeout)
 	_ = c.watched.SetDeadline(s.turn.deadline)
-	s.turn.origin = func() netip.Addr { return hangup.OriginOf((*Conn)(c).source()) }
+	s.turn.origin = func() netip.Addr { return hangup.OriginOf(sourceOf((*Conn)(c))) }
 	err := d.crew.shake(s)
 	s.turn.end()
 	d.counts[s.ended(err)].Add(1)

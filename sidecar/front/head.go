@@ -18,7 +18,7 @@ const (
 const maxFields = 100
 
 // A Head is a request's head as it came off the wire, parsed once. Its slices are valid
-// until ReleaseHead, and no longer than the request is served.
+// until Release, and no longer than the request is served.
 type Head struct {
 	Method, Target []byte
 	Path, Query    []byte // of the target, as sent; Query without its question mark
@@ -59,8 +59,10 @@ func (h *Head) add(piece []byte) {
 	h.memory.raw = append(h.memory.raw, piece...)
 }
 
-// release frees the memory, and forgets everything that was parsed.
-func (h *Head) release() {
+// Release frees the memory, so that a silent stream holds none, and forgets everything that
+// was parsed. Slices of the head must not be used afterwards. It may be called more than
+// once.
+func (h *Head) Release() {
 	if m := h.memory; m != nil && cap(m.raw) <= 4<<10 {
 		*m = headMemory{raw: m.raw[:0]}
 		headMemories.Put(m)

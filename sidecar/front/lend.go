@@ -39,7 +39,7 @@ func (c *Conn) CanLend() bool { return c.ctx != nil && c.watched.CanTry() }
 // goroutine that served it. From then on the answer is written elsewhere, until GiveBack.
 // The handler must not use c after Lend.
 func (c *Conn) Lend(begin func()) {
-	c.begin = begin
+	c.handOver = begin
 	c.lent.Store(true)
 	c.server.lending.lent.Add(1)
 	// fasthttp closes the connection then, and wire.Close ignores that. A hijack would
@@ -69,9 +69,9 @@ func (c *Conn) Taker() Taker {
 // lendOut is told of the states of connections. Only once fasthttp reports a connection
 // closed has it let go of it.
 func lendOut(nc net.Conn, state fasthttp.ConnState) {
-	if c, ok := nc.(*wire); ok && state == fasthttp.StateClosed && c.begin != nil {
-		begin := c.begin
-		c.begin = nil
+	if c, ok := nc.(*wire); ok && state == fasthttp.StateClosed && c.handOver != nil {
+		begin := c.handOver
+		c.handOver = nil
 		begin()
 	}
 }
@@ -85,7 +85,7 @@ func (c *Conn) GiveBack() {
 			r.broke(fault, debug.Stack())
 		}
 	}()
-	c.finish()
+	(*serving)(c).finish()
 	more := r.passEmptyLines()
 	switch {
 	case c.state.closes:

@@ -40,7 +40,7 @@ func TestShutdownWaitsForWhatIsServedAgain(t *testing.T) {
 	rests := make(chan *Conn)
 	options := lendingOptions(func(*Conn) {}, func(c *Conn) {
 		_ = c.WriteParts(nil, [][]byte{[]byte(okHead), []byte("hi")})
-		c.finish()
+		(*serving)(c).finish()
 		rests <- c
 	})
 	lend := options.Serve

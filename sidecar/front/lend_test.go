@@ -38,7 +38,7 @@ func lendingOptions(before, answer func(*Conn)) Options {
 				c.CloseAfter()
 				return
 			}
-			c.ReleaseHead()
+			c.Head.Release()
 			c.Lend(func() { go answer(c) })
 			before(c)
 		},

@@ -27,7 +27,7 @@ func (c *wire) recoverHead(err *error) {
 		return
 	}
 	c.server.panicked(fault)
-	c.Head.release()
+	c.Head.Release()
 	c.Head.fail(400, "The request could not be read")
 	c.guard.state = isLost
 	*err = errPanicked

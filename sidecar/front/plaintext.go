@@ -38,15 +38,15 @@ func plaintextFault(err error) *Fault {
 // since fasthttp may be closing this one, as it is idle.
 func answerPlaintext(c *Conn, fault *Fault) {
 	plain := newConn(c.server, c.watched, c.watched)
-	plain.client = c.source().String()
+	plain.Client = sourceOf(c).String()
 	plain.CloseAfter()
 	c.server.o.Serve(plain, fault)
 	_ = plain.Close()
 }
 
-// source returns the address that the connection came from, as far as a PROXY header has
+// sourceOf returns the address that the connection came from, as far as a PROXY header has
 // named it.
-func (c *Conn) source() netip.Addr {
+func sourceOf(c *Conn) netip.Addr {
 	if c.proxied != nil {
 		return c.proxied.source
 	}

@@ -108,16 +108,16 @@ func (c *proxiedConn) begin() error {
 // findClient finds out on whose behalf a request came, and counts its connection under
 // that client while the request is served. If the client is at its limit, there is no
 // connection of its own to reset: ErrCrowded.
-func (c *Conn) findClient() error {
+func (c *serving) findClient() error {
 	p := c.proxied
 	if p == nil {
-		if c.client == "" {
-			c.client = peerOf(c.watched).String()
+		if c.Client == "" {
+			c.Client = peerOf(c.watched).String()
 		}
 		return nil
 	}
 	client := c.server.o.Trusted.Client(p.source, c.Head.Values("x-forwarded-for"))
-	c.client = client.String()
+	c.Client = client.String()
 	if client == p.source {
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"time"
@@ -129,8 +128,8 @@ func headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 // serve is fasthttp's handler.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	c := (*Conn)(ctx.Conn().(*wire))
-	defer c.end()
-	crowded := c.beginServing(ctx)
+	defer (*serving)(c).end()
+	crowded := (*serving)(c).begin(ctx)
 	if !c.state.whole { // the guard has given up on a head that fasthttp accepts
 		c.CloseAfter()
 		s.o.Serve(c, errHeadTooLarge)
@@ -148,47 +147,6 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	s.o.Serve(c, crowded)
-}
-
-// beginServing passes the connection to its handler. The error is why it must not be
-// served.
-func (c *Conn) beginServing(ctx *fasthttp.RequestCtx) error {
-	c.ctx = ctx
-	// Makes fasthttp flush after each request, even if the next one has arrived, so that
-	// it never holds back more than one response.
-	_ = ctx.SetWriteDeadline(time.Now())
-	return c.findClient()
-}
-
-// end ends the serving of a request, also if the handler panicked; a lent connection goes
-// on.
-func (c *Conn) end() {
-	if fault := recover(); fault != nil {
-		c.server.panicked(fault)
-		c.Reset()
-	}
-	if c.begin != nil {
-		c.ctx = nil
-		return
-	}
-	c.finish()
-}
-
-// finish releases what belongs to the request.
-func (c *Conn) finish() {
-	if c.Closes() {
-		c.CloseAfter()
-	}
-	c.stream = nil
-	if c.state.last || c.guard.inBody() {
-		c.Linger() // the client may be sending the rest, or its next request
-	}
-	if c.state.onBehalf {
-		c.proxied.Count(netip.Addr{})
-		c.state.onBehalf = false
-	}
-	c.ReleaseHead()
-	c.ctx = nil
 }
 
 // healthOrPreflight answers health checks, pings and CORS preflights, which are neither
@@ -213,11 +171,11 @@ func (s *Server) serveFault(ctx *fasthttp.RequestCtx, err error) {
 		_ = c.Conn.Close()
 		return
 	}
-	defer c.end()
+	defer (*serving)(c).end()
 	if !c.state.whole {
 		c.Head.parse() // as much as arrived
 	}
-	_ = c.beginServing(ctx)
+	_ = (*serving)(c).begin(ctx)
 	c.CloseAfter()
 	if c.state.whole && c.Head.fault != nil {
 		s.o.Serve(c, c.Head.fault)

@@ -48,7 +48,7 @@ func (s *Stream) Begin() error {
 			return err
 		}
 	} else if c.guard.inBody() && c.ahead.Empty() && s.taken == 0 {
-		if c.invite() != nil {
+		if invite(c) != nil {
 			return ErrGone
 		}
 	}
@@ -138,5 +138,5 @@ func (s *Stream) Taken() int64 { return s.taken }
 func (s *Stream) Release() { s.spool.release() }
 
 // comes reports whether the body may still be read by another goroutine, or was given up
-// in the middle, so that it is not known where the next request begins.
-func (c *Conn) comes() bool { return c.stream != nil && !c.stream.whole.Load() }
+// in the middle, so that it is not known where the next request begins. s may be nil.
+func comes(s *Stream) bool { return s != nil && !s.whole.Load() }

@@ -50,7 +50,7 @@ func (c *wire) nextHead() (err error) {
 	}
 	s := &c.state
 	if s.whole || s.answered { // the next request begins
-		c.Head.release()
+		c.Head.Release()
 		*s = connState{spoke: true}
 	}
 	n, end, ok := c.guard.pass(c.ahead.Bytes())
