@@ -18,39 +18,29 @@ const (
 type admission struct {
 	alloc    func() *waiter
 	slots    slots
-	numbers  numbers
+	roll     roll
 	queue    queue
 	settled  list
 	counters Stats // counters that are kept nowhere else; sequencer.snapshot adds the rest
 }
 
-// pump admits all that may go. While a slot is free, the lowest waiter goes if it is
-// not above the expected number, or if any waiter is due: that one is either the
-// lowest itself, or above it and may not pass it. Before that, pump moves expected
-// past numbers that came and left without a slot, but not past a waiter, whose
-// number it may be.
+// pump passes over numbers that came and left without a slot, and admits all that may go: while a slot is free, of the lowest waiters of each series
+// that may go, the lowest.
 func (a *admission) pump(now time.Duration) {
 	for {
-		rank, ok := a.queue.nextRank()
-		for a.numbers.expectedCame() && !(ok && rank <= a.numbers.expected) {
-			a.numbers.pass(a.numbers.expected)
-		}
-		if !ok || !a.slots.free() || rank > a.numbers.expected && a.queue.due == 0 {
+		s := a.roll.next()
+		if s == nil || !a.slots.free() {
 			return
 		}
-		a.settle(a.queue.lowest.entries[0].w, admitted, now)
+		a.settle(s.lowest.entries[0].w, admitted, now)
 	}
 }
 
-// admitBelow admits the waiters that must go before r, which itself is not held:
-// those with a lower number or the same.
-func (a *admission) admitBelow(r Request, now time.Duration) {
-	for !r.Unordered && a.slots.free() {
-		rank, ok := a.queue.nextRank()
-		if !ok || rank > r.Number {
-			return
-		}
-		a.settle(a.queue.lowest.entries[0].w, admitted, now)
+// admitBelow admits the waiters of a series that must go before its number n, which
+// itself is not held: those with a lower number or the same.
+func (a *admission) admitBelow(s *series, n int64, now time.Duration) {
+	for a.slots.free() && s.lowest.len() > 0 && s.lowest.entries[0].key <= s.rank(n) {
+		a.settle(s.lowest.entries[0].w, admitted, now)
 	}
 }
 
@@ -67,12 +57,13 @@ func (a *admission) follow(r Request, now time.Duration) (*waiter, verdict) {
 	return w, waiting
 }
 
-// occupy gives r a free slot.
-func (a *admission) occupy(r Request, now time.Duration) {
+// occupy gives r, of series s, a free slot.
+func (a *admission) occupy(r Request, s *series, now time.Duration) {
 	a.slots.take(now)
 	a.counters.Admitted++
 	if !r.Unordered {
-		a.numbers.admitted(r.Number, now)
+		s.numbers.admitted(r.Number, now)
+		a.roll.went(s, r.Number)
 	}
 }
 
@@ -80,7 +71,7 @@ func (a *admission) occupy(r Request, now time.Duration) {
 func (a *admission) settle(w *waiter, v verdict, now time.Duration) {
 	a.queue.remove(w)
 	if v == admitted {
-		a.occupy(w.request, now)
+		a.occupy(w.request, w.series, now)
 	}
 	w.end(v, a.slots.freeUntil(now), now)
 	a.settled.append(w)

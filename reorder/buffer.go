@@ -43,9 +43,10 @@ type Config struct {
 
 // A Request asks to be admitted.
 type Request struct {
-	Number    int64 // 0 … 2^63-1; a negative one makes the request Unordered
-	Unordered bool  // has no trusted number: admitted in order of arrival, never held
-	Bytes     int64 // memory that it occupies while it waits; negative counts as 0
+	Series    Series // in which the number counts
+	Number    int64  // 0 … 2^63-1; a negative one makes the request Unordered
+	Unordered bool   // has no trusted number: admitted in order of arrival, never held
+	Bytes     int64  // memory that it occupies while it waits; negative counts as 0
 
 	Spooler Spooler // reads the rest of the request while it waits; nil: it is complete
 }
@@ -208,20 +209,20 @@ func (b *Buffer) wait(ctx context.Context, w *waiter, s Spooler) (Slot, error) {
 
 // Skip records that the request with this number came but needs no slot, so that
 // nobody is held for it.
-func (b *Buffer) Skip(number int64) {
+func (b *Buffer) Skip(s Series, number int64) {
 	now := time.Since(b.start)
 	b.mu.Lock()
-	b.seq.passOver(number, now)
+	b.seq.passOver(s, number, now)
 	b.unlock(now)
 }
 
-// Restart records that numbering has restarted, at any number. The next request is
-// not held. Those that wait keep their order, go before all that come later, and
-// are no longer held.
-func (b *Buffer) Restart() {
+// Restart records that a series has begun, or begins anew, at any number. Its next
+// request is not held. Those that wait, in any series, keep their order, go before all
+// that come later, and are no longer held.
+func (b *Buffer) Restart(s Series) {
 	now := time.Since(b.start)
 	b.mu.Lock()
-	b.seq.restart(now)
+	b.seq.restart(s, now)
 	b.unlock(now)
 }
 

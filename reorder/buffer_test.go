@@ -185,7 +185,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 				requireLive(t, b)
 				time.Sleep(time.Duration(r.IntN(20)) * ms)
 				if r.IntN(200) == 0 {
-					b.Restart()
+					b.Restart(Series(0))
 				}
 			}
 			group.Wait()
@@ -205,7 +205,7 @@ func requireLive(t *testing.T, b *Buffer) {
 	defer b.mu.Unlock()
 	now := time.Since(b.start)
 	for w := b.seq.queue.arrivals.first; w != nil && b.seq.slots.free(); w = w.next {
-		require.False(t, w.due || w.rank <= b.seq.numbers.expected, "number %d may go and does not", w.request.Number)
+		require.False(t, w.due || w.request.Number <= w.series.numbers.expected, "number %d may go and does not", w.request.Number)
 	}
 	for _, e := range b.seq.queue.holds.entries {
 		require.True(t, !b.seq.slots.free() || time.Duration(e.key) > now, "the hold of number %d is over", e.w.request.Number)

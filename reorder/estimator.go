@@ -9,10 +9,8 @@ import "time"
 // backwards.
 type estimator interface {
 	// arrived is called for every signed number, including those of requests that
-	// are refused or repeated.
-	arrived(number int64, now time.Duration)
-	// restart is called when numbering restarts.
-	restart(now time.Duration)
+	// are refused or repeated. l is what is known of its series.
+	arrived(l *lateness, number int64, now time.Duration)
 	// hold returns the hold for a request that arrives now; 0 or less: none.
 	hold(now time.Duration) time.Duration
 }
@@ -27,6 +25,5 @@ func newEstimator(cfg Config) estimator {
 // A fixedHold is an estimator that always returns itself.
 type fixedHold time.Duration
 
-func (fixedHold) arrived(int64, time.Duration)           {}
-func (fixedHold) restart(time.Duration)                  {}
-func (h fixedHold) hold(now time.Duration) time.Duration { return time.Duration(h) }
+func (fixedHold) arrived(*lateness, int64, time.Duration) {}
+func (h fixedHold) hold(now time.Duration) time.Duration  { return time.Duration(h) }

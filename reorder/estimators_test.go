@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The estimators that were compared; the learner is the one in use. All measure
+// The estimators that were compared; the learner is the one in use. All are told
 // lateness in the same way and differ in what they derive from it.
 
 // A history is the quantile of everything since the start.
@@ -14,8 +14,8 @@ type history struct {
 	total int
 }
 
-func (h *history) arrived(n int64, now time.Duration) {
-	if late, ok := h.numbers.arrived(n, now); ok {
+func (h *history) arrived(l *lateness, n int64, now time.Duration) {
+	if late, ok := l.arrived(n, now); ok {
 		h.total++
 		h.counts[latenessBucket(late)]++
 	}
@@ -34,21 +34,18 @@ func (h *history) hold(time.Duration) time.Duration {
 // A playout is the delay of an adaptive playout buffer: mean plus four mean
 // deviations (Moon, Kurose, Towsley 1998, algorithm 1; RFC 6298 uses the same).
 type playout struct {
-	numbers         lateness
 	mean, deviation float64
 	longest         time.Duration
 }
 
-func (p *playout) arrived(n int64, now time.Duration) {
-	if late, ok := p.numbers.arrived(n, now); ok {
+func (p *playout) arrived(l *lateness, n int64, now time.Duration) {
+	if late, ok := l.arrived(n, now); ok {
 		const gain = 1.0 / 64
 		d := float64(late)
 		p.deviation += gain * (math.Abs(d-p.mean) - p.deviation)
 		p.mean += gain * (d - p.mean)
 	}
 }
-
-func (p *playout) restart(time.Duration) { p.numbers.restart() }
 
 func (p *playout) hold(time.Duration) time.Duration {
 	return min(time.Duration(p.mean+4*p.deviation), p.longest)
@@ -58,14 +55,13 @@ func (p *playout) hold(time.Duration) time.Duration {
 // down at every other, in the ratio that balances at the target (Robbins and
 // Monro 1951): RACK's reordering window (RFC 8985, section 6.2) with an aim.
 type stepper struct {
-	numbers lateness
 	log     float64 // of the hold in nanoseconds
 	target  float64
 	longest time.Duration
 }
 
-func (s *stepper) arrived(n int64, now time.Duration) {
-	if late, ok := s.numbers.arrived(n, now); ok {
+func (s *stepper) arrived(l *lateness, n int64, now time.Duration) {
+	if late, ok := l.arrived(n, now); ok {
 		const step = 0.5
 		if late > time.Duration(math.Exp(s.log)) {
 			s.log += step
@@ -76,7 +72,6 @@ func (s *stepper) arrived(n int64, now time.Duration) {
 	}
 }
 
-func (s *stepper) restart(time.Duration)            { s.numbers.restart() }
 func (s *stepper) hold(time.Duration) time.Duration { return time.Duration(math.Exp(s.log)) }
 
 // A strategy is one column of the comparison.

@@ -39,7 +39,6 @@ type learner struct {
 	target  float64
 	longest time.Duration
 	top     int // the last bucket that longest covers
-	numbers lateness
 
 	ring   [learnerWindow]uint16 // buckets of the last numbers
 	n, at  int                   // how many there are, and where the next goes
@@ -59,8 +58,8 @@ func newLearner(target float64, longest time.Duration) *learner {
 	return l
 }
 
-func (l *learner) arrived(n int64, now time.Duration) {
-	late, ok := l.numbers.arrived(n, now)
+func (l *learner) arrived(series *lateness, n int64, now time.Duration) {
+	late, ok := series.arrived(n, now)
 	if !ok {
 		return
 	}
@@ -77,9 +76,6 @@ func (l *learner) correct(late, now time.Duration) {
 	}
 	l.aim = min(max(l.aim, 0), l.target*leeway)
 }
-
-// restart keeps what was learned: the network is still the same.
-func (l *learner) restart(time.Duration) { l.numbers.restart() }
 
 // take adds a value, drops the oldest, and moves the quantile by the few buckets
 // that this can change.

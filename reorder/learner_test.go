@@ -11,9 +11,19 @@ import (
 	"pgregory.net/rapid"
 )
 
-func teach(l *learner, list []arrival) {
+// A pupil is a learner that is told of one series.
+type pupil struct {
+	*learner
+	series lateness
+}
+
+func newPupil(target float64, longest time.Duration) *pupil {
+	return &pupil{learner: newLearner(target, longest)}
+}
+
+func teach(p *pupil, list []arrival) {
 	for _, a := range list {
-		l.arrived(a.number, a.at)
+		p.arrived(&p.series, a.number, a.at)
 	}
 }
 
@@ -33,7 +43,7 @@ func quantile(list []arrival, q float64) time.Duration {
 func TestLearnerSettles(t *testing.T) {
 	for _, path := range []string{"LAN", "WAN"} {
 		list := scenario{rate: 200, path: path, loss: 0.02}.arrivals(20_000)
-		l := newLearner(0.01, 250*ms)
+		l := newPupil(0.01, 250*ms)
 		assert.Zero(t, l.hold(0))
 		teach(l, list[:300])
 		assert.GreaterOrEqual(t, l.hold(0), quantile(list, 0.97), path)
@@ -52,13 +62,13 @@ func TestLearnerFollowsAChange(t *testing.T) {
 		}
 		return list
 	}
-	l := newLearner(0.01, 250*ms)
+	l := newPupil(0.01, 250*ms)
 	teach(l, lan)
 	teach(l, after(wan)[:500])
 	assert.GreaterOrEqual(t, l.hold(0), quantile(wan, 0.97))
 	assert.LessOrEqual(t, l.hold(0), quantile(wan, 0.999))
 
-	l = newLearner(0.01, 250*ms)
+	l = newPupil(0.01, 250*ms)
 	teach(l, wan)
 	teach(l, after(lan)[:learnerWindow+100])
 	assert.LessOrEqual(t, l.hold(0), quantile(lan, 0.999)*11/10)
@@ -66,7 +76,7 @@ func TestLearnerFollowsAChange(t *testing.T) {
 
 func TestLearnerIgnoresOutliers(t *testing.T) {
 	list := scenario{rate: 200, path: "LAN"}.arrivals(2000)
-	calm, upset := newLearner(0.01, 250*ms), newLearner(0.01, 250*ms)
+	calm, upset := newPupil(0.01, 250*ms), newPupil(0.01, 250*ms)
 	teach(calm, list)
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 3 { // a few that are later than any hold
@@ -79,11 +89,11 @@ func TestLearnerIgnoresOutliers(t *testing.T) {
 
 // Nobody is held for numbers that no hold can cover.
 func TestLearnerStaysBelowTheMaximum(t *testing.T) {
-	l := newLearner(0.01, 100*ms)
+	l := newPupil(0.01, 100*ms)
 	teach(l, scenario{rate: 200, path: "bimodal"}.arrivals(2000))
 	assert.LessOrEqual(t, l.hold(0), 5*ms)
 
-	l = newLearner(0.01, 50*ms)
+	l = newPupil(0.01, 50*ms)
 	teach(l, scenario{rate: 200, path: "WAN"}.arrivals(2000))
 	assert.LessOrEqual(t, l.hold(0), 50*ms)
 	assert.Greater(t, l.hold(0), 40*ms)
@@ -139,7 +149,7 @@ func TestLatenessIsTheList(t *testing.T) {
 
 func BenchmarkLearner(b *testing.B) {
 	list := scenario{rate: 2000, path: "WAN", loss: 0.1}.arrivals(100_000)
-	l := newLearner(0.01, 250*ms)
+	l := newPupil(0.01, 250*ms)
 	teach(l, list)
 	b.ReportAllocs()
 	i, turn := 0, arrival{}
@@ -147,7 +157,7 @@ func BenchmarkLearner(b *testing.B) {
 		if i++; i == len(list) {
 			i, turn.number, turn.at = 0, turn.number+200_000, turn.at+time.Hour
 		}
-		l.arrived(list[i].number+turn.number, list[i].at+turn.at)
+		l.arrived(&l.series, list[i].number+turn.number, list[i].at+turn.at)
 		_ = l.hold(0)
 	}
 }

@@ -16,17 +16,27 @@ import (
 // time for everything.
 type model struct {
 	cfg      Config
-	expected int64
-	fresh    bool
-	came     map[int64]bool
+	series   map[Series]*numbering
+	last     *numbering // that a number came in
+	front    int64      // the highest rank that ran; -1: none
 	inFlight int
 	count    int64
 	list     []*modelled
 	shrunk   bool // more may run than there are slots
 }
 
+// A numbering is a series.
+type numbering struct {
+	expected int64
+	fresh    bool
+	came     map[int64]bool
+	shift    int64 // what is added to a number for its rank
+	placed   bool
+}
+
 type modelled struct {
 	name     string
+	in       *numbering
 	rank     int64
 	count    int64
 	bytes    int64
@@ -36,7 +46,51 @@ type modelled struct {
 	leavesAt time.Duration
 }
 
-func newModel(cfg Config) *model { return &model{cfg: cfg, fresh: true, came: map[int64]bool{}} }
+func newModel(cfg Config) *model {
+	return &model{cfg: cfg, series: map[Series]*numbering{}, last: newNumbering(), front: -1}
+}
+
+func newNumbering() *numbering { return &numbering{fresh: true, came: map[int64]bool{}} }
+
+func (n *numbering) rank(number int64) int64 { return max(0, number+n.shift) }
+
+// begun returns a series, the first of which was there before it had a name.
+func (m *model) begun(name Series) *numbering {
+	if m.series[name] == nil {
+		n := newNumbering()
+		if len(m.series) == 0 {
+			n = m.last
+		}
+		m.series[name] = n
+	}
+	m.last = m.series[name]
+	return m.last
+}
+
+// arrived records that a number came. The first of a series goes with whom goes now, as
+// does the next of one that waited for nothing while others went.
+func (m *model) arrived(name Series, number int64) *numbering {
+	n := m.begun(name)
+	if n.fresh {
+		n.fresh, n.expected = false, number
+	}
+	n.came[number] = true
+	waits := slices.ContainsFunc(m.list, func(w *modelled) bool { return w.in == n })
+	switch {
+	case !n.placed && m.front < 0:
+		m.front = number
+	case !n.placed, !waits && number >= n.expected && n.rank(number) < m.front:
+		n.shift = m.front - number
+	}
+	n.placed = true
+	return n
+}
+
+// of returns who waits in a series, the lowest first.
+func (m *model) of(n *numbering) []*modelled {
+	m.sort()
+	return slices.DeleteFunc(slices.Clone(m.list), func(w *modelled) bool { return w.in != n })
+}
 
 func (m *model) free() bool { return m.cfg.Slots == 0 || m.inFlight < m.cfg.Slots }
 
@@ -70,29 +124,54 @@ func (m *model) drop(w *modelled) {
 // run takes a slot: expected moves beyond the number.
 func (m *model) run(w *modelled) {
 	m.inFlight++
-	if w.numbered && w.number >= m.expected {
-		m.expected = w.number + 1
+	if !w.numbered {
+		return
+	}
+	m.front = max(m.front, w.in.rank(w.number))
+	if w.number >= w.in.expected {
+		w.in.expected = w.number + 1
 	}
 }
 
-// skip passes over numbers that came and have left.
-func (m *model) skip() {
-	for m.came[m.expected] && !slices.ContainsFunc(m.list, func(w *modelled) bool { return w.rank <= m.expected }) {
-		m.expected++
+// isExpected reports whether w is not above the expected number of its series.
+func (w *modelled) isExpected() bool {
+	if !w.numbered {
+		return w.rank <= w.in.rank(w.in.expected)
 	}
+	return w.number <= w.in.expected
+}
+
+// skip passes over numbers that came and have left.
+func (m *model) skip(n *numbering) {
+	for list := m.of(n); n.came[n.expected] && !(len(list) > 0 && list[0].isExpected()); {
+		n.expected++
+	}
+}
+
+// head returns who goes next: of those that are the lowest of their series and may go,
+// the lowest.
+func (m *model) head(now time.Duration) (head *modelled) {
+	all := slices.Collect(maps.Values(m.series))
+	if len(all) == 0 {
+		all = append(all, m.last)
+	}
+	for _, n := range all {
+		m.skip(n)
+		list := m.of(n)
+		due := slices.ContainsFunc(list, func(w *modelled) bool { return w.goesAt <= now })
+		if len(list) > 0 && (due || list[0].isExpected()) &&
+			(head == nil || list[0].rank < head.rank || list[0].rank == head.rank && list[0].count < head.count) {
+			head = list[0]
+		}
+	}
+	return head
 }
 
 // settle admits all that may go.
 func (m *model) settle(now time.Duration) (out []string) {
 	for {
-		m.skip()
-		m.sort()
-		if !m.free() || len(m.list) == 0 {
-			return out
-		}
-		head := m.list[0]
-		due := slices.ContainsFunc(m.list, func(w *modelled) bool { return w.goesAt <= now })
-		if head.rank > m.expected && !due {
+		head := m.head(now)
+		if head == nil || !m.free() {
 			return out
 		}
 		m.drop(head)
@@ -118,22 +197,19 @@ func (m *model) arrive(name string, r Request, now time.Duration) (out []string)
 	out = m.advance(now)
 	w := &modelled{name: name, bytes: r.Bytes, numbered: !r.Unordered, number: r.Number, goesAt: now, leavesAt: now + m.cfg.Timeout}
 	if w.numbered {
-		if m.fresh {
-			m.fresh, m.expected = false, w.number
-		}
-		m.came[w.number] = true
+		m.arrived(r.Series, w.number)
 	}
-	held := w.numbered && w.number > m.expected && m.cfg.Capacity > 0 && w.bytes <= m.cfg.Bytes && m.cfg.Hold > 0
+	w.in = m.last
+	held := w.numbered && w.number > w.in.expected && m.cfg.Capacity > 0 && w.bytes <= m.cfg.Bytes && m.cfg.Hold > 0
 	if held && m.free() {
 		w.goesAt = now + m.cfg.Hold
 	}
 	if m.free() && !held {
-		// Those with a lower number that wait go before it.
-		for m.sort(); w.numbered && m.free() && len(m.list) > 0 && m.list[0].rank <= w.number; m.sort() {
-			head := m.list[0]
-			m.drop(head)
-			m.run(head)
-			out = append(out, head.name)
+		// Those of its series with a lower number that wait go before it.
+		for list := m.of(w.in); w.numbered && m.free() && len(list) > 0 && list[0].rank <= w.in.rank(w.number); list = list[1:] {
+			m.drop(list[0])
+			m.run(list[0])
+			out = append(out, list[0].name)
 		}
 		if m.free() {
 			m.run(w)
@@ -141,11 +217,11 @@ func (m *model) arrive(name string, r Request, now time.Duration) (out []string)
 		}
 	}
 	m.sort()
-	w.rank = w.number
+	w.rank = w.in.rank(w.number)
 	if !w.numbered {
-		w.rank = m.expected
+		w.rank = w.in.rank(w.in.expected)
 		if len(m.list) > 0 {
-			w.rank = max(m.expected, m.list[len(m.list)-1].rank)
+			w.rank = max(w.rank, m.list[len(m.list)-1].rank)
 		}
 	}
 	// Who would have to go for it to fit?
@@ -202,21 +278,22 @@ func (m *model) resize(slots int, now time.Duration) []string {
 	return append(out, m.settle(now)...)
 }
 
-func (m *model) passOver(n int64, now time.Duration) []string {
+func (m *model) passOver(name Series, n int64, now time.Duration) []string {
 	out := m.advance(now)
-	if m.fresh {
-		m.fresh, m.expected = false, n
-	}
-	m.came[n] = true
+	m.arrived(name, n)
 	return append(out, m.settle(now)...)
 }
 
-func (m *model) restart(now time.Duration) []string {
+func (m *model) restart(name Series, now time.Duration) []string {
 	out := m.advance(now)
-	m.fresh, m.expected, m.came = true, 0, map[int64]bool{}
+	n := m.begun(name)
+	*n = *newNumbering()
+	if len(m.series) == 1 {
+		m.front = -1
+	}
 	m.sort()
 	for i, w := range m.list {
-		w.rank, w.numbered, w.goesAt = int64(i-len(m.list)), false, now
+		w.in, w.rank, w.numbered, w.goesAt = n, int64(i-len(m.list)), false, now
 	}
 	return append(out, m.settle(now)...)
 }
@@ -234,9 +311,9 @@ func refusedFirst(name string, words []string) []string {
 // check checks the sequencer's invariants.
 func check(t *rapid.T, s *sequencer, m *model) {
 	require.Equal(t, m.inFlight, s.slots.taken)
-	require.Equal(t, m.expected, s.numbers.expected)
+	require.Equal(t, m.last.expected, s.roll.last.numbers.expected)
+	require.Equal(t, m.front, s.roll.front)
 	require.Equal(t, len(m.list), s.queue.len())
-	require.Equal(t, len(m.list), s.queue.highest.len())
 	require.Equal(t, m.bytes(), s.queue.bytes)
 	require.LessOrEqual(t, s.queue.len(), s.queue.capacity)
 	require.LessOrEqual(t, s.queue.bytes, s.queue.maxBytes)
@@ -244,23 +321,30 @@ func check(t *rapid.T, s *sequencer, m *model) {
 	if s.slots.limit > 0 && !m.shrunk {
 		require.LessOrEqual(t, s.slots.taken, s.slots.limit)
 	}
-	n, due := 0, 0
+	n, due := 0, map[*series]int{}
 	for w := s.queue.arrivals.first; w != nil; w = w.next {
 		n++
 		require.Greater(t, w.deadline, s.now, "overdue")
 		if w.due {
-			due++
+			due[w.series]++
 		}
 		if s.slots.free() {
-			require.False(t, w.due || w.rank <= s.numbers.expected, "a slot is free, it may go and does not")
+			require.False(t, w.due || w.request.Number <= w.series.numbers.expected, "a slot is free, it may go and does not")
 		}
 	}
 	require.Equal(t, s.queue.len(), n)
-	require.Equal(t, due, s.queue.due)
-	require.Equal(t, n, due+s.queue.holds.len())
+	held, missing := n, uint64(0)
+	for _, in := range s.roll.list {
+		require.Equal(t, due[in], in.due)
+		held -= in.due
+		n -= in.lowest.len()
+		missing += in.numbers.missing
+	}
+	require.Zero(t, n)
+	require.Equal(t, held, s.queue.holds.len())
 	st := s.snapshot(s.now)
 	require.LessOrEqual(t, st.GapsFilled+st.GapsGivenUp, st.GapsOpened)
-	require.Equal(t, st.GapsOpened-st.GapsFilled-st.GapsGivenUp, s.numbers.missing)
+	require.Equal(t, st.GapsOpened-st.GapsFilled-st.GapsGivenUp, missing)
 }
 
 // TestSequencerIsTheModel makes the same random calls to both and requires the same
@@ -277,7 +361,14 @@ func TestSequencerIsTheModel(t *testing.T) {
 		cfg.Hold = min(cfg.Hold, cfg.Timeout)
 		b, m := newBench(t, cfg), newModel(cfg)
 		running, settled, names := 0, map[string]int{}, 0
-		number := int64(20)
+		all := []Series{1, 2, 3}[:rapid.IntRange(1, 3).Draw(t, "series")]
+		number := map[Series]int64{1: 20, 2: 1000, 3: 1}
+		some := rapid.SampledFrom(all)
+		next := func(t *rapid.T, in Series) int64 {
+			n := max(0, number[in]+rapid.Int64Range(-4, 5).Draw(t, "ahead"))
+			number[in] = max(number[in], n)
+			return n
+		}
 		took := func(got, want []string) {
 			require.Equal(t, want, got)
 			for _, name := range got {
@@ -294,10 +385,8 @@ func TestSequencerIsTheModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"arrive": func(t *rapid.T) {
 				names++
-				r := Request{Number: max(0, number+rapid.Int64Range(-4, 5).Draw(t, "ahead")), Bytes: rapid.Int64Range(0, 12).Draw(t, "size")}
-				if number < r.Number {
-					number = r.Number
-				}
+				r := Request{Series: some.Draw(t, "in"), Bytes: rapid.Int64Range(0, 12).Draw(t, "size")}
+				r.Number = next(t, r.Series)
 				r.Unordered = rapid.IntRange(0, 9).Draw(t, "unordered") == 0
 				name := fmt.Sprintf("%d#%d", r.Number, names)
 				took(b.arrive(name, r), refusedFirst(name, m.arrive(name, r, b.now)))
@@ -351,18 +440,19 @@ func TestSequencerIsTheModel(t *testing.T) {
 				took(b.taken(), m.resize(slots, b.now))
 			},
 			"pass over": func(t *rapid.T) {
-				n := max(0, number+rapid.Int64Range(-4, 5).Draw(t, "ahead"))
-				number = max(number, n)
-				b.q.passOver(n, b.now)
-				took(b.taken(), m.passOver(n, b.now))
+				in := some.Draw(t, "in")
+				n := next(t, in)
+				b.q.passOver(in, n, b.now)
+				took(b.taken(), m.passOver(in, n, b.now))
 			},
 			"restart": func(t *rapid.T) {
 				if rapid.IntRange(0, 4).Draw(t, "really") > 0 {
 					t.Skip("four times of five")
 				}
-				number = 5
-				b.q.restart(b.now)
-				took(b.taken(), m.restart(b.now))
+				in := some.Draw(t, "in")
+				number[in] = 5
+				b.q.restart(in, b.now)
+				took(b.taken(), m.restart(in, b.now))
 			},
 			"": func(t *rapid.T) { check(t, b.q, m) },
 		})

@@ -5,22 +5,27 @@ import (
 	"time"
 )
 
-// numbers records which numbers of the current series came and which were admitted.
-// A series ends when numbering restarts.
+// numbers records which numbers of a series came and which were admitted.
 type numbers struct {
+	*tally
 	fresh       bool  // the next number is the first of its series
 	expected    int64 // the lowest that neither came nor was passed over; saturates at 2^63-1
 	highestSeen int64 // expected-1 or above
 	highestGone int64 // the highest that was admitted; -1: none yet
 	seen        recent
 	missing     uint64 // numbers from expected to highestSeen that have not come
+}
 
+// A tally counts what became of the numbers of all series.
+type tally struct {
 	late, reordered         uint64 // as in Stats
 	opened, filled, givenUp uint64 // gaps, as in Stats
 	recently                share
 }
 
-func newNumbers() numbers { return numbers{fresh: true, highestSeen: -1, highestGone: -1} }
+func newNumbers(t *tally) numbers {
+	return numbers{tally: t, fresh: true, highestSeen: -1, highestGone: -1}
+}
 
 // came records that number n came.
 func (s *numbers) came(n int64) {
@@ -69,7 +74,7 @@ func (s *numbers) pass(n int64) {
 	s.expected = n + min(1, math.MaxInt64-n)
 }
 
-// restart begins a new series.
+// restart begins anew, at any number.
 func (s *numbers) restart() {
 	s.givenUp += s.missing
 	s.fresh, s.expected, s.highestSeen, s.highestGone, s.missing = true, 0, -1, -1, 0

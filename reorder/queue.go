@@ -1,6 +1,10 @@
 package reorder
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // A waiter is a request that waits: either held, or queued for a slot.
 type waiter struct {
@@ -20,7 +24,8 @@ type waiter struct {
 
 // A standing is a waiter's place in the queue.
 type standing struct {
-	rank       int64        // place in the order: the number, or a substitute for one
+	series     *series      // that it waits in
+	rank       int64        // place in the order: see series
 	arrival    int64        // counts arrivals, to order waiters of the same rank
 	due        bool         // not held, or no longer: it only needs a slot
 	at         [heaps]int32 // index in each heap
@@ -47,40 +52,31 @@ type queue struct {
 	capacity int   // limit on how many wait
 	maxBytes int64 // limit on the sum of their bytes
 
-	lowest   heap
 	highest  heap
 	holds    heap
 	arrivals arrivals
 	count    int64 // how many had to wait, so far
-	due      int   // how many waiters are due
 	bytes    int64 // sum over all waiters
 }
 
 func newQueue(capacity int, maxBytes int64) queue {
 	q := queue{capacity: capacity, maxBytes: maxBytes}
-	q.lowest.which, q.highest.which, q.holds.which = byRank, byRankDown, byHold
+	q.highest.which, q.holds.which = byRankDown, byHold
 	return q
 }
 
-func (q *queue) len() int { return q.lowest.len() }
+func (q *queue) len() int { return q.highest.len() }
 
-// nextRank returns the lowest rank among the waiters; ok is false without any.
-func (q *queue) nextRank() (rank int64, ok bool) {
-	if q.lowest.len() == 0 {
-		return 0, false
+// rank returns the place among the waiters of a newcomer to series s. One without a
+// number goes behind all of them. If it were given the expected number instead, a steady
+// stream of such requests would starve those held behind a gap; this way only numbers
+// still missing below its rank can pass it, and these are finitely many.
+func (q *queue) rank(r Request, s *series) int64 {
+	if !r.Unordered {
+		return s.rank(r.Number)
 	}
-	return q.lowest.entries[0].key, true
-}
-
-// rank returns a newcomer's place among the waiters. One without a number goes
-// behind all of them. If it were given the expected number instead, a steady stream
-// of such requests would starve those held behind a gap; this way only numbers still
-// missing below its rank can pass it, and these are finitely many.
-func (q *queue) rank(r Request, expected int64) int64 {
-	switch {
-	case !r.Unordered:
-		return r.Number
-	case q.highest.len() == 0:
+	expected := s.rank(s.numbers.expected)
+	if q.highest.len() == 0 {
 		return expected
 	}
 	return max(expected, ^q.highest.entries[0].key)
@@ -125,28 +121,28 @@ func (q *queue) grow(w *waiter, n int64) bool {
 	return true
 }
 
-// push inserts w at its rank. Unless it is due, it is held until the given time.
+// push inserts w at its rank in its series. Unless it is due, it is held until the given time.
 func (q *queue) push(w *waiter, until time.Duration) {
 	q.count++
 	w.arrival = q.count
-	q.lowest.push(w, w.rank, w.arrival)
+	w.series.lowest.push(w, w.rank, w.arrival)
 	q.highest.push(w, ^w.rank, -w.arrival)
 	q.arrivals.append(w)
 	q.bytes += w.request.Bytes
 	if w.due {
-		q.due++
+		w.series.due++
 	} else {
 		q.holds.push(w, int64(until), w.arrival)
 	}
 }
 
 func (q *queue) remove(w *waiter) {
-	q.lowest.remove(w)
+	w.series.lowest.remove(w)
 	q.highest.remove(w)
 	q.arrivals.remove(w)
 	q.bytes -= w.request.Bytes
 	if w.due {
-		q.due--
+		w.series.due--
 	} else {
 		q.holds.remove(w)
 	}
@@ -166,25 +162,28 @@ func (q *queue) endHolds(now time.Duration) {
 		w := q.holds.entries[0].w
 		q.holds.remove(w)
 		w.due = true
-		q.due++
+		w.series.due++
 	}
 }
 
-// forgetNumbers gives all waiters ranks below every number, keeping their order, and
-// ends their holds.
-func (q *queue) forgetNumbers() {
+// forgetNumbers gives all waiters ranks in series s below every number, keeping their
+// order, and ends their holds.
+func (q *queue) forgetNumbers(s *series) {
 	ws := make([]*waiter, 0, q.len())
-	for q.lowest.len() > 0 {
-		w := q.lowest.entries[0].w
-		q.lowest.remove(w)
+	for w := q.arrivals.first; w != nil; w = w.next {
+		w.series.lowest.clear()
+		w.series.due = 0
 		ws = append(ws, w)
 	}
+	slices.SortFunc(ws, func(a, b *waiter) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.arrival, b.arrival))
+	})
 	q.highest.clear()
 	q.holds.clear()
-	q.due = len(ws)
+	s.due = len(ws)
 	for i, w := range ws {
-		w.rank, w.request.Unordered, w.due = int64(i-len(ws)), true, true
-		q.lowest.push(w, w.rank, w.arrival)
+		w.series, w.rank, w.request.Unordered, w.due = s, int64(i-len(ws)), true, true
+		s.lowest.push(w, w.rank, w.arrival)
 		q.highest.push(w, ^w.rank, -w.arrival)
 	}
 }

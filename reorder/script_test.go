@@ -30,16 +30,21 @@ func newBench(t require.TestingT, cfg Config) *bench {
 	return &bench{t: t, q: q, now: 1, in: map[string]*waiter{}, id: map[*waiter]string{}}
 }
 
-// step does one word of a script: "5" arrives, "u" an unordered one, "-5" leaves,
-// "free" gives a slot back, "slots=3" changes their number, "+20ms" lets time pass,
-// "restart", "x5" comes and needs no slot. It returns the words for those decided
-// on: "5", "5 full", "5 timeout".
+// other is a second series of a script.
+var other = Series(1)
+
+// step does one word of a script: "5" arrives, "b5" in the other series, "u" an
+// unordered one, "-5" leaves, "free" gives a slot back, "slots=3" changes their number,
+// "+20ms" lets time pass, "restart" and "restartb" begin a series anew, "x5" comes and
+// needs no slot. It returns the words for those decided on: "5", "5 full", "5 timeout".
 func (b *bench) step(word string) (out []string) {
 	switch {
 	case word == "free":
 		b.q.release(b.now)
 	case word == "restart":
-		b.q.restart(b.now)
+		b.q.restart(Series(0), b.now)
+	case word == "restartb":
+		b.q.restart(other, b.now)
 	case strings.HasPrefix(word, "slots="):
 		slots, err := strconv.Atoi(word[len("slots="):])
 		require.NoError(b.t, err)
@@ -57,14 +62,17 @@ func (b *bench) step(word string) (out []string) {
 	case word[0] == 'x':
 		var n int64
 		_, _ = fmt.Sscan(word[1:], &n)
-		b.q.passOver(n, b.now)
+		b.q.passOver(Series(0), n, b.now)
 	case word[0] == '-':
 		b.q.leave(b.in[word[1:]], b.now)
 	default:
 		name, bytes, _ := strings.Cut(word, ":")
 		r := Request{Unordered: name[0] == 'u'}
 		_, _ = fmt.Sscan(bytes, &r.Bytes)
-		_, _ = fmt.Sscan(strings.TrimPrefix(name, "u"), &r.Number)
+		if name[0] == 'b' {
+			r.Series = other
+		}
+		_, _ = fmt.Sscan(strings.TrimLeft(name, "ub"), &r.Number)
 		return b.arrive(name, r)
 	}
 	return append(out, b.taken()...)
@@ -149,6 +157,16 @@ func TestScripts(t *testing.T) {
 		{"one ahead that needs no slot is not missing", fixed(), "1>1 x3 4 2>2,4 5>5"},
 		{"the first needs no slot", fixed(), "x7 8>8"},
 		{"one that needs no slot takes no room", small, "1>1 5 6 x4 x9 free>5 free>6"},
+		{"two series take turns", one, "1>1 2 3 4 b1000 b1001 free>b1000 free>2 free>b1001 free>3 free>4"},
+		{"each series has its own gaps", fixed(), "100>100 101>101 b5000>b5000 103 b5002 102>102,103 b5001>b5001,b5002"},
+		{"each series gives up its own gaps", fixed(), "1>1 b1>b1 3 +50ms b3 +50ms>3 +50ms>b3"},
+		{"a lower number of another series passes one that is held", fixed(), "900>900 902 b1>b1 b2>b2 901>901,902"},
+		{"what was not used is not made up for", one,
+			"1>1 b1 free>b1 2 free>2 3 free>3 4 free>4 5 6 7 b2 b3 b4 free>b2 free>5 free>b3 free>6 free>b4 free>7"},
+		{"the highest of all series goes first", small, "1>1 2 3 b900>3! b901>b901! free>b900 free>2"},
+		{"a new series goes behind those that wait", one, "1>1 3 2 restartb b9 4 free>2 free>3 free>b9 free>4"},
+		{"a new series after the largest number", one,
+			"9223372036854775807>9223372036854775807 restartb b9 b8 free>b8 free>b9 free 7>7 b10 8 free>b10 free>8"},
 		{"largest number", fixed(), "9223372036854775806>9223372036854775806 9223372036854775807>9223372036854775807 5>5"},
 	}
 	for _, tt := range tests {

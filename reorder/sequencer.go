@@ -21,12 +21,12 @@ type sequencer struct {
 }
 
 func newSequencer(cfg Config, e estimator, alloc func() *waiter) *sequencer {
-	return &sequencer{
+	s := &sequencer{
 		timeout: cfg.Timeout, estimator: e,
-		admission: admission{
-			alloc: alloc, slots: slots{limit: cfg.Slots}, numbers: newNumbers(), queue: newQueue(cfg.Capacity, cfg.Bytes),
-		},
+		admission: admission{alloc: alloc, slots: slots{limit: cfg.Slots}, queue: newQueue(cfg.Capacity, cfg.Bytes)},
 	}
+	s.roll.init()
+	return s
 }
 
 // arrive handles a new request. The verdict is admitted, full or waiting. There is a
@@ -36,26 +36,26 @@ func (s *sequencer) arrive(r Request, now time.Duration) (*waiter, verdict) {
 	now = s.advance(now)
 	r.Bytes = max(r.Bytes, 0)
 	r.Unordered = r.Unordered || r.Number < 0
+	in := s.roll.last
 	if !r.Unordered {
-		s.numbers.came(r.Number)
-		s.estimator.arrived(r.Number, now)
+		in = s.came(r.Series, r.Number, now)
 	}
 	var hold time.Duration
-	if s.slots.free() {
-		if !r.Unordered && r.Number > s.numbers.expected && s.queue.admits(r.Bytes) {
+	if s.slots.free() && !r.Unordered {
+		if r.Number > in.numbers.expected && s.queue.admits(r.Bytes) {
 			hold = s.hold(now)
 		}
 		if hold <= 0 {
-			s.admitBelow(r, now)
+			s.admitBelow(in, r.Number, now)
 		}
 	}
 	if s.slots.free() && hold <= 0 {
 		w, v := s.follow(r, now)
-		s.occupy(r, now)
+		s.occupy(r, in, now)
 		s.pump(now)
 		return w, v
 	}
-	rank := s.queue.rank(r, s.numbers.expected)
+	rank := s.queue.rank(r, in)
 	if !s.queue.canMakeRoom(rank, r.Bytes) {
 		s.counters.RefusedFull++
 		s.pump(now)
@@ -70,7 +70,7 @@ func (s *sequencer) arrive(r Request, now time.Duration) (*waiter, verdict) {
 		ready: w.ready, request: r,
 		since: now, sinceOff: s.slots.freeUntil(now), deadline: later(now, s.timeout),
 	}
-	w.rank, w.due = rank, hold <= 0
+	w.series, w.rank, w.due = in, rank, hold <= 0
 	if !w.due {
 		s.counters.HeldTotal++
 	}
@@ -83,15 +83,24 @@ func (s *sequencer) arrive(r Request, now time.Duration) (*waiter, verdict) {
 func (s *sequencer) release(now time.Duration) {
 	now = s.advance(now)
 	s.slots.giveBack(now)
-	s.pump(now)
+	if s.queue.len() > 0 {
+		s.pump(now)
+	}
 }
 
 // passOver records a number whose request needs no slot.
-func (s *sequencer) passOver(n int64, now time.Duration) {
+func (s *sequencer) passOver(in Series, n int64, now time.Duration) {
 	now = s.advance(now)
-	s.numbers.came(n)
-	s.estimator.arrived(n, now)
+	s.came(in, n, now)
 	s.pump(now)
+}
+
+// came records a number, and returns its series.
+func (s *sequencer) came(name Series, n int64, now time.Duration) *series {
+	in := s.roll.use(name)
+	s.roll.came(in, n)
+	s.estimator.arrived(&in.lateness, n, now)
+	return in
 }
 
 // leave removes a waiter whose context ended. It reports false, and does nothing, if
@@ -117,13 +126,11 @@ func (s *sequencer) resize(limit int, now time.Duration) {
 	s.pump(now)
 }
 
-// restart begins a new series of numbers. Those that wait keep their order and go
+// restart begins a series anew. Those that wait, in any series, keep their order and go
 // before all of it.
-func (s *sequencer) restart(now time.Duration) {
+func (s *sequencer) restart(name Series, now time.Duration) {
 	now = s.advance(now)
-	s.estimator.restart(now)
-	s.numbers.restart()
-	s.queue.forgetNumbers()
+	s.queue.forgetNumbers(s.roll.restart(name))
 	s.pump(now)
 }
 
@@ -147,8 +154,8 @@ func (s *sequencer) snapshot(now time.Duration) Stats {
 	if s.slots.free() {
 		st.Held = st.Waiting
 	}
-	n := &s.numbers
-	st.Expected, st.Late, st.Reordered = n.expected, n.late, n.reordered
+	n := &s.roll.tally
+	st.Expected, st.Late, st.Reordered = s.roll.last.numbers.expected, n.late, n.reordered
 	st.GapsOpened, st.GapsFilled, st.GapsGivenUp = n.opened, n.filled, n.givenUp
 	st.RecentAdmitted, st.RecentReordered = n.recently.sum(max(now, s.now))
 	if s.queue.capacity > 0 {
@@ -169,11 +176,15 @@ func (s *sequencer) advance(now time.Duration) time.Duration {
 	}
 	if s.queue.nextHold() <= now {
 		s.queue.endHolds(now)
+		s.pump(now)
 	}
-	s.pump(now)
-	for w := s.queue.arrivals.first; w != nil && w.deadline <= now; w = s.queue.arrivals.first {
+	first := s.queue.arrivals.first
+	if first == nil || first.deadline > now {
+		return now
+	}
+	for ; first != nil && first.deadline <= now; first = s.queue.arrivals.first {
 		s.counters.TimedOut++
-		s.settle(w, timedOut, now)
+		s.settle(first, timedOut, now)
 	}
 	s.pump(now)
 	return now

@@ -10,7 +10,7 @@ type Stats struct {
 	Waiting      int           // requests that wait, held or queued
 	Held         int           // of those, how many wait although a slot is free
 	WaitingBytes int64         // sum of their Request.Bytes
-	Expected     int64         // the next number that goes without being held; 0 before the first
+	Expected     int64         // the next number of the series used last that goes without being held; 0 before the first
 	Hold         time.Duration // how long a request ahead of a gap would be held now
 
 	Admitted    uint64 // got a slot, even if their context ended at the same instant
@@ -20,7 +20,7 @@ type Stats struct {
 
 	HeldTotal uint64 // requests that were held, for however short a time
 	Late      uint64 // came when their number was already below Expected
-	Reordered uint64 // admitted with a number below one admitted before (RFC 4737, section 3.3)
+	Reordered uint64 // admitted with a number below one of its series admitted before (RFC 4737, section 3.3)
 
 	// The same over the last ShareSpan, counting only requests with a number.
 	RecentAdmitted  uint64

@@ -119,7 +119,7 @@ func (p *Pass) reserve(t *envelope.Ticket) (err error) {
 	p.account.Ticket.Reserved = true
 	if p.reservation.Fresh() {
 		if g.c.Buffer != nil {
-			g.c.Buffer.Restart()
+			g.c.Buffer.Restart(seriesOf(p.proof.Key))
 		}
 		if g.c.Numbers != nil {
 			g.c.Numbers.Restart(t.Reqnum)

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"encoding/binary"
 
 	"github.com/usher-sidecar/usher/crypto"
 	"github.com/usher-sidecar/usher/dialect"
@@ -36,7 +37,8 @@ func (p *Pass) Wait(ctx context.Context, size int, spooler reorder.Spooler) erro
 	g, a := p.gate, p.account
 	p.ordered = true
 	slot, err := g.c.Buffer.Admit(ctx, reorder.Request{
-		Number: a.Ticket.Reqnum, Unordered: !a.Ticket.Reserved, Bytes: int64(size), Spooler: spooler,
+		Series: seriesOf(p.proof.Key), Number: a.Ticket.Reqnum, Unordered: !a.Ticket.Reserved,
+		Bytes: int64(size), Spooler: spooler,
 	})
 	a.Times.Hold, a.Times.Queue = slot.Held(), slot.Queued()
 	if g.c.Meter != nil && (err == nil || a.Times.Hold+a.Times.Queue > 0) {
@@ -53,6 +55,11 @@ func (p *Pass) Wait(ctx context.Context, size int, spooler reorder.Spooler) erro
 		g.c.Numbers.Ran(a.Ticket.Reqnum)
 	}
 	return nil
+}
+
+// seriesOf returns the numbering of a key: each has its own.
+func seriesOf(key crypto.Fingerprint) reorder.Series {
+	return reorder.Series(binary.BigEndian.Uint64(key[:]))
 }
 
 // Commit spends the ticket: its request begins to be sent.
@@ -99,6 +106,6 @@ func (p *Pass) Release() {
 func passOver(p *Pass) {
 	if b := p.gate.c.Buffer; b != nil && !p.ordered {
 		p.ordered = true
-		b.Skip(p.account.Ticket.Reqnum)
+		b.Skip(seriesOf(p.proof.Key), p.account.Ticket.Reqnum)
 	}
 }
