@@ -64,7 +64,8 @@ func (a *answer) describe() {
 	}
 	stream := dialect.StreamOf(resp.Peek("content-type"))
 	a.x.account.Answer.EventStream = stream != dialect.NoStream
-	if stream == dialect.NoStream || len(resp.Peek("content-encoding")) != 0 {
+	coding := resp.Peek("content-encoding")
+	if stream == dialect.NoStream || len(coding) > 0 && !http1.EqualFold(coding, "identity") {
 		return
 	}
 	if r.Framing != relay.ByLength {
@@ -136,6 +137,7 @@ func (a *answer) finish(broken, werr error) {
 		return
 	case errors.Is(cause, errCut), errors.Is(cause, errSessionEnded):
 		record.Outcome = account.Cut
+		broken = x.explain(cause, x.spent())
 	case broken != nil && cause == nil:
 		broken = x.explain(broken, x.spent())
 		record.Outcome, record.Detail = refusalOf(broken).outcome, upstream.Detail(broken)

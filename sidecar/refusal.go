@@ -89,8 +89,8 @@ var refusals = []refusal{
 	{upstream.ErrTimeout, 504, account.UpstreamTimeout, "The model server did not answer in time; ask the autoscaler for another route.", false},
 	{front.ErrBodyTimeout, 408, account.BadRequest, "The request did not arrive in time", false},
 	{front.ErrBodyFraming, 400, account.BadRequest, "The body's transfer coding is malformed", false},
-	{errCutSent, 502, account.UpstreamBroken, "This worker was shut down before the model server answered; ask the autoscaler for another route.", false},
-	{errCut, 503, account.Draining, "This worker was shut down before it could answer; ask the autoscaler for another route.", true},
+	{errCutSent, 502, account.UpstreamBroken, "This worker was shut down before the answer was complete; ask the autoscaler for another route.", false},
+	{errCut, 503, account.Draining, "This worker was shut down before it had answered; ask the autoscaler for another route.", true},
 }
 
 // unforeseen is the answer to an error that is not in the table.

@@ -200,7 +200,7 @@ func (w *world) sendNamed(t ticket) (outcome, id) {
 }
 
 // presend are the refusals that come before anything is sent: the ticket stays good.
-const presend = " key_unavailable queue_full queue_timeout upstream_unreachable cost_exceeded "
+const presend = " key_unavailable queue_full queue_timeout upstream_unreachable cost_exceeded draining "
 
 // judge checks the outcome of a good ticket against what must always hold.
 func (w *world) judge(t ticket, i id, o outcome) {
@@ -210,7 +210,7 @@ func (w *world) judge(t ticket, i id, o outcome) {
 	}
 	w.count(o.sees())
 	switch o.refusal {
-	case "", "upstream_broken", "upstream_timeout", "draining",
+	case "", "upstream_broken", "upstream_timeout",
 		"session_unknown": // the session ended while the request was at the model server
 		return // the request may have been sent
 	case "reqnum_stale":

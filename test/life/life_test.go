@@ -91,8 +91,9 @@ func TestDrainCutsWhatDoesNotFinish(t *testing.T) {
 			u.Signal(syscall.SIGTERM)
 			u.WaitLine(`"msg":"draining"`)
 			end(u)
-			_, err := io.ReadAll(resp.Body)
+			rest, err := io.ReadAll(resp.Body)
 			require.Error(t, err)
+			require.Contains(t, string(rest), `"error_type":"upstream_broken"`, "its ticket is spent")
 			require.Equal(t, 1, u.Wait())
 		})
 	}
