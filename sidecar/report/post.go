@@ -20,6 +20,9 @@ const (
 	// connection can be kept.
 	maxAnswer     = 64 << 10
 	answerTimeout = time.Second
+	// firstAgain is how long the first address is passed over after it failed: one that
+	// hangs delays each report that it is tried with.
+	firstAgain = time.Minute
 )
 
 // An Outcome is the result of an attempt to report.
@@ -44,8 +47,9 @@ var errStatus = errors.New("answered with status")
 type poster struct {
 	client    http.Client
 	addresses []string
-	good      int    // the address that accepted the last report, which is tried first
-	secret    string // must not appear in the text of an error
+	good      int       // the address that accepted the last report, which is tried first
+	failed    time.Time // when the first address last failed
+	secret    string    // must not appear in the text of an error
 	tried     func(Kind, Outcome, error)
 }
 
@@ -61,14 +65,22 @@ func newPoster(addresses []string, secret string, transport http.RoundTripper, t
 	}
 }
 
-// first tries the addresses in turn until one accepts the report.
+// first tries the addresses in turn until one accepts the report. It begins with the one
+// that accepted the last report, but a minute after the first address failed with that
+// again, so that workers which left it in a bad moment come back.
 func (p *poster) first(ctx context.Context, kind Kind, body []byte) bool {
 	from := p.good
+	if time.Since(p.failed) >= firstAgain {
+		from = 0
+	}
 	for i := range p.addresses {
 		at := (from + i) % len(p.addresses)
 		if p.try(ctx, kind, at, len(p.addresses)-i, body) {
 			p.good = at
 			return true
+		}
+		if at == 0 {
+			p.failed = time.Now()
 		}
 	}
 	return false

@@ -386,6 +386,30 @@ func TestLastTry(t *testing.T) {
 	}
 }
 
+// TestTheFirstAddressComesBack: after it failed once, it gets nothing for a minute, then
+// all again.
+func TestTheFirstAddressComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed, down := time.Now(), true
+		p := newPoster([]string{"https://a.example", "https://b.example"}, token, roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "a.example" && down {
+				down = false
+				return status(503)
+			}
+			require.Equal(t, time.Since(failed) < time.Minute, r.URL.Host == "b.example", "%s after %s", r.URL.Host, time.Since(failed))
+			return status(200)
+		}), func(Kind, Outcome, error) {})
+		for range 70 {
+			require.True(t, p.first(t.Context(), KindStatus, []byte(`{}`)))
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // TestTokenIsNotCarriedOn: the target of a redirect gets nothing, and nothing that is
 // printed contains the token.
 func TestTokenIsNotCarriedOn(t *testing.T) {
