@@ -3,6 +3,7 @@ package front
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/usher-sidecar/usher/sidecar/http1"
 )
@@ -33,6 +34,7 @@ func (c *Conn) Answer(a *Answer, own Own) error {
 		b = append(append(append(b, "Content-Type: "...), a.Type...), "\r\n"...)
 	}
 	b = append(b, a.Fields...)
+	b = appendDate(b, time.Now())
 	b = c.AppendFields(b, own, nil, false)
 	if a.Status != http.StatusNoContent {
 		b = append(b, "Content-Length: "...)

@@ -81,6 +81,9 @@ func TestAnswers(t *testing.T) {
 				require.Equal(t, tt.code, got.Code(), got.Body)
 				require.Equal(t, tt.code, got.Header.Get("X-Usher-Refusal"))
 				require.NotEmpty(t, got.Header.Get("X-Request-Id"))
+				date, err := http.ParseTime(got.Header.Get("Date"))
+				require.NoError(t, err)
+				require.WithinDuration(t, time.Now(), date, rig.Patience)
 				require.NotContains(t, got.Body, prompt)
 				if tt.header != "" {
 					name, value, _ := strings.Cut(tt.header, ": ")

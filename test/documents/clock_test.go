@@ -19,6 +19,7 @@ import (
 // time.Time, which use the monotonic clock and do not jump when the wall clock is set.
 var wallClock = []string{
 	"sidecar/admin/gauges.go",   // usher_public_key_fetched_timestamp_seconds
+	"sidecar/front/date.go",     // the Date field
 	"sidecar/manage.go",         // when a session was opened, and expires
 	"sidecar/report/status.go",  // when a request came, began and ended
 	"sidecar/status/history.go", // the charts' time axis
