@@ -29,7 +29,7 @@ func (h *Head) fail(status int, reason string) {
 // Accepted by fasthttp and refused here, or while the lines are parsed: an unknown HTTP
 // version, Content-Length together with Transfer-Encoding, "Transfer-Encoding: identity",
 // folded lines, control bytes in values, bytes outside ASCII in the target, absolute
-// targets of any scheme, several Host or Expect fields, and any number of fields. The
+// targets of any scheme, several Host or Expect fields, bytes in Host that no host has, and any number of fields. The
 // guard has checked the line ends before.
 func judge(h *Head) {
 	hosts, lengths, codings := h.field(host).count, h.field(contentLength).count, h.field(transferEncoding).count
@@ -37,6 +37,8 @@ func judge(h *Head) {
 	switch {
 	case hosts > 1 || h.HTTP11 && hosts == 0:
 		h.fail(400, "Send exactly one Host header")
+	case !plainHost(h.Value(host)):
+		h.fail(400, "Host is not a host")
 	case lengths > 1 || lengths > 0 && codings > 0:
 		h.fail(400, "Send exactly one of Content-Length and Transfer-Encoding")
 	case lengths == 1 && !isLength(h.Value(contentLength)):
@@ -58,6 +60,24 @@ func plainTarget(target []byte) bool {
 	}
 	return len(target) > 0
 }
+
+// plainHost reports whether a Host field has only bytes that a host and port may have
+// (RFC 3986 section 3.2.2). fasthttp refuses what is malformed in other ways.
+func plainHost(value []byte) bool {
+	for _, c := range value {
+		if !hostBytes[c] {
+			return false
+		}
+	}
+	return true
+}
+
+var hostBytes = func() (set [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:[]%") {
+		set[c] = true
+	}
+	return set
+}()
 
 // plainForm reports whether a target that is not a path is in the absolute form that a
 // request to a web server may have (RFC 9112 section 3.2.2), without user and password,
