@@ -9,22 +9,22 @@ import (
 // AppendQuery appends "?" and query without its api_key parameters to dst, or nothing if
 // no parameter is left. Clients send the customer's API key in api_key. The name is
 // recognized in any percent-encoding, and also after a semicolon, which older servers
-// take for a separator. All other bytes stay as they are.
+// take for a separator. It goes with the separator before it. All other bytes stay as
+// they are.
 func AppendQuery(dst, query []byte) []byte {
 	mark := len(dst)
-	dst = append(dst, '?')
-	for len(query) > 0 {
+	var separator byte // before the parameter
+	for more := len(query) > 0; more; {
 		n := parameter(query)
-		more := n < len(query)
 		if !isAPIKey(query[:n]) {
-			dst = append(dst, query[:n]...)
-			if more {
-				dst = append(dst, query[n])
+			if len(dst) == mark {
+				separator = '?'
 			}
-		} else if !more && len(dst) > mark+1 {
-			dst = dst[:len(dst)-1] // the separator before it
+			dst = append(append(dst, separator), query[:n]...)
 		}
-		query = query[min(n+1, len(query)):]
+		if more = n < len(query); more {
+			separator, query = query[n], query[n+1:]
+		}
 	}
 	if len(dst) == mark+1 {
 		return dst[:mark]
