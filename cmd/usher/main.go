@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -52,7 +53,11 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	if len(args) > 0 {
 		command = args[0]
 	}
-	if len(args) > 1 && command != "top" {
+	switch {
+	case command == "top": // it has arguments of its own
+	case isHelp(command), len(args) == 2 && isHelp(args[1]):
+		command = "help"
+	case len(args) > 1:
 		_, _ = fmt.Fprintf(stderr, "usher %s takes no arguments\n\n%s", command, usage)
 		return exitFault
 	}
@@ -81,13 +86,15 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		v := version()
 		_, _ = fmt.Fprintf(stdout, "usher %s (commit %s, %s)\n", v.Number, v.Commit, v.Go)
 		return exitOK
-	case "help", "-h", "-help", "--help":
+	case "help":
 		_, _ = io.WriteString(stdout, usage)
 		return exitOK
 	}
 	_, _ = fmt.Fprintf(stderr, "usher: no command %q\n\n%s", command, usage)
 	return exitFault
 }
+
+func isHelp(arg string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, arg) }
 
 // serve runs the sidecar until a signal, and maps how it ended to an exit status. From
 // its first line on, nothing waits for a reader of stderr or dies because it has gone.

@@ -135,8 +135,9 @@ type lane struct {
 // failed makes the lane wait, longer each time.
 func (l *lane) failed() {
 	// Decorrelated jitter: each pause is drawn between the minimum and three times
-	// the previous one, so that a fleet does not retry in step.
-	l.backoff = min(mostBackoff, leastBackoff+rand.N(max(3*l.backoff, 2*leastBackoff)-leastBackoff))
+	// the previous one, or the maximum, so that a fleet does not retry in step.
+	longest := min(mostBackoff, max(3*l.backoff, 2*leastBackoff))
+	l.backoff = leastBackoff + rand.N(longest-leastBackoff)
 	l.next = time.Now().Add(l.backoff)
 }
 
