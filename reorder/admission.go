@@ -24,8 +24,8 @@ type admission struct {
 	counters Stats // counters that are kept nowhere else; sequencer.snapshot adds the rest
 }
 
-// pump passes over numbers that came and left without a slot, and admits all that may go: while a slot is free, of the lowest waiters of each series
-// that may go, the lowest.
+// pump passes over numbers that came and left without a slot, and admits all that may go:
+// while a slot is free, the lowest of those that are the lowest of their series and may.
 func (a *admission) pump(now time.Duration) {
 	for {
 		s := a.roll.next()

@@ -1,6 +1,7 @@
 // Package reorder admits requests to a limited number of slots in approximately
 // the order of their numbers: a request that arrives ahead of a missing number is
 // held for a short while, and when no slot is free the lowest number goes first.
+// There may be several series of numbers, which share the slots.
 //
 // A sequencer, a state machine without a clock, lock or goroutine, makes the
 // decisions; a Buffer wraps it and does the waiting. "Late", "gap" and "reordered"

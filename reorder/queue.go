@@ -25,7 +25,7 @@ type waiter struct {
 // A standing is a waiter's place in the queue.
 type standing struct {
 	series     *series      // that it waits in
-	rank       int64        // place in the order: see series
+	rank       int64        // place in the order, also among the series
 	arrival    int64        // counts arrivals, to order waiters of the same rank
 	due        bool         // not held, or no longer: it only needs a slot
 	at         [heaps]int32 // index in each heap
@@ -121,7 +121,8 @@ func (q *queue) grow(w *waiter, n int64) bool {
 	return true
 }
 
-// push inserts w at its rank in its series. Unless it is due, it is held until the given time.
+// push inserts w at its rank in its series. Unless it is due, it is held until the given
+// time.
 func (q *queue) push(w *waiter, until time.Duration) {
 	q.count++
 	w.arrival = q.count

@@ -24,8 +24,8 @@ type series struct {
 	lateness lateness
 
 	shift  int64
-	placed bool // the shift is set
-	used   int64
+	placed bool  // the shift is set
+	used   int64 // when it became the one used last, as roll.uses
 
 	lowest heap // of its waiters
 	due    int  // how many of them are due
@@ -84,7 +84,7 @@ type roll struct {
 	list  []*series
 	last  *series // the one used last, which those without a number join
 	front int64   // the highest rank that went, or at which a series began; -1: none
-	uses  int64
+	uses  int64   // how often another one became the last
 }
 
 // init begins with one series, whose name is not known yet.
