@@ -92,7 +92,11 @@ func (t *trust) openKey(cfg *config.Config, g *gate.Gate, failed func()) (err er
 				text := err.Error()
 				t.keyFault.Store(&text)
 				failed()
-				t.log.Warn("public key not refreshed; the last good one stays in force", zap.Error(err))
+				if t.keyed() {
+					t.log.Warn("public key not refreshed; the last good one stays in force", zap.Error(err))
+				} else {
+					t.log.Warn("public key not refreshed; there is none yet, so no ticket is accepted", zap.Error(err))
+				}
 			}
 		},
 	})

@@ -118,6 +118,7 @@ func TestKeyUnavailable(t *testing.T) {
 	require.Equal(t, 503, got.Status)
 	require.Equal(t, "key_unavailable", got.Code())
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
+	u.WaitLine("public key not refreshed; there is none yet")
 	status, body := u.Get("/readyz")
 	require.Equal(t, 503, status)
 	require.Contains(t, body, "key")

@@ -43,7 +43,7 @@ func TestKeyRotation(t *testing.T) {
 	require.Equal(t, "bad_signature", u.Post("/generate", second.Numbered(50).Flat("")).Code())
 
 	serve("<html>maintenance</html>")
-	u.WaitLine("not refreshed")
+	u.WaitLine("public key not refreshed; the last good one stays in force")
 	require.Equal(t, 200, u.Post("/generate", first.Numbered(2).Flat("")).Status)
 
 	serve(second.Public())
