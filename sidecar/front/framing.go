@@ -29,8 +29,8 @@ func (h *Head) fail(status int, reason string) {
 // Accepted by fasthttp and refused here, or while the lines are parsed: an unknown HTTP
 // version, Content-Length together with Transfer-Encoding, "Transfer-Encoding: identity",
 // folded lines, control bytes in values, bytes outside ASCII in the target, absolute
-// targets of any scheme, several Host or Expect fields, bytes in Host that no host has, and any number of fields. The
-// guard has checked the line ends before.
+// targets of any scheme, several Host or Expect fields, bytes in Host that no host has,
+// and any number of fields. The guard has checked the line ends before.
 func judge(h *Head) {
 	hosts, lengths, codings := h.field(host).count, h.field(contentLength).count, h.field(transferEncoding).count
 	expectations := h.field(expect).count

@@ -27,7 +27,7 @@ func TestTwoKeysTakeTurns(t *testing.T) {
 	}
 	send(a, 1)
 	require.Eventually(t, func() bool { return len(m.Arrivals()) == 1 }, rig.Patience, time.Millisecond)
-	go func() { gate <- struct{}{} }()
+	gate <- struct{}{}
 	clients.Wait()
 	send(a, 2)
 	require.Eventually(t, func() bool { return len(m.Arrivals()) == 2 }, rig.Patience, time.Millisecond)

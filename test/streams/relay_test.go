@@ -129,6 +129,7 @@ func TestModelBreaksOff(t *testing.T) {
 		{"in an event stream", sse + "Transfer-Encoding: chunked\r\n\r\n8\r\ndata: \xc3\xa9\r\n", false, 200, "data: \xc3\xa9\n\ndata: {"},
 		{"not encoded", sse + "Content-Encoding: Identity\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n", false, 200, "data: a\n\ndata: {"},
 		{"encoded", sse + "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n", false, 200, "data: a\n\n"},
+		{"of declared length", sse + "Content-Length: 1000\r\n\r\ndata: a\n\n", false, 200, "data: a\n\n"},
 		{"between events", sse + "Transfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n", false, 200, "data: a\n\ndata: {"},
 		{"in an event stream, by reset", sse + "\r\ndata: a\n\n", true, 200, "data: a\n\ndata: {"},
 	}
